@@ -1,0 +1,93 @@
+"""Every error that a person can meet, and the exit code each one ends with.
+
+    PromoterError                 1   unexpected
+    ├── UsageError                2   the command line or a value on it
+    │   └── ConfigError           2   promoter.yaml, an Application manifest or an overlay; carries file, line and key
+    ├── AuthError                 3   authentication or permission
+    ├── UnreachableError          4   an outside system did not answer, or answered that it can't now
+    ├── RefusedError             20   a gate, a quarantine or the state of things forbids it
+    └── SupersededError          21   somebody else's newer release stands where ours was to go
+
+A message says what happened and where; `hint` says what to do next. Credentials inside URLs are taken out of both here,
+so that no caller can forget it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+
+_USERINFO = re.compile(r"(?<=://)[^/\s@'\"]*@")
+
+
+class ExitCode(IntEnum):
+    """What the process ends with: an interface, kept stable (README has the same table)."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    AUTH = 3
+    UNREACHABLE = 4
+    RESTORED = 10
+    NOT_RESTORED = 11
+    NEEDS_PERSON = 12
+    TIMED_OUT = 13
+    REFUSED = 20
+    SUPERSEDED = 21
+    CLOSED_UNMERGED = 22
+    DISAGREE = 30
+
+
+def without_credentials(text: str) -> str:
+    """The text with `user:password@` removed from every URL in it."""
+    return _USERINFO.sub("", text)
+
+
+class PromoterError(Exception):
+    """The base of all: `message` (what and where), `hint` (what to do next), `exit_code`."""
+
+    exit_code = ExitCode.UNEXPECTED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message = without_credentials(message)
+        self.hint = without_credentials(hint)
+        super().__init__(self.message)
+
+
+class UsageError(PromoterError):
+    """Something on the command line can't be meant as it stands."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(UsageError):
+    """A file people edit says something that can't be used: the message opens with `file:line: key:`."""
+
+    def __init__(self, message: str, *, file: str, line: int | None = None, key: str = "", hint: str = "") -> None:
+        self.file, self.line, self.key = file, line, key
+        place = file if line is None else f"{file}:{line}"
+        super().__init__(": ".join(part for part in (place, key, message) if part), hint=hint)
+
+
+class AuthError(PromoterError):
+    """An outside system does not know us, or does not let us."""
+
+    exit_code = ExitCode.AUTH
+
+
+class UnreachableError(PromoterError):
+    """An outside system did not answer in time, or said that it can't now; running again may succeed."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class RefusedError(PromoterError):
+    """What was asked is understood and possible, and must not be done; nothing was written."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class SupersededError(PromoterError):
+    """Another release took the place that this one was planned for."""
+
+    exit_code = ExitCode.SUPERSEDED

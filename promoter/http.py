@@ -1,0 +1,158 @@
+"""One way to speak HTTP for every adapter: time limits, retries with jitter, no redirect followed with credentials."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from promoter.errors import UnreachableError, without_credentials
+
+RETRIED = frozenset({429, 500, 502, 503, 504})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+
+
+class Authorization(AuthBase):
+    """Sends exactly this Authorization header, or none: ~/.netrc never decides what a server is told."""
+
+    def __init__(self, value: str | None = None) -> None:
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._value is not None:
+            request.headers["Authorization"] = self._value
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds for a connection and for each wait on an answer, and for all tries of one request together."""
+
+    connect: float = 5.0
+    read: float = 30.0
+    total: float = 20.0
+    backoff: float = 0.25
+    longest_backoff: float = 5.0
+
+
+class Http:
+    """A server at `base_url`, called `name` in errors. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        auth: AuthBase | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str = True,
+        cert: str | None = None,
+        limits: Limits | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self.limits = limits or Limits()
+        self._sleep, self._clock = sleep, clock
+        self._session = requests.Session()
+        self._session.auth = auth or Authorization()
+        self._session.headers["User-Agent"] = "promoter"
+        self._session.headers.update(headers or {})
+        self._verify, self._cert = verify, cert
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        retry: bool | None = None,
+        read_timeout: float | None = None,
+    ) -> requests.Response:
+        """The server's answer, whatever its status; 429, 5xx and broken connections are tried again until `limits.total`.
+
+        `path` is appended to the base URL, unless it is a whole URL. `retry` defaults to the idempotent methods, and
+        is never done for a `data` that can be read only once.
+
+        Raises:
+            UnreachableError: no answer at all within the limits.
+        """
+        url = path if "://" in path else self.base_url + path
+        again = (method in _IDEMPOTENT if retry is None else retry) and not hasattr(data, "read")
+        deadline = self._clock() + self.limits.total
+        for attempt in range(1_000_000):
+            failure: Exception | None = None
+            response: requests.Response | None = None
+            try:
+                response = self._session.request(
+                    method,
+                    url,
+                    params=params,
+                    json=json,
+                    data=data,
+                    headers=dict(headers or {}),
+                    stream=stream,
+                    timeout=(self.limits.connect, read_timeout or self.limits.read),
+                    allow_redirects=False,
+                    verify=self._verify,
+                    cert=self._cert,
+                )
+            except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
+                raise self._unreachable(url, error) from None
+            except requests.exceptions.RequestException as error:
+                failure = error
+            if response is not None and response.status_code not in RETRIED:
+                return response
+            wait = self._backoff(attempt, response)
+            if not again or self._clock() + wait > deadline:
+                if response is not None:
+                    return response
+                raise self._unreachable(url, failure) from None
+            if response is not None:
+                response.close()
+            self._sleep(wait)
+        raise AssertionError("unreachable: the deadline ends the loop")
+
+    def _backoff(self, attempt: int, response: requests.Response | None) -> float:
+        """Full jitter, or what the server asked for in Retry-After (seconds)."""
+        asked = response.headers.get("Retry-After", "") if response is not None else ""
+        if asked.isdigit():
+            return float(asked)
+        return random.uniform(0, min(self.limits.longest_backoff, self.limits.backoff * 2**attempt))  # noqa: S311 - jitter, not a secret
+
+    def _unreachable(self, url: str, error: Exception | None) -> UnreachableError:
+        host = urlsplit(url).netloc
+        if isinstance(error, requests.exceptions.SSLError):
+            hint = "the certificate is not trusted here: name its CA bundle, or check the host name"
+        elif isinstance(error, requests.exceptions.ProxyError):
+            hint = "the proxy refused or did not answer: check HTTPS_PROXY and NO_PROXY"
+        else:
+            hint = f"check that {host} is right and can be reached from here"
+        reason = _reason(error)
+        return UnreachableError(f"{self.name} at {without_credentials(url)} can't be reached: {reason}", hint=hint)
+
+
+def _reason(error: Exception | None) -> str:
+    """The innermost cause in one line; requests wraps it in four layers of its own."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection within the time limit"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer within the time limit"
+    cause: BaseException | None = error
+    while cause is not None:
+        inner = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__
+        if not isinstance(inner, BaseException) or inner is cause:
+            break
+        cause = inner
+    return str(cause).splitlines()[0] if cause and str(cause) else type(cause).__name__

@@ -1,0 +1,183 @@
+"""The values that travel through promoter, left to right: frozen, parsed once, without behaviour that does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+# -- model registry ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model version: `path` relative to the model's folder, `size` in bytes, `etag` where the store gives one."""
+
+    path: str
+    size: int
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the model takes and gives, as MLflow writes it in MLmodel (lists of column or tensor specs)."""
+
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    params: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One registered model version, resolved: what an alias pointed to at one moment, never again by that alias.
+
+    `created` is in UTC; `artifact_uri` is where its files are; `files` is the listing without content.
+    """
+
+    name: str
+    version: str
+    created: datetime
+    artifact_uri: str
+    files: tuple[ModelFile, ...]
+    run_id: str | None = None
+    model_id: str | None = None
+    stage: str | None = None
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    flavors: tuple[str, ...] = ()
+    signature: Signature | None = None
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def reference(self) -> str:
+        """`name:version`, which always means this version."""
+        return f"{self.name}:{self.version}"
+
+
+# -- image and release ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A published image: `digest` is that of its manifest, `content_digest` that of the model files inside it."""
+
+    repository: str
+    tag: str
+    digest: str
+    content_digest: str
+    size: int = 0
+    reused: bool = False
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}:{self.tag}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What an overlay carries for one model: the model version with its content digest, and the image that serves it."""
+
+    model: str
+    version: str
+    model_digest: str
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def image(self) -> str:
+        return f"{self.repository}:{self.tag}@{self.digest}"
+
+
+# -- configuration ----------------------------------------------------------------------------------------------------
+
+
+class OnAlias(StrEnum):
+    PROMOTE = "promote"
+    IGNORE = "ignore"
+
+
+class Write(StrEnum):
+    PUSH = "push"
+    PULL_REQUEST = "pull-request"
+
+
+class OnFailure(StrEnum):
+    RESTORE = "restore"
+    PULL_REQUEST = "pull-request"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A registered model as promoter.yaml names it: image repository, `images:` entry and release file of its overlays."""
+
+    name: str
+    repository: str
+    image_name: str
+    release_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The Argo CD Application of an environment, as its manifest says: who syncs, from which repository, branch and path."""
+
+    name: str
+    project: str
+    namespace: str
+    repo_url: str
+    path: str
+    target_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One model in one environment."""
+
+    name: str
+    model: Model
+    application: Application
+    alias: str | None = None
+    on_alias: OnAlias = OnAlias.IGNORE
+    write: Write = Write.PUSH
+    on_failure: OnFailure = OnFailure.RESTORE
+
+
+# -- change and outcome -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One scalar of one file: `key` is its path (`images[fraud-detector].newTag`); `old` is None where it was absent."""
+
+    file: str
+    key: str
+    old: str | None
+    new: str
+
+
+class Status(StrEnum):
+    """How a step ended. Failed: the business said no. Errored: the machinery broke."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    ERRORED = "errored"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    status: Status
+    detail: str = ""
+    seconds: float = 0.0
