@@ -1,0 +1,82 @@
+"""YAML that people wrote, read with the line of every key, so that a complaint can say where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from promoter.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document: its plain value, and where each part of it stands."""
+
+    file: str
+    value: Any
+    _node: Node | None
+
+    def line(self, path: Sequence[str | int] = ()) -> int:
+        """The line (from 1) of the deepest part of `path` that exists."""
+        node, line = self._node, 1 if self._node is None else self._node.start_mark.line + 1
+        for part in path:
+            step = _child(node, part)
+            if step is None:
+                break
+            node, line = step
+        return line
+
+    def error(self, message: str, path: Sequence[str | int] = (), *, hint: str = "") -> ConfigError:
+        return ConfigError(message, file=self.file, line=self.line(path), key=dotted(path), hint=hint)
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """`environments[1].alias`: a path as people write it."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def documents(text: str, file: str) -> tuple[Document, ...]:
+    """Every document in the text that is not empty.
+
+    Raises:
+        ConfigError: not YAML, or a key twice in one mapping; with the line.
+    """
+    try:
+        nodes = list(_loader().compose_all(text))
+        values = list(_loader().load_all(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = None if mark is None else mark.line + 1
+        reason = " ".join(part for part in (error.context, error.problem) if part).split("\n")[0]
+        raise ConfigError(f"is not valid YAML: {reason}", file=file, line=line, hint="correct the YAML there") from None
+    except YAMLError as error:
+        raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
+    return tuple(Document(file, value, node) for value, node in zip(values, nodes, strict=True) if value is not None)
+
+
+def _loader() -> YAML:
+    return YAML(typ="safe", pure=True)
+
+
+def _child(node: Node | None, part: str | int) -> tuple[Node, int] | None:
+    for key, child, line in _children(node):
+        if key == part:
+            return child, line
+    return None
+
+
+def _children(node: Node | None) -> Iterator[tuple[str | int, Node, int]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield key.value, value, key.start_mark.line + 1
+    elif isinstance(node, SequenceNode):
+        for index, value in enumerate(node.value):
+            yield index, value, value.start_mark.line + 1

@@ -1,0 +1,170 @@
+"""promoter.yaml and Application manifests: what is read, and how a complaint is worded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from promoter import config, template
+from promoter.errors import ConfigError, ExitCode, UsageError
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for path, content in template.files():
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return tmp_path
+
+
+def edit(folder: Path, old: str, new: str, file: str = config.FILE) -> None:
+    path = folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def complaint(folder: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        config.load(folder / config.FILE)
+    assert caught.value.exit_code == ExitCode.USAGE
+    return caught.value
+
+
+def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
+    loaded = config.load(repository / config.FILE)
+    assert [env.name for env in loaded.environments] == ["staging", "production"]
+    staging = loaded.environment("staging")
+    assert staging.model.image_name == "inference-service"
+    assert staging.application.name == "fraud-detector-staging"
+    assert staging.application.path == "overlays/staging"
+    assert staging.application.target_revision == "main"
+    assert staging.application.repo_url == "https://github.com/your-org/your-gitops-repository.git"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"),
+    [
+        ("alias: challenger", "alais: challenger", "promoter.yaml:14: environments[0].alais: unknown key; did you mean 'alias'?", ""),
+        ("alias: challenger", "alias: 3", "promoter.yaml:14: environments[0].alias: input should be a valid string, not 3", ""),
+        ("alias: challenger", "alias: v 1", "promoter.yaml:14: environments[0].alias: string should match", ""),
+        (
+            "alias: challenger",
+            "write: pushh",
+            "promoter.yaml:14: environments[0].write: input should be 'push' or 'pull-request', not 'pushh'",
+            "",
+        ),
+        ("name: staging", "name: Sta ging", "promoter.yaml:11: environments[0].name: string should match pattern", ""),
+        ("  application: environments/staging.yaml\n", "", "promoter.yaml:11: environments[0].application: is required", ""),
+        (
+            "environments/staging.yaml",
+            "../x.yaml",
+            "promoter.yaml:13: environments[0].application: '../x.yaml' lies outside the repository",
+            "inside",
+        ),
+        ("environments/staging.yaml", "environments/x.yaml", "there is no file 'environments/x.yaml'", "Application manifest"),
+        ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
+        ("model: fraud-detector", "model: fraud-detectr", "there is no model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
+        ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
+        ("  base:", "  bse:", "promoter.yaml:21: image.bse: unknown key; did you mean 'base'?", ""),
+        ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
+        ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
+        ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
+        ("  fraud-detector: #", "  a/b: #", "'a/b' can't be the name of a registered model", "neither"),
+        ("name: production", "name: staging", "environments[1]: 'staging' of model 'fraud-detector' is there twice", "keep one"),
+        ("models:", "models: [", "promoter.yaml:", ""),
+        ("- name: staging", "- name: staging\n  name: again", 'promoter.yaml:12: is not valid YAML: while constructing a mapping found duplicate key "name"', ""),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_file_line_and_key(repository: Path, old: str, new: str, message: str, hint: str) -> None:
+    edit(repository, old, new)
+    error = complaint(repository)
+    assert message in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kind: Application", "kind: ApplicationSet", "environments/staging.yaml: holds 0 manifests of kind Application"),
+        ("path: overlays/staging", "path: ../overlays", "environments/staging.yaml:12: spec.source.path: '../overlays' lies outside the repository"),
+        ("path: overlays/staging", "path: /etc", "'/etc' lies outside the repository"),
+        ("targetRevision: main", "targetRevision: HEAD", "environments/staging.yaml:11: spec.source.targetRevision: names no branch"),
+        ("    path: overlays/staging\n", "", "spec.source.path: is required, as text"),
+        ("  project: default", "  sourceHydrator: {}", "environments/staging.yaml:8: spec.sourceHydrator: the source hydrator is not supported"),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_cannot_be_followed_is_refused(repository: Path, old: str, new: str, message: str) -> None:
+    edit(repository, old, new, "environments/staging.yaml")
+    assert message in complaint(repository).message
+
+
+def test_of_several_sources_the_one_with_a_path_is_meant(repository: Path) -> None:
+    manifest = repository / "environments/staging.yaml"
+    text = manifest.read_text()
+    start, end = text.index("  source:"), text.index("  destination:")
+    sources = "  sources:\n  - repoURL: https://charts.example.com\n    chart: x\n    targetRevision: 1.0.0\n  - repoURL: https://git/x.git\n    targetRevision: refs/heads/live\n    path: overlays/staging\n"
+    manifest.write_text(text[:start] + sources + text[end:])
+    application = config.load(repository / config.FILE).environment("staging").application
+    assert (application.repo_url, application.target_revision) == ("https://git/x.git", "live")
+
+
+def test_an_application_by_name_has_no_repository_yet(repository: Path) -> None:
+    edit(repository, "application: environments/staging.yaml", "application: {name: fraud-staging, project: fraud}")
+    application = config.load(repository / config.FILE).environment("staging").application
+    assert (application.name, application.project, application.repo_url) == ("fraud-staging", "fraud", "")
+
+
+def test_a_manifest_through_a_symlink_out_of_the_repository_is_refused(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "app.yaml"
+    outside.write_text((repository / "environments/staging.yaml").read_text())
+    (repository / "environments/staging.yaml").unlink()
+    (repository / "environments/staging.yaml").symlink_to(outside)
+    assert "lies outside the repository" in complaint(repository).message
+
+
+def test_an_unknown_environment_names_the_nearest(repository: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        config.load(repository / config.FILE).environment("stagin")
+    assert caught.value.message == "there is no environment 'stagin' in promoter.yaml"
+    assert caught.value.hint == "did you mean 'staging'?"
+
+
+def test_environments_of_several_models_are_told_apart_by_model(repository: Path) -> None:
+    edit(repository, "environments: #", "  Churn Modèl:\n    image: r.example.com/churn\nenvironments: #")
+    edit(repository, "- name: production\n  model: fraud-detector", "- name: staging\n  model: Churn Modèl")
+    loaded = config.load(repository / config.FILE)
+    with pytest.raises(UsageError, match="several models have an environment 'staging'"):
+        loaded.environment("staging")
+    assert loaded.environment("staging", "Churn Modèl").model.repository == "r.example.com/churn"
+
+
+def test_a_repository_is_made_from_the_registry_and_the_models_name(repository: Path) -> None:
+    edit(repository, "    image: registry.example.com/models/fraud-detector\n", "")
+    edit(repository, "  base:", "  registry: registry.example.com/models/\n  base:")
+    assert (
+        config.load(repository / config.FILE).models["fraud-detector"].repository
+        == "registry.example.com/models/fraud-detector"
+    )
+
+
+def test_promoter_yaml_is_found_in_a_folder_above(repository: Path) -> None:
+    assert config.find(repository / "overlays" / "staging") == repository / "promoter.yaml"
+    with pytest.raises(UsageError, match=r"there is no promoter\.yaml"):
+        config.find(repository.parent)
+
+
+def test_a_file_that_is_not_utf8_is_refused(repository: Path) -> None:
+    (repository / config.FILE).write_bytes(b"models: \xff\n")
+    assert complaint(repository).message == "promoter.yaml: is not UTF-8 (byte 8)"
+
+
+def test_the_schema_beside_the_docs_is_the_schema() -> None:
+    shipped = Path(__file__).parent.parent / "docs" / "promoter.schema.json"
+    assert shipped.read_text() == config.schema()
+    assert json.loads(config.schema())["properties"]["models"]
