@@ -199,8 +199,8 @@ def apply(file: YamlFile, splices: Sequence[Splice]) -> bytes:
 def _events(path: str, text: str) -> list[Any]:
     """The events, from the C extension; from ruamel's own parser where there is none, or where it says no.
 
-    It says no to more than YAML 1.2 does (a colon inside a plain scalar of a flow mapping, say). What the own parser says
-    is what counts then, so a file is edited or refused alike with and without the extension.
+    It refuses what kustomize takes: a colon inside a plain scalar of a flow mapping. The own parser refuses a tab between
+    two tokens, which kustomize takes too; without the extension such a file is not edited.
     """
     if CParser is not None:
         try:
