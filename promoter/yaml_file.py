@@ -1,0 +1,280 @@
+"""A YAML file whose bytes stay its author's: values are found where they stand, replaced in place, and the result is proven.
+
+ruamel.yaml only parses, into events with their places. An edit is a list of splices, each saying what it does to the text
+and what that must do to the events; the edited text is parsed again, and its events must be exactly those. So a proof
+covers every value, tag, anchor, alias, quoting style and document, and whatever is no event (comments, spaces) is
+untouched because nothing but the splices touches bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+)
+
+from promoter.errors import ConfigError
+
+try:
+    # Where ruamel itself looks for its C extension, under the names it had before 0.19 and has since.
+    from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined]  # imported there from the extension, not exported
+except ImportError:
+    CParser = None
+
+Event = tuple[Any, ...]  # what an event says, without its place: its class first
+_S = TypeVar("_S", str, tuple[Event, ...])
+
+STRING_TAG = "tag:yaml.org,2002:str"
+_BOM = "\ufeff"
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_DISPUTED_BREAK = re.compile("[\x85\u2028\u2029]")
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A value and where it stands: characters `start` to `end` of the text, events `first` to `last` (both included).
+
+    `value` is a scalar's text or an alias's anchor; `children` are a sequence's items, or a mapping's keys and values in
+    turn. The end of a block collection is no use: parsers put it at whatever follows; see `leaf`.
+    """
+
+    start: int
+    end: int
+    first: int
+    last: int
+    is_mapping: bool = False
+    is_sequence: bool = False
+    is_alias: bool = False
+    flow: bool = False
+    value: str = ""
+    style: str = ""
+    tag: str | None = None
+    anchor: str | None = None
+    children: list[Node] = field(default_factory=list)
+
+    @property
+    def is_scalar(self) -> bool:
+        return not (self.is_mapping or self.is_sequence or self.is_alias)
+
+    @property
+    def is_null(self) -> bool:
+        return self.is_scalar and not self.style and self.tag is None and self.value in ("", "~", "null", "Null", "NULL")
+
+    @property
+    def leaf(self) -> Node:
+        """The last thing in this node whose end is its own: a scalar, an alias or a flow collection."""
+        node = self
+        while node.children and not node.flow:
+            node = node.children[-1]
+        return node
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """Characters `start` to `end` become `text`; that makes events `first` to `last` (excluded) become `events`."""
+
+    start: int
+    end: int
+    text: str
+    first: int
+    last: int
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """A parsed file: `path` for messages, `text` without the byte order mark, one node for each document."""
+
+    path: str
+    text: str
+    bom: str
+    events: tuple[Event, ...]
+    documents: tuple[Node, ...]
+
+    def error(self, message: str, at: Node | None = None, *, key: str = "", hint: str = "") -> ConfigError:
+        """The error to raise about the node `at`, with its line."""
+        line = _line(self.text, at.start) if at else None
+        return ConfigError(message, file=self.path, line=line, key=key, hint=hint)
+
+    def get(self, mapping: Node, key: str) -> Node | None:
+        """The value under `key`, None when there is none.
+
+        Raises:
+            ConfigError: the key is there twice, or a merge key may bring another one in.
+        """
+        found: Node | None = None
+        for name, value in zip(mapping.children[::2], mapping.children[1::2], strict=True):
+            if name.value == "<<" and not name.style:
+                hint = "write the merged keys out here"
+                raise self.error(f"a merge key decides what {key!r} is", name, key="<<", hint=hint)
+            if name.value == key and name.is_scalar:
+                if found:
+                    raise self.error("the key is there twice", name, key=key, hint="remove one of the two")
+                found = value
+        return found
+
+    def require_own(self, node: Node, key: str) -> None:
+        """Raises:
+        ConfigError: the node is an alias or is aliased, so that a change here would be one elsewhere too.
+        """
+        if node.is_alias:
+            raise self.error(f"the value is the alias *{node.value}", node, key=key, hint="write the value out here")
+        if node.anchor and (AliasEvent, node.anchor) in self.events:
+            message = f"the anchor &{node.anchor} is used elsewhere, which would change too"
+            raise self.error(message, node, key=key, hint=f"write the value out where *{node.anchor} stands")
+
+    def column(self, node: Node) -> int:
+        """Characters between the line's start and the node."""
+        return node.start - 1 - max(self.text.rfind("\n", 0, node.start), self.text.rfind("\r", 0, node.start))
+
+    def line_end(self, node: Node) -> int:
+        """The end of the node's last line, before its line break; comments on that line are before it."""
+        end = node.leaf.end
+        if node.leaf.style in ("|", ">"):  # these end where the next line starts
+            end = len(self.text[:end].rstrip("\r\n"))
+        found = _LINE_BREAK.search(self.text, end)
+        return found.start() if found else len(self.text)
+
+    def line_break(self, at: int) -> str:
+        """The line break at `at`, or at the end of the file the one that the file uses."""
+        found = _LINE_BREAK.match(self.text, at) or _LINE_BREAK.search(self.text)
+        return found.group() if found else "\n"
+
+
+def parse(path: str, data: bytes) -> YamlFile:
+    """The file, from its bytes; `path` is for messages only.
+
+    Raises:
+        ConfigError: not UTF-8, not YAML, or with line breaks that YAML 1.1 and 1.2 parsers see differently.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        raise ConfigError("not UTF-8", file=path, line=line, hint="save the file as UTF-8") from None
+    bom = _BOM if text.startswith(_BOM) else ""
+    text = text.removeprefix(_BOM)
+    if disputed := _DISPUTED_BREAK.search(text):
+        name = f"U+{ord(disputed.group()):04X}"
+        message = f"{name}, a line break to some YAML parsers only"
+        raise ConfigError(
+            message, file=path, line=_line(text, disputed.start()), hint="remove it, or escape it in double quotes"
+        )
+    events = _events(path, text)
+    return YamlFile(path, text, bom, tuple(map(_said, events)), tuple(_documents(text, events)))
+
+
+def apply(file: YamlFile, splices: Sequence[Splice]) -> bytes:
+    """The file's bytes with the splices made, proven to mean what they say and nothing else.
+
+    Raises:
+        ConfigError: the result would not parse, or would say something else.
+    """
+    ordered = sorted(splices, key=lambda splice: (splice.start, splice.first))
+    text = _spliced(file.text, [(splice.start, splice.end, splice.text) for splice in ordered])
+    meant = _spliced(file.events, [(splice.first, splice.last, splice.events) for splice in ordered])
+    try:
+        proven = tuple(map(_said, _events(file.path, text))) == meant
+    except ConfigError:
+        proven = False
+    if not proven:
+        line = _line(file.text, ordered[0].start)
+        hint = "write these keys by hand once, each on its own line as `key: value`"
+        raise ConfigError("no edit here is sure to change nothing else", file=file.path, line=line, hint=hint)
+    return (file.bom + text).encode()
+
+
+def _events(path: str, text: str) -> list[Any]:
+    """The events, from the C extension; from ruamel's own parser where there is none, or where it says no.
+
+    It refuses what kustomize takes: a colon inside a plain scalar of a flow mapping. The own parser refuses a tab between
+    two tokens, which kustomize takes too; without the extension such a file is not edited.
+    """
+    if CParser is not None:
+        try:
+            parser, events = CParser(text), []
+            while parser.check_event():
+                events.append(parser.get_event())
+            return events
+        except YAMLError:
+            pass
+    try:
+        return list(YAML(typ="safe", pure=True).parse(text))
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        line = mark.line + 1 if mark else _line(text, getattr(error, "position", 0))
+        raise ConfigError(f"not YAML: {reason}", file=path, line=line, hint="mend the file by hand") from None
+
+
+def _said(event: Any) -> Event:
+    """What the event says, wherever it stands."""
+    kind = type(event)
+    if kind is ScalarEvent:
+        return (kind, event.anchor, event.tag, event.style or "", event.value)
+    if kind is AliasEvent:
+        return (kind, event.anchor)
+    if isinstance(event, CollectionStartEvent):
+        return (kind, event.anchor, event.tag, bool(event.flow_style))
+    if kind is DocumentStartEvent:
+        return (kind, event.explicit, event.version, event.tags and tuple(event.tags.items()))
+    return (kind,)
+
+
+def _documents(text: str, events: Sequence[Any]) -> list[Node]:
+    documents: list[Node] = []
+    unclosed: list[Node] = []
+    for index, event in enumerate(events):
+        if isinstance(event, CollectionEndEvent):
+            node = unclosed.pop()
+            node.end, node.last = event.end_mark.index, index
+        elif isinstance(event, NodeEvent):
+            node = _node(event, index)
+            siblings = unclosed[-1].children if unclosed else documents
+            if node.start == node.end and node.is_scalar and len(siblings) % 2 and unclosed[-1].is_mapping:
+                node.start = node.end = _after_colon(text, siblings[-1], node.end)
+            siblings.append(node)
+            if isinstance(event, CollectionStartEvent):
+                unclosed.append(node)
+    return documents
+
+
+def _node(event: Any, index: int) -> Node:
+    node = Node(event.start_mark.index, event.end_mark.index, index, index, anchor=event.anchor)
+    if type(event) is ScalarEvent:
+        node.value, node.style, node.tag = event.value, event.style or "", event.tag
+    elif type(event) is AliasEvent:
+        node.value, node.anchor, node.is_alias = event.anchor, None, True
+    else:
+        node.tag, node.flow = event.tag, bool(event.flow_style)
+        node.is_mapping = type(event) is MappingStartEvent
+        node.is_sequence = not node.is_mapping
+    return node
+
+
+def _after_colon(text: str, key: Node, default: int) -> int:
+    """Where an empty value stands: parsers put it right there, or before whatever follows."""
+    colon = re.compile(r"[ \t]*:").match(text, key.end)
+    return colon.end() if colon else default
+
+
+def _line(text: str, at: int) -> int:
+    return 1 + len(_LINE_BREAK.findall(text, 0, at))
+
+
+def _spliced(whole: _S, parts: Sequence[tuple[int, int, _S]]) -> _S:
+    for start, end, new in reversed(parts):
+        whole = whole[:start] + new + whole[end:]
+    return whole

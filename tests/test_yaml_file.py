@@ -1,0 +1,77 @@
+"""Places and proofs: where nodes stand in the text, and that no splice passes which does something else than it says."""
+
+from __future__ import annotations
+
+import pytest
+from ruamel.yaml.events import ScalarEvent
+
+from promoter.errors import ConfigError
+from promoter.yaml_file import Splice, YamlFile, apply, parse
+
+
+def value_splice(file: YamlFile, key: str, text: str, value: str, style: str = "") -> Splice:
+    node = file.get(file.documents[0], key)
+    assert node
+    return Splice(node.start, node.end, text, node.first, node.last + 1, ((ScalarEvent, None, None, style, value),))
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_places(newline: str, bom: str) -> None:
+    text = newline.join(["# 漢字 🚀", "a: {b: 'c'} # d", "e:", "  f: g", "h: |", "  i"])
+    file = parse("x.yaml", (bom + text).encode())
+    mapping = file.documents[0]
+    flow, block, literal = (file.get(mapping, key) for key in "aeh")
+    assert flow
+    assert block
+    assert literal
+    assert file.text[flow.start : flow.end] == "{b: 'c'}"
+    assert file.column(flow) == 3
+    assert file.text[: file.line_end(flow)].endswith(" # d")
+    assert file.line_break(file.line_end(flow)) == newline
+    assert file.column(block) == 2
+    assert file.text[: file.line_end(block)].endswith("f: g")
+    assert file.line_end(literal) == len(file.text)
+    assert file.line_break(len(file.text)) == newline
+    assert file.error("wrong", block, key="e.f").line == 4
+
+
+def test_an_empty_value_stands_behind_its_colon() -> None:
+    file = parse("x.yaml", b"a: # c\nb: d\n")
+    empty = file.get(file.documents[0], "a")
+    assert empty
+    assert (empty.start, empty.end) == (2, 2)
+    assert empty.is_null
+
+
+def test_apply_keeps_byte_order_mark_and_everything_else() -> None:
+    file = parse("x.yaml", "\ufeffa: 漢 # c\r\nb:  d".encode())
+    assert apply(file, [value_splice(file, "b", "e", "e"), value_splice(file, "a", "'f'", "f", "'")]) == (
+        "\ufeffa: 'f' # c\r\nb:  e".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "style"),
+    [
+        ("e", "f", ""),  # another value
+        ("'e'", "e", ""),  # another style
+        ("e\nc: d", "e", ""),  # another key
+        ("&e e", "e", ""),  # an anchor
+        ("!!str e", "e", ""),  # a tag
+        ("{e", "e", ""),  # not YAML any more
+        ("e\n---\n", "e", ""),  # another document
+        ("*e", "e", ""),  # an alias
+        ("e # c", "e: f", ""),
+    ],
+)
+def test_apply_refuses_what_does_something_else(text: str, value: str, style: str) -> None:
+    file = parse("x.yaml", b"# c\na: b\n")
+    with pytest.raises(ConfigError, match=r"^x\.yaml:2: no edit here is sure to change nothing else$"):
+        apply(file, [value_splice(file, "a", text, value, style)])
+
+
+def test_deep_nesting_is_no_recursion() -> None:
+    depth = 20_000
+    file = parse("x.yaml", b"a: " + b"[" * depth + b"]" * depth)
+    assert len(file.documents) == 1
