@@ -1,0 +1,115 @@
+"""Where a model version's files lie, and how they are listed and read: one class for each kind of place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from promoter.errors import RefusedError, UnreachableError
+from promoter.models import ModelFile
+
+# `mlflow artifacts download` leaves this beside the files it fetched: it is no part of the model.
+_IGNORED = "registered_model_meta"
+_MOST_FILES = 10_000
+
+
+class Reader(Protocol):
+    """Bytes as they come; `read(n)` gives at most n of them, and none at the end."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Artifacts(Protocol):
+    """The files under one artifact URI. Paths are relative to it."""
+
+    def list(self, created: datetime, /) -> tuple[ModelFile, ...]:
+        """All files, by path, with an ETag where one can be relied on for a version that was `created` then.
+
+        Raises:
+            RefusedError: a path leads out of the folder.
+            UnreachableError, AuthError: the store did not answer, or does not let us.
+        """
+
+    def open(self, file: ModelFile) -> AbstractContextManager[Reader]:
+        """The bytes of one file, as they come.
+
+        Raises:
+            UnreachableError, AuthError: the store did not answer, or does not let us.
+        """
+
+
+def listing(files: Iterator[ModelFile]) -> tuple[ModelFile, ...]:
+    """The files by path, without what MLflow's client adds; a path that leads out of the folder is refused.
+
+    Raises:
+        RefusedError: such a path, the same path twice, or more files than a model has.
+    """
+    found: dict[str, ModelFile] = {}
+    for file in files:
+        safe(file.path)
+        if file.path in found or len(found) == _MOST_FILES:
+            raise RefusedError(
+                f"the file listing of the model version is not to be trusted: {len(found)} files, then {file.path!r}"
+            )
+        found[file.path] = file
+    return tuple(found[path] for path in sorted(found) if path != _IGNORED)
+
+
+def safe(path: str) -> str:
+    """The path, when it stays below the folder that it is relative to.
+
+    Raises:
+        RefusedError: it is absolute, climbs, or is not spelled the one plain way.
+    """
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or str(pure) != path or ".." in pure.parts or path == "." or "\\" in path or not path.isprintable():
+        raise RefusedError(
+            f"the model version lists a file {path!r}, which leads out of its folder",
+            hint="somebody tampered with its artifacts: look at them in MLflow, then register a clean version",
+        )
+    return path
+
+
+class LocalArtifacts:
+    """Files in a folder of this machine, or one mounted here."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        self._folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)
+
+    def list(self, _: datetime, /) -> tuple[ModelFile, ...]:
+        """See Artifacts; a folder gives no ETags: its times say nothing about another machine's copy."""
+        if not self._folder.is_dir():
+            raise UnreachableError(
+                f"the model's files are in {self._folder}, which is no folder on this machine",
+                hint="mount it here, or start the MLflow server with --serve-artifacts",
+            )
+        return listing(self._files())
+
+    def _files(self) -> Iterator[ModelFile]:
+        top = self._folder.resolve()
+        for folder, _, names in os.walk(top):
+            for name in names:
+                path = Path(folder, name)
+                if not path.resolve().is_relative_to(top):
+                    raise RefusedError(
+                        f"{path} is a link that leads out of the model's folder", hint="put the file there itself"
+                    )
+                yield ModelFile(path.relative_to(top).as_posix(), path.stat().st_size)
+
+    @contextmanager
+    def open(self, file: ModelFile) -> Iterator[Reader]:
+        """See Artifacts."""
+        try:
+            with (self._folder / safe(file.path)).open("rb") as content:
+                yield content
+        except FileNotFoundError as error:
+            raise UnreachableError(
+                f"{error.filename} is gone", hint="somebody is changing the model's files: try again"
+            ) from None

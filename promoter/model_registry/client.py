@@ -1,0 +1,203 @@
+"""MLflow over its own Python client: for the addresses and stores that the REST API does not lead to.
+
+mlflow is imported here only, and only when the first question is asked: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, safe
+from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
+from promoter.models import ModelFile
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from promoter.model_registry.settings import Settings
+
+# MLflow reads its settings from the process's environment, and by default asks again for minutes before it gives up.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+# What the storage libraries below MLflow raise as it is; none of them can be imported to name its classes.
+_STORAGE = ("sqlalchemy", "botocore", "boto3", "azure", "google", "databricks", "requests", "urllib3", "paramiko")
+
+
+class ClientStore:
+    """The Store behind every address that mlflow can open: sqlite:, postgresql:, databricks-uc, azureml:, a folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._where = settings.registry_uri or settings.tracking_uri
+
+    def by_version(self, name: str, version: str) -> RegisteredVersion:
+        """MlflowClient.get_model_version."""
+        with self._client() as client:
+            return _registered(client.get_model_version(name, version))
+
+    def by_alias(self, name: str, alias: str) -> RegisteredVersion:
+        """MlflowClient.get_model_version_by_alias."""
+        with self._client() as client:
+            return _registered(client.get_model_version_by_alias(name, alias))
+
+    def by_stage(self, name: str, stage: str) -> RegisteredVersion:
+        """MlflowClient.get_latest_versions; its versions lack their aliases, so the version is asked for again."""
+        with self._client() as client:
+            versions = client.get_latest_versions(name, [stage])
+        if not versions:
+            raise NotFound(f"no version of {name} is in stage {stage}")
+        return self.by_version(name, str(versions[0].version))
+
+    def aliases(self, name: str) -> Mapping[str, str]:
+        """MlflowClient.get_registered_model: alias -> version."""
+        with self._client() as client:
+            return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+    def download_uri(self, registered: RegisteredVersion) -> str:
+        """Where the files are; Unity Catalog gives them out by the version's own URI only, with credentials for a while."""
+        if self._where.startswith("databricks"):
+            return f"models:/{registered.name}/{registered.version}"
+        with self._client() as client:
+            return str(client.get_model_version_download_uri(registered.name, registered.version))
+
+    def logged_model(self, model_id: str) -> LoggedModel:
+        """MlflowClient.get_logged_model."""
+        with self._client() as client:
+            logged = client.get_logged_model(model_id)
+        metrics = ((metric.key, metric.value, metric.timestamp, metric.step) for metric in logged.metrics or ())
+        return LoggedModel(model_id, logged.status.value, logged.artifact_location, newest(metrics))
+
+    def run_metrics(self, run_id: str) -> Mapping[str, float]:
+        """MlflowClient.get_run."""
+        with self._client() as client:
+            return dict(client.get_run(run_id).data.metrics)
+
+    def artifacts(self, uri: str) -> Artifacts:
+        """In a folder here, or read with MLflow's client."""
+        return LocalArtifacts(uri) if urlsplit(uri).scheme in ("", "file") else ClientArtifacts(uri, self._settings)
+
+    @contextmanager
+    def _client(self) -> Iterator[MlflowClient]:
+        with mlflow_errors(self._where):
+            from mlflow import MlflowClient
+
+            tracking = self._settings.tracking_uri
+            if tracking.startswith("databricks-uc"):
+                # Unity Catalog holds models only; its workspace, by the same profile, holds the runs.
+                tracking = tracking.replace("databricks-uc", "databricks", 1)
+            yield MlflowClient(tracking_uri=tracking, registry_uri=self._settings.registry_uri or self._settings.tracking_uri)
+
+
+class ClientArtifacts:
+    """Files that MLflow's artifact repositories can read: s3:, gs:, abfss:, dbfs:, runs:, models: and more."""
+
+    def __init__(self, uri: str, settings: Settings) -> None:
+        self._uri, self._settings = uri, settings
+
+    def list(self, _: datetime, /) -> tuple[ModelFile, ...]:
+        """See Artifacts; MLflow's client gives no ETags."""
+        with mlflow_errors(self._uri):
+            return listing(self._files(self._repository(), ""))
+
+    def _files(self, repository: Any, folder: str) -> Iterator[ModelFile]:
+        for info in repository.list_artifacts(folder or None):
+            if info.is_dir:
+                yield from self._files(repository, safe(info.path))
+            else:
+                yield ModelFile(info.path, int(info.file_size or 0))
+
+    @contextmanager
+    def open(self, file: ModelFile) -> Iterator[Reader]:
+        """See Artifacts; the file is fetched whole into a temporary folder, and gone after."""
+        with tempfile.TemporaryDirectory(prefix="promoter-") as folder:
+            with mlflow_errors(self._uri):
+                fetched = Path(self._repository().download_artifacts(safe(file.path), dst_path=folder))
+            with fetched.open("rb") as content:
+                yield content
+
+    def _repository(self) -> Any:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        settings = self._settings
+        registry = settings.registry_uri or settings.tracking_uri
+        return get_artifact_repository(self._uri, tracking_uri=settings.tracking_uri, registry_uri=registry)
+
+
+@contextmanager
+def mlflow_errors(where: str) -> Iterator[None]:
+    """Imports and runs mlflow quietly and impatiently; what it raises becomes our errors, which name `where`.
+
+    Raises:
+        NotFound, AuthError, UnreachableError: as MLflow's error code says.
+        UsageError: a package is missing that this address needs, or MLflow can't use the address.
+    """
+    for variable, value in _SETTINGS.items():
+        os.environ.setdefault(variable, value)
+    with warnings.catch_warnings():
+        # Its deprecations are told to its developers and to those who call it: here to nobody who could act on them.
+        warnings.simplefilter("ignore")
+        try:
+            from mlflow.exceptions import MlflowException
+        except ImportError as error:
+            raise UsageError(f"{where} needs mlflow: {error}", hint="install mlflow-skinny, or mlflow for a database") from None
+        try:
+            yield
+        except MlflowException as error:
+            raise _translated(where, error.error_code, str(error.message)) from None
+        except ImportError as error:
+            raise UsageError(
+                f"{where} needs a package that is missing: {error}", hint=f"pip install {error.name or 'mlflow'}"
+            ) from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in _STORAGE:
+                raise
+            raise UnreachableError(
+                f"{where} can't be read: {_line(str(error))}", hint="check its address, its credentials and the network"
+            ) from None
+
+
+def _translated(where: str, code: str, message: str) -> Exception:
+    line = f"MLflow at {where}: {_line(message)}"
+    if code in _NOT_FOUND:
+        return NotFound(line)
+    if code in _AUTH or " 401" in line or " 403" in line:
+        return AuthError(
+            line, hint="set the credentials that this address needs (MLFLOW_TRACKING_TOKEN, DATABRICKS_TOKEN, ...)"
+        )
+    return UnreachableError(line, hint="check the address, and that it can be reached from here")
+
+
+def _line(message: str) -> str:
+    return (message.strip().splitlines() or [""])[0]
+
+
+def _registered(version: Any) -> RegisteredVersion:
+    return RegisteredVersion(
+        name=version.name,
+        version=str(version.version),
+        created=from_milliseconds(version.creation_timestamp),
+        source=version.source or "",
+        status=version.status,
+        status_message=version.status_message or "",
+        run_id=version.run_id or None,
+        stage=None if version.current_stage in (None, "", "None") else version.current_stage,
+        description=version.description or "",
+        tags=dict(version.tags or {}),
+        aliases=tuple(sorted(version.aliases or ())),
+    )

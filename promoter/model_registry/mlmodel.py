@@ -1,0 +1,55 @@
+"""The MLmodel file, MLflow's description of a model, and its requirements.txt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from promoter.errors import RefusedError
+from promoter.models import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class MLmodel:
+    flavors: tuple[str, ...]
+    signature: Signature | None
+    model_id: str | None
+
+
+def parse(content: bytes, *, reference: str) -> MLmodel:
+    """Reads an MLmodel file; its signature's parts are JSON inside YAML strings.
+
+    Raises:
+        RefusedError: not such a file.
+    """
+    # Imported here: asking what an alias points to needs no YAML.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="safe").load(content)
+        return MLmodel(tuple(document["flavors"]), _signature(document.get("signature")), document.get("model_id"))
+    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise RefusedError(
+            f"the MLmodel file of {reference} can't be read: {type(error).__name__}: {reason}",
+            hint="log the model again with mlflow.<flavor>.log_model, and register that",
+        ) from None
+
+
+def requirements(content: bytes) -> tuple[str, ...]:
+    """The lines of a requirements.txt that say something."""
+    lines = (line.strip() for line in content.decode("utf-8", errors="replace").splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def _signature(written: Mapping[str, str | None] | None) -> Signature | None:
+    if not written:
+        return None
+    return Signature(_specs(written.get("inputs")), _specs(written.get("outputs")), _specs(written.get("params")))
+
+
+def _specs(written: str | None) -> tuple[Mapping[str, Any], ...]:
+    return tuple(json.loads(written)) if written else ()

@@ -1,0 +1,131 @@
+"""A model version's files behind an MLflow server that serves them (`mlflow-artifacts:` URIs)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import urllib3.exceptions
+
+from promoter.errors import RefusedError, UnreachableError
+from promoter.model_registry.artifacts import Reader, listing, safe
+from promoter.model_registry.store import NotFound
+from promoter.models import ModelFile
+
+if TYPE_CHECKING:
+    import requests
+
+    from promoter.http import Http
+    from promoter.model_registry.server import Server
+
+_THREADS = 4
+# Unzipped, so that the bytes are the file's and the ETag is that of the file, not of a packed copy.
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+
+
+class ProxiedArtifacts:
+    """The files below `path` of an MLflow server's artifact store."""
+
+    def __init__(self, server: Server, path: str) -> None:
+        self._server, self._path = server, path.strip("/")
+
+    def list(self, created: datetime, /) -> tuple[ModelFile, ...]:
+        """See Artifacts. Small requests for a first byte give the ETags, and only where the server has the files itself.
+
+        A server with a cloud store behind it would fetch each file whole to answer, and gives no lasting ETag; it is known
+        by what it says of MLmodel. HEAD is no help: MLflow answers it from another place, with another ETag than GET.
+        """
+        files = listing(self._files())
+        described = next((file for file in files if file.path == "MLmodel"), None)
+        if described is None or self._etag(self._server.http(), described, created) is None:
+            return files
+        lanes = [files[start::_THREADS] for start in range(min(_THREADS, len(files)))]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            tagged = pool.map(lambda lane: self._tagged(lane, created), lanes)
+            return tuple(sorted((file for lane in tagged for file in lane), key=lambda file: file.path))
+
+    def _files(self) -> Iterator[ModelFile]:
+        folders = deque([""])
+        while folders:
+            folder = folders.popleft()
+            where = f"{self._path}/{folder}".strip("/")
+            entries = self._server.get("mlflow-artifacts/artifacts", _entries, path=where)
+            for name, is_folder, size in entries:
+                path = f"{folder}/{safe(name)}".lstrip("/")
+                if is_folder:
+                    folders.append(path)
+                else:
+                    yield ModelFile(path, size)
+
+    def _tagged(self, files: Sequence[ModelFile], created: datetime) -> Sequence[ModelFile]:
+        http = self._server.http()
+        return [replace(file, etag=self._etag(http, file, created)) for file in files]
+
+    def _etag(self, http: Http, file: ModelFile, created: datetime) -> str | None:
+        first_byte = {"Range": "bytes=0-0"} if file.size else {}
+        try:
+            with self._server.stream(self._address(file), headers={**_AS_IT_IS, **first_byte}, http=http) as response:
+                return lasting_etag(response, created)
+        except NotFound:
+            return None
+
+    @contextmanager
+    def open(self, file: ModelFile) -> Iterator[Reader]:
+        """See Artifacts.
+
+        Raises:
+            RefusedError: the file was changed since it was listed.
+        """
+        with self._server.stream(self._address(file), headers=_AS_IT_IS) as response:
+            if file.etag is not None and response.headers.get("ETag") != file.etag:
+                raise RefusedError(
+                    f"{file.path} was changed in MLflow while it was read",
+                    hint="run again; register a new version, rather than changing one",
+                )
+            yield _Body(response)
+
+    def _address(self, file: ModelFile) -> str:
+        return f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{self._path}/{safe(file.path)}')}"
+
+
+def _entries(answer: dict[str, list[dict[str, str]]]) -> list[tuple[str, bool, int]]:
+    return [(entry["path"], bool(entry.get("is_dir")), int(entry.get("file_size") or 0)) for entry in answer.get("files", [])]
+
+
+def lasting_etag(response: requests.Response, created: datetime) -> str | None:
+    """The ETag, when it will be the same next time as long as the file is.
+
+    A server that fetches from a cloud store answers with a temporary copy's time and ETag. That time is after the version
+    was created, while the file's own is before, both by the server's clock.
+    """
+    etag, modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+    if not etag or etag.startswith("W/") or not modified:
+        return None
+    try:
+        return etag if parsedate_to_datetime(modified) <= created else None
+    except (ValueError, TypeError):
+        return None
+
+
+class _Body:
+    """A streamed body whose broken connections become our errors."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            content: bytes = self._response.raw.read(size if size >= 0 else None, decode_content=True)
+        except urllib3.exceptions.HTTPError as error:
+            raise UnreachableError(
+                f"{self._response.url} broke off: {type(error).__name__}",
+                hint="run again; what was done already is not done twice",
+            ) from None
+        return content

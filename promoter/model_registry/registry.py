@@ -1,0 +1,236 @@
+"""A reference to a model version in, the version with all that promoter needs to know of it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from promoter.errors import RefusedError, UsageError, without_credentials
+from promoter.model_registry import mlmodel, settings
+from promoter.model_registry.reference import ModelReference
+from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, Store
+from promoter.models import ModelFile, ModelVersion
+
+if TYPE_CHECKING:
+    from promoter.http import Limits
+    from promoter.model_registry.artifacts import Artifacts, Reader
+
+_LARGEST_TEXT = 16 * 1024 * 1024
+_READY = "READY"
+
+
+def connect(environ: Mapping[str, str], *, tracking_uri: str | None = None, limits: Limits | None = None) -> ModelRegistry:
+    """The model registry that this environment leads to; `tracking_uri` is used where it names none. Nothing is asked yet.
+
+    MLFLOW_REGISTRY_URI wins over MLFLOW_TRACKING_URI, which wins over `tracking_uri`. http and https are spoken directly;
+    every other address, and authentication by a plug-in, goes through MLflow's own client.
+
+    Raises:
+        UsageError: no address, or a variable with a value that can't be used.
+    """
+    found = settings.read(environ, tracking_uri=tracking_uri)
+    if limits is not None:
+        found = replace(found, limits=limits)
+    where = without_credentials(found.registry_uri or found.tracking_uri)
+    # Imported here: each way needs libraries that the other does not.
+    if found.rest:
+        from promoter.model_registry.rest import RestStore
+
+        return ModelRegistry(RestStore(found), where)
+    from promoter.model_registry.client import ClientStore
+
+    return ModelRegistry(ClientStore(found), where)
+
+
+class ModelRegistry:
+    """MLflow's model registry at `where`. Not for use by several threads at once."""
+
+    def __init__(self, store: Store, where: str) -> None:
+        self._store, self.where = store, where
+
+    def version_of(self, name: str, alias: str) -> str | None:
+        """The version that the alias (or `stage/Production`) points to now, None when it points to none.
+
+        Raises:
+            UsageError: no such registered model, or no alias can be called so.
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
+        try:
+            return self._named(ModelReference.at(name, alias)).version
+        except NotFound:
+            self._aliases(name)
+            return None
+
+    def resolve(self, reference: ModelReference) -> ModelVersion:
+        """Everything about the version that the reference points to now; only its MLmodel and requirements.txt are read.
+
+        Raises:
+            UsageError: no such model, version, alias or stage.
+            RefusedError: the version is not complete: not READY, its logged model not LOGGED_MODEL_READY, no MLmodel file.
+            AuthError, UnreachableError: MLflow or the artifact store does not let us, or does not answer.
+        """
+        registered = self._find(reference)
+        _require_ready(registered)
+        logged = self._source(registered)
+        uri = logged.artifact_uri if logged else self._store.download_uri(registered)
+        artifacts = self._store.artifacts(uri)
+        files = {file.path: file for file in artifacts.list(registered.created)}
+        if "MLmodel" not in files:
+            raise RefusedError(
+                f"{_name(registered)} has no MLmodel file in {uri}",
+                hint="its upload did not finish, or it is no MLflow model: log it again and register that",
+            )
+        described = mlmodel.parse(_content(artifacts, files["MLmodel"]), reference=_name(registered))
+        logged = logged or self._copied(registered, described.model_id)
+        required = _content(artifacts, files["requirements.txt"]) if "requirements.txt" in files else b""
+        return ModelVersion(
+            name=registered.name,
+            version=registered.version,
+            created=registered.created,
+            artifact_uri=uri,
+            files=tuple(files.values()),
+            run_id=registered.run_id,
+            model_id=logged.model_id if logged else described.model_id,
+            stage=registered.stage,
+            description=registered.description,
+            aliases=registered.aliases,
+            tags=registered.tags,
+            metrics={**self._run_metrics(registered), **(logged.metrics if logged else {})},
+            flavors=described.flavors,
+            signature=described.signature,
+            requirements=mlmodel.requirements(required),
+        )
+
+    @contextmanager
+    def open(self, version: ModelVersion, file: ModelFile) -> Iterator[Reader]:
+        """The bytes of one file of a resolved version, as they come.
+
+        Raises:
+            RefusedError: the file is not as it was listed: somebody changed it in MLflow.
+            AuthError, UnreachableError: the artifact store does not let us, does not answer, or broke off.
+        """
+        with self._store.artifacts(version.artifact_uri).open(file) as content:
+            measured = _Measured(content, version.reference, file)
+            yield measured
+            measured.finish()
+
+    def _named(self, reference: ModelReference) -> RegisteredVersion:
+        if reference.version is not None:
+            return self._store.by_version(reference.name, reference.version)
+        if reference.alias is not None:
+            return self._store.by_alias(reference.name, reference.alias)
+        if reference.stage is not None:
+            return self._store.by_stage(reference.name, reference.stage)
+        raise UsageError(f"{reference} names no version", hint=f"write {reference}@alias or {reference}:version")
+
+    def _find(self, reference: ModelReference) -> RegisteredVersion:
+        try:
+            return self._named(reference)
+        except NotFound:
+            known = self._aliases(reference.name)
+        pointers = ", ".join(f"{alias} (version {version})" for alias, version in sorted(known.items()))
+        raise UsageError(
+            f"MLflow at {self.where} has no {reference}",
+            hint=f"the aliases of {reference.name} are {pointers}"
+            if pointers
+            else f"{reference.name} has no alias yet: set one in MLflow",
+        )
+
+    def _aliases(self, name: str) -> Mapping[str, str]:
+        try:
+            return self._store.aliases(name)
+        except NotFound:
+            raise UsageError(
+                f"MLflow at {self.where} has no registered model {name!r}",
+                hint="check the spelling, and that this is the MLflow you mean (MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI)",
+            ) from None
+
+    def _source(self, registered: RegisteredVersion) -> LoggedModel | None:
+        """The logged model that the version was registered from; without it, the version has lost its files."""
+        model_id = registered.source.removeprefix("models:/")
+        if model_id == registered.source or not model_id.startswith("m-") or "/" in model_id:
+            return None
+        try:
+            logged = self._store.logged_model(model_id)
+        except NotFound:
+            raise RefusedError(
+                f"{_name(registered)} was registered from the logged model {model_id}, which MLflow has no more",
+                hint="register the model again from a logged model that exists",
+            ) from None
+        _require_logged(registered, logged)
+        return logged
+
+    def _copied(self, registered: RegisteredVersion, model_id: str | None) -> LoggedModel | None:
+        """The logged model that MLmodel names, for a copy of another version: it may be deleted by now, the files stay."""
+        try:
+            logged = self._store.logged_model(model_id) if model_id else None
+        except NotFound:
+            return None
+        if logged:
+            _require_logged(registered, logged)
+        return logged
+
+    def _run_metrics(self, registered: RegisteredVersion) -> Mapping[str, float]:
+        """The metrics of the version's run, none when the run was deleted or belongs to another MLflow."""
+        try:
+            return self._store.run_metrics(registered.run_id) if registered.run_id else {}
+        except NotFound:
+            return {}
+
+
+class _Measured:
+    """Counts what is read: an image layer announces the listed size, so another one must not pass unseen."""
+
+    def __init__(self, content: Reader, reference: str, file: ModelFile) -> None:
+        self._content, self._reference, self._file = content, reference, file
+        self._read = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self._content.read(size)
+        self._read += len(chunk)
+        if self._read > self._file.size or (not chunk and size != 0 and self._read < self._file.size):
+            raise self._changed()
+        return chunk
+
+    def finish(self) -> None:
+        """Raises when a file that was read to its listed size goes on."""
+        if self._read == self._file.size and self._content.read(1):
+            raise self._changed()
+
+    def _changed(self) -> RefusedError:
+        return RefusedError(
+            f"{self._file.path} of {self._reference} is not the {self._file.size} bytes that MLflow listed",
+            hint="somebody changed the files of this version: run again, or register a new version",
+        )
+
+
+def _name(registered: RegisteredVersion) -> str:
+    return f"{registered.name}:{registered.version}"
+
+
+def _require_ready(registered: RegisteredVersion) -> None:
+    if registered.status != _READY:
+        reason = f": {registered.status_message}" if registered.status_message else ""
+        raise RefusedError(
+            f"{_name(registered)} is {registered.status} in MLflow, not READY{reason}",
+            hint="wait until its registration is done; after a failed one, register the model again",
+        )
+
+
+def _require_logged(registered: RegisteredVersion, logged: LoggedModel) -> None:
+    if logged.status != _READY:
+        raise RefusedError(
+            f"{_name(registered)} was registered from {logged.model_id}, which is not READY but LOGGED_MODEL_{logged.status}",
+            hint="its files are not complete: finish the upload, or log the model again and register that",
+        )
+
+
+def _content(artifacts: Artifacts, file: ModelFile) -> bytes:
+    if file.size > _LARGEST_TEXT:
+        raise RefusedError(
+            f"{file.path} has {file.size} bytes: that is no text file of MLflow's", hint="look at the model's files"
+        )
+    with artifacts.open(file) as content:
+        return content.read(file.size)

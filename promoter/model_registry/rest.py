@@ -1,0 +1,116 @@
+"""MLflow over its REST API: a fraction of a second, where importing mlflow alone takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from promoter.model_registry.artifacts import Artifacts, LocalArtifacts
+from promoter.model_registry.proxied import ProxiedArtifacts
+from promoter.model_registry.server import Server
+from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
+
+if TYPE_CHECKING:
+    from promoter.model_registry.settings import Settings
+
+
+class RestStore:
+    """The Store behind http and https addresses."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tracking = Server(settings.tracking_uri, settings)
+        self._registry = Server(settings.registry_uri, settings) if settings.registry_uri else self._tracking
+
+    def by_version(self, name: str, version: str) -> RegisteredVersion:
+        """GET model-versions/get."""
+        return self._registry.get("mlflow/model-versions/get", _registered, name=name, version=version)
+
+    def by_alias(self, name: str, alias: str) -> RegisteredVersion:
+        """GET registered-models/alias."""
+        return self._registry.get("mlflow/registered-models/alias", _registered, name=name, alias=alias)
+
+    def by_stage(self, name: str, stage: str) -> RegisteredVersion:
+        """POST registered-models/get-latest-versions; its versions lack their aliases, so the version is asked for again."""
+        body = {"name": name, "stages": [stage]}
+        versions = self._registry.post("mlflow/registered-models/get-latest-versions", body, _versions)
+        if not versions:
+            raise NotFound(f"no version of {name} is in stage {stage}")
+        return self.by_version(name, versions[0])
+
+    def aliases(self, name: str) -> Mapping[str, str]:
+        """GET registered-models/get: alias -> version."""
+        return self._registry.get("mlflow/registered-models/get", _aliases, name=name)
+
+    def download_uri(self, registered: RegisteredVersion) -> str:
+        """GET model-versions/get-download-uri, which follows the copies that copy_model_version makes."""
+        path = "mlflow/model-versions/get-download-uri"
+        return self._registry.get(
+            path, lambda answer: str(answer["artifact_uri"]), name=registered.name, version=registered.version
+        )
+
+    def logged_model(self, model_id: str) -> LoggedModel:
+        """GET logged-models/<id>."""
+        return self._tracking.get(f"mlflow/logged-models/{model_id}", _logged)
+
+    def run_metrics(self, run_id: str) -> Mapping[str, float]:
+        """GET runs/get."""
+        return self._tracking.get("mlflow/runs/get", lambda answer: _metrics(answer["run"].get("data", {})), run_id=run_id)
+
+    def artifacts(self, uri: str) -> Artifacts:
+        """Served by MLflow, in a folder here, or else read with MLflow's own client."""
+        parts = urlsplit(uri)
+        if parts.scheme == "mlflow-artifacts":
+            return ProxiedArtifacts(self._artifact_server(parts.netloc), unquote(parts.path))
+        if parts.scheme in ("", "file"):
+            return LocalArtifacts(uri)
+        # Imported here: only clouds and runs:/ URIs need mlflow.
+        from promoter.model_registry.client import ClientArtifacts
+
+        return ClientArtifacts(uri, self._settings)
+
+    def _artifact_server(self, netloc: str) -> Server:
+        """The tracking server, or the host that the URI names: credentials stay with the server they were given for."""
+        tracking = urlsplit(self._tracking.uri)
+        if netloc in ("", tracking.netloc):
+            return self._tracking
+        return Server(tracking._replace(netloc=netloc).geturl(), self._settings, anonymous=True)
+
+
+def _registered(answer: Any) -> RegisteredVersion:
+    version = answer["model_version"]
+    stage = version.get("current_stage")
+    return RegisteredVersion(
+        name=version["name"],
+        version=str(version["version"]),
+        created=from_milliseconds(version["creation_timestamp"]),
+        source=version.get("source", ""),
+        status=version.get("status", "READY"),
+        status_message=version.get("status_message", ""),
+        run_id=version.get("run_id") or None,
+        stage=None if stage in (None, "", "None") else stage,
+        description=version.get("description", ""),
+        tags={tag["key"]: tag.get("value", "") for tag in version.get("tags", [])},
+        aliases=tuple(sorted(version.get("aliases", []))),
+    )
+
+
+def _versions(answer: Any) -> list[str]:
+    return [str(version["version"]) for version in answer.get("model_versions", [])]
+
+
+def _aliases(answer: Any) -> dict[str, str]:
+    return {entry["alias"]: str(entry["version"]) for entry in answer["registered_model"].get("aliases", [])}
+
+
+def _logged(answer: Any) -> LoggedModel:
+    info, data = answer["model"]["info"], answer["model"].get("data", {})
+    status = info.get("status", "").removeprefix("LOGGED_MODEL_")
+    return LoggedModel(info["model_id"], status, info["artifact_uri"], _metrics(data))
+
+
+def _metrics(data: Any) -> dict[str, float]:
+    """The metrics of a run or a logged model; NaN and the infinities are strings in MLflow's JSON."""
+    metrics = data.get("metrics", [])
+    return newest((metric["key"], metric["value"], metric.get("timestamp"), metric.get("step")) for metric in metrics)

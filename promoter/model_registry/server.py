@@ -1,0 +1,153 @@
+"""One MLflow server over HTTP, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
+from promoter.http import Authorization, Http
+from promoter.model_registry.settings import Settings, split_userinfo
+from promoter.model_registry.store import NotFound
+
+if TYPE_CHECKING:
+    import requests
+
+_CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+_T = TypeVar("_T")
+
+
+class Server:
+    """An MLflow server; `uri` may hold user and password, which then win over the settings' (as requests has it for MLflow)."""
+
+    def __init__(self, uri: str, settings: Settings, *, anonymous: bool = False) -> None:
+        self.uri, userinfo = split_userinfo(uri)
+        self._settings = settings
+        authorization = None if anonymous else userinfo or settings.authorization
+        self._auth = Authorization(authorization)
+        self._sent = settings.sent if userinfo is None else "the user in the URI was sent"
+        if anonymous:
+            self._sent = "no credentials were sent, since this is not the server they belong to"
+        self._http = self.http()
+
+    def http(self) -> Http:
+        """A connection of its own, for one more thread."""
+        settings = self._settings
+        return Http(
+            "MLflow",
+            self.uri,
+            auth=self._auth,
+            headers={"X-MLFLOW-WORKSPACE": settings.workspace} if settings.workspace else None,
+            verify=settings.verify,
+            cert=settings.cert,
+            limits=settings.limits,
+        )
+
+    def get(self, path: str, read: Callable[[Any], _T], /, **params: str) -> _T:
+        """What `read` makes of the JSON that the server answers under /api/2.0.
+
+        Raises:
+            NotFound: MLflow has nothing by that name.
+            AuthError, UnreachableError, UsageError: see `checked`.
+        """
+        return self._read(self._http.request("GET", f"/api/2.0/{path}", params=params), read)
+
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], _T]) -> _T:
+        """As `get`, for the questions that MLflow wants as a POST: they change nothing, so they are tried again too."""
+        return self._read(self._http.request("POST", f"/api/2.0/{path}", json=body, retry=True), read)
+
+    def _read(self, response: requests.Response, read: Callable[[Any], _T]) -> _T:
+        self.checked(response)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise AuthError(
+                f"MLflow at {self.uri} answered with a web page: a login page, or not MLflow",
+                hint=f"check the address; if a proxy asks people to log in there, {_CREDENTIALS} that it accepts",
+            )
+        try:
+            return read(response.json())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreachableError(
+                f"{response.url} answered unlike MLflow: {type(error).__name__}: {error}",
+                hint=f"check that MLflow is what answers at {self.uri}",
+            ) from None
+
+    @contextmanager
+    def stream(self, path: str, *, headers: Mapping[str, str], http: Http | None = None) -> Iterator[requests.Response]:
+        """A file's answer whose body is read as it comes.
+
+        Raises:
+            NotFound, AuthError, UnreachableError, UsageError: see `checked`.
+        """
+        response = (http or self._http).request("GET", path, headers=headers, stream=True)
+        try:
+            self.checked(response)
+            yield response
+        finally:
+            response.close()
+
+    def checked(self, response: requests.Response) -> None:
+        """Passes a good answer.
+
+        Raises:
+            NotFound: no such thing; MLflow says 404 for a model or version and 400 for an alias that does not exist.
+            AuthError: 401, 403, or a redirect to a login page.
+            UsageError: no MLflow API at this address.
+            UnreachableError: any other answer.
+        """
+        if response.ok and not response.is_redirect:
+            return
+        status, (code, message) = response.status_code, _error(response)
+        if 300 <= status < 400:
+            raise self._redirected(response)
+        if status == 401:
+            raise AuthError(f"MLflow at {self.uri} does not know us (401): {self._sent}", hint=_CREDENTIALS)
+        if status == 403:
+            raise self._forbidden(message)
+        if code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise NotFound(f"MLflow at {self.uri}: {message}")
+        if status == 404:
+            raise UsageError(
+                f"{response.url} does not exist (404): no MLflow API at {self.uri}",
+                hint="check the address, and the path prefix if a proxy stands before MLflow",
+            )
+        raise UnreachableError(
+            f"MLflow answered {status} to {response.url}: {message}",
+            hint="its log says why; for a file, the store behind it may be what is down",
+        )
+
+    def _redirected(self, response: requests.Response) -> PromoterError:
+        here, there = urlsplit(self.uri), urlsplit(response.headers.get("Location", ""))
+        if there.hostname in (None, here.hostname) and there.scheme in ("http", "https") and there.scheme != here.scheme:
+            return UsageError(
+                f"MLflow at {self.uri} redirects to {there.scheme}",
+                hint=f"write {there.scheme}://{there.netloc} as its address",
+            )
+        return AuthError(
+            f"MLflow at {self.uri} redirects to {there.hostname or there.path}, as a proxy does that asks people to log in",
+            hint=f"{_CREDENTIALS} that the proxy accepts, or give an address of MLflow behind it",
+        )
+
+    def _forbidden(self, message: str) -> AuthError:
+        host = urlsplit(self.uri).netloc
+        if "Invalid Host header" in message:
+            return AuthError(
+                f"MLflow at {self.uri} does not answer to the name {host} (403): {message}",
+                hint=f"start it with --allowed-hosts {host} (or MLFLOW_SERVER_ALLOWED_HOSTS); the port is part of the name",
+            )
+        return AuthError(
+            f"MLflow at {self.uri} forbids it (403): {message}; {self._sent}",
+            hint="give that user READ on the model and its experiment, or " + _CREDENTIALS,
+        )
+
+
+def _error(response: requests.Response) -> tuple[str, str]:
+    """The error code and the message in one line; MLflow answers some errors as text or as a web page."""
+    try:
+        body = response.json()
+        return str(body["error_code"]), str(body["message"]).partition("\n")[0]
+    except (ValueError, KeyError, TypeError):
+        text = response.text.strip()
+        short = response.reason if not text or text.startswith("<") else text.splitlines()[0][:200]
+        return "", short or "no reason given"
