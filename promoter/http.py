@@ -133,6 +133,7 @@ class Http:
 
     def _unreachable(self, url: str, error: Exception | None) -> UnreachableError:
         host = urlsplit(url).netloc
+        url = url.partition("?")[0]  # a signed URL is a password
         if isinstance(error, requests.exceptions.SSLError):
             hint = "the certificate is not trusted here: name its CA bundle, or check the host name"
         elif isinstance(error, requests.exceptions.ProxyError):

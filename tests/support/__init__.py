@@ -1,0 +1,1 @@
+"""Real servers and data that several test modules start or build."""

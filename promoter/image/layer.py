@@ -1,0 +1,217 @@
+"""Model files as one reproducible image layer: the same files are the same bytes on every machine and every Python.
+
+The tar headers are written here and not by tarfile, whose fields and defaults change between Python versions; a digest that
+Git pins for years must not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from promoter.errors import RefusedError, UnreachableError
+from promoter.models import ModelFile
+
+MODEL_FOLDER = "opt/model"
+CHUNK = 1 << 20
+
+_BLOCK = 512
+_LARGEST_USTAR_SIZE = 0o77777777777
+_FILE, _DIRECTORY, _PAX = b"0", b"5", b"x"
+
+
+class Readable(Protocol):
+    """What a model file is read from; an empty answer is the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Open = Callable[[ModelFile], AbstractContextManager[Readable]]
+
+
+def content_digest(files: Iterable[ModelFile], open_file: Open) -> str:
+    """What identifies a model's content: `sha256:` and the sha256 of its sorted list of files.
+
+    The list has one line `<sha256 in hexadecimal>  <path>\\n` a file, in UTF-8, sorted by the bytes of the path; it is what
+    `find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum` prints. Names, times and modes outside of that do
+    not count.
+
+    Raises:
+        RefusedError: a path that can't be packed safely, or a file that is not as long as it was listed.
+        UnreachableError: a file can't be read.
+    """
+    digests = []
+    for file in checked(files):
+        sha256 = hashlib.sha256()
+        for chunk in _read(file, open_file):
+            sha256.update(chunk)
+        digests.append((file.path, sha256.hexdigest()))
+    return _digest_of_list(digests)
+
+
+def packed_size(files: Iterable[ModelFile]) -> int:
+    """Bytes of the layer that `pack` makes, known before anything is read.
+
+    Raises:
+        RefusedError: a path that can't be packed safely.
+    """
+    entries = _entries(checked(files))
+    return sum(len(header) + (_padded(file.size) if file else 0) for header, file in entries) + 2 * _BLOCK
+
+
+def pack(files: Iterable[ModelFile], open_file: Open) -> Generator[bytes, None, str]:
+    """The uncompressed tar layer in chunks; what the generator returns is the content digest, computed on the way.
+
+    Files stand under `opt/model/` with their folders, sorted by the bytes of their path; everything belongs to root, mode 0644
+    (folders 0755), time 0. A header is USTAR; a name that is not short ASCII or a size of 8 GiB gets a PAX record before it.
+    Media type `application/vnd.oci.image.layer.v1.tar`, so that no codec has a say in the digest.
+
+    Raises:
+        RefusedError: a path that can't be packed safely, or a file that is not as long as it was listed.
+        UnreachableError: a file can't be read.
+    """
+    digests = []
+    for header, file in _entries(checked(files)):
+        yield header
+        if file is None:
+            continue
+        sha256 = hashlib.sha256()
+        for chunk in _read(file, open_file):
+            sha256.update(chunk)
+            yield chunk
+        yield bytes(_padded(file.size) - file.size)
+        digests.append((file.path, sha256.hexdigest()))
+    yield bytes(2 * _BLOCK)
+    return _digest_of_list(digests)
+
+
+def checked(files: Iterable[ModelFile]) -> list[ModelFile]:
+    """The files sorted by the bytes of their path, each of them safe in a layer.
+
+    Raises:
+        RefusedError: no file at all, two in one place, or a path that leaves the folder or means something else in a layer.
+    """
+    listed = list(files)
+    for file in listed:
+        if why := _refusal(file):
+            raise RefusedError(f"model file {file.path!r} can't be packed: {why}", hint="log the model again without it")
+    if not listed:
+        raise RefusedError("the model version has no files", hint="check that its artifacts were uploaded")
+    paths = [file.path for file in listed]
+    taken = _folders(paths)
+    for path in paths:
+        if path in taken:
+            raise RefusedError(f"model file {path!r} is listed twice, or is a folder too", hint="log the model again")
+        taken.add(path)
+    return sorted(listed, key=lambda file: file.path.encode())
+
+
+def _refusal(file: ModelFile) -> str:
+    try:
+        file.path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    parts = file.path.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "a path is relative, without empty, '.' or '..' parts"
+    # sha256sum escapes these, so that the list behind the content digest would have two spellings.
+    if "\\" in file.path or any(ord(character) < 32 or ord(character) == 127 for character in file.path):
+        return "its name has a backslash or a control character"
+    # https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts: such a file deletes another one.
+    if any(part.startswith(".wh.") for part in parts):
+        return "a name that starts with .wh. deletes files in an image layer"
+    if file.size < 0:
+        return f"its size is {file.size}"
+    return ""
+
+
+def _read(file: ModelFile, open_file: Open) -> Iterator[bytes]:
+    """The file in chunks, exactly as long as listed."""
+    left = file.size
+    try:
+        with open_file(file) as stream:
+            # One byte more than is left: a file that grew must not pass for the one that was listed.
+            while chunk := stream.read(min(CHUNK, left + 1)):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+    except OSError as error:
+        raise UnreachableError(f"model file {file.path!r} can't be read: {error}", hint="run again") from error
+    if left:
+        raise RefusedError(
+            f"model file {file.path!r} is not {file.size} bytes long, as listed: it changed while it was read",
+            hint="run again once nobody writes to the model version",
+        )
+
+
+def _digest_of_list(digests: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"{digest}  {path}\n" for path, digest in digests)
+    return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
+
+
+# -- tar: POSIX.1-2001, "ustar Interchange Format" and "pax Header Block" --------------------------------------------------
+
+
+def _entries(files: Sequence[ModelFile]) -> list[tuple[bytes, ModelFile | None]]:
+    """Headers of folders (with None) and files in order; a path sorts after each of its folders, being longer."""
+    names: list[tuple[str, ModelFile | None]] = [(f"{MODEL_FOLDER}/{file.path}", file) for file in files]
+    names += [(folder, None) for folder in _folders([name for name, _ in names])]
+    return [
+        (_header(name, file.size, _FILE) if file else _header(f"{name}/", 0, _DIRECTORY), file)
+        for name, file in sorted(names, key=lambda entry: entry[0].encode())
+    ]
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    """Every folder above these paths."""
+    return {path[:at] for path in paths for at, character in enumerate(path) if character == "/"}
+
+
+def _header(name: str, size: int, kind: bytes) -> bytes:
+    encoded = name.encode()
+    records = b""
+    if not name.isascii() or len(encoded) > 100:
+        records += _pax_record("path", encoded)
+    if size > _LARGEST_USTAR_SIZE:
+        records += _pax_record("size", str(size).encode())
+        size = 0
+    block = _ustar(name.encode("ascii", "replace")[:100], size, kind)
+    if not records:
+        return block
+    return _ustar(b"././@PaxHeader", len(records), _PAX) + records.ljust(_padded(len(records)), b"\0") + block
+
+
+def _pax_record(key: str, value: bytes) -> bytes:
+    """`<length> <key>=<value>\\n`, where the length counts its own digits."""
+    length = rest = len(key) + len(value) + 3
+    while length != rest + len(str(length)):
+        length = rest + len(str(length))
+    return f"{length} {key}=".encode() + value + b"\n"
+
+
+def _ustar(name: bytes, size: int, kind: bytes) -> bytes:
+    mode = 0o755 if kind == _DIRECTORY else 0o644
+    fields = (
+        name.ljust(100, b"\0"),
+        b"%07o\0" % mode,
+        b"0000000\0",  # uid
+        b"0000000\0",  # gid
+        b"%011o\0" % size,
+        b"00000000000\0",  # mtime
+        b"        ",  # checksum: counted as spaces
+        kind,
+        bytes(100),  # link name
+        b"ustar\x0000",
+        bytes(32 + 32),  # user and group name
+        b"0000000\0" * 2,  # device
+        bytes(155 + 12),  # prefix, padding
+    )
+    block = b"".join(fields)
+    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK

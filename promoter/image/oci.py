@@ -1,0 +1,118 @@
+"""What every image module speaks: descriptors, media types, and the repository that images are read from and written to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from promoter.errors import RefusedError
+
+# https://github.com/opencontainers/image-spec/blob/main/media-types.md
+# Docker's types mean the same (compatibility matrix there).
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """One blob or manifest: its media type, digest, and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], where: str) -> Descriptor:
+        """From the JSON of a manifest or index.
+
+        Raises:
+            RefusedError: it is not a descriptor; `where` says in what.
+        """
+        try:
+            return cls(str(value["mediaType"]), str(value["digest"]), int(value["size"]))
+        except (KeyError, TypeError, ValueError):
+            raise RefusedError(f"{where} holds a broken descriptor: {json.dumps(value)[:200]}") from None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+class Repository(Protocol):
+    """One image repository, in a container registry or in an OCI image layout folder; `name` is what people call it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def has_blob(self, digest: str) -> bool: ...
+
+    def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
+        """The blob in chunks; it ends with a RefusedError where the bytes are not the ones that were asked for."""
+
+    def write_blob(self, chunks: Iterable[bytes], size: int) -> str:
+        """Stores a blob of `size` bytes and answers its digest; until the last chunk is there nobody can see it."""
+
+    def read_manifest(self, reference: str) -> bytes | None:
+        """The manifest or index behind a tag or digest."""
+
+    def create_manifest(self, tag: str, manifest: bytes) -> bytes:
+        """Gives the manifest a tag, unless the tag is taken; answers the manifest that the tag names now."""
+
+
+def sha256(data: bytes) -> str:
+    """The digest of these bytes, as OCI writes it."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """The one spelling of this JSON, so that equal values have equal digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def decode(data: bytes, where: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        RefusedError: it is something else; `where` says what was read.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise RefusedError(f"{where} is not a JSON object", hint="check that it is an image")
+    return value
+
+
+def verified(chunks: Iterable[bytes], blob: Descriptor, where: str) -> Iterator[bytes]:
+    """The chunks as they come; the last one is held back until digest and size are known to be right.
+
+    Raises:
+        RefusedError: other bytes came.
+    """
+    seen, held, digest = 0, b"", hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        seen += len(chunk)
+        if seen > blob.size:
+            break
+        if held:
+            yield held
+        held = chunk
+    if seen != blob.size or "sha256:" + digest.hexdigest() != blob.digest:
+        raise RefusedError(
+            f"{where}: the content of {blob.digest} is not what its digest says", hint="it is damaged there: publish it again"
+        )
+    if held:
+        yield held
+
+
+def read_bytes(repository: Repository, blob: Descriptor) -> bytes:
+    """A small blob, such as an image config, at once."""
+    return b"".join(repository.read_blob(blob))
