@@ -1,0 +1,147 @@
+"""The folder that holds one remote branch on this machine: whose turn it is, and its recovery. Anything in it may be lost."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from promoter.errors import UnreachableError, UsageError
+
+_POLL = 0.01
+_ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish
+_MOST_PACK_FILES, _MOST_LOOSE = 400, 27  # loose objects are counted in one of 256 folders, as git-gc(1) does
+_STALE = 7 * 24 * 3600.0
+
+
+def default_cache(environ: Mapping[str, str]) -> Path:
+    """The folder for the caches of all remotes: $XDG_CACHE_HOME/promoter/git (XDG Base Directory Specification)."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    home = Path(base) if base.startswith("/") else Path(environ.get("HOME") or Path.home()) / ".cache"
+    return home / "promoter" / "git"
+
+
+class Cache:
+    """The cache of one branch of one remote inside `root`, which all promoters of this machine may share.
+
+    Not for use by several threads at once; several processes take turns by `lock`.
+    """
+
+    def __init__(
+        self, root: Path, address: str, branch: str, *, sleep: Callable[[float], None], clock: Callable[[], float]
+    ) -> None:
+        name = hashlib.sha256(f"{address}\n{branch}".encode()).hexdigest()[:24]
+        self.directory = root / name
+        self._place = f"{address} (branch {branch})"
+        self._turn = root / f"{name}.turn"
+        self._unfiltered = self.directory / "promoter-unfiltered"
+        self._sleep, self._clock = sleep, clock
+        self._held = False
+
+    @contextmanager
+    def lock(self, deadline: float) -> Iterator[None]:
+        """Holds this branch for this process until the end of the block; the system lets go when the process dies.
+
+        Raises:
+            UnreachableError: somebody else still held it at `deadline`.
+            UsageError: the cache's folder can't be written.
+        """
+        if self._held:
+            yield
+            return
+        try:
+            self._turn.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            turn = os.open(self._turn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            self._wait_for(turn, deadline)
+            self._held = True
+            yield
+        finally:
+            self._held = False
+            os.close(turn)
+
+    def _wait_for(self, turn: int, deadline: float) -> None:
+        while True:
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if self._clock() > deadline:
+                    raise UnreachableError(
+                        f"another promoter on this machine has been writing to {self._place} all the time",
+                        hint=f"run it again; the one at work holds {self._turn}",
+                    ) from None
+                self._sleep(_POLL)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether blobs are left at the remote until they are read."""
+        return not self._unfiltered.exists()
+
+    def boundary(self) -> frozenset[str]:
+        """The commits whose parents were not fetched; empty when the whole history is here (gitformat: shallow)."""
+        try:
+            return frozenset((self.directory / "shallow").read_text().split())
+        except FileNotFoundError:
+            return frozenset()
+
+    def prepare(self, create: Callable[[Path], None], *, filtered: bool) -> None:
+        """Under the lock: takes away what a killed process left, starts over when worn out, and creates what is missing.
+
+        `create` makes an empty repository in the folder that it is given.
+
+        Raises:
+            UsageError: the cache's folder can't be written.
+        """
+        try:
+            if self.directory.exists() and self._worn_out():
+                self.discard()
+            if self.directory.exists():
+                self._remove_lock_files()
+                return
+            fresh = self.directory.with_suffix(".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            create(fresh)
+            if not filtered:
+                (fresh / self._unfiltered.name).touch()
+            fresh.rename(self.directory)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def discard(self) -> None:
+        """Throws the cache away; the next `prepare` starts over."""
+        old = self.directory.with_suffix(".old")
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            self.directory.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _worn_out(self) -> bool:
+        """Refetching one commit is cheaper than collecting garbage, or than catching up on a week of others' commits."""
+        packs = sum(1 for _ in (self.directory / "objects" / "pack").glob("*"))
+        loose = sum(1 for _ in (self.directory / "objects" / "17").glob("*"))
+        age = time.time() - self._turn.stat().st_mtime
+        os.utime(self._turn)
+        return packs > _MOST_PACK_FILES or loose > _MOST_LOOSE or age > _STALE
+
+    def _remove_lock_files(self) -> None:
+        """We hold the lock, so a `*.lock` of git belongs to a killed promoter; its git may still be at work for a moment."""
+        patience = self._clock() + _ORPHAN
+        while left := [*self.directory.glob("*.lock"), *self.directory.glob("refs/**/*.lock")]:
+            if self._clock() > patience:
+                for path in left:
+                    path.unlink(missing_ok=True)
+                return
+            self._sleep(_POLL)
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"the cache {self._turn.parent} can't be written: {error.strerror}", hint="set XDG_CACHE_HOME to a folder of yours"
+        )

@@ -1,0 +1,93 @@
+"""A commit before it is made (Proposal), made (Commit) and at the remote (Pushed); its message and trailers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from promoter.errors import UsageError
+
+# Fields of one commit for `git log -z --format=`, each ended by NUL.
+LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)"
+_FIELDS = 6
+_TRAILER_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one commit is to hold: whole files by repository-relative path, and its message."""
+
+    files: Mapping[str, bytes]
+    subject: str
+    body: str = ""
+    trailers: tuple[tuple[str, str], ...] = ()
+
+    def message(self) -> bytes:
+        """Subject, body and trailers, in UTF-8, so that git-interpret-trailers(1) reads the trailers back.
+
+        Line breaks in the subject and in trailers become spaces; a line of the body that starts with `---` is indented,
+        for git takes it as the end of the message.
+
+        Raises:
+            UsageError: a trailer's key is not letters, digits and hyphens, or the subject is empty.
+        """
+        subject = _one_line(self.subject)
+        if not subject:
+            raise UsageError("a commit needs a subject")
+        for key, _ in self.trailers:
+            if not _TRAILER_KEY.fullmatch(key):
+                raise UsageError(f"'{key}' can't be the key of a commit trailer", hint="use letters, digits and hyphens")
+        body = "\n".join(_body_line(line) for line in self.body.splitlines()).strip("\n")
+        trailers = "\n".join(f"{key}: {_one_line(value)}" for key, value in self.trailers)
+        message = "\n\n".join(part for part in (subject, body, trailers) if part) + "\n"
+        return message.encode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit as git shows it; `when` is the committer's time in UTC; a repeated trailer's values are joined by newlines."""
+
+    sha: str
+    parents: tuple[str, ...]
+    subject: str
+    author: str
+    when: datetime
+    trailers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """`commit` is at the remote (None: there was nothing to do); `tip` is the branch's tip seen last; `attempts` from 1."""
+
+    commit: Commit | None
+    tip: str
+    attempts: int
+
+
+def parse_log(raw: bytes) -> Iterator[Commit]:
+    """The commits in the output of `git log -z --format=LOG_FORMAT`."""
+    fields = raw.decode("utf-8", "replace").split("\0")
+    for start in range(0, len(fields) - _FIELDS + 1, _FIELDS):
+        sha, parents, author, seconds, subject, trailers = fields[start : start + _FIELDS]
+        when = datetime.fromtimestamp(int(seconds), UTC)
+        yield Commit(sha, tuple(parents.split()), subject, author, when, _trailers(trailers))
+
+
+def _trailers(block: str) -> dict[str, str]:
+    trailers: dict[str, str] = {}
+    for line in block.split("\n"):
+        key, colon, value = line.partition(":")
+        if colon:
+            trailers[key] = f"{trailers[key]}\n{value.strip()}" if key in trailers else value.strip()
+    return trailers
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("\0", " ").split())
+
+
+def _body_line(line: str) -> str:
+    line = line.replace("\0", " ").rstrip()
+    return f" {line}" if line.startswith("---") else line

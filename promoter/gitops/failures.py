@@ -1,0 +1,125 @@
+"""What a failing git means: a lost race, a rule of the server, credentials, a broken connection, or a broken cache."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError, without_credentials
+
+
+class Kind(Enum):
+    """Who has to do something about it."""
+
+    POLICY = auto()
+    RACE = auto()
+    MISSING_BRANCH = auto()
+    SIGNING = auto()
+    DUMB = auto()
+    FILTER = auto()
+    SHALLOW = auto()
+    CERTIFICATE = auto()
+    AUTH = auto()
+    UNREACHABLE = auto()
+    NO_BLOB = auto()
+    CACHE = auto()
+
+
+# The first row that matches decides. Sources: git's send-pack, receive-pack, connect and http-curl messages; GitHub's GH0xx,
+# GitLab's GL-HOOK-ERR and Azure DevOps' TF4xxxxx codes.
+_ROWS = (
+    (Kind.RACE, r"TF401028|already been updated by another client"),
+    (
+        Kind.POLICY,
+        r"GH006|GH013|GL-HOOK-ERR|TF402455|TF401027|protected branch|hook declined|must have verified signatures|"
+        r"not allowed to push|pushes to this branch are not permitted",
+    ),
+    (
+        Kind.RACE,
+        r"stale info|fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value provided|"
+        r"reference already exists",
+    ),
+    (Kind.UNREACHABLE, r"unpacker error|unpack failed|remote unpack"),
+    (Kind.POLICY, r"\[remote rejected\]"),
+    (Kind.MISSING_BRANCH, r"couldn't find remote ref"),
+    (Kind.SIGNING, r"failed to sign|signing failed|user\.signingkey|load (public )?key|no private key|sign the data"),
+    (Kind.NO_BLOB, r"not our ref|unadvertised object|did not send blob"),
+    (Kind.DUMB, r"dumb http"),
+    (Kind.FILTER, r"filter '?[\w:=]+'? not supported|filtering .*not (allowed|supported)|unexpected line: .*filter"),
+    (Kind.SHALLOW, r"does not support shallow|shallow .*not supported|does not support --depth"),
+    (Kind.CERTIFICATE, r"SSL certificate|certificate verif|server verification failed"),
+    (
+        Kind.AUTH,
+        r"authentication failed|could not read (username|password)|permission denied \(|returned error: 40[134]|"
+        r"http basic: access denied|host key verification failed|permission to .* denied|repository .*not found|"
+        r"does not appear to be a git repository",
+    ),
+    (
+        Kind.UNREACHABLE,
+        r"could not resolve|connection (refused|reset|closed|timed out)|timed out|failed to connect|couldn't connect|"
+        r"unable to connect|hung up|rpc failed|unexpected disconnect|early eof|returned error: (429|5\d\d)|empty reply|"
+        r"operation too slow|network is unreachable|no route to host|could not read from remote repository|unable to access",
+    ),
+)
+_TABLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ROWS)
+
+
+class GitError(PromoterError):
+    """git failed: `command` is its subcommand, `kind` who has to act, `line` the words that decided, without credentials."""
+
+    def __init__(self, command: str, status: int, out: str, err: str) -> None:
+        lines = [line.strip() for line in without_credentials(f"{err}\n{out}").splitlines() if line.strip()]
+        self.command = command
+        self.kind, decisive = _classified(command, lines)
+        self.line = decisive or (lines[-1] if lines else f"exit status {status}")
+        self.remote = " ".join(line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:"))
+        super().__init__(f"git {command}: {self.line}")
+
+
+def _classified(command: str, lines: list[str]) -> tuple[Kind, str]:
+    for kind, pattern in _TABLE:
+        if kind is Kind.SIGNING and command != "commit-tree":
+            continue  # SSH speaks of keys, too
+        for line in lines:
+            if pattern.search(line):
+                return kind, line
+    decisive = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return Kind.CACHE, decisive[-1] if decisive else ""
+
+
+def explained(error: GitError, url: str, branch: str) -> PromoterError:
+    """The error a person meets in the end, with git's own words and what to do next."""
+    said = error.line if error.line in error.remote or not error.remote else f"{error.line} ({error.remote})"
+    place = f"{url} (branch {branch})"
+    match error.kind:
+        case Kind.POLICY:
+            return RefusedError(
+                f"{place} does not take a direct push: {said}",
+                hint="set `write: pull-request` for this environment, or let this identity push to the branch",
+            )
+        case Kind.RACE:
+            return UnreachableError(f"{place}: other writers were faster every time: {said}", hint="run it again")
+        case Kind.AUTH:
+            return AuthError(
+                f"{place} is not there, or not for this identity: {said}",
+                hint="check the URL; set PROMOTER_GIT_TOKEN, or configure a git credential helper or an SSH key",
+            )
+        case Kind.SIGNING:
+            return UsageError(
+                f"the commit can't be signed: {said}",
+                hint="commit.gpgSign is set: check user.signingKey and gpg.format, or switch it off with `git config`",
+            )
+        case Kind.DUMB:
+            return RefusedError(
+                f"{place} is served as plain files: {said}",
+                hint="serve it by smart HTTP (git http-backend or a forge) or by SSH",
+            )
+        case Kind.CERTIFICATE:
+            return UnreachableError(f"{place} can't be trusted: {said}", hint="name the CA bundle in git's http.sslCAInfo")
+        case Kind.UNREACHABLE:
+            doubt = "; whether the push arrived is not known" if error.command == "push" else ""
+            return UnreachableError(
+                f"{place} can't be reached: {said}{doubt}", hint="check the URL and the network, then run it again"
+            )
+        case _:
+            return PromoterError(f"{place}: git {error.command} failed: {said}", hint="run git with GIT_TRACE=1 to see more")

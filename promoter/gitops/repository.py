@@ -1,0 +1,267 @@
+"""The Git repository that Argo CD reads: its tip, an edit applied to it and pushed, its history. Never a work tree."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from promoter.errors import RefusedError, UsageError
+from promoter.gitops import tree
+from promoter.gitops.commit import Commit, Proposal, Pushed
+from promoter.gitops.failures import GitError, Kind, explained
+from promoter.gitops.remote import Remote, is_id
+
+T = TypeVar("T")
+
+_FIRST_DEPTH = 64
+_MOST_BROKEN_CONNECTIONS = 5
+_RACE_BACKOFF, _OUTAGE_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.5, 4.0  # seconds
+
+
+class HistoryLimitError(UsageError):
+    """The answer lies further down in the history than `git.history-limit` allows to fetch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of one commit, read when asked for. Every path is relative to the repository's root, with '/'.
+
+    All methods raise ConfigError for a path that is not inside the repository, and RefusedError for one that is or leads
+    through a symbolic link or a submodule.
+    """
+
+    commit: str
+    _repository: Repository = field(repr=False, compare=False)
+
+    def read(self, path: str) -> bytes | None:
+        """The file's bytes as committed; None when there is no such file."""
+        id = self.blob_id(path)
+        return None if id is None else self._repository.blob(self.commit, id)
+
+    def blob_id(self, path: str) -> str | None:
+        """The object id of the file's content; None when there is no such file. Costs no content."""
+        entry = self._repository.entry(self.commit, tree.checked(path))
+        return entry.id if entry is not None and entry.kind == "blob" else None
+
+    def export(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Every regular file at or below these paths, by path ('.' is the whole repository), fetched in one request.
+
+        Symbolic links and submodules below a path are left out.
+        """
+        return self._repository.export(self.commit, [tree.checked(path) for path in paths])
+
+
+class Repository:
+    """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
+
+    `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
+    Lost races are repeated for `patience` seconds. Not for use by several threads at once.
+
+    Every method that reaches the remote raises AuthError (credentials), UnreachableError (no answer, or races lost until the
+    end), RefusedError (the branch is missing) and UsageError (no git, or an unusable cache folder).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        branch: str,
+        *,
+        push_url: str | None = None,
+        cache: Path,
+        environ: Mapping[str, str],
+        history_limit: int = 10_000,
+        patience: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._remote = Remote(push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock)
+        self._history_limit, self._patience = history_limit, patience
+        self._sleep, self._clock = sleep, clock
+
+    def fetch(self) -> Snapshot:
+        """The branch's tip now."""
+        return Snapshot(self._persistently(lambda _: self._remote.update()), self)
+
+    def at(self, commit: str) -> Snapshot:
+        """An older commit, or one that somebody else saw (the revision that Argo CD synced).
+
+        Raises:
+            RefusedError: the remote doesn't have it.
+        """
+        self._require(commit)
+        return Snapshot(commit, self)
+
+    def show(self, commit: str, path: str) -> bytes | None:
+        """The file's bytes at `commit`; None when there is no such file. Raises as `at` and `Snapshot.read`."""
+        return self.at(commit).read(path)
+
+    def apply(self, edit: Callable[[Snapshot], Proposal | None]) -> Pushed:
+        """Commits what `edit` proposes for the branch's tip and pushes it as that tip's child.
+
+        When somebody else was faster, `edit` is called again with the new tip: it checks its own preconditions each time,
+        and may raise. None, or files that are there already, mean that there is nothing to do. When the connection breaks
+        during a push, the branch is read again before anything else: one call never leaves two commits.
+
+        Raises:
+            RefusedError: a rule of the server forbids the push, or a path can't be written.
+            UsageError: the commit can't be signed.
+        """
+        unanswered: list[Commit] = []
+
+        def attempt(number: int) -> Pushed:
+            tip = self._remote.update()
+            for sent in unanswered:
+                if self._remote.reaches(tip, sent.sha):
+                    return Pushed(sent, tip, number - 1)
+            proposal = edit(Snapshot(tip, self))
+            commit = self._remote.commit(tip, proposal) if proposal is not None else None
+            if commit is None:
+                return Pushed(None, tip, number)
+            try:
+                self._remote.push(commit.sha, tip)
+            except GitError as error:
+                if error.kind is Kind.UNREACHABLE:
+                    unanswered.append(commit)
+                raise
+            return Pushed(commit, commit.sha, number)
+
+        return self._persistently(attempt)
+
+    def history(self, paths: Sequence[str], *, limit: int, start: str | None = None) -> Iterator[Commit]:
+        """The newest commits that touch the paths, at most `limit`, from `start` (default: the tip now) down.
+
+        Older history is fetched only when the iteration gets there, twice as deep each time. It ends early where none of
+        the paths existed: what once stood at a path before it was created anew is not looked for.
+
+        Raises:
+            HistoryLimitError: during the iteration, when more is asked for than `history_limit` commits hold.
+        """
+        plain = [tree.checked(path) for path in paths]
+        start = start or self.fetch().commit
+        self._require(start)
+        depths = self._depths(start)
+        seen: set[str] = set()
+        while True:
+            boundary = self._remote.boundary()
+            for commit in self._reading(start, lambda: self._remote.log(start, plain, limit)):
+                if commit.sha in boundary:
+                    break
+                if commit.sha not in seen:
+                    seen.add(commit.sha)
+                    yield commit
+            if len(seen) >= limit or not self._continues(boundary, plain):
+                return
+            self._deepen(start, next(depths))
+
+    def is_ancestor(self, ancestor: str, commit: str) -> bool:
+        """Whether `ancestor` is `commit` or one of its ancestors; False, too, when the remote doesn't have `commit`.
+
+        Raises:
+            HistoryLimitError: `history_limit` commits do not tell.
+        """
+        if ancestor == commit:
+            return True
+        if not self._available(commit) or not is_id(ancestor):
+            return False
+        depths = self._depths(commit)
+        while not self._remote.reaches(commit, ancestor):
+            if self._remote.reaches(ancestor, commit) or not self._remote.boundary():
+                return False
+            self._deepen(commit, next(depths))
+        return True
+
+    # -- for Snapshot -------------------------------------------------------------------------------------------------
+
+    def entry(self, commit: str, path: str) -> tree.Entry | None:
+        """What is at a checked path."""
+        return self._reading(commit, lambda: self._remote.find(commit, path))
+
+    def blob(self, commit: str, id: str) -> bytes:
+        """The content of one blob of the commit."""
+        return self._reading(commit, lambda: self._remote.blobs([id])[id])
+
+    def export(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+        """The bytes of every regular file at or below the checked paths."""
+
+        def read() -> dict[str, bytes]:
+            ids = self._remote.files(commit, paths)
+            blobs = self._remote.blobs(ids.values())
+            return {path: blobs[id] for path, id in ids.items()}
+
+        return self._reading(commit, read)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _persistently(self, action: Callable[[int], T]) -> T:
+        """The action's result, with this branch locked on this machine; tried again as long as that can help."""
+        deadline = self._clock() + self._patience
+        broken, healed = 0, False
+        with self._remote.lock(deadline):
+            for number in itertools.count(1):
+                try:
+                    return action(number)
+                except GitError as error:
+                    broken += error.kind is Kind.UNREACHABLE
+                    hopeless = self._clock() > deadline or broken >= _MOST_BROKEN_CONNECTIONS
+                    if error.kind in (Kind.CACHE, Kind.FILTER, Kind.NO_BLOB) and not healed:
+                        healed = True
+                        self._remote.discard()
+                    elif error.kind is Kind.RACE and not hopeless:
+                        self._back_off(_RACE_BACKOFF * 2**number)
+                    elif error.kind is Kind.UNREACHABLE and not hopeless:
+                        self._back_off(_OUTAGE_BACKOFF * 2**broken)
+                    else:
+                        raise explained(error, self._remote.url, self._remote.branch) from None
+        raise AssertionError("unreachable: the loop has no end")
+
+    def _back_off(self, most: float) -> None:
+        self._sleep(random.uniform(0, min(_LONGEST_BACKOFF, most)))  # noqa: S311 - jitter, not a secret
+
+    def _reading(self, commit: str, read: Callable[[], T]) -> T:
+        """What is read without waiting for anybody; when the cache fails, once more in turn, on a sound cache."""
+        try:
+            return read()
+        except GitError:
+            pass
+
+        def again(_: int) -> T:
+            self._remote.ensure(commit)
+            return read()
+
+        return self._persistently(again)
+
+    def _available(self, commit: str) -> bool:
+        return self._remote.has(commit) or self._persistently(lambda _: self._remote.ensure(commit))
+
+    def _require(self, commit: str) -> None:
+        if not self._available(commit):
+            raise RefusedError(
+                f"{self._remote.url} has no commit {commit}",
+                hint=f"it may have been removed from {self._remote.branch} by a forced push, or be of another repository",
+            )
+
+    def _continues(self, boundary: Iterable[str], paths: Sequence[str]) -> bool:
+        """Whether one of the paths existed already where the fetched history ends."""
+        return any(self._remote.find(commit, path) is not None for commit in boundary for path in paths)
+
+    def _deepen(self, commit: str, depth: int) -> None:
+        self._persistently(lambda _: self._remote.deepen(commit, depth))
+
+    def _depths(self, commit: str) -> Iterator[int]:
+        """Twice as many commits each time, at last the limit; then raises HistoryLimitError."""
+        known = self._remote.depth(commit)
+        depth = max(_FIRST_DEPTH, 2 * known)
+        while depth < self._history_limit:
+            yield depth
+            depth *= 2
+        if known < self._history_limit:
+            yield self._history_limit
+        raise HistoryLimitError(
+            f"{self._remote.url}: the newest {self._history_limit} commits do not hold the answer",
+            hint="raise `git.history-limit` in promoter.yaml",
+        )
