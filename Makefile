@@ -1,0 +1,41 @@
+# Each target sets up what it needs on a machine that has Python 3.11 or newer, git and make.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: demo test check format bench lock clean
+
+demo: $(READY) ## two releases promoted on this machine, to look at in demo/
+	$(VENV)/bin/promoter demo
+
+test: $(READY) ## every test; what this machine lacks is skipped by name
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(READY) ## formatting, lint, types, architecture
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY)
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
+	$(VENV)/bin/python -m benchmarks
+
+lock: $(READY) ## choose the newest versions that pyproject.toml allows
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --all-extras --group dev --generate-hashes --upgrade --quiet --no-header pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .tools demo
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { echo "the venv module is needed (Debian: python3-venv)" >&2; exit 2; }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@

@@ -1,0 +1,56 @@
+"""`make bench`: every measurement, written to docs/benchmarks.md with the machine and the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import edit, promotion, resolve, startup
+from benchmarks.figures import Section
+
+_PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")
+_PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    sections = []
+    for module in (startup, edit, resolve, promotion):
+        print(f"measuring: {module.__name__}", file=sys.stderr)
+        sections.append(module.measure())
+    _PAGE.write_text(_page(sections))
+    for section in sections:
+        print(section.markdown())
+    missed = [figure.name for section in sections for figure in section.figures if not figure.met]
+    print(f"{_PAGE.name} is written; bars not met: {', '.join(missed) or 'none'}", file=sys.stderr)
+
+
+def _page(sections: list[Section]) -> str:
+    head = f"""# Benchmarks
+
+Ratios of one run; absolute times are this machine's and say little by themselves. Repeat with `make bench`.
+
+Measured {datetime.now(UTC):%Y-%m-%d} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()},
+Python {platform.python_version()}, {_git()}; {", ".join(f"{name} {version(name)}" for name in _PACKAGES)}.
+
+"""
+    return head + "\n".join(section.markdown() for section in sections)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"
+
+
+def _git() -> str:
+    return subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The command line: parse, one use-case call, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from promoter import __version__
+from promoter.errors import ExitCode, PromoterError, UsageError
+
+if TYPE_CHECKING:
+    from promoter.clients import Clients
+    from promoter.plan import Plan
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="promoter",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Takes an MLflow model version to Kubernetes through Git and Argo CD, and keeps Git true.",
+)
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="promoter.yaml; by default the one in this folder or the nearest above it."),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What stdout gets.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
+ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
+RenderOption = Annotated[
+    bool, typer.Option("--render/--no-render", help="Build the overlay before and after, and show the difference.")
+]
+
+
+def main() -> None:
+    """The console script: errors become one message, one hint and their exit code."""
+    try:
+        app()
+    except PromoterError as error:
+        from promoter.output import complain
+
+        complain(error, in_json=_asked_for_json(sys.argv))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.UNEXPECTED)
+
+
+def _asked_for_json(argv: list[str]) -> bool:
+    joined = " ".join(argv)
+    return any(option in joined for option in ("-o json", "-ojson", "--output json", "--output=json"))
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def model(
+    reference: ModelArgument,
+    digest: Annotated[bool, typer.Option("--digest", help="Read every file and compute the content digest.")] = False,
+    github_output: Annotated[
+        bool, typer.Option("--github-output", help="Also set step outputs of a GitHub Actions job.")
+    ] = False,
+    azure_variables: Annotated[
+        bool, typer.Option("--azure-variables", help="Also set output variables of an Azure Pipelines step.")
+    ] = False,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what a model version is: where from, what it takes and gives, how large."""
+    from promoter import output as out
+    from promoter.describe import facts as read
+    from promoter.show import model_text
+
+    facts = read(_clients_here(config), reference, os.environ, digest=digest)
+    _print(output, facts, model_text)
+    if github_output:
+        out.github_output(facts.variables, os.environ)
+    if azure_variables:
+        out.azure_variables(facts.variables)
+
+
+@app.command()
+def plan(
+    reference: ModelArgument,
+    to: ToOption,
+    config: ConfigOption = None,
+    render: RenderOption = True,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what promoting a model version would change, and change nothing."""
+    from promoter.show import plan_text
+
+    made = _plan(_clients(config), reference, to, render)
+    _print(output, made, plan_text)
+
+
+@app.command()
+def promote(
+    reference: ModelArgument,
+    to: ToOption,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Stay until the release is live, or Git is restored.")
+    ] = True,
+    config: ConfigOption = None,
+    render: RenderOption = True,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Publish a model version's image and commit its release to an environment."""
+    from promoter import output as out
+    from promoter.promote import promote as apply
+    from promoter.show import outcome_text, plan_text
+    from promoter.steps import Steps
+
+    clients = _clients(config)
+    if watch and not dry_run:
+        raise UsageError(
+            "no Argo CD is configured to watch the release", hint="set ARGOCD_SERVER, or commit without watching: --no-watch"
+        )
+    made = _plan(clients, reference, to, render)
+    if dry_run:
+        _print(output, made, plan_text)
+        return
+    outcome = apply(clients, made, Steps(out.report))
+    _print(output, outcome, outcome_text)
+
+
+@app.command()
+def history(
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")],
+    model: Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Releases at most.")] = 20,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print the releases that an environment carried, newest first, from its commits' trailers."""
+    from promoter.history import history as read
+    from promoter.show import history_text
+
+    clients = _clients(config)
+    entries = read(clients, clients.config.environment(environment, model), limit)
+    _print(output, entries, history_text)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of promoter.yaml."""
+    from promoter import config
+    from promoter import output as out
+
+    out.data(config.schema())
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where everything is made; replaced on the next run.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Tell the whole story on this machine: a model store, a Git remote, images, and promotions between them."""
+    from promoter.demo import demo as run
+
+    run(folder)
+
+
+def _print(output: Output, value: T, text: Callable[[T], str]) -> None:
+    from promoter import output as out
+
+    if output is Output.JSON:
+        out.as_json(value)
+    else:
+        out.data(text(value))
+
+
+def _plan(clients: Clients, reference: str, to: str, render: bool) -> Plan:
+    from promoter import output as out
+    from promoter.model_registry import ModelReference
+    from promoter.plan import plan as make
+    from promoter.steps import Steps
+
+    wanted = ModelReference.parse(reference)
+    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render)
+
+
+def _clients(path: Path | None) -> Clients:
+    from promoter import config
+    from promoter.clients import Clients
+
+    return Clients(config.load(path or config.find(Path.cwd())), os.environ)
+
+
+def _clients_here(path: Path | None) -> Clients | None:
+    """None where there is no promoter.yaml: some commands do with the environment's variables alone."""
+    from promoter import config
+
+    if path is None and not any((folder / config.FILE).is_file() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return None
+    return _clients(path)

@@ -1,0 +1,145 @@
+"""What people and pipelines read: data on stdout, talk on stderr, in CI plain lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+from promoter.errors import PromoterError, UsageError, without_credentials
+from promoter.models import Status, Step
+
+_SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", Status.ERRORED: "✗"}
+
+
+def say(text: str) -> None:
+    """Talk: to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def data(text: str) -> None:
+    """Data: to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+
+
+def as_json(value: Any) -> None:
+    """One JSON value on stdout; dataclasses become objects with their fields' names."""
+    data(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(child) for child in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def report(step: Step) -> None:
+    """Progress of one step: a line that is rewritten on a terminal, in CI one line when it has ended."""
+    live = sys.stderr.isatty() and not os.environ.get("CI")
+    if step.status is Status.RUNNING:
+        if live:
+            _rewrite(sys.stderr, f"… {step.name}")
+        return
+    detail = without_credentials(step.detail).splitlines()[0] if step.detail else ""
+    line = f"{_SIGNS[step.status]} {step.name:<8} {detail}"
+    seconds = f"  {step.seconds:.1f} s" if step.seconds >= 0.05 else ""
+    if live:
+        _rewrite(sys.stderr, "")
+    say(f"{line}{seconds}")
+
+
+def _rewrite(stream: TextIO, text: str) -> None:
+    stream.write(f"\r\x1b[K{text}")
+    stream.flush()
+
+
+def complain(error: PromoterError, *, in_json: bool) -> None:
+    """An error, for people on stderr, as an annotation where a pipeline shows those, and as JSON where JSON was asked for."""
+    say(f"error: {error.message}")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        say(f"::error::{_escaped(error.message, {'%': '%25', chr(13): '%0D', chr(10): '%0A'})}")
+    if os.environ.get("TF_BUILD"):
+        say(f"##vso[task.logissue type=error]{' '.join(error.message.split())}")
+    if in_json:
+        as_json({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}})
+
+
+def coloured(diff: str) -> str:
+    """A unified diff for this stdout: in colour on a terminal that wants it."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return diff
+    return "".join(_line_in_colour(line) for line in diff.splitlines(keepends=True))
+
+
+def _line_in_colour(line: str) -> str:
+    body = line.rstrip("\n")
+    end = line[len(body) :]
+    if line.startswith(("+++", "---")):
+        return f"\x1b[1m{body}\x1b[0m{end}"
+    colour = {"+": 32, "-": 31, "@": 36}.get(line[:1])
+    return f"\x1b[{colour}m{body}\x1b[0m{end}" if colour else line
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two columns, the first as wide as its longest cell."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Step outputs of a GitHub Actions job.
+
+    Raises:
+        UsageError: not in such a job, or a value that the file's format can't hold on one line.
+    """
+    path = environ.get("GITHUB_OUTPUT")
+    if not path:
+        raise UsageError(
+            "--github-output needs GITHUB_OUTPUT, which GitHub Actions sets", hint="leave the option out elsewhere"
+        )
+    for name, value in values.items():
+        if "\n" in value or "\r" in value:
+            raise UsageError(f"the value of {name} has a line break and can't be a step output", hint="use -o json instead")
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.writelines(f"{name.replace('_', '-')}={value}\n" for name, value in values.items())
+
+
+def azure_variables(values: Mapping[str, str]) -> None:
+    """Output variables of an Azure Pipelines step, as logging commands on stdout."""
+    codes = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}
+    for name, value in values.items():
+        data(f"##vso[task.setvariable variable={name};isOutput=true]{_escaped(value, codes)}")
+
+
+def _escaped(text: str, codes: Mapping[str, str]) -> str:
+    return "".join(codes.get(char, char) for char in text)
+
+
+def size(count: int) -> str:
+    """Bytes for a person: 11.3 kB."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("the loop ends at GB")

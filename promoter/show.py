@@ -1,0 +1,88 @@
+"""Values as people read them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from promoter.output import coloured, size, table
+
+if TYPE_CHECKING:
+    from promoter.describe import Facts
+    from promoter.history import Entry
+    from promoter.models import Signature
+    from promoter.plan import Plan
+    from promoter.promote import Outcome
+
+
+def model_text(facts: Facts) -> str:
+    version = facts.version
+    rows = [
+        ("model", version.name),
+        ("version", version.version),
+        ("aliases", ", ".join(version.aliases)),
+        ("stage", version.stage or ""),
+        ("created", f"{version.created:%Y-%m-%d %H:%M:%S} UTC"),
+        ("run", version.run_id or ""),
+        ("logged model", version.model_id or ""),
+        ("files", f"{len(version.files)}, {size(version.size)} in {version.artifact_uri}"),
+        ("content digest", facts.content_digest or "not known: no image holds it yet; --digest computes it"),
+        ("image", facts.image.reference if facts.image else f"none found; its tag will be {facts.tag}"),
+        ("flavors", ", ".join(version.flavors)),
+        *_signature_rows(version.signature),
+        ("metrics", ", ".join(f"{name} {value:g}" for name, value in sorted(version.metrics.items()))),
+        ("tags", ", ".join(f"{name}={value}" for name, value in sorted(version.tags.items()))),
+        ("requirements", ", ".join(version.requirements)),
+        ("description", version.description),
+    ]
+    return table([(name, value) for name, value in rows if value])
+
+
+def plan_text(plan: Plan) -> str:
+    heading = f"{plan.version.name} version {plan.version.version} to {plan.environment.name}"
+    if plan.already_there:
+        return f"{heading}: already there, nothing to change\n"
+    rows = [(change.key, f"{change.old or '(none)'} → {change.new}") for change in plan.changes]
+    parts = [f"{heading}, on top of {plan.commit[:10]} of {plan.environment.application.target_revision}", table(rows)]
+    if plan.diff:
+        parts.append(coloured(plan.diff))
+    if plan.rendered is None:
+        parts.append("What it renders to is not shown: neither kustomize nor kubectl was used.")
+    elif plan.rendered:
+        parts.append(coloured(plan.rendered))
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def outcome_text(outcome: Outcome) -> str:
+    release = outcome.release
+    what = f"{release.model} version {release.version}"
+    if outcome.commit is None:
+        return f"{what} is already there in {outcome.environment}: no commit\n"
+    return f"{what} is committed to {outcome.environment}: {outcome.commit}\n"
+
+
+def history_text(entries: Sequence[Entry]) -> str:
+    if not entries:
+        return "no releases yet\n"
+    rows = [
+        (f"{e.when:%Y-%m-%d %H:%M:%S} UTC  {e.commit[:10]}", f"{e.model} version {e.version}  by {e.author}") for e in entries
+    ]
+    return table(rows) + "\n"
+
+
+def _signature_rows(signature: Signature | None) -> list[tuple[str, str]]:
+    if signature is None:
+        return []
+    return [("takes", _specs(signature.inputs)), ("gives", _specs(signature.outputs)), ("params", _specs(signature.params))]
+
+
+def _specs(specs: Sequence[object]) -> str:
+    texts = []
+    for spec in specs:
+        if isinstance(spec, dict):
+            kind = spec.get("type", "")
+            if kind == "tensor":
+                tensor = spec.get("tensor-spec", {})
+                kind = f"{tensor.get('dtype')}{tensor.get('shape')}"
+            texts.append(f"{spec['name']}: {kind}" if spec.get("name") else str(kind))
+    return ", ".join(texts)

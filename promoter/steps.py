@@ -1,0 +1,52 @@
+"""Steps: one after another, each returning a value that the next one needs, each told as it starts and as it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from promoter.errors import ExitCode, PromoterError
+from promoter.models import Status, Step
+
+T = TypeVar("T")
+Report = Callable[[Step], None]
+
+_BUSINESS = frozenset({ExitCode.USAGE, ExitCode.REFUSED, ExitCode.SUPERSEDED})
+
+
+def silent(step: Step) -> None:
+    """A report that tells nobody."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """Runs steps and keeps what became of each in `done`."""
+
+    report: Report = silent
+    done: list[Step] = field(default_factory=list)
+
+    def run(
+        self,
+        name: str,
+        work: Callable[[], T],
+        detail: Callable[[T], str] = lambda _: "",
+        skipped: Callable[[T], bool] = lambda _: False,
+    ) -> T:
+        """The value of `work`; an error is recorded as failed (the business said no) or errored, and goes on its way."""
+        started = time.monotonic()
+        self.report(Step(name, Status.RUNNING))
+        try:
+            value = work()
+        except PromoterError as error:
+            status = Status.FAILED if error.exit_code in _BUSINESS else Status.ERRORED
+            self._end(Step(name, status, error.message, time.monotonic() - started))
+            raise
+        status = Status.SKIPPED if skipped(value) else Status.SUCCEEDED
+        self._end(Step(name, status, detail(value), time.monotonic() - started))
+        return value
+
+    def _end(self, step: Step) -> None:
+        self.done.append(step)
+        self.report(step)
