@@ -1,0 +1,100 @@
+"""What a person needs to know to act, in sentences made from what was observed. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promoter.observed import AnalysisRunState, ApplicationState, Expectation, Observation, PodState
+
+_NAMES = re.compile(r'"[^"]*"|\S*/\S*')
+_REFUSALS = (
+    r"\bnot found\b",
+    r"manifest unknown",
+    r"name unknown",
+    r"does not exist",
+    r"insufficient_scope",
+    r"\bunauthorized\b",
+    r"\bforbidden\b",
+    r"\bdenied\b",
+)
+_REFUSED = re.compile("|".join(_REFUSALS), re.IGNORECASE)
+_WAITING_FOR_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff"})
+_NORMAL = frozenset({"", "Running", "Pending", "ContainerCreating", "PodInitializing", "Completed", "Terminating"})
+
+
+def our_pods(seen: Observation, expected: Expectation) -> tuple[PodState, ...]:
+    """The pods of the present template that run our digest; old pods and pods of other releases say nothing about us."""
+    rollout = seen.workload.rollout if seen.workload else None
+    digest = expected.release.digest
+    ours = (pod for pod in seen.pods if any(image.digest == digest for image in pod.images))
+    return tuple(pod for pod in ours if rollout is None or not pod.hash or pod.hash == rollout.current_hash)
+
+
+def image_refused(pod: PodState) -> bool:
+    """The registry says that it does not have the image, or denies it. A registry that can't answer says neither.
+
+    Names are taken out of the sentence first: a repository may be called anything.
+    """
+    sentence = _NAMES.sub("", pod.message)
+    return pod.status_reason in _WAITING_FOR_IMAGE and _REFUSED.search(sentence) is not None
+
+
+def about_pods(pods: tuple[PodState, ...]) -> tuple[str, ...]:
+    """One sentence for each pod that waits or fails."""
+    return tuple(_about_pod(pod) for pod in pods if pod.health == "Degraded" or pod.status_reason not in _NORMAL)
+
+
+def _about_pod(pod: PodState) -> str:
+    restarts = f", restarted {pod.restarts} times" if pod.restarts else ""
+    return f"pod {pod.name}: {pod.status_reason or pod.health}{restarts}" + (f": {pod.message}" if pod.message else "")
+
+
+def our_analysis(seen: Observation) -> AnalysisRunState | None:
+    """The AnalysisRun of the present pod template and Rollout revision: one that did not succeed, else the last.
+
+    Runs of earlier releases stay listed; the newest name proves nothing, the label and the annotation do.
+    """
+    workload = seen.workload
+    if workload is None or workload.rollout is None:
+        return None
+    ours = [
+        run
+        for run in seen.analysis_runs
+        if run.hash == workload.rollout.current_hash and run.revision in ("", workload.revision)
+    ]
+    return next((run for run in ours if run.phase in {"Failed", "Error", "Inconclusive"}), ours[-1] if ours else None)
+
+
+def about_analysis(run: AnalysisRunState | None) -> tuple[str, ...]:
+    """One sentence for each metric, with what was measured."""
+    if run is None:
+        return ()
+    return tuple(
+        f"analysis {run.name}: metric {metric.name} {metric.phase}, measured {', '.join(metric.values) or 'nothing yet'}"
+        for metric in run.metrics
+    )
+
+
+def about_operation(application: ApplicationState) -> tuple[str, ...]:
+    """What the last operation says, with the objects that failed."""
+    operation = application.operation
+    if operation is None:
+        return ()
+    failed = (one for one in operation.resources if one.status == "SyncFailed" or one.hook_phase in {"Failed", "Error"})
+    told = [f"{one.kind} {one.name}: {one.message}" for one in failed]
+    return (f"sync of {operation.revision[:8]} is {operation.phase}: {operation.message}", *told)
+
+
+def about_health(application: ApplicationState) -> tuple[str, ...]:
+    """The objects that make the Application less than Healthy."""
+    if application.health == "Healthy":
+        return ()
+    bad = (one for one in application.resources if one.health not in ("", "Healthy"))
+    told = [f"{one.ref.kind} {one.ref.name} is {one.health}" + (f": {one.message}" if one.message else "") for one in bad]
+    return (f"the Application is {application.health}", *told)
+
+
+def out_of_sync(application: ApplicationState) -> tuple[str, ...]:
+    return tuple(f"{one.ref.kind} {one.ref.name} is OutOfSync" for one in application.resources if one.sync == "OutOfSync")

@@ -1,0 +1,126 @@
+"""When a release is live: the conditions, by name. All must hold in one observation (design: "It proves the release is live").
+
+That they hold twice, some seconds apart, is the watch loop's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from promoter.observed import Carries
+
+if TYPE_CHECKING:
+    from promoter.observed import Expectation, Observation
+
+Predicate = Callable[["Observation", "Expectation"], bool]
+
+
+def compared(seen: Observation, expected: Expectation) -> bool:
+    """Argo CD has compared the cluster with a revision that contains our commit.
+
+    When rendering failed it names the branch instead of a commit; then only a comparison after our commit counts.
+    """
+    application = seen.application
+    if application is None or seen.git.ancestor is not True:
+        return False
+    if application.revision_is_commit:
+        return True
+    return application.reconciled_at is not None and application.reconciled_at >= expected.committed_at
+
+
+def applied(seen: Observation, expected: Expectation) -> bool:
+    """The live workload carries our release, and its controller has seen that: its status speaks of us."""
+    return generation_observed(seen, expected) and digest_runs(seen, expected) and model_version_runs(seen, expected)
+
+
+def overlay_carries_release(seen: Observation, _: Expectation) -> bool:
+    return seen.git.carries is Carries.OURS
+
+
+def synced(seen: Observation, _: Expectation) -> bool:
+    return seen.application is not None and seen.application.sync == "Synced"
+
+
+def no_operation(seen: Observation, _: Expectation) -> bool:
+    return seen.application is not None and not seen.application.operation_in_progress
+
+
+def newer_than_operation(seen: Observation, _: Expectation) -> bool:
+    """The comparison is not older than the end of the last operation: two loops of Argo CD write these two."""
+    application = seen.application
+    if application is None:
+        return False
+    finished = application.operation.finished_at if application.operation else None
+    return finished is None or (application.reconciled_at is not None and application.reconciled_at >= finished)
+
+
+def generation_observed(seen: Observation, _: Expectation) -> bool:
+    return seen.workload is not None and seen.workload.observed
+
+
+def digest_runs(seen: Observation, expected: Expectation) -> bool:
+    return seen.workload is not None and seen.workload.template.runs_digest(expected.release)
+
+
+def model_version_runs(seen: Observation, expected: Expectation) -> bool:
+    return seen.workload is not None and seen.workload.template.runs_model_version(expected.release)
+
+
+def healthy(seen: Observation, _: Expectation) -> bool:
+    """A Rollout's own phase. A Deployment has none: its replica counts say it."""
+    rollout = seen.workload.rollout if seen.workload else None
+    return rollout is None or rollout.phase == "Healthy"
+
+
+def stable(seen: Observation, _: Expectation) -> bool:
+    """The stable pods are of the present template. A Deployment has no stable ReplicaSet: no old pod is left."""
+    workload = seen.workload
+    if workload is None:
+        return False
+    if workload.rollout is None:
+        return workload.total == workload.updated
+    return bool(workload.rollout.stable_hash) and workload.rollout.stable_hash == workload.rollout.current_hash
+
+
+def active(seen: Observation, _: Expectation) -> bool:
+    """Blue-green: the active Service selects the present template."""
+    rollout = seen.workload.rollout if seen.workload else None
+    return rollout is None or rollout.active_hash in (None, rollout.current_hash)
+
+
+def replicas_updated(seen: Observation, _: Expectation) -> bool:
+    return seen.workload is not None and seen.workload.updated >= seen.workload.desired
+
+
+def replicas_available(seen: Observation, _: Expectation) -> bool:
+    """At least one: nothing is proven by a workload scaled to zero."""
+    return seen.workload is not None and seen.workload.available >= max(1, seen.workload.desired)
+
+
+WORKLOAD_CONDITIONS: tuple[tuple[str, Predicate], ...] = (
+    ("its controller has observed the spec", generation_observed),
+    ("it runs our image digest", digest_runs),
+    ("it runs our model version", model_version_runs),
+    ("it is Healthy", healthy),
+    ("its stable pods are ours", stable),
+    ("its active Service selects our pods", active),
+    ("all replicas are updated", replicas_updated),
+    ("all replicas are available", replicas_available),
+)
+
+CONDITIONS: tuple[tuple[str, Predicate], ...] = (
+    ("our commit is part of the compared revision", compared),
+    ("the overlay there carries our release", overlay_carries_release),
+    ("the Application is Synced", synced),
+    ("no operation is under way", no_operation),
+    ("the comparison is newer than the operation", newer_than_operation),
+    *WORKLOAD_CONDITIONS,
+)
+
+
+def unmet(
+    seen: Observation, expected: Expectation, conditions: Sequence[tuple[str, Predicate]] = CONDITIONS
+) -> tuple[str, ...]:
+    """The conditions that do not hold, by name; none: the release is live."""
+    return tuple(name for name, holds in conditions if not holds(seen, expected))

@@ -1,0 +1,173 @@
+"""The recordings of tests/data/argocd, read line by line, and the observations that can be made of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from promoter.answers import analysis_run, application_state, resource_tree, sync_windows, workload
+from promoter.models import Release
+from promoter.observed import AnalysisRunState, Carries, Expectation, GitFacts, Observation
+
+DATA = Path(__file__).parent.parent / "data" / "argocd"
+NOTHING = Observation(None, GitFacts())
+
+
+@cache
+def recording(scenario: str) -> tuple[dict[str, Any], ...]:
+    with gzip.open(DATA / f"{scenario}.jsonl.gz", "rt") as lines:
+        return tuple(json.loads(line) for line in lines)
+
+
+@cache
+def labels(scenario: str) -> Mapping[str, Any]:
+    return YAML(typ="safe").load((DATA / "labels" / f"{scenario}.yaml").read_text())
+
+
+def labelled() -> list[str]:
+    return sorted(path.stem for path in (DATA / "labels").glob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is right from `t` on; `call` says after which line where two lines have the same `t`."""
+
+    t: float
+    kind: str
+    call: str = ""
+    reason: str | None = None
+    restore: bool = False
+    sync_due: bool = False
+    held_by: str = ""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One line of a recording as one promotion sees it: what is known after it, and what is right to say then."""
+
+    t: float
+    call: str
+    seen: Observation
+    expected: Expectation
+    label: Label
+
+
+@dataclass
+class Branch:
+    """What Git says at a moment: the commits of a recording in order, and what the overlay carries at each.
+
+    `unsynced_before`: the recording begins with a commit of somebody that Argo CD has not synced.
+    """
+
+    carried: Mapping[str, str]
+    unsynced_before: bool
+    commits: list[tuple[str, bool]] = field(default_factory=list)
+
+    def push(self, line: Mapping[str, Any]) -> None:
+        self.commits.append((line["sha"], any(not path.startswith("other/") for path in line["files"])))
+
+    def place(self, revision: str) -> int:
+        """-1: before the recording. A branch name is the tip."""
+        shas = [sha for sha, _ in self.commits]
+        if revision in shas:
+            return shas.index(revision)
+        return -1 if len(revision) == 40 else len(shas) - 1
+
+    def facts(self, seen: Observation, commit: str, release: str) -> GitFacts:
+        application, ours = seen.application, self.place(commit)
+        if application is None:
+            return GitFacts(reachable=True)
+        operation, at = application.operation, self.place(application.revision)
+        failing = self.place(operation.revision) if operation and application.revision_is_commit else at
+        last = self.place(application.last_synced_revision)
+        between = [sha for sha, changes in self.commits[last + 1 : failing + 1] if changes]
+        begins_with_us = between == [commit] and not (last == -1 and self.unsynced_before)
+        return GitFacts(
+            ancestor=at >= ours,
+            carries=self._carries(at, release),
+            operation_ancestor=None if operation is None else self.place(operation.revision) >= ours,
+            reachable=True,
+            sole_change=begins_with_us,
+        )
+
+    def _carries(self, at: int, release: str) -> Carries:
+        for sha, _ in reversed(self.commits[: at + 1]):
+            if sha in self.carried:
+                return Carries.OURS if self.carried[sha] == release else Carries.ANOTHER
+        return Carries.UNKNOWN
+
+
+def moments(scenario: str, promotion: Mapping[str, Any]) -> Iterator[Moment]:
+    """Every line from the promotion's commit on, with the latest answer of each call so far."""
+    lines, right = recording(scenario), labels(scenario)
+    expected = _expectation(scenario, promotion)
+    wanted = [Label(one["from"], **{k: v for k, v in one.items() if k != "from"}) for one in promotion["verdicts"]]
+    first = next(line["body"]["status"]["sync"]["status"] for line in lines if line.get("call") == "application")
+    branch = Branch(right["commits"], unsynced_before=first == "OutOfSync")
+    if not any(line.get("action") == "commit" for line in lines):  # the first release was committed before
+        branch.commits.append((expected.commit, True))
+    seen, runs, pending = NOTHING, {}, wanted[:]
+    label: Label | None = None
+    for line in lines:
+        if line.get("action") == "commit":
+            branch.push(line)
+        seen = _after(seen, line, runs)
+        while pending and (line["t"] > pending[0].t or _opens(pending[0], line)):
+            label = pending.pop(0)
+        if label is not None:
+            git = branch.facts(seen, expected.commit, promotion["release"])
+            yield Moment(line["t"], line.get("call") or line["action"], replace(seen, git=git), expected, label)
+
+
+def _opens(label: Label, line: Mapping[str, Any]) -> bool:
+    return bool(line["t"] == label.t) and line.get("call") != "stream" and label.call in ("", line.get("call"))
+
+
+def _after(seen: Observation, line: Mapping[str, Any], runs: dict[str, AnalysisRunState]) -> Observation:
+    call, found = line.get("call"), line.get("status") == 200
+    if call == "application":
+        return replace(seen, application=application_state(line["body"]) if found else None)
+    if call == "rollout":
+        return replace(seen, workload=workload(line["body"]["manifest"]) if found else None)
+    if call == "resource-tree":
+        return replace(seen, pods=resource_tree(line["body"]).pods if found else ())
+    if call == "sync-windows":
+        return replace(seen, sync_windows=sync_windows(line["body"]))
+    if call == "analysis-run" and found:
+        run = analysis_run(line["body"]["manifest"])
+        runs[run.name] = run
+        return replace(seen, analysis_runs=tuple(runs.values()))
+    return seen
+
+
+def _expectation(scenario: str, promotion: Mapping[str, Any]) -> Expectation:
+    release = labels(scenario)["releases"][promotion["release"]]
+    pushed = next((line["t"] for line in recording(scenario) if line.get("sha") == promotion["commit"]), 0.0)
+    at = (began(scenario) + timedelta(seconds=pushed)).replace(microsecond=0)
+    return Expectation(promotion["commit"], at, Release(model="fraud-detector", model_digest="", **release), "model-server")
+
+
+@cache
+def began(scenario: str) -> datetime:
+    """The wall clock at t = 0: no comparison can have been answered before it was made."""
+    times = [
+        datetime.fromisoformat(line["body"]["status"]["reconciledAt"]) - timedelta(seconds=line["t"])
+        for line in recording(scenario)
+        if line.get("call") == "application" and line["status"] == 200
+    ]
+    return max(times).astimezone(UTC)
+
+
+def every_moment() -> Iterator[tuple[str, Moment]]:
+    for scenario in labelled():
+        for promotion in labels(scenario)["promotions"]:
+            for moment in moments(scenario, promotion):
+                yield scenario, moment
