@@ -324,6 +324,28 @@ def test_a_platform_that_is_none_is_a_usage_error(tmp_path: Path, text: str) -> 
         Publisher(LayoutRepository(tmp_path, NAME), NAME, None, text)
 
 
+BROKEN = [
+    {"layers": 1},
+    {"layers": ["x"]},
+    {"layers": [{"mediaType": LAYER, "digest": "sha256:../..", "size": 1}]},
+    {"layers": [{"mediaType": LAYER, "digest": sha256(b""), "size": -1}]},
+    {"layers": [{"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "digest": sha256(b""), "size": 1}]},
+    {"config": None},
+    {"manifests": "x"},
+    {"manifests": [{"platform": 1}]},
+]
+
+
+@pytest.mark.parametrize("change", BROKEN, ids=[str(change)[:40] for change in BROKEN])
+def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapping[str, Any]) -> None:
+    base = base_layout(tmp_path / "base")
+    manifest = decode(base.read_manifest("linux-amd64") or b"", "")
+    base.create_manifest("broken", canonical({**manifest, **change}))
+    with pytest.raises(RefusedError) as error:
+        Publisher(LayoutRepository(tmp_path / "t", NAME), NAME, BaseImage(base, "broken")).ensure(model_version(), store().open)
+    assert error.value.hint
+
+
 # -- nothing half-published ------------------------------------------------------------------------------------------
 
 

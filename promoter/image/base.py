@@ -9,7 +9,7 @@ from typing import Any
 
 from promoter.errors import RefusedError, UsageError
 from promoter.image.layout import LayoutRepository
-from promoter.image.oci import Descriptor, Repository, decode, read_bytes, sha256
+from promoter.image.oci import Descriptor, Repository, decode, objects, read_bytes, section, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
 
@@ -119,8 +119,8 @@ def read_base(image: BaseImage | None, platform: Platform) -> Base:
     config = decode(read_bytes(image.repository, Descriptor.parse(manifest["config"], where)), f"the config of {where}")
     if not platform.runs(Platform.of(config)):
         raise _other_platform(image, platform, [Platform.of(config)])
-    layers = tuple(_layer(layer, where) for layer in manifest["layers"])
-    if len(config.get("rootfs", {}).get("diff_ids", ())) != len(layers):
+    layers = tuple(_layer(layer, where) for layer in objects(manifest, "layers", where))
+    if len(section(config, "rootfs").get("diff_ids") or ()) != len(layers):
         raise RefusedError(f"{where}: its config does not list as many layers as its manifest", hint="build it again")
     return Base(sha256(data), layers, config)
 
@@ -133,7 +133,7 @@ def _manifest(image: BaseImage, reference: str) -> bytes:
 
 
 def _of_platform(index: Mapping[str, Any], platform: Platform, image: BaseImage) -> str:
-    there = [(Platform.of(entry.get("platform", {})), entry) for entry in index["manifests"]]
+    there = [(Platform.of(section(entry, "platform")), entry) for entry in objects(index, "manifests", f"base image {image}")]
     for candidate, entry in there:
         if platform.runs(candidate):
             return Descriptor.parse(entry, f"base image {image}").digest

@@ -139,7 +139,9 @@ def _read(file: ModelFile, open_file: Open) -> Iterator[bytes]:
                     break
                 yield chunk
     except OSError as error:
-        raise UnreachableError(f"model file {file.path!r} can't be read: {error}", hint="run again") from error
+        # Not the error's own words: those of an HTTP client repeat signed URLs.
+        reason = error.strerror or type(error).__name__
+        raise UnreachableError(f"model file {file.path!r} can't be read: {reason}", hint="run again") from None
     if left:
         raise RefusedError(
             f"model file {file.path!r} is not {file.size} bytes long, as listed: it changed while it was read",

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from promoter.errors import RefusedError, UnreachableError, UsageError
 from promoter.image.layer import CHUNK
-from promoter.image.oci import INDEX, MANIFEST, Descriptor, canonical, decode, sha256, verified
+from promoter.image.oci import INDEX, MANIFEST, Descriptor, canonical, decode, objects, section, sha256, verified
 from promoter.image.reference import is_digest
 
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -73,7 +73,7 @@ class LayoutRepository:
         if is_digest(reference):
             return self._read(reference) if self.has_blob(reference) else None
         for entry in self._index()["manifests"]:
-            if entry.get("annotations", {}).get(_REF_NAME) == self._ref_name(reference):
+            if section(entry, "annotations").get(_REF_NAME) == self._ref_name(reference):
                 return self._read(Descriptor.parse(entry, f"{self.name}/index.json").digest)
         return None
 
@@ -104,7 +104,7 @@ class LayoutRepository:
         if not (self._path / "oci-layout").is_file():
             raise UsageError(f"{self._path} is not an OCI image layout: it has no oci-layout file", hint="write oci:PATH[:REF]")
         entries = [
-            (str(entry.get("annotations", {}).get(_REF_NAME, "")), Descriptor.parse(entry, f"{self.name}/index.json").digest)
+            (str(section(entry, "annotations").get(_REF_NAME, "")), Descriptor.parse(entry, f"{self.name}/index.json").digest)
             for entry in self._index()["manifests"]
         ]
         found = {digest for name, digest in entries if ref is None or name == ref or name.endswith(f":{ref}")}
@@ -144,8 +144,7 @@ class LayoutRepository:
         except FileNotFoundError:
             return {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
         index = decode(data, f"{self.name}/index.json")
-        if not isinstance(index.get("manifests"), list):
-            raise RefusedError(f"{self.name}/index.json has no list of manifests", hint="it is not an image index")
+        objects(index, "manifests", f"{self.name}/index.json")
         return index
 
     @contextmanager

@@ -12,7 +12,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from promoter.errors import RefusedError
-from promoter.image.oci import MANIFEST, Descriptor, canonical, decode, sha256
+from promoter.image.oci import MANIFEST, Descriptor, canonical, decode, objects, section, sha256
 
 if TYPE_CHECKING:
     from promoter.image.base import Base, Platform
@@ -48,8 +48,10 @@ class Published:
             RefusedError: it is not an image that promoter published.
         """
         value = decode(manifest, where)
-        annotations, layers = value.get("annotations") or {}, value.get("layers") or []
-        if not layers or not all(annotations.get(key) for key in (TITLE, VERSION, CONTENT_DIGEST, PLATFORM)):
+        annotations = section(value, "annotations")
+        if not value.get("layers") or not all(
+            isinstance(annotations.get(key), str) for key in (TITLE, VERSION, CONTENT_DIGEST, PLATFORM)
+        ):
             raise RefusedError(
                 f"{where} exists and was not published by promoter: it carries no {CONTENT_DIGEST}",
                 hint="somebody pushed that tag; it is never overwritten: delete it, or choose another repository",
@@ -60,7 +62,7 @@ class Published:
             version=annotations[VERSION],
             content_digest=annotations[CONTENT_DIGEST],
             platform=annotations[PLATFORM],
-            layer_size=Descriptor.parse(layers[-1], where).size,
+            layer_size=Descriptor.parse(objects(value, "layers", where)[-1], where).size,
         )
 
 
@@ -81,15 +83,15 @@ def image_annotations(version: ModelVersion, base: Base, platform: Platform, con
 def image_config(version: ModelVersion, base: Base, platform: Platform, content_digest: str, diff_id: str) -> bytes:
     """The base's config with one more layer, and the model in the environment: MODEL_NAME, MODEL_VERSION, MODEL_DIGEST."""
     ours = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_DIGEST": content_digest}
-    container = dict(base.config.get("config") or {})
+    container = dict(section(base.config, "config"))
     container["Env"] = _with_env(container.get("Env") or (), ours)
-    container["Labels"] = {**(container.get("Labels") or {}), **image_annotations(version, base, platform, content_digest)}
+    container["Labels"] = {**section(container, "Labels"), **image_annotations(version, base, platform, content_digest)}
     config: dict[str, Any] = {
         **platform.as_json(),
         **base.config,
         "created": created(version),
         "config": container,
-        "rootfs": {"type": "layers", "diff_ids": [*base.config.get("rootfs", {}).get("diff_ids", ()), diff_id]},
+        "rootfs": {"type": "layers", "diff_ids": [*section(base.config, "rootfs").get("diff_ids", ()), diff_id]},
     }
     history = base.config.get("history") or []
     # A history of fewer layers than there are is worse than none: tools pair them up.

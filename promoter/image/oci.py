@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promoter.errors import RefusedError
+from promoter.image.reference import is_digest
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).
@@ -36,9 +37,12 @@ class Descriptor:
             RefusedError: it is not a descriptor; `where` says in what.
         """
         try:
-            return cls(str(value["mediaType"]), str(value["digest"]), int(value["size"]))
+            descriptor = cls(str(value["mediaType"]), str(value["digest"]), int(value["size"]))
         except (KeyError, TypeError, ValueError):
-            raise RefusedError(f"{where} holds a broken descriptor: {json.dumps(value)[:200]}") from None
+            descriptor = cls("", "", -1)
+        if not is_digest(descriptor.digest) or descriptor.size < 0:
+            raise RefusedError(f"{where} holds a broken descriptor: {json.dumps(value)[:200]}", hint="build that image again")
+        return descriptor
 
     def as_json(self) -> dict[str, Any]:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
@@ -88,6 +92,24 @@ def decode(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RefusedError(f"{where} is not a JSON object", hint="check that it is an image")
     return value
+
+
+def section(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The JSON object under this key; an empty one where there is none."""
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def objects(value: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    """The list of JSON objects under this key.
+
+    Raises:
+        RefusedError: it is something else; `where` says in what.
+    """
+    found = value.get(key)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise RefusedError(f"{where}: '{key}' is not a list of objects", hint="check that it is an image")
+    return found
 
 
 def verified(chunks: Iterable[bytes], blob: Descriptor, where: str) -> Iterator[bytes]:
