@@ -13,13 +13,10 @@ import pytest
 
 from promoter.errors import RefusedError, UnreachableError, UsageError
 from promoter.image.layout import LayoutRepository
-from promoter.image.oci import MANIFEST, Descriptor, canonical, read_bytes, sha256
+from promoter.image.oci import MANIFEST, Descriptor, read_bytes, sha256
+from tests.support.models import manifest
 
 REPOSITORY = "registry.example/fraud-detector"
-
-
-def manifest(number: int) -> bytes:
-    return canonical({"schemaVersion": 2, "mediaType": MANIFEST, "number": number})
 
 
 def assert_valid(path: Path) -> dict[str, str]:
@@ -126,11 +123,11 @@ TAGGING = """
 import sys
 from pathlib import Path
 from promoter.image.layout import LayoutRepository
-from tests.test_image_layout import REPOSITORY, manifest
-layout, number = LayoutRepository(Path(sys.argv[1]), REPOSITORY), int(sys.argv[2])
+from tests.support.models import manifest
+layout, number = LayoutRepository(Path(sys.argv[1]), sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
-for turn in range(5):
+for turn in range(2):
     layout.write_blob([b"%d %d" % (number, turn)] * 1000, len(b"%d %d" % (number, turn)) * 1000)
     layout.create_manifest(f"v{number}-{turn}", manifest(number * 10 + turn))
     layout.create_manifest("shared", manifest(number))
@@ -139,7 +136,7 @@ for turn in range(5):
 
 def test_sixteen_processes_tag_one_new_layout_and_no_tag_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "layout"
-    start = [sys.executable, "-c", TAGGING, str(path)]
+    start = [sys.executable, "-c", TAGGING, str(path), REPOSITORY]
     processes = [subprocess.Popen([*start, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in range(16)]
     for process in processes:
         assert process.stdout
@@ -148,7 +145,7 @@ def test_sixteen_processes_tag_one_new_layout_and_no_tag_is_lost(tmp_path: Path)
         process.communicate(b"go\n")
     assert [process.returncode for process in processes] == [0] * 16
     names = assert_valid(path)
-    expected = {f"{REPOSITORY}:v{n}-{turn}": sha256(manifest(n * 10 + turn)) for n in range(16) for turn in range(5)}
+    expected = {f"{REPOSITORY}:v{n}-{turn}": sha256(manifest(n * 10 + turn)) for n in range(16) for turn in range(2)}
     assert {name: digest for name, digest in names.items() if not name.endswith(":shared")} == expected
     assert names[f"{REPOSITORY}:shared"] in {sha256(manifest(number)) for number in range(16)}
 

@@ -395,10 +395,9 @@ from promoter.image.layout import LayoutRepository
 from promoter.image.base import open_base
 from promoter.image.publish import Publisher
 from tests.support.models import listing, model_version, store
-from tests.test_image_publish import NAME
 print("ready", flush=True)
-layout = LayoutRepository(Path(sys.argv[1]), NAME)
-Publisher(layout, NAME, open_base("oci:" + sys.argv[2])).ensure(model_version(listing(etag="e")), store().open)
+layout = LayoutRepository(Path(sys.argv[1]), sys.argv[3])
+Publisher(layout, sys.argv[3], open_base("oci:" + sys.argv[2])).ensure(model_version(listing(etag="e")), store().open)
 """
 
 
@@ -410,7 +409,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_in_the_same_folder(tmp_path:
     base_layout(tmp_path / "base")
     version, base = model_version(listing(etag="e")), open_base(f"oci:{tmp_path / 'base'}")
     Publisher(LayoutRepository(tmp_path / "whole", NAME), NAME, base).ensure(version, store().open)
-    command = [sys.executable, "-c", ENSURE, str(tmp_path / "killed"), str(tmp_path / "base")]
+    command = [sys.executable, "-c", ENSURE, str(tmp_path / "killed"), str(tmp_path / "base"), NAME]
     killed = 0
     for milliseconds in (0, 1, 2, 3, 5, 8, 12, 20, 30, 50):
         process = subprocess.Popen(command, stdout=subprocess.PIPE)

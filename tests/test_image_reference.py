@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promoter.errors import UsageError
@@ -84,6 +84,7 @@ def test_a_password_before_the_host_is_not_repeated() -> None:
 words = st.from_regex(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", fullmatch=True).filter(lambda word: len(word) < 40)
 
 
+@settings(max_examples=40)
 @given(
     st.sampled_from(["ghcr.io", "localhost:5000", "docker.io"]),
     st.lists(words, min_size=2, max_size=4),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from promoter.errors import AuthError, RefusedError, UnreachableError
+from promoter.http import Limits
 from promoter.image.oci import MANIFEST, Descriptor, canonical, read_bytes, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
@@ -117,7 +118,8 @@ def test_a_real_registry_that_does_not_know_us(
 
 
 def test_a_registry_that_is_not_there(tmp_path: Path) -> None:
-    repository = RegistryRepository(ImageReference.parse("127.0.0.1:1/team/model"), env=anonymous(tmp_path))
+    reference = ImageReference.parse("127.0.0.1:1/team/model")
+    repository = RegistryRepository(reference, env=anonymous(tmp_path), limits=Limits(total=0))
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1"):
         repository.write_blob([BLOB], len(BLOB))
 
@@ -208,6 +210,15 @@ def test_a_redirect_in_a_circle_or_to_plain_http_is_refused(server: fake.FakeReg
     server.fail("GET /v2/team/model/blobs/", 307, headers={"Location": "http://elsewhere.example/x"})
     with pytest.raises(RefusedError, match="not https"):
         read_bytes(repository, Descriptor("x", sha256(BLOB), len(BLOB)))
+
+
+def test_a_signed_url_is_not_shown(server: fake.FakeRegistry, tmp_path: Path) -> None:
+    server.fail("GET /v2/", 307, headers={"Location": "http://127.0.0.1:1/storage?signature=secret"})
+    reference = ImageReference.parse(f"{server.host}/team/model")
+    repository = RegistryRepository(reference, env=anonymous(tmp_path), limits=Limits(total=0))
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1/storage") as error:
+        read_bytes(repository, Descriptor("x", sha256(BLOB), len(BLOB)))
+    assert "secret" not in error.value.message + error.value.hint
 
 
 def test_other_bytes_than_asked_for_are_refused(server: fake.FakeRegistry, tmp_path: Path) -> None:

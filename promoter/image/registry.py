@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
-from promoter.http import RETRIED, Http
+from promoter.http import RETRIED, Http, Limits
 from promoter.image.credentials import docker_credentials
 from promoter.image.layer import CHUNK
 from promoter.image.oci import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, decode, sha256, verified
@@ -33,12 +33,18 @@ class RegistryRepository:
     """
 
     def __init__(
-        self, reference: ImageReference, *, insecure: Collection[str] = (), env: Mapping[str, str] | None = None
+        self,
+        reference: ImageReference,
+        *,
+        insecure: Collection[str] = (),
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._reference, self._insecure, self._env = reference, frozenset(insecure), env
         host = "registry-1.docker.io" if reference.registry == DOCKER_HUB else reference.registry
         scheme = "http" if self._plain_http_allowed(host) else "https"
-        self._http = Http(f"container registry {reference.registry}", f"{scheme}://{host}/v2/{reference.repository}")
+        base_url = f"{scheme}://{host}/v2/{reference.repository}"
+        self._http = Http(f"container registry {reference.registry}", base_url, limits=limits)
         self._authorization: str | None = None
 
     @property

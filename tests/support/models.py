@@ -1,4 +1,4 @@
-"""Model versions as the image tests publish them: files in memory, read as a store would hand them out."""
+"""Model versions as the image tests publish them: files in memory, read as a store would hand them out; and manifests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from promoter.image.oci import MANIFEST, canonical
 from promoter.models import ModelFile, ModelVersion
 
 CREATED = datetime(2026, 11, 22, 20, 20, 15, 934000, tzinfo=UTC)
@@ -38,6 +39,11 @@ def store(files: Mapping[str, bytes] = FILES) -> Store:
 def listing(files: Mapping[str, bytes] = FILES, etag: str | None = None) -> tuple[ModelFile, ...]:
     """The files as a store lists them; with `etag` each has one that begins with it."""
     return tuple(ModelFile(path, len(data), etag and f'"{etag}-{path}"') for path, data in files.items())
+
+
+def manifest(number: int) -> bytes:
+    """An image manifest like no other."""
+    return canonical({"schemaVersion": 2, "mediaType": MANIFEST, "annotations": {"number": str(number)}})
 
 
 def model_version(
