@@ -61,6 +61,7 @@ _ROWS = (
         r"operation too slow|network is unreachable|no route to host|could not read from remote repository|unable to access",
     ),
 )
+_ONLY = {Kind.RACE: "push", Kind.POLICY: "push", Kind.SIGNING: "commit-tree"}  # SSH speaks of keys, a broken cache of refs
 _TABLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ROWS)
 
 
@@ -78,8 +79,8 @@ class GitError(PromoterError):
 
 def _classified(command: str, lines: list[str]) -> tuple[Kind, str]:
     for kind, pattern in _TABLE:
-        if kind is Kind.SIGNING and command != "commit-tree":
-            continue  # SSH speaks of keys, too
+        if _ONLY.get(kind, command) != command:
+            continue
         for line in lines:
             if pattern.search(line):
                 return kind, line

@@ -85,10 +85,9 @@ class Remote:
 
     def deepen(self, commit: str, depth: int) -> None:
         """Fetches history until `depth` commits below the branch's tip, and below `commit` where that is not on it."""
-        refspecs = [self._refspec()]
+        self._fetch(self._refspec(), depth=depth)
         if not self.reaches(_TIP, commit):
-            refspecs.append(commit)
-        self._fetch(*refspecs, depth=depth)
+            self._fetch(commit, depth=depth)
 
     def ensure(self, commit: str) -> bool:
         """Whether the commit, a full object id, is here, after asking the remote if need be. Raises GitError."""

@@ -89,6 +89,8 @@ def write(git: Git, commit: str, contents: Mapping[str, bytes]) -> str:
     Raises:
         RefusedError: a path is a directory, or leads through a file, a symbolic link or a submodule.
     """
+    if "" in contents:
+        raise RefusedError("the repository's root is a directory: a file can't be written there")
     directories = {parent for path in contents for parent in _parents(path)}
     trees = _listings(git, commit, directories)
     for path, content in contents.items():
