@@ -116,6 +116,7 @@ def test_only_the_blobs_asked_for_are_fetched_in_one_request(tmp_path: Path, ser
     origin.commit({f"models/m{number % 40}/f{number}.yaml": b"content %d\n" % number for number in range(2000)})
     repository = open_repository(tmp_path, f"{server.url}/origin.git")
 
+    origin.commit({"large.bin": os.urandom(1_000_000)})
     snapshot = repository.fetch()
     assert blobs_in(cache_of(tmp_path)) == 0
     before = len(server.requests)
@@ -127,6 +128,7 @@ def test_only_the_blobs_asked_for_are_fetched_in_one_request(tmp_path: Path, ser
     repository.apply(put({"models/m9/f9.yaml": b"new\n"}))
     assert blobs_in(cache_of(tmp_path)) == 52
     assert origin.git("diff", "--name-only", "main~1", "main") == "models/m9/f9.yaml"
+    assert server.sent < 500_000
 
 
 def test_a_server_without_filters_serves_too(tmp_path: Path) -> None:
@@ -590,6 +592,15 @@ def test_a_lost_answer_is_recognised_below_somebody_elses_commit(
     assert origin.git("rev-list", "--count", "main") == "3"
 
 
+def test_a_lost_answer_is_recognised_without_the_cache(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
+    origin.hook("post-receive", f'rm -rf "{tmp_path}"/cache/*/objects')
+    server.behaviour.cut_pushes = 1
+    pushed = open_repository(tmp_path, f"{server.url}/origin.git", sleep=lambda _: None).apply(add_line(b"once\n"))
+
+    assert origin.show(OVERLAY) == b"newTag: v1\nonce\n"
+    assert pushed.commit.sha == pushed.tip == origin.tip()
+
+
 def test_a_rule_of_the_server_is_not_tried_again(tmp_path: Path, origin: BareRepository) -> None:
     origin.hook("pre-receive", f'echo x >> "{tmp_path}/pushes"; echo "GH006: Protected branch update failed" >&2; exit 1')
 
@@ -679,6 +690,30 @@ def test_the_users_own_credential_helper_is_asked(tmp_path: Path, origin: BareRe
 
     repository = open_repository(tmp_path, f"http://org@{server.netloc}/origin.git")
     assert repository.apply(add_line(b"ours\n")).tip == origin.tip()
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_ssh_never_asks_a_person_unless_the_user_chose_its_command(
+    tmp_path: Path, origin: BareRepository, configured: bool
+) -> None:
+    for name in ("ssh", "my-ssh"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(
+            f'#!/bin/sh\necho "{name} $*" >> "{tmp_path}/calls"\nfor command; do :; done\nexec sh -c "$command"\n'
+        )
+        program.chmod(0o755)
+    (tmp_path / "home").mkdir()
+    if configured:
+        (tmp_path / "home/.gitconfig").write_text("[core]\n sshCommand = my-ssh\n[ssh]\n variant = ssh\n")
+    repository = open_repository(
+        tmp_path, f"git@git.invalid:{origin.path}", environ={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    )
+
+    assert repository.apply(add_line(b"ours\n")).tip == origin.tip()
+    calls = (tmp_path / "calls").read_text().splitlines()
+    expected = "my-ssh " if configured else "ssh -o BatchMode=yes "
+    assert all(call.startswith(expected) and "git@git.invalid" in call for call in calls), calls
 
 
 def test_push_url_is_the_address_that_is_used(tmp_path: Path, origin: BareRepository) -> None:
@@ -772,6 +807,10 @@ def test_ancestry_is_found_out_however_shallow_the_cache_is(tmp_path: Path, orig
     assert not fresh("g").is_ancestor(tip, "0" * 40)
     assert not fresh("h").is_ancestor("0" * 40, tip)
     assert not fresh("i").is_ancestor("main", tip)
+    whole = fresh("j")
+    assert whole.at(aside).read(OVERLAY) == b"newTag: v1\n"
+    assert whole.is_ancestor(first, tip)
+    assert not whole.is_ancestor(aside, tip)
 
 
 def test_a_commit_the_remote_does_not_have_is_named(tmp_path: Path, origin: BareRepository) -> None:

@@ -85,8 +85,8 @@ class Cache:
         """Whether blobs are left at the remote until they are read."""
         return not self._unfiltered.exists()
 
-    def boundary(self) -> frozenset[str]:
-        """The commits whose parents were not fetched; empty when the whole history is here (gitformat: shallow)."""
+    def shallow(self) -> frozenset[str]:
+        """The commits whose parents were not fetched (git's file of that name)."""
         try:
             return frozenset((self.directory / "shallow").read_text().split())
         except FileNotFoundError:

@@ -46,7 +46,7 @@ class Remote:
         self._access = reached
         self._filtered = True
         self._git = Git(self._cache.directory, reached.environ, reached.secrets)
-        self.lock, self.discard, self.boundary = self._cache.lock, self._cache.discard, self._cache.boundary
+        self.lock, self.discard = self._cache.lock, self._cache.discard
 
     # -- the remote ---------------------------------------------------------------------------------------------------
 
@@ -138,6 +138,16 @@ class Remote:
     def reaches(self, commit: str, ancestor: str) -> bool:
         """Whether `ancestor` is `commit` or below it, as far as history was fetched."""
         return self._git.succeeds("merge-base", "--is-ancestor", ancestor, commit)
+
+    def boundary(self, commit: str) -> frozenset[str]:
+        """Where the fetched history of `commit` ends although the remote has more; empty when its roots are here."""
+        shallow = self._cache.shallow()
+        return shallow & set(self._git.text("rev-list", "--max-parents=0", commit, "--").split()) if shallow else shallow
+
+    def landed(self, commit: str, tip: str) -> bool:
+        """Whether a commit of ours is on the branch whose tip is `tip`. Raises GitError."""
+        # Where the cache was made anew since, nobody but the remote can have it.
+        return self.reaches(tip, commit) or (not self.has(commit) and self.ensure(commit))
 
     def depth(self, commit: str) -> int:
         """How many commits were fetched from this one down, along first parents."""

@@ -116,7 +116,7 @@ class Repository:
         def attempt(number: int) -> Pushed:
             tip = self._remote.update()
             for earlier in sent:
-                if self._remote.reaches(tip, earlier.sha):
+                if self._remote.landed(earlier.sha, tip):
                     return Pushed(earlier, tip, number - 1)
             proposal = edit(Snapshot(tip, self))
             commit = self._remote.commit(tip, proposal) if proposal is not None else None
@@ -143,7 +143,7 @@ class Repository:
         depths = self._depths(start)
         seen: set[str] = set()
         while True:
-            boundary = self._remote.boundary()
+            boundary = self._boundary(start)
             for commit in self._reading(start, lambda: self._remote.log(start, plain, limit)):
                 if commit.sha in boundary:
                     break
@@ -166,7 +166,7 @@ class Repository:
             return False
         depths = self._depths(commit)
         while not self._remote.reaches(commit, ancestor):
-            if self._remote.reaches(ancestor, commit) or not self._remote.boundary():
+            if self._remote.reaches(ancestor, commit) or not self._boundary(commit):
                 return False
             self._deepen(commit, next(depths))
         return True
@@ -240,6 +240,9 @@ class Repository:
                 f"{self._remote.url} has no commit {commit}",
                 hint=f"it may have been removed from {self._remote.branch} by a forced push, or be of another repository",
             )
+
+    def _boundary(self, commit: str) -> frozenset[str]:
+        return self._reading(commit, lambda: self._remote.boundary(commit))
 
     def _continues(self, boundary: Iterable[str], paths: Sequence[str]) -> bool:
         """Whether one of the paths existed already where the fetched history ends."""
