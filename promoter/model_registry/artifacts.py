@@ -54,11 +54,17 @@ def listing(files: Iterator[ModelFile]) -> tuple[ModelFile, ...]:
     for file in files:
         safe(file.path)
         if file.path in found or len(found) == _MOST_FILES:
-            raise RefusedError(
-                f"the file listing of the model version is not to be trusted: {len(found)} files, then {file.path!r}"
-            )
+            raise untrusted(f"{len(found)} files, then {file.path!r}")
         found[file.path] = file
     return tuple(found[path] for path in sorted(found) if path != _IGNORED)
+
+
+def untrusted(what: str) -> RefusedError:
+    """The error for a listing that no model has."""
+    return RefusedError(
+        f"the file listing of the model version is not to be trusted: {what}",
+        hint="look at its artifacts in MLflow; if it is what it seems, register a version without what is no model",
+    )
 
 
 def safe(path: str) -> str:
