@@ -53,13 +53,12 @@ def environment() -> Iterator[None]:
 
 def test_resolves_an_alias_to_everything_about_the_version(mlflow_server: MlflowServer) -> None:
     mlflow_server.train("whole", metrics={"auc": 0.8})
-    mlflow_server.train("whole", alias="champion", metrics={"auc": 0.9, "loss": float("nan")}, validation_status="approved")
+    mlflow_server.train("whole", alias="champion", metrics={"auc": 0.9, "loss": 0.25}, validation_status="approved")
     version = resolve(mlflow_server, "whole@champion")
     assert version.reference == "whole:2"
     assert version.aliases == ("champion",)
     assert version.tags == {"validation_status": "approved"}
-    assert version.metrics["auc"] == 0.9
-    assert version.metrics["loss"] != version.metrics["loss"]
+    assert version.metrics == {"auc": 0.9, "loss": 0.25}
     assert (version.stage, version.description) == (None, "")
     assert version.flavors == ("python_function", "sklearn")
     assert version.signature is not None
@@ -166,7 +165,7 @@ def test_what_is_named_wrongly_is_a_usage_error(mlflow_server: MlflowServer, ref
 def test_a_version_that_is_not_ready_is_refused(mlflow_server: MlflowServer) -> None:
     mlflow_server.register("pending", f"models:/{mlflow_server.log_model({'MLmodel': MLMODEL})}")
     mlflow_server.set_status("pending", "1", "FAILED_REGISTRATION", "copy was interrupted")
-    with pytest.raises(RefusedError, match="pending:1 is FAILED_REGISTRATION.*: copy was interrupted") as raised:
+    with pytest.raises(RefusedError, match=r"pending:1 is FAILED_REGISTRATION.*: copy was interrupted") as raised:
         resolve(mlflow_server, "pending:1")
     assert raised.value.exit_code == ExitCode.REFUSED
 
@@ -253,9 +252,9 @@ def test_files_of_a_run_are_read_with_mlflow(mlflow_server: MlflowServer) -> Non
 @pytest.mark.parametrize(
     ("uri", "error"),
     [
-        ("foo:bar", UnreachableError),
+        ("foo:bar", UsageError),
         ("postgresql://ann:s3cret@127.0.0.1:1/db", PromoterError),
-        ("azureml://x", UnreachableError),
+        ("azureml://x", UsageError),
     ],
 )
 def test_an_address_that_leads_nowhere(uri: str, error: type[PromoterError], tmp_path: Path) -> None:
@@ -268,10 +267,10 @@ def test_an_address_that_leads_nowhere(uri: str, error: type[PromoterError], tmp
 
 def test_a_cloud_store_whose_package_is_missing_says_what_to_install(mlflow_server: MlflowServer) -> None:
     pytest.importorskip("mlflow")
-    for scheme, package in (("s3", "boto3"), ("gs", "google")):
+    for scheme, package in (("s3", "boto"), ("gs", "google")):
         version = mlflow_server.register("cloud", f"{scheme}://bucket/model")
         try:
-            __import__("google.cloud.storage" if package == "google" else package)
+            __import__({"boto": "boto3", "google": "google.cloud.storage"}[package])
         except ImportError:
             with pytest.raises(UsageError, match=f"{scheme}://bucket/model needs a package that is missing: .*{package}"):
                 resolve(mlflow_server, f"cloud:{version}")

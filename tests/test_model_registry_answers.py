@@ -68,6 +68,11 @@ def resolved(replay: Replay, **variables: str) -> ModelVersion:
 
 
 def test_resolves_the_recorded_version(mlflow: Replay) -> None:
+    logged = recorded("logged-model get")
+    times = [(0.8, 2, 0), (0.9, 2, 1), (0.7, 1, 5)]
+    metrics = [{"key": "auc", "value": value, "timestamp": time, "step": step} for value, time, step in times]
+    logged["model"]["data"] = {"metrics": [*metrics, {"key": "loss", "value": "Infinity", "timestamp": "3"}]}
+    mlflow.answers[LOGGED_MODEL] = Answer(logged)
     version = resolved(mlflow)
     assert version.reference == "iris-clf:2"
     assert version.created == datetime(2026, 11, 22, 20, 15, 42, 51000, UTC)
@@ -84,6 +89,7 @@ def test_resolves_the_recorded_version(mlflow: Replay) -> None:
     assert [column["name"] for column in version.signature.inputs][:1] == ["sepal length (cm)"]
     assert version.signature.params == ()
     assert version.requirements == ()
+    assert version.metrics == {"auc": 0.9, "loss": float("inf")}
 
 
 # -- who asks ---------------------------------------------------------------------------------------------------------

@@ -33,9 +33,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-_PACKAGES = (
-    "install it: boto3 for s3:, google-cloud-storage for gs:, azure-storage-file-datalake for abfss:, mlflow for a database"
-)
+_PACKAGES = "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-file-datalake for abfss:, mlflow for a database"
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 # What the storage libraries below MLflow raise as it is; none of them can be imported to name its classes.
@@ -110,7 +108,7 @@ class ClientStore:
             except UnsupportedModelRegistryStoreURIException:
                 raise UsageError(
                     f"MLflow can't open a model registry at {self._where}",
-                    hint="use http(s):, sqlite:, postgresql:, mysql: or databricks-uc, or install MLflow's plug-in for that address",
+                    hint="use http(s):, sqlite:, postgresql: or databricks-uc, or install MLflow's plug-in for that address",
                 ) from None
 
 
