@@ -155,7 +155,7 @@ def workload(manifest: Json) -> Workload:
         template=pod_template(spec["template"]),
         applied=_applied(annotations.get(_LAST_APPLIED)),
         revision=annotations.get("rollout.argoproj.io/revision") or annotations.get("deployment.kubernetes.io/revision") or "",
-        desired=spec.get("replicas", 1),
+        desired=1 if spec.get("replicas") is None else spec["replicas"],
         total=status.get("replicas", 0),
         updated=status.get("updatedReplicas", 0),
         available=status.get("availableReplicas", 0),

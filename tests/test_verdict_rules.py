@@ -94,6 +94,16 @@ def test_an_abort_of_ours_stands_although_somebody_broke_the_overlay_since() -> 
     assert (verdict.kind, verdict.restore) == (Kind.ABORTED, True)
 
 
+def test_a_later_commit_that_does_not_render_leaves_our_canary_going() -> None:
+    assert BROKEN.seen.application is not None
+    broken = {"sync": "Unknown", "revision": "main", "conditions": BROKEN.seen.application.conditions}
+    assert said(CANARY, application=broken, git={"sole_change": False}).kind is Kind.ROLLING
+    live = moment("good-canary", 18.08, "2433")
+    verdict = said(live, application=broken, git={"sole_change": False})
+    assert verdict.kind is Kind.SYNCING
+    assert any("kustomize build" in told for told in verdict.evidence)
+
+
 # -- syncing ----------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +157,17 @@ def test_a_failed_hook_is_told_from_a_failed_sync() -> None:
     verdict = said(CANARY, application={"operation": operation, "sync": "OutOfSync"})
     assert (verdict.kind, verdict.reason) == (Kind.FAILED, Reason.HOOK)
     assert "Job migrate: Job has reached the backoff limit" in verdict.evidence
+
+
+def test_a_later_commit_that_can_not_be_applied_leaves_our_canary_going() -> None:
+    failed = OperationState("Failed", "f" * 40, "one or more objects failed to apply")
+    later = {"operation": failed, "sync": "OutOfSync", "revision": "f" * 40}
+    assert said(CANARY, application=later, git={"sole_change": False}).kind is Kind.ROLLING
+    assert said(CANARY, application=later, git={"sole_change": True}).reason is Reason.SYNC
+
+
+def test_an_operation_of_which_git_knows_nothing_yet_asks_for_no_sync() -> None:
+    assert said(WAITING, git={"operation_ancestor": None}).sync_due is False
 
 
 def test_a_failed_operation_of_somebody_else_says_nothing_about_us() -> None:

@@ -1,4 +1,4 @@
-"""When a release is live: the conditions, by name. All must hold in one observation (design: "It proves the release is live").
+"""When a release is live: the conditions, by name. All must hold in one observation.
 
 That they hold twice, some seconds apart, is the watch loop's part.
 """
