@@ -257,7 +257,7 @@ class ApplicationController:
         return health
 
     def _images(self) -> list[str]:
-        sets = self.rollout.replica_sets.values()
+        sets = self.rollout.replica_sets
         return sorted({pod.pod.image for replica_set in sets for pod in replica_set.pods})
 
     def _replace_snapshot(self, status: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from promoter.sandbox.analysis import AnalysisRun, timestamp
 
 if TYPE_CHECKING:
-    from promoter.sandbox.rollout import ReplicaSet, Rollout, RunningPod
+    from promoter.sandbox.replica_sets import ReplicaSet, RunningPod
+    from promoter.sandbox.rollout import Rollout
 
 _PHASE_TO_HEALTH = {"Paused": "Suspended"}
 _RUN_HEALTH = {"Running": "Progressing", "Successful": "Healthy", "Failed": "Degraded", "Error": "Degraded"}
@@ -35,7 +36,7 @@ def find(rollout: Rollout, kind: str, name: str) -> Mapping[str, Any] | None:
     if kind == "Rollout":
         return _rollout(rollout) if name == rollout.name else None
     if kind == "ReplicaSet":
-        return next((_replica_set(rollout, item) for item in rollout.replica_sets.values() if item.name == name), None)
+        return next((_replica_set(rollout, item) for item in rollout.replica_sets if item.name == name), None)
     if kind == "AnalysisRun":
         return next((_analysis_run(rollout, item) for item in rollout.analysis_runs if item.name == name), None)
     return None
@@ -61,7 +62,7 @@ def _replica_set(rollout: Rollout, replica_set: ReplicaSet) -> dict[str, Any]:
     template = dict(replica_set.template)
     labels = {**(template.get("metadata") or {}).get("labels", {}), **hash_label}
     template["metadata"] = {**(template.get("metadata") or {}), "labels": labels}
-    counts = {"replicas": len(replica_set.active), "readyReplicas": len(replica_set.ready())}
+    counts = {"replicas": len(replica_set.active), "readyReplicas": len(replica_set.ready)}
     return {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -106,7 +107,7 @@ def resource_tree(rollout: Rollout) -> dict[str, Any]:
         return {"nodes": []}
     rollout_node = _node(rollout, "argoproj.io", "v1alpha1", "Rollout", rollout.name, rollout.created)
     nodes = [{**rollout_node, "info": _revision(rollout.revision), "health": rollout_health(rollout)}]
-    for replica_set in rollout.replica_sets.values():
+    for replica_set in rollout.replica_sets:
         nodes.append(_replica_set_node(rollout, replica_set))
         nodes += [_pod_node(rollout, replica_set, pod) for pod in replica_set.pods]
     return {"nodes": [*nodes, *(_run_node(rollout, run) for run in rollout.analysis_runs)]}
@@ -128,7 +129,7 @@ def _parent(rollout: Rollout, group: str, version: str, kind: str, name: str) ->
 
 
 def _replica_set_node(rollout: Rollout, replica_set: ReplicaSet) -> dict[str, Any]:
-    ready, wanted = len(replica_set.ready()), len(replica_set.active)
+    ready, wanted = len(replica_set.ready), len(replica_set.active)
     health = {"status": "Healthy"}
     if ready < wanted:
         message = f"Waiting for rollout to finish: {ready} out of {wanted} new replicas are available..."

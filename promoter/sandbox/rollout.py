@@ -5,54 +5,17 @@ Left out, because promoter's base uses none of it: traffic routing, blue-green, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promoter.sandbox.analysis import AnalysisRun, seconds, timestamp
-from promoter.sandbox.pods import WAITING, Measurement, Pod, PodStatus, Runtime
+from promoter.sandbox.replica_sets import ReplicaSet, ReplicaSets, short_hash
+
+if TYPE_CHECKING:
+    from promoter.sandbox.pods import Runtime
 
 _KEPT_RUNS = 10
-_SAFE = "bcdfghjklmnpqrstvwxz2456789"  # the letters Kubernetes makes hashes and pod names of
-
-
-def short_hash(value: Any, length: int = 10) -> str:
-    """A deterministic name for a value: the same pod template always has the same hash."""
-    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
-    return "".join(_SAFE[byte % len(_SAFE)] for byte in digest[:length])
-
-
-@dataclass
-class RunningPod:
-    """A pod of a ReplicaSet. `ready_at` is when it became ready, `stopped_at` when it began to terminate."""
-
-    pod: Pod
-    created: float
-    status: PodStatus = WAITING
-    ready_at: float | None = None
-    stopped_at: float | None = None
-
-
-@dataclass
-class ReplicaSet:
-    """One pod template of the Rollout with the pods made from it."""
-
-    name: str
-    hash: str
-    template: Mapping[str, Any]
-    revision: int
-    created: float
-    pods: list[RunningPod] = field(default_factory=list)
-
-    @property
-    def active(self) -> list[RunningPod]:
-        return [pod for pod in self.pods if pod.stopped_at is None]
-
-    def ready(self) -> list[RunningPod]:
-        return [pod for pod in self.active if pod.ready_at is not None]
 
 
 class Rollout:
@@ -62,11 +25,11 @@ class Rollout:
         self.name, self.namespace, self.created, self.runtime = name, namespace, now, runtime
         self.manifest: Mapping[str, Any] = {}
         self.generation, self.revision = 0, 0
-        self.replica_sets: dict[str, ReplicaSet] = {}
+        self.replica_sets = ReplicaSets(name, namespace, runtime)
         self.analysis_runs: list[AnalysisRun] = []
         self.status: dict[str, Any] = {}
         self._templates: Mapping[str, Mapping[str, Any]] = {}
-        self._observed, self._step, self._pods_made = 0, 0, 0
+        self._observed, self._step = 0, 0
         self._current, self._stable, self._invalid = "", "", ""
         self._paused_at: float | None = None
         self._aborted_at: float | None = None
@@ -83,6 +46,7 @@ class Rollout:
         if manifest["spec"] != self.manifest.get("spec"):
             self.generation += 1
         self.manifest, self._templates = manifest, templates
+        self.replica_sets.min_ready_seconds = float(manifest["spec"].get("minReadySeconds", 0))
         self._invalid = self._validate(services)
 
     def abort(self, now: float, reason: str = "") -> None:
@@ -102,7 +66,8 @@ class Rollout:
 
     def reconcile(self, now: float) -> None:
         """One pass: looks at the pods, takes the steps that are done, scales, and writes the status."""
-        self._see_pods(now)
+        if self.replica_sets.see(now):
+            self._progressed, self._timed_out = now, False
         if self._observed != self.generation:
             self._observed = self.generation
             if not self._invalid:
@@ -144,32 +109,24 @@ class Rollout:
         if hash_ == self._current:
             self._step = len(self.steps) if self._current == self._stable else self._step
             return
-        known = self.replica_sets.get(hash_)
+        known = self.replica_sets.by_hash.get(hash_)
         back = known is not None and (hash_ == self._stable or self._within_rollback_window(known))
         self.revision += 1
-        if known is None:
-            known = ReplicaSet(f"{self.name}-{hash_}", hash_, template, self.revision, now)
-            self.replica_sets[hash_] = known
-        known.revision = self.revision
+        self.replica_sets.adopt(hash_, template, self.revision, now)
         self._current, self._aborted_at = hash_, None
         self._restart(now)
         if back or not self._stable:
             self._step = len(self.steps)
         self._stable = self._stable or hash_
-        self._forget_old_replica_sets()
+        limit = int(self.manifest["spec"].get("revisionHistoryLimit", 10))
+        self.replica_sets.forget_idle(limit, keep=(self._current, self._stable))
 
     def _within_rollback_window(self, old: ReplicaSet) -> bool:
         """spec.rollbackWindow.revisions: fewer ReplicaSets than that lie between the old one and the stable one."""
         window = int((self.manifest["spec"].get("rollbackWindow") or {}).get("revisions", 0))
-        stable = self.replica_sets[self._stable].created
-        between = [item for item in self.replica_sets.values() if old.created < item.created < stable]
+        stable = self.replica_sets.by_hash[self._stable].created
+        between = [item for item in self.replica_sets if old.created < item.created < stable]
         return old.created < stable and len(between) < window
-
-    def _forget_old_replica_sets(self) -> None:
-        limit = int(self.manifest["spec"].get("revisionHistoryLimit", 10))
-        idle = [item for item in self.replica_sets.values() if not item.pods and item.hash not in (self._current, self._stable)]
-        for replica_set in sorted(idle, key=lambda item: item.revision)[: max(0, len(idle) - limit)]:
-            del self.replica_sets[replica_set.hash]
 
     def _restart(self, now: float) -> None:
         self._step, self._paused_at, self._progressed, self._timed_out = 0, None, now, False
@@ -182,14 +139,13 @@ class Rollout:
         self._progressed, self._timed_out = now, False
 
     def _advance(self, now: float) -> None:
-        current = self.replica_sets[self._current]
         while self._is_updating and self._step < len(self.steps) and self._step_is_done(self.steps[self._step], now):
             self._next_step(now)
         self._scale(now)
-        if self._is_updating and self._step == len(self.steps) and len(self._available(current, now)) >= self.replicas:
+        if self._is_updating and self._step == len(self.steps) and self._available(now) >= self.replicas:
             self._stable = self._current
         if self._aborted_at is None:
-            self._check_deadline(current, now)
+            self._check_deadline(now)
 
     @property
     def _is_updating(self) -> bool:
@@ -201,8 +157,11 @@ class Rollout:
         if "analysis" in step:
             return self._analysis_is_done(step["analysis"], now)
         want = self._want()
-        settled = all(len(item.active) == want.get(item.hash, 0) for item in self.replica_sets.values())
-        return settled and len(self._available(self.replica_sets[self._current], now)) >= want[self._current]
+        settled = all(len(item.active) == want.get(item.hash, 0) for item in self.replica_sets)
+        return settled and self._available(now) >= want[self._current]
+
+    def _available(self, now: float) -> int:
+        return len(self.replica_sets.available(self._current, now))
 
     def _pause_is_over(self, pause: Mapping[str, Any], now: float) -> bool:
         if self._paused_at is None:
@@ -213,11 +172,11 @@ class Rollout:
         return True
 
     def _analysis_is_done(self, analysis: Mapping[str, Any], now: float) -> bool:
-        pods = self._available(self.replica_sets[self._current], now)
+        pods = self.replica_sets.available(self._current, now)
         if self._run is None:
             self._run = self._new_run(analysis, now)
         if pods:
-            self._run.advance(now, lambda metric: self._measure(metric, pods))
+            self._run.advance(now, lambda metric: self.runtime.measure(metric, pods[0].pod))
         if self._run.phase in ("Failed", "Error"):
             self.abort(now, f"Step-based analysis phase error/failed: {self._run.message}")
             return False
@@ -225,9 +184,6 @@ class Rollout:
             return False
         self._run = None
         return True
-
-    def _measure(self, metric: Mapping[str, Any], pods: Sequence[RunningPod]) -> Measurement:
-        return self.runtime.measure(metric, pods[0].pod)
 
     def _new_run(self, analysis: Mapping[str, Any], now: float) -> AnalysisRun:
         templates = [self._templates[used["templateName"]] for used in analysis["templates"]]
@@ -238,15 +194,13 @@ class Rollout:
         self.analysis_runs = [*self.analysis_runs, run][-_KEPT_RUNS:]
         return run
 
-    def _check_deadline(self, current: ReplicaSet, now: float) -> None:
+    def _check_deadline(self, now: float) -> None:
         """progressDeadlineSeconds, not counted in pauses and analyses nor once everything is available."""
-        waiting = (
-            self._paused_at is None and self._run is None and len(self._available(current, now)) < self._want()[self._current]
-        )
+        waiting = self._paused_at is None and self._run is None and self._available(now) < self._want()[self._current]
         if not waiting or now - self._progressed < float(self.manifest["spec"].get("progressDeadlineSeconds", 600)):
             return
         if self.manifest["spec"].get("progressDeadlineAbort") and self._current != self._stable:
-            self.abort(now, f'ReplicaSet "{current.name}" has timed out progressing.')
+            self.abort(now, f'ReplicaSet "{self.name}-{self._current}" has timed out progressing.')
         else:
             self._timed_out = True
 
@@ -265,44 +219,9 @@ class Rollout:
         return {self._current: canary, self._stable: max(self.replicas - canary, 1 if weight < 100 else 0)}
 
     def _scale(self, now: float) -> None:
-        """Towards `_want`, never above maxSurge nor below maxUnavailable."""
-        want, sets = self._want(), list(self.replica_sets.values())
         surge = _share(self._canary.get("maxSurge", "25%"), self.replicas, math.ceil)
-        for replica_set in sets:
-            room = self.replicas + surge - sum(len(item.active) for item in sets)
-            for _ in range(min(want.get(replica_set.hash, 0) - len(replica_set.active), room)):
-                self._start_pod(replica_set, now)
-        least = self.replicas - _share(self._canary.get("maxUnavailable", "25%"), self.replicas, math.floor)
-        for replica_set in sorted(sets, key=lambda item: item.hash in want):
-            for pod in sorted(replica_set.active, key=lambda item: item.ready_at is not None):
-                available = sum(len(self._available(item, now)) for item in sets)
-                spare = pod.ready_at is None or available > least
-                if len(replica_set.active) > want.get(replica_set.hash, 0) and spare:
-                    pod.stopped_at = now
-                    self.runtime.stop(pod.pod)
-
-    def _start_pod(self, replica_set: ReplicaSet, now: float) -> None:
-        self._pods_made += 1
-        container = replica_set.template["spec"]["containers"][0]
-        env = {item["name"]: str(item.get("value", "")) for item in container.get("env", [])}
-        name = f"{replica_set.name}-{short_hash([self.name, self._pods_made], 5)}"
-        pod = RunningPod(Pod(name, container["image"], env), now)
-        replica_set.pods.append(pod)
-        self.runtime.start(pod.pod)
-
-    def _see_pods(self, now: float) -> None:
-        for replica_set in self.replica_sets.values():
-            replica_set.pods = [pod for pod in replica_set.pods if pod.stopped_at is None or not self.runtime.gone(pod.pod)]
-            for pod in replica_set.active:
-                pod.status = self.runtime.status(pod.pod)
-                if pod.status.ready and pod.ready_at is None:
-                    pod.ready_at, self._progressed, self._timed_out = now, now, False
-                elif not pod.status.ready:
-                    pod.ready_at = None
-
-    def _available(self, replica_set: ReplicaSet, now: float) -> list[RunningPod]:
-        wait = float(self.manifest["spec"].get("minReadySeconds", 0))
-        return [pod for pod in replica_set.active if pod.ready_at is not None and now - pod.ready_at >= wait]
+        unavailable = _share(self._canary.get("maxUnavailable", "25%"), self.replicas, math.floor)
+        self.replica_sets.scale(self._want(), most=self.replicas + surge, least=self.replicas - unavailable, now=now)
 
     # -- status -------------------------------------------------------------------------------------------------------
 
@@ -311,13 +230,7 @@ class Rollout:
         if self._invalid:
             kept = {**self.status, "observedGeneration": str(self._observed), "phase": "Degraded", "message": self._invalid}
             return {**kept, "conditions": [self._progressing(now, "InvalidSpec", self._invalid)]}
-        sets = list(self.replica_sets.values())
-        numbers = {
-            "replicas": sum(len(item.active) for item in sets),
-            "updatedReplicas": len(self.replica_sets[self._current].active) if self._current else 0,
-            "readyReplicas": sum(len(item.ready()) for item in sets),
-            "availableReplicas": sum(len(self._available(item, now)) for item in sets),
-        }
+        numbers = self.replica_sets.counts(self._current, now)
         phase, message = self._phase(numbers)
         status: dict[str, Any] = {key: number for key, number in numbers.items() if number}
         status |= {"HPAReplicas": numbers["replicas"], "blueGreen": {}, "canary": {}, "phase": phase}
@@ -341,8 +254,7 @@ class Rollout:
             reason = f": {self._abort_reason}" if self._abort_reason else ""
             return "Degraded", f"RolloutAborted: Rollout aborted update to revision {self.revision}{reason}"
         if self._timed_out:
-            name = self.replica_sets[self._current].name
-            return "Degraded", f'ProgressDeadlineExceeded: ReplicaSet "{name}" has timed out progressing.'
+            return "Degraded", f'ProgressDeadlineExceeded: ReplicaSet "{self.name}-{self._current}" has timed out progressing.'
         if self._paused_at is not None:
             return "Paused", "CanaryPauseStep"
         updated = numbers["updatedReplicas"]

@@ -104,8 +104,8 @@ class World:
 
 def _endpoints(controller: ApplicationController) -> tuple[str, ...]:
     """Where the ready pods listen, stable and canary alike: what an unpinned Service sends requests to."""
-    sets = controller.rollout.replica_sets.values()
-    return tuple(pod.status.address for replica_set in sets for pod in replica_set.ready() if pod.status.address)
+    sets = controller.rollout.replica_sets
+    return tuple(pod.status.address for replica_set in sets for pod in replica_set.ready if pod.status.address)
 
 
 def _folder_name(url: str) -> str:
