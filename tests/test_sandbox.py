@@ -6,14 +6,17 @@ import functools
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from ruamel.yaml import YAML
 
 from promoter.sandbox import Application, Behaviour, Measurement, PodStatus, Sandbox, ScriptedRuntime
+from promoter.sandbox.render import render
 from tests.support.sandbox import BASE, NAME, NAMESPACE, RECORDINGS, ROLLOUT, Client, Clock, Remote, client, overlay, recording
 
 FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))
@@ -420,6 +423,25 @@ def pods(it: Client) -> set[str]:
 # -- rendering ------------------------------------------------------------------------------------------------------------
 
 
+def test_an_overlay_renders_as_kustomize_builds_it(tmp_path: Path) -> None:
+    command = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
+    if not shutil.which(command[0]):
+        pytest.skip("neither kustomize nor kubectl is on PATH")
+    files = {**BASE, **overlay(2)}
+    labels = "namespace: fraud-staging\nlabels:\n- pairs: {team: risk}\n"
+    files["overlays/staging/kustomization.yaml"] += labels
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    built = subprocess.run([*command, str(tmp_path / "overlays/staging")], check=True, capture_output=True, text=True).stdout
+    rendered = render({name: content.encode() for name, content in files.items()}, "overlays/staging", "elsewhere")
+
+    def by_name(manifests: Iterable[Any]) -> dict[Any, Any]:
+        return {(item["kind"], item["metadata"]["name"]): item for item in manifests}
+
+    assert by_name(rendered) == by_name(YAML(typ="safe").load_all(built))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -429,6 +451,7 @@ def pods(it: Client) -> set[str]:
         ("[name=MODEL_VERSION]", "[name=NOTHING]", "in replacement target"),
         ("name: release,", "name: other,", "expected 1 match for source ConfigMap.other, found 0"),
         ("resources:", "resources: [", "kustomization.yaml"),
+        ("source: {", "origin: {", "invalid Kustomization in overlays/staging: KeyError: 'source'"),
     ],
 )
 def test_an_overlay_that_does_not_build_is_a_comparison_error(it: Client, old: str, new: str, said: str) -> None:

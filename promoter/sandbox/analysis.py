@@ -68,7 +68,7 @@ class _Metric:
         count = self.counts["successful"] + self.counts["failed"]
         numbers = {"count": count, **self.counts, **self.consecutive}
         shown = {key: number for key, number in numbers.items() if number}
-        return {**shown, "measurements": self.measurements, "name": self.spec["name"], "phase": self.phase}
+        return {**shown, "measurements": [*self.measurements], "name": self.spec["name"], "phase": self.phase}
 
 
 class AnalysisRun:

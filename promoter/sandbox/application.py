@@ -86,13 +86,14 @@ class ApplicationController:
             revision = self._repository.head(self.spec.branch, now)
             if revision != self._revision:
                 self._target = render(self._repository.files(revision), self.spec.path, self.spec.namespace)
-        except (RenderError, UnreachableError) as error:
+        except UnreachableError as error:
+            self._revision, self._error = self.spec.branch, f"{_LOAD_FAILED} {error.message}"
+        except RenderError as error:
             command = f"`kustomize build <path to cached source>/{self.spec.path}` failed exit status 1"
-            self._error = f"{_LOAD_FAILED} {command}: Error: {error.message}"
-            self._revision = self.spec.branch
+            self._revision, self._error = self.spec.branch, f"{_LOAD_FAILED} {command}: Error: {error.message}"
         else:
-            # Once a comparison has failed, the commit that repairs it is never synced by itself: seen live.
-            self._skipped = revision if self._error else self._skipped
+            # Once a comparison has failed after a sync, the commit that repairs it is never synced by itself: seen live.
+            self._skipped = revision if self._error and self._attempted else self._skipped
             self._revision, self._error = revision, ""
         self._compare(now)
         self._auto_sync(now)

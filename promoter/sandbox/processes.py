@@ -37,6 +37,7 @@ class _Process:
     popen: subprocess.Popen[bytes]
     address: str
     log: Path
+    ready: bool = False
     stopped_at: float | None = None
     terminated: bool = False
 
@@ -81,8 +82,10 @@ class ProcessRuntime:
         if process.popen.poll() is not None:
             message = f"container exited with code {process.popen.returncode}: {' '.join(self.logs(pod.name)[-1:])}"
             return PodStatus("CrashLoopBackOff", message=message, restarts=1)
-        ready = _get(process.address, "/ready", _PROBE_SECONDS)
-        return PodStatus("Running", ready=ready is not None and ready.status_code == 200, address=process.address)
+        if not process.ready:  # asked until it says so once: a busy machine is no reason to take a pod out of the Service
+            answer = _get(process.address, "/ready", _PROBE_SECONDS)
+            process.ready = answer is not None and answer.status_code == 200
+        return PodStatus("Running", ready=process.ready, address=process.address)
 
     def stop(self, pod: Pod) -> None:
         if process := self._processes.get(pod.name):

@@ -34,7 +34,11 @@ def render(files: Mapping[str, bytes], path: str, namespace: str) -> list[Manife
     Raises:
         RenderError: a file is missing or broken, a field is unknown, or a replacement has no target.
     """
-    manifests = [item for item in _build(files, path) if (_metadata(item).get("annotations") or {}).get(_LOCAL) != "true"]
+    try:
+        built = _build(files, path)
+    except (KeyError, TypeError, AttributeError, re.error) as error:
+        raise RenderError(f"invalid Kustomization in {path}: {type(error).__name__}: {error}") from None
+    manifests = [item for item in built if (_metadata(item).get("annotations") or {}).get(_LOCAL) != "true"]
     for manifest in manifests:
         manifest["metadata"].setdefault("namespace", namespace)
     return manifests
