@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from promoter.observed import Expectation, ImageReference, Observation, RunningRelease
 from promoter.verdict import Kind, Verdict, judge
 from promoter.verdict.live import CONDITIONS, unmet
-from tests.support.argocd_recordings import DATA, began, every_moment, labelled, labels, moment, moments
+from tests.support.argocd_recordings import DATA, altered, began, every_moment, labelled, labels, moment, moments
 
 PROMOTIONS = [(scenario, one["commit"]) for scenario in labelled() for one in labels(scenario)["promotions"]]
 
@@ -40,17 +38,6 @@ LIVE = moment("good-canary", 18.08, "2433")
 SWITCHED = moment("blue-green-good", 15.91, "0565")
 
 
-def altered(seen: Observation, **of: Mapping[str, Any]) -> Observation:
-    """The observation with some fields of its parts changed: `altered(seen, git={"ancestor": False})`."""
-    return replace(seen, **{part: replace(getattr(seen, part), **fields) for part, fields in of.items()})
-
-
-def with_rollout(seen: Observation, **fields: Any) -> Observation:
-    assert seen.workload is not None
-    assert seen.workload.rollout is not None
-    return altered(seen, workload={"rollout": replace(seen.workload.rollout, **fields)})
-
-
 def with_model_version(seen: Observation, version: str) -> Observation:
     assert seen.workload is not None
     return altered(seen, workload={"template": replace(seen.workload.template, model_version=version)})
@@ -67,7 +54,9 @@ HAND_MADE = [
     (altered(LIVE.seen, workload={"updated": 2}), LIVE.expected),
     (altered(LIVE.seen, workload={"available": 2}), LIVE.expected),
     (altered(LIVE.seen, workload={"desired": 0, "updated": 0, "available": 0}), LIVE.expected),
-    (with_rollout(SWITCHED.seen, active_hash="7c46b48754"), SWITCHED.expected),
+    (altered(SWITCHED.seen, rollout={"active_hash": "7c46b48754"}), SWITCHED.expected),
+    (altered(LIVE.seen, rollout={"stable_hash": "76ff479cf6"}), LIVE.expected),
+    (altered(LIVE.seen, rollout={"stable_hash": "", "current_hash": ""}), LIVE.expected),
 ]
 
 

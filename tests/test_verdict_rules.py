@@ -13,7 +13,6 @@ from promoter.observed import (
     Carries,
     Condition,
     ImageReference,
-    Observation,
     OperationState,
     PodState,
     PodTemplate,
@@ -22,7 +21,7 @@ from promoter.observed import (
 )
 from promoter.verdict import Kind, Reason, Verdict, judge
 from promoter.verdict.evidence import image_refused
-from tests.support.argocd_recordings import moment
+from tests.support.argocd_recordings import Moment, altered, moment
 
 CANARY = moment("good-canary", 8.05, "2433")
 WAITING = moment("render-error-then-auto-sync-stuck", 10.66, "d3ca")
@@ -34,18 +33,7 @@ BLUE_GREEN = moment("blue-green-good", 13.76, "0565")
 DIGEST = CANARY.expected.release.digest
 
 
-def altered(seen: Observation, **of: Any) -> Observation:
-    """With fields of its parts changed: `rollout={...}` is part of the workload; what is no dict replaces the part."""
-    rollout = of.pop("rollout", None)
-    if rollout is not None:
-        assert seen.workload is not None
-        assert seen.workload.rollout is not None
-        seen = replace(seen, workload=replace(seen.workload, rollout=replace(seen.workload.rollout, **rollout)))
-    parts = {part: replace(getattr(seen, part), **to) if isinstance(to, dict) else to for part, to in of.items()}
-    return replace(seen, **parts)
-
-
-def said(of: Any, **changes: Any) -> Verdict:
+def said(of: Moment, **changes: Any) -> Verdict:
     return judge(altered(of.seen, **changes), of.expected)
 
 

@@ -181,3 +181,14 @@ def moment(scenario: str, t: float, commit: str) -> Moment:
     """The line at `t` (the last of them) of the promotion whose commit begins so."""
     full = next(one["commit"] for one in labels(scenario)["promotions"] if one["commit"].startswith(commit))
     return [one for one in moments(scenario, full) if one.t == t][-1]
+
+
+def altered(seen: Observation, **of: Any) -> Observation:
+    """The observation with fields of its parts changed; `rollout` is the workload's, and what is no dict replaces a part."""
+    rollout = of.pop("rollout", None)
+    if rollout is not None:
+        assert seen.workload is not None
+        assert seen.workload.rollout is not None
+        seen = replace(seen, workload=replace(seen.workload, rollout=replace(seen.workload.rollout, **rollout)))
+    parts = {part: replace(getattr(seen, part), **to) if isinstance(to, dict) else to for part, to in of.items()}
+    return replace(seen, **parts)
