@@ -73,6 +73,7 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
         image_overrides=tuple(_at(source, "kustomize").get("images") or ()),
         last_synced_revision=_revision(_list(status, "history")[-1], index) if _list(status, "history") else "",
         deleting="deletionTimestamp" in metadata,
+        hydrated="sourceHydrator" in spec,
     )
 
 
@@ -256,6 +257,7 @@ def _pod(node: Json) -> PodState:
         status_reason=info.get("Status Reason", ""),
         message=health.get("message", ""),
         restarts=int(restarts) if restarts.isdigit() else 0,
+        namespace=node.get("namespace", ""),
     )
 
 

@@ -16,6 +16,9 @@ from promoter.errors import ExitCode, PromoterError, UsageError
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
+    from promoter.follow import Follower
+    from promoter.models import Environment
+    from promoter.output import Told
     from promoter.plan import Plan
 
 T = TypeVar("T")
@@ -40,6 +43,8 @@ ConfigOption = Annotated[
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What stdout gets.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
+EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
+OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
 RenderOption = Annotated[
     bool, typer.Option("--render/--no-render", help="Build the overlay before and after, and show the difference.")
@@ -120,36 +125,68 @@ def promote(
     reference: ModelArgument,
     to: ToOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch/--no-watch", help="Stay until the release is live, or Git is restored.")
-    ] = True,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Promote a quarantined version all the same.")] = False,
     config: ConfigOption = None,
     render: RenderOption = True,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Publish a model version's image and commit its release to an environment."""
+    """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
     from promoter import output as out
+    from promoter import releases
     from promoter.promote import promote as apply
-    from promoter.show import outcome_text, plan_text
+    from promoter.show import ending_text, outcome_text, plan_text
     from promoter.steps import Steps
 
     clients = _clients(config)
-    if watch and not dry_run:
-        raise UsageError(
-            "no Argo CD is configured to watch the release", hint="set ARGOCD_SERVER, or commit without watching: --no-watch"
-        )
-    made = _plan(clients, reference, to, render)
+    if follow and not dry_run:
+        _require_argocd(clients)
+    made = _plan(clients, reference, to, render, force=force)
     if dry_run:
         _print(output, made, plan_text)
         return
     outcome = apply(clients, made, Steps(out.report))
-    _print(output, outcome, outcome_text)
+    told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
+    if not follow:
+        told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
+        _say_unless_json(output, outcome_text(outcome))
+        return
+    follower = _follower(clients, made.environment, told)
+    ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
+    told.outcome({**out.plain(outcome), **out.plain(ending), "committed": outcome.commit})
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+@app.command()
+def watch(
+    environment: EnvironmentArgument,
+    commit: Annotated[str | None, typer.Option("--commit", help="The commit to watch; by default the newest.")] = None,
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git where the release is aborted.")] = True,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Watch the release that an environment carries until it is live, or Git is restored."""
+    from promoter import output as out
+    from promoter import releases
+    from promoter.show import ending_text
+
+    clients = _clients(config)
+    _require_argocd(clients)
+    env = clients.config.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
+    told.outcome(out.plain(ending))
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
 
 
 @app.command()
 def history(
-    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")],
-    model: Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")] = None,
+    environment: EnvironmentArgument,
+    model: OfModelOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Releases at most.")] = 20,
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
@@ -193,14 +230,33 @@ def _print(output: Output, value: T, text: Callable[[T], str]) -> None:
         out.data(text(value))
 
 
-def _plan(clients: Clients, reference: str, to: str, render: bool) -> Plan:
+def _say_unless_json(output: Output, text: str) -> None:
+    from promoter import output as out
+
+    if output is not Output.JSON:
+        out.data(text)
+
+
+def _require_argocd(clients: Clients) -> None:
+    if not clients.argocd_server:
+        hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or commit without watching: --no-watch"
+        raise UsageError("no Argo CD is configured to watch the release", hint=hint)
+
+
+def _follower(clients: Clients, environment: Environment, told: Told) -> Follower:
+    from promoter.follow import Follower
+
+    return Follower(clients, environment, told.verdict, told.say)
+
+
+def _plan(clients: Clients, reference: str, to: str, render: bool, *, force: bool = False) -> Plan:
     from promoter import output as out
     from promoter.model_registry import ModelReference
     from promoter.plan import plan as make
     from promoter.steps import Steps
 
     wanted = ModelReference.parse(reference)
-    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render)
+    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render, force=force)
 
 
 def _clients(path: Path | None) -> Clients:

@@ -9,6 +9,7 @@ from promoter.output import coloured, size, table
 
 if TYPE_CHECKING:
     from promoter.describe import Facts
+    from promoter.follow import Ending
     from promoter.history import Entry
     from promoter.models import Signature
     from promoter.plan import Plan
@@ -44,6 +45,8 @@ def plan_text(plan: Plan) -> str:
         return f"{heading}: already there, nothing to change\n"
     rows = [(change.key, f"{change.old or '(none)'} → {change.new}") for change in plan.changes]
     parts = [f"{heading}, on top of {plan.commit[:10]} of {plan.environment.application.target_revision}", table(rows)]
+    if plan.warnings:
+        parts.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
     if plan.diff:
         parts.append(coloured(plan.diff))
     if plan.rendered is None:
@@ -59,6 +62,18 @@ def outcome_text(outcome: Outcome) -> str:
     if outcome.commit is None:
         return f"{what} is already there in {outcome.environment}: no commit\n"
     return f"{what} is committed to {outcome.environment}: {outcome.commit}\n"
+
+
+def ending_text(ending: Ending) -> str:
+    release = ending.release
+    lines = [
+        f"{release.model} version {release.version} in {ending.environment}: {ending.verdict.kind}. {ending.verdict.summary}"
+    ]
+    if ending.restored:
+        lines.append(f"Git is restored by {ending.restored}")
+    if ending.note:
+        lines.append(ending.note)
+    return "\n".join(lines) + "\n"
 
 
 def history_text(entries: Sequence[Entry]) -> str:

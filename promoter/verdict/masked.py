@@ -19,7 +19,8 @@ def masked(seen: Observation, expected: Expectation) -> Verdict | None:
     workload = seen.workload
     if workload is None or workload.template.runs(expected.release) or not settled(seen, expected):
         return None
-    override = _override(application_of(seen), expected)
+    release = expected.release
+    override = image_override(application_of(seen), release.repository, expected.image_name, release.digest)
     if not (override or _applied_another(seen, workload, expected) or _changed_after_apply(workload, expected)):
         return None
     runs = workload.template.release(expected.release.repository)
@@ -29,14 +30,13 @@ def masked(seen: Observation, expected: Expectation) -> Verdict | None:
     return Verdict(Kind.MASKED, "Synced at our commit, and another image runs", evidence=tuple(evidence), override=override)
 
 
-def _override(application: ApplicationState, expected: Expectation) -> str:
-    """The entry (`[name=]image`, as `kustomize edit set image` takes it) that replaces our image by another one."""
-    release = expected.release
+def image_override(application: ApplicationState, repository: str, image_name: str, digest: str = "") -> str:
+    """The entry (`[name=]image`, as `kustomize edit set image` takes it) that replaces our image by one of another digest."""
     for entry in application.image_overrides:
         name, equals, text = entry.rpartition("=")
         image = ImageReference.parse(text)
-        concerns = {name if equals else image.repository, image.repository} & {release.repository, expected.image_name}
-        if concerns and image.digest != release.digest:
+        concerns = {name if equals else image.repository, image.repository} & {repository, image_name}
+        if concerns and (not digest or image.digest != digest):
             return entry
     return ""
 
