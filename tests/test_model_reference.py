@@ -113,6 +113,8 @@ def test_the_environment_wins_over_the_configuration(tmp_path: Path) -> None:
     found = mlflow_settings.read({**home, "MLFLOW_REGISTRY_URI": "http://models"}, tracking_uri="http://file")
     assert (found.tracking_uri, found.registry_uri) == ("http://file", "http://models")
     assert mlflow_settings.read({**home, "MLFLOW_REGISTRY_URI": "http://models"}).tracking_uri == "http://models"
+    found = mlflow_settings.read({**home, "MLFLOW_TRACKING_URI": "databricks-uc://team"})
+    assert (found.tracking_uri, found.registry_uri) == ("databricks://team", "databricks-uc://team")
 
 
 def test_user_and_password_win_over_a_token_and_the_environment_over_the_file(tmp_path: Path) -> None:

@@ -192,11 +192,15 @@ def test_a_folder_that_is_not_on_this_machine_is_unreachable(mlflow_server: Mlfl
         resolve(mlflow_server, f"elsewhere:{version}")
 
 
-def test_a_link_out_of_the_model_s_folder_is_refused(mlflow_server: MlflowServer, tmp_path: Path) -> None:
-    version = _in_folder(mlflow_server, tmp_path, "linked")
-    (next(tmp_path.rglob("MLmodel")).parent / "passwd").symlink_to("/etc/passwd")
-    with pytest.raises(RefusedError, match="a link that leads out"):
-        resolve(mlflow_server, f"linked:{version}")
+@pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "inside"])
+def test_a_link_in_the_model_s_folder_is_refused(mlflow_server: MlflowServer, tmp_path: Path, target: str) -> None:
+    name = f"linked-{Path(target).name}"
+    version = _in_folder(mlflow_server, tmp_path, name)
+    folder = next(tmp_path.rglob("MLmodel")).parent
+    (folder / "inside").mkdir()
+    (folder / "link").symlink_to(target)
+    with pytest.raises(RefusedError, match="link is a link, in the model's folder"):
+        resolve(mlflow_server, f"{name}:{version}")
 
 
 # -- MLflow's own client ----------------------------------------------------------------------------------------------

@@ -100,13 +100,13 @@ class LocalArtifacts:
 
     def _files(self) -> Iterator[ModelFile]:
         top = self._folder.resolve()
-        for folder, _, names in os.walk(top):
+        for folder, folders, names in os.walk(top):
+            for link in (Path(folder, name) for name in (*folders, *names) if Path(folder, name).is_symlink()):
+                # A linked folder would be left out in silence; a link that leads elsewhere would carry anything along.
+                if link.is_dir() or not link.resolve().is_relative_to(top):
+                    raise RefusedError(f"{link} is a link, in the model's folder", hint="put the files there themselves")
             for name in names:
                 path = Path(folder, name)
-                if not path.resolve().is_relative_to(top):
-                    raise RefusedError(
-                        f"{path} is a link that leads out of the model's folder", hint="put the file there itself"
-                    )
                 yield ModelFile(path.relative_to(top).as_posix(), path.stat().st_size)
 
     @contextmanager

@@ -99,12 +99,8 @@ class ClientStore:
             from mlflow import MlflowClient
             from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
-            tracking = self._settings.tracking_uri
-            if tracking.startswith("databricks-uc"):
-                # Unity Catalog holds models only; its workspace, by the same profile, holds the runs.
-                tracking = tracking.replace("databricks-uc", "databricks", 1)
             try:
-                yield MlflowClient(tracking_uri=tracking, registry_uri=self._where)
+                yield MlflowClient(self._settings.tracking_uri, self._settings.registry_uri)
             except UnsupportedModelRegistryStoreURIException:
                 raise UsageError(
                     f"MLflow can't open a model registry at {self._where}",
@@ -142,9 +138,7 @@ class ClientArtifacts:
     def _repository(self) -> Any:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        settings = self._settings
-        registry = settings.registry_uri or settings.tracking_uri
-        return get_artifact_repository(self._uri, tracking_uri=settings.tracking_uri, registry_uri=registry)
+        return get_artifact_repository(self._uri, self._settings.tracking_uri, self._settings.registry_uri)
 
 
 @contextmanager

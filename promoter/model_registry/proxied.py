@@ -45,7 +45,7 @@ class ProxiedArtifacts:
         """
         files = listing(self._files())
         described = next((file for file in files if file.path == "MLmodel"), None)
-        if described is None or self._etag(self._server.http(), described, created) is None:
+        if described is None or self._etag(None, described, created) is None:
             return files
         lanes = [files[start::_THREADS] for start in range(min(_THREADS, len(files)))]
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -72,7 +72,7 @@ class ProxiedArtifacts:
         http = self._server.http()
         return [replace(file, etag=self._etag(http, file, created)) for file in files]
 
-    def _etag(self, http: Http, file: ModelFile, created: datetime) -> str | None:
+    def _etag(self, http: Http | None, file: ModelFile, created: datetime) -> str | None:
         first_byte = {"Range": "bytes=0-0"} if file.size else {}
         try:
             with self._server.stream(self._address(file), headers={**_AS_IT_IS, **first_byte}, http=http) as response:
