@@ -42,7 +42,7 @@ class Server:
     url: str
 
     def wait_until_ready(self) -> None:
-        for _ in range(600):
+        for _ in range(3000):
             assert self.process.poll() is None, "the server ended before it was ready"
             if self.get("/ready") == 200:
                 return
@@ -161,7 +161,7 @@ def test_not_ready_until_the_model_is_loaded_and_sigterm_ends_cleanly(folder: Pa
 
 def test_a_model_that_can_not_be_loaded_ends_the_process_and_says_why(tmp_path: Path) -> None:
     server = start(tmp_path / "nothing")
-    _, errors = server.process.communicate(timeout=60)
+    _, errors = server.process.communicate(timeout=300)
     assert server.process.returncode == 1
     assert str(tmp_path / "nothing") in errors.decode()
     assert "Traceback" not in errors.decode()
