@@ -184,6 +184,84 @@ def watch(
 
 
 @app.command()
+def rollback(
+    environment: EnvironmentArgument,
+    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Which version; by default the one before.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live.")] = True,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Put an earlier release back into an environment."""
+    from promoter import output as out
+    from promoter.rollback import plan_rollback
+    from promoter.rollback import rollback as apply
+    from promoter.show import ending_text, rollback_text
+
+    clients = _clients(config)
+    if follow:
+        _require_argocd(clients)
+    env = clients.config.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    planned = plan_rollback(follower.repository, env, to)
+    out.say(rollback_text(planned))
+    if not yes and not _confirmed():
+        raise typer.Exit(ExitCode.REFUSED)
+    committed = apply(follower.repository, planned)
+    out.say(f"committed {committed.commit.sha}")
+    if not follow:
+        told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
+        return
+    ending = follower.follow(committed, restoring=False)
+    told.outcome(out.plain(ending))
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+@app.command()
+def reconcile(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
+    from promoter import output as out
+    from promoter.reconcile import Reconciler, exit_code
+    from promoter.show import reconciled_text
+
+    clients = _clients(config)
+    _require_argocd(clients)
+    done = Reconciler(clients, out.report, in_json=output is Output.JSON).run(_chosen(clients, environments, model))
+    code = exit_code(done)
+    if output is Output.JSON:
+        out.event("outcome", {"exit_code": code, "environments": done})
+    else:
+        out.data(reconciled_text(done))
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what the alias says, what Git says and what runs; exit code 30 where they disagree."""
+    from promoter.show import status_text
+    from promoter.status import exit_code
+    from promoter.status import status as read
+
+    clients = _clients(config)
+    standings = read(clients, _chosen(clients, environments, model))
+    _print(output, standings, status_text)
+    raise typer.Exit(exit_code(standings))
+
+
+@app.command()
 def history(
     environment: EnvironmentArgument,
     model: OfModelOption = None,
@@ -241,6 +319,21 @@ def _require_argocd(clients: Clients) -> None:
     if not clients.argocd_server:
         hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or commit without watching: --no-watch"
         raise UsageError("no Argo CD is configured to watch the release", hint=hint)
+
+
+def _chosen(clients: Clients, names: list[str] | None, model: str | None) -> list[Environment]:
+    """The environments of these names (all, without names), in the file's order."""
+    config = clients.config
+    for name in names or ():
+        config.environment(name, model) if model else config.named(name)
+    wanted = [env for env in config.environments if not names or env.name in names]
+    return [env for env in wanted if model in (None, env.model.name)]
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("a rollback wants to be confirmed, and there is no terminal to ask", hint="confirm it with --yes")
+    return typer.confirm("Commit this?", err=True)
 
 
 def _follower(clients: Clients, environment: Environment, told: Told) -> Follower:

@@ -66,11 +66,7 @@ class Config:
         Raises:
             UsageError: unknown or ambiguous.
         """
-        named = [env for env in self.environments if env.name == name]
-        if not named:
-            raise UsageError(
-                f"there is no environment {name!r} in {FILE}", hint=nearest(name, {e.name for e in self.environments})
-            )
+        named = self.named(name)
         found = [env for env in named if model is None or env.model.name == model]
         if not found:
             raise UsageError(
@@ -81,6 +77,19 @@ class Config:
             models = ", ".join(sorted(env.model.name for env in found))
             raise UsageError(f"several models have an environment {name!r}: {models}", hint="say which one with --model")
         return found[0]
+
+    def named(self, name: str) -> list[Environment]:
+        """Every environment of that name, one for each model.
+
+        Raises:
+            UsageError: there is none.
+        """
+        named = [env for env in self.environments if env.name == name]
+        if not named:
+            raise UsageError(
+                f"there is no environment {name!r} in {FILE}", hint=nearest(name, {e.name for e in self.environments})
+            )
+        return named
 
 
 # -- the file as people write it; also the JSON Schema ----------------------------------------------------------------

@@ -114,7 +114,7 @@ class Told:
 
     def verdict(self, verdict: Verdict) -> None:
         if self._in_json:
-            self._event("verdict", {"application": self._name, **plain(verdict)})
+            event("verdict", {"application": self._name, **plain(verdict)})
         line = verdict_line(verdict)
         if line == self._last:
             return
@@ -129,22 +129,24 @@ class Told:
 
     def say(self, text: str) -> None:
         if self._in_json:
-            self._event("said", {"application": self._name, "text": text})
+            event("said", {"application": self._name, "text": text})
         self._line(text)
 
     def outcome(self, value: Mapping[str, Any]) -> None:
         """The last word; in JSON only, for people the command prints its own."""
         if self._in_json:
-            self._event("outcome", value)
+            event("outcome", value)
 
     def _line(self, text: str) -> None:
         if self._live:
             _rewrite(sys.stderr, "")
         say(text)
 
-    def _event(self, event: str, value: Mapping[str, Any]) -> None:
-        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-        data(json.dumps({"event": event, "time": stamp, **plain(value)}, ensure_ascii=False))
+
+def event(name: str, value: Mapping[str, Any]) -> None:
+    """One line of JSON Lines on stdout."""
+    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+    data(json.dumps({"event": name, "time": stamp, **plain(value)}, ensure_ascii=False))
 
 
 def verdict_line(verdict: Verdict) -> str:

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from promoter.errors import ConfigError
 from promoter.kustomize import Overlay
 from promoter.models import Environment
 from promoter.render import KUSTOMIZATION_FILES, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A tree whose files are at hand: what one `export` of many overlays gave."""
+
+    files: Mapping[str, bytes]
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(path)
+
+    def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        wanted = tuple(f"{path}/" for path in paths)
+        return {path: content for path, content in self.files.items() if f"{path}/".startswith(wanted)}
 
 
 def read_overlay(tree: Tree, environment: Environment) -> Overlay:

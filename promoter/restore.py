@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter import kustomize, releases
@@ -64,7 +65,8 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
     end_operation(argocd, repository, restoration.environment, restoration.bad.release)
-    pushed = repository.apply(_edit(restoration))
+    bad, stable = restoration.bad.release, restoration.stable.release
+    pushed = repository.apply(put_back(restoration.environment, bad, stable, partial(_proposal, restoration)))
     return releases.current(repository, restoration.environment, pushed.tip)
 
 
@@ -90,9 +92,13 @@ def carries(repository: Repository, environment: Environment, release: Release) 
     return at
 
 
-def _edit(restoration: Restoration) -> Callable[[Snapshot], Proposal | None]:
-    environment = restoration.environment
-    bad, stable = restoration.bad.release, restoration.stable.release
+def put_back(
+    environment: Environment, bad: Release, stable: Release, propose: Callable[[Mapping[str, bytes]], Proposal]
+) -> Callable[[Snapshot], Proposal | None]:
+    """The edit that writes `stable` where `bad` is; nothing when it is there already.
+
+    The edit raises SupersededError where a third release is.
+    """
 
     def edit(snapshot: Snapshot) -> Proposal | None:
         overlay = read_overlay(snapshot, environment)
@@ -104,10 +110,26 @@ def _edit(restoration: Restoration) -> Callable[[Snapshot], Proposal | None]:
                 f"environment {environment.name!r} carries another release at {snapshot.commit[:10]}: nothing to restore",
                 hint=f"see what became of it: promoter watch {environment.name}",
             )
-        edited = kustomize.write_release(overlay, environment.model, stable)
-        return Proposal(edited.files, _subject(restoration), _body(restoration), _trailers(restoration))
+        return propose(kustomize.write_release(overlay, environment.model, stable).files)
 
     return edit
+
+
+def release_trailers(environment: Environment, stable: Committed) -> tuple[tuple[str, str], ...]:
+    """What every commit that puts an earlier release back says of it."""
+    release = stable.release
+    return (
+        ("Restores", stable.commit.sha),
+        ("Model", release.model),
+        ("Model-Version", release.version),
+        ("Model-Digest", release.model_digest),
+        ("Image", release.image),
+        ("Environment", environment.name),
+    )
+
+
+def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
+    return Proposal(files, _subject(restoration), _body(restoration), _trailers(restoration))
 
 
 def _subject(restoration: Restoration) -> str:
@@ -123,20 +145,13 @@ def _body(restoration: Restoration) -> str:
 
 
 def _trailers(restoration: Restoration) -> tuple[tuple[str, str], ...]:
-    bad, stable, verdict = restoration.bad, restoration.stable, restoration.verdict
-    trailers = [
-        ("Restores", stable.commit.sha),
+    bad, verdict = restoration.bad.release, restoration.verdict
+    trailers = (
+        *release_trailers(restoration.environment, restoration.stable),
         ("Rollout-Abort", str(verdict.reason or verdict.kind)),
-        ("Model", stable.release.model),
-        ("Model-Version", stable.release.version),
-        ("Model-Digest", stable.release.model_digest),
-        ("Image", stable.release.image),
-        ("Environment", restoration.environment.name),
-        ("Failed-Version", bad.release.version),
-    ]
-    if verdict.quarantine:
-        trailers.append(("Quarantined", f"{bad.release.model}:{bad.release.version}"))
-    return tuple(trailers)
+        ("Failed-Version", bad.version),
+    )
+    return (*trailers, ("Quarantined", f"{bad.model}:{bad.version}")) if verdict.quarantine else trailers
 
 
 def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from promoter.models import Signature
     from promoter.plan import Plan
     from promoter.promote import Outcome
+    from promoter.reconcile import Reconciled
+    from promoter.rollback import Rollback
+    from promoter.status import Standing
 
 
 def model_text(facts: Facts) -> str:
@@ -73,6 +76,35 @@ def ending_text(ending: Ending) -> str:
         lines.append(f"Git is restored by {ending.restored}")
     if ending.note:
         lines.append(ending.note)
+    return "\n".join(lines) + "\n"
+
+
+def rollback_text(planned: Rollback) -> str:
+    current, target = planned.current, planned.target
+    rows = [
+        ("model version", f"{current.release.version} → {target.release.version}"),
+        ("image", f"{current.release.image} → {target.release.image}"),
+        ("as committed", f"{target.commit.when:%Y-%m-%d %H:%M:%S} UTC by {target.commit.author}: {target.commit.sha[:10]}"),
+    ]
+    return f"{target.release.model} in {planned.environment.name}\n{table(rows)}"
+
+
+def reconciled_text(done: Sequence[Reconciled]) -> str:
+    return table([(f"{one.environment} {one.model}", f"{one.action}: {one.detail}") for one in done]) + "\n"
+
+
+def status_text(standings: Sequence[Standing]) -> str:
+    lines = []
+    for one in standings:
+        lines.append(f"{one.environment} {one.model}: {'agree' if one.agree else 'DISAGREE'}")
+        since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
+        rows = [
+            (f"  alias {one.alias or '(none)'}", one.alias_version or "-"),
+            ("  Git", f"{one.release.version}{since}" if one.release else "-"),
+            ("  runs", f"{one.runs.model_version or '?'} {one.runs.image.digest[:19]}, {one.health}" if one.runs else "-"),
+        ]
+        lines.append(table(rows))
+        lines += [f"  {note}" for note in one.notes]
     return "\n".join(lines) + "\n"
 
 
