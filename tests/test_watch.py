@@ -13,7 +13,7 @@ from promoter.verdict import Kind
 from tests.support.argo_world import World, world
 
 
-@pytest.fixture()
+@pytest.fixture
 def it(tmp_path: Path) -> Iterator[World]:
     with world(tmp_path, os.environ) as one:
         yield one
