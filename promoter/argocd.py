@@ -200,8 +200,8 @@ class ArgoCD:
                 for line in response.iter_lines(chunk_size=None):
                     if line.startswith(b"data:"):
                         yield _event(json.loads(line[5:]), app)
-            except requests.RequestException:
-                return
+            except (requests.RequestException, json.JSONDecodeError):
+                return  # broken off, perhaps within an event
 
     # -- asking -------------------------------------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class _Course:
     phase: str = ""
     phase_since: float = 0.0
     certain_since: float = 0.0
-    waiting_since: float = 0.0
+    waiting_since: float | None = None
     looks: int = 0
 
     def take(self, verdict: Verdict, now: float) -> None:
@@ -92,8 +92,7 @@ class _Course:
             self.certain_since, self.looks = now, 0
         if self.phase != _phase(verdict):
             self.phase, self.phase_since = _phase(verdict), now
-        if not verdict.sync_due:
-            self.waiting_since = now
+        self.waiting_since = (now if self.waiting_since is None else self.waiting_since) if verdict.sync_due else None
         self.looks += 1
 
 
@@ -146,7 +145,7 @@ class Watcher:
             if (end := self._end(course, seen is not None, now)) is not None:
                 return end
             if seen is not None:
-                self._help(seen, now - course.waiting_since)
+                self._help(seen, now - (now if course.waiting_since is None else course.waiting_since))
             allowance.spend(self.argocd.requests - before, now)
             self._pause(course, allowance)
 

@@ -19,7 +19,7 @@ from promoter.observe import Observer
 from promoter.releases import Committed
 from promoter.sandbox import Application, Behaviour, Measurement, Pod, PodStatus, Sandbox, ScriptedRuntime
 from promoter.verdict import Verdict
-from promoter.watch import Timing, Watcher
+from promoter.watch import Tell, Timing, Watcher
 from tests.support import sandbox
 from tests.support.faults import Faults, in_front_of
 from tests.support.sandbox import BASE, git
@@ -28,7 +28,7 @@ MODEL, REPOSITORY = "fraud-detector", "127.0.0.1:5000/models/fraud-detector"
 FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))
 MISSING = Behaviour(ready_after=None, waiting=PodStatus("ErrImagePull", message="rpc error: code = NotFound desc = not found"))
 STUCK = Behaviour(ready_after=None)
-TIMING = Timing(observe=60, sync=60, roll=120)
+TIMING = Timing(observe=60, sync=100, roll=120)
 _TICK = 0.2
 
 
@@ -152,11 +152,16 @@ class World:
     clients: WorldClients
     behaviours: dict[str, Behaviour]
     told: list[Verdict] = field(default_factory=list)
+    told_at: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
     @property
     def environment(self) -> Environment:
         return self.clients.config.environments[0]
+
+    def hear(self, verdict: Verdict) -> None:
+        self.told.append(verdict)
+        self.told_at.append(self.clock.now())
 
     def name(self, environment: Environment | None = None) -> str:
         return (environment or self.environment).application.name
@@ -172,8 +177,11 @@ class World:
         env = self.clients.config.environment(environment)
         return releases.current(self.clients.repository(env.application), env, commit)
 
-    def follower(self, environment: Environment | None = None, timing: Timing = TIMING) -> Follower:
-        return Follower(self.clients, environment or self.environment, self.told.append, self.said.append, timing, self.clock)
+    def follower(
+        self, *, timing: Timing = TIMING, tell: Tell | None = None, say: Callable[[str], None] | None = None
+    ) -> Follower:
+        heard = tell or self.hear, say or self.said.append
+        return Follower(self.clients, self.environment, *heard, timing, self.clock)
 
     def follow(self, committed: Committed, **options: bool) -> Ending:
         return self.follower().follow(committed, **options)
@@ -182,7 +190,7 @@ class World:
         """A watcher without an event stream: it looks when its clock says so, or `wake`."""
         client, repository = self.clients.argocd(), self.clients.repository(self.environment.application)
         observer = Observer(client, repository, self.environment, committed.expectation(self.environment))
-        return Watcher(observer, client, self.told.append, timing, self.clock, wake or threading.Event())
+        return Watcher(observer, client, self.hear, timing, self.clock, wake or threading.Event())
 
     def settle(self, seconds: float = 30.0) -> None:
         """Argo CD looks at the branch, and everything has time to get where it is going."""

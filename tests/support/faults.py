@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +57,7 @@ class Faults:
         self.upstream, self.clock = upstream, clock
         self.asked: list[Asked] = []
         self.faults: list[Fault] = []
-        self.stream: Iterator[bytes] | None = None
+        self.stream: Callable[[], Iterable[bytes]] | None = None
         self.closing = threading.Event()
         self.url = ""
 
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         try:
-            for event in faults.stream or ():
+            for event in faults.stream() if faults.stream else ():
                 self.wfile.write(event)
                 self.wfile.flush()
         except ConnectionError:
