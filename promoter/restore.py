@@ -166,9 +166,9 @@ def _trailers(restoration: Restoration) -> tuple[tuple[str, str], ...]:
 
 
 def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:
-    """The failing pods' last words, where the token may read them."""
+    """Our pods' last words, where the token may read them. After an abort they are terminating and fail no more."""
     lines: list[str] = []
-    for pod in [pod for pod in verdict.pods if pod.health == "Degraded"][:_PODS]:
+    for pod in sorted(verdict.pods, key=lambda pod: pod.health != "Degraded")[:_PODS]:
         try:
             said = argocd.logs(environment.application, pod.name, namespace=pod.namespace, tail=_LOG_LINES)
         except PromoterError:
