@@ -174,7 +174,7 @@ def watch(
 
     clients = _clients(config)
     _require_argocd(clients)
-    env = clients.config.environment(environment, model)
+    env = clients.environment(environment, model)
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told)
     ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
@@ -202,7 +202,7 @@ def rollback(
     clients = _clients(config)
     if follow:
         _require_argocd(clients)
-    env = clients.config.environment(environment, model)
+    env = clients.environment(environment, model)
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told)
     planned = plan_rollback(follower.repository, env, to)
@@ -274,7 +274,7 @@ def history(
     from promoter.show import history_text
 
     clients = _clients(config)
-    entries = read(clients, clients.config.environment(environment, model), limit)
+    entries = read(clients, clients.environment(environment, model), limit)
     _print(output, entries, history_text)
 
 
@@ -349,7 +349,7 @@ def _plan(clients: Clients, reference: str, to: str, render: bool, *, force: boo
     from promoter.steps import Steps
 
     wanted = ModelReference.parse(reference)
-    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render, force=force)
+    return make(clients, clients.environment(to, wanted.name), wanted, Steps(out.report), rendering=render, force=force)
 
 
 def _clients(path: Path | None) -> Clients:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from promoter.errors import UsageError
+from promoter.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.image.publish import Publisher
     from promoter.model_registry import ModelRegistry
-    from promoter.models import Application, Model
+    from promoter.models import Application, Environment, Model
+    from promoter.observed import ApplicationState
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,31 @@ class Clients:
 
         return ArgoCD.from_environ(self.environ, self.config.argocd_server)
 
+    def environment(self, name: str, model: str | None = None) -> Environment:
+        """The environment of that name with its place in Git, which is asked for where promoter.yaml names no manifest.
+
+        Raises:
+            UsageError: unknown or ambiguous, or no Argo CD is configured to ask.
+            RefusedError: its Application does not say which branch and path it follows.
+            AuthError, UnreachableError, NotFoundError: as Argo CD answers.
+        """
+        return self.placed(self.config.environment(name, model))
+
+    def placed(self, environment: Environment) -> Environment:
+        """The environment with its place in Git; raises as `environment`."""
+        wanted = environment.application
+        if wanted.repo_url:
+            return environment
+        if not self.argocd_server:
+            raise UsageError(
+                f"application {wanted.name!r} has no manifest here, and no Argo CD is configured to ask",
+                hint="set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or name the Application's manifest in promoter.yaml",
+            )
+        return placed(environment, self.argocd().application(wanted))
+
     def repository(self, application: Application) -> Repository:
         from promoter.gitops import Repository, default_cache
 
-        if not application.repo_url:
-            raise UsageError(
-                f"application {application.name!r} has no manifest here, and no Argo CD is configured to ask",
-                hint="set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or name the Application's manifest in promoter.yaml",
-            )
         return Repository(
             application.repo_url,
             application.target_revision,
@@ -75,3 +93,22 @@ class Clients:
         )
         base = open_base(image.base, insecure=image.insecure_registries, env=self.environ)
         return Publisher(target, model.repository, base, image.platform)
+
+
+def placed(environment: Environment, application: ApplicationState) -> Environment:
+    """The environment with the repository, branch and path that its Application follows; a manifest's own stay.
+
+    Raises:
+        RefusedError: it follows no branch and path of a Git repository.
+    """
+    wanted = environment.application
+    if wanted.repo_url:
+        return environment
+    branch = application.target_revision.removeprefix("refs/heads/")
+    if application.hydrated or not application.path or branch in ("", "HEAD"):
+        raise RefusedError(
+            f"Application {wanted.name!r} follows no branch and path: {branch or 'HEAD'} {application.path!r}",
+            hint="give its source a path and a targetRevision that is a branch, and no source hydrator",
+        )
+    found = replace(wanted, repo_url=application.repo_url, path=application.path.strip("/"), target_revision=branch)
+    return replace(environment, application=found)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from promoter import gates, kustomize, releases
+from promoter.clients import placed
 from promoter.errors import ExitCode, PromoterError, RefusedError
 from promoter.follow import Ending, Follower
 from promoter.model_registry import ModelReference
@@ -18,8 +20,10 @@ from promoter.output import Told
 from promoter.overlay import Files, read_overlay, release_path
 from promoter.plan import plan
 from promoter.promote import promote
+from promoter.rollback import ROLLED_BACK
 from promoter.steps import Report, Steps
 from promoter.verdict import Kind, Verdict, judge
+from promoter.watch import Clock, Timing, Watched
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
@@ -78,6 +82,28 @@ class Branch:
     files: Files
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Once(Generic[K, V]):
+    """Reads each thing once; what failed fails again at once, for many environments stand on the same branch."""
+
+    def __init__(self) -> None:
+        self._known: dict[K, V | PromoterError] = {}
+
+    def get(self, key: K, read: Callable[[], V]) -> V:
+        if key not in self._known:
+            try:
+                self._known[key] = read()
+            except PromoterError as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, PromoterError):
+            raise found
+        return found
+
+
 @dataclass
 class Reconciler:
     """One run over many environments: one list of Applications, one fetch of each branch, one look-up of each alias."""
@@ -85,14 +111,24 @@ class Reconciler:
     clients: Clients
     report: Report
     in_json: bool = False
+    timing: Timing | None = None
+    clock: Clock = field(default_factory=Clock)
+    _applications: Mapping[tuple[str, str], ApplicationState] = field(default_factory=dict)
+    _branches: Once[tuple[str, str], Branch] = field(default_factory=lambda: Once())
+    _aliases: Once[tuple[str, str], str | None] = field(default_factory=lambda: Once())
 
     def run(self, environments: Sequence[Environment]) -> tuple[Reconciled, ...]:
-        """Each environment in turn; what is wrong with one does not keep the others from being looked at."""
+        """Each environment in turn; what is wrong with one does not keep the others from being looked at.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: Argo CD does not answer what is asked once for all of them.
+        """
+        self._applications = {(one.namespace, one.name): one for one in self._argocd.applications()}
         return tuple(self._guarded(environment) for environment in environments)
 
     def _guarded(self, environment: Environment) -> Reconciled:
         try:
-            return self._one(environment)
+            return self._one(self._placed(environment))
         except PromoterError as error:
             refused = error.exit_code in (ExitCode.REFUSED, ExitCode.SUPERSEDED)
             action = Action.LEFT if refused else Action.FAILED
@@ -116,26 +152,31 @@ class Reconciler:
     def _argocd(self) -> ArgoCD:
         return self.clients.argocd()
 
-    @cached_property
-    def _applications(self) -> Mapping[tuple[str, str], ApplicationState]:
-        return {(one.namespace, one.name): one for one in self._argocd.applications()}
+    def _listed(self, environment: Environment) -> ApplicationState | None:
+        wanted = environment.application
+        return self._applications.get((wanted.namespace, wanted.name))
 
-    @cached_property
-    def _branches(self) -> dict[tuple[str, str], Branch]:
-        return {}
-
-    @cached_property
-    def _aliases(self) -> dict[tuple[str, str], str | None]:
-        return {}
+    def _placed(self, environment: Environment) -> Environment:
+        """As `Clients.placed`, without asking again for what the list has."""
+        listed = self._listed(environment)
+        return placed(environment, listed) if listed else self.clients.placed(environment)
 
     def _branch(self, application: Application) -> Branch:
-        key = _key(application)
-        if key not in self._branches:
-            repository = self.clients.repository(application)
-            tip = repository.fetch()
-            overlays = {env.application.path for env in self.clients.config.environments if _key(env.application) == key}
-            self._branches[key] = Branch(repository, tip.commit, Files(tip.export(sorted(overlays))))
-        return self._branches[key]
+        return self._branches.get(_key(application), lambda: self._read_branch(application))
+
+    def _read_branch(self, application: Application) -> Branch:
+        repository = self.clients.repository(application)
+        tip = repository.fetch()
+        return Branch(repository, tip.commit, Files(tip.export(sorted(self._overlays(application)))))
+
+    def _overlays(self, application: Application) -> set[str]:
+        """The overlays of all environments on this branch."""
+        paths = {application.path}
+        for environment in self.clients.config.environments:
+            with suppress(PromoterError):  # said where that environment has its turn
+                other = self._placed(environment).application
+                paths |= {other.path} if _key(other) == _key(application) else set()
+        return paths
 
     def _carried(self, environment: Environment) -> Release | None:
         files = self._branch(environment.application).files
@@ -144,15 +185,12 @@ class Reconciler:
     def _alias_version(self, environment: Environment) -> str | None:
         if environment.alias is None:
             return None
-        key = environment.model.name, environment.alias
-        if key not in self._aliases:
-            self._aliases[key] = self.clients.model_registry.version_of(*key)
-        return self._aliases[key]
+        model, alias = environment.model.name, environment.alias
+        return self._aliases.get((model, alias), lambda: self.clients.model_registry.version_of(model, alias))
 
     def _content(self, environment: Environment) -> bool:
         """Argo CD's list shows nothing to look into."""
-        wanted = environment.application
-        found = self._applications.get((wanted.namespace, wanted.name))
+        found = self._listed(environment)
         return (
             found is not None
             and (found.sync, found.health) == ("Synced", "Healthy")
@@ -177,14 +215,13 @@ class Reconciler:
         return self._report(environment, verdict)
 
     def _report(self, environment: Environment, verdict: Verdict) -> Reconciled:
-        person = verdict.kind in (Kind.NEEDS_PERSON, Kind.MASKED, Kind.APPLICATION_GONE)
-        code = ExitCode.NEEDS_PERSON if person else ExitCode.NOT_RESTORED
-        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}", code)
+        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}", Watched(verdict).exit_code)
 
     def _promote(self, environment: Environment, version: str) -> Reconciled:
         if environment.on_alias is not OnAlias.PROMOTE:
             detail = f"{environment.alias} is version {version}; on-alias: {environment.on_alias}"
             return self._said(environment, Action.LEFT, detail)
+        self._not_rolled_back(environment, version)
         self._not_failed_too_often(environment, version)
         steps = Steps(self.report)
         reference = ModelReference.at(environment.model.name, str(environment.alias))
@@ -193,6 +230,17 @@ class Reconciler:
         follower = self._follower(environment)
         ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
         return self._ended(environment, ending)
+
+    def _not_rolled_back(self, environment: Environment, version: str) -> None:
+        branch = self._branch(environment.application)
+        if self._carried(environment) is None:
+            return
+        carried = releases.current(branch.repository, environment, branch.tip)
+        if carried.commit.trailers.get(ROLLED_BACK) == version:
+            raise RefusedError(
+                f"{carried.commit.sha[:10]} rolled {environment.name!r} back from version {version}",
+                hint=f"move the alias, or: promoter promote {environment.model.name}:{version} --to {environment.name}",
+            )
 
     def _not_failed_too_often(self, environment: Environment, version: str) -> None:
         branch = self._branch(environment.application)
@@ -208,7 +256,7 @@ class Reconciler:
 
     def _follower(self, environment: Environment) -> Follower:
         told = Told(environment.application.name, in_json=self.in_json)
-        return Follower(self.clients, environment, told.verdict, told.say)
+        return Follower(self.clients, environment, told.verdict, told.say, self.timing, self.clock)
 
     def _ended(self, environment: Environment, ending: Ending) -> Reconciled:
         if ending.exit_code is ExitCode.DONE:

@@ -16,6 +16,9 @@ from promoter.restore import put_back, release_trailers
 if TYPE_CHECKING:
     from promoter.gitops import Repository
 
+ROLLED_BACK = "Rolled-Back-Version"
+"""The trailer that names the version a person rolled back from: reconcile does not bring it again by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
@@ -65,7 +68,8 @@ def rollback(repository: Repository, planned: Rollback) -> Committed:
         name = planned.environment.name
         subject = f"Roll {target.model} in {name} back to version {target.version} (was {current.version})"
         body = f"image: {current.image} -> {target.image}\nas {planned.target.commit.sha} had it"
-        return Proposal(files, subject, body, release_trailers(planned.environment, planned.target))
+        trailers = (*release_trailers(planned.environment, planned.target), (ROLLED_BACK, current.version))
+        return Proposal(files, subject, body, trailers)
 
     pushed = repository.apply(put_back(planned.environment, current, target, propose))
     return releases.current(repository, planned.environment, pushed.tip)

@@ -50,8 +50,9 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
     notes: list[str] = []
     wanted = _alias_version(clients, environment, notes)
     standing = Standing(environment.name, environment.model.name, environment.alias, wanted)
-    repository = clients.repository(environment.application)
     try:
+        environment = clients.placed(environment)
+        repository = clients.repository(environment.application)
         committed = releases.current(repository, environment)
     except PromoterError as error:
         nothing_yet = isinstance(error, RefusedError) and wanted is None

@@ -104,13 +104,13 @@ def test_a_commit_that_does_not_render_is_taken_back(it: World) -> None:
 
 
 def test_pod_logs_are_told_and_never_committed(it: World) -> None:
-    it.behaviours["2"] = Behaviour(ready_after=None, waiting=PodStatus("CrashLoopBackOff", message="back-off", restarts=3))
+    crashing = PodStatus("CrashLoopBackOff", message="back-off", restarts=3)
+    it.behaviours["2"] = Behaviour(ready_after=None, waiting=crashing, ends_after=30)
     ending = it.follow(it.promote(2))
     assert ending.exit_code is ExitCode.RESTORED
     assert any("is scripted" in line for line in ending.logs)
     assert set(ending.logs) <= set(it.said)
     assert "is scripted" not in it.remote.message()
-    assert "CrashLoopBackOff" in it.remote.message()
 
 
 def test_a_token_that_may_not_read_logs_restores_all_the_same(it: World) -> None:

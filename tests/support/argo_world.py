@@ -29,14 +29,14 @@ FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))
 MISSING = Behaviour(ready_after=None, waiting=PodStatus("ErrImagePull", message="rpc error: code = NotFound desc = not found"))
 STUCK = Behaviour(ready_after=None)
 TIMING = Timing(observe=60, sync=100, roll=120)
-_TICK = 0.2
+_STEP = 0.2
 
 
 def digest(version: int) -> str:
     return "sha256:" + f"{version:02x}" * 32
 
 
-def overlay(version: int, environment: str = "staging") -> dict[str, str]:
+def overlay(version: int, environment: str = "staging", model: str = MODEL) -> dict[str, str]:
     """The two files of an overlay that carries a model version, with a comment and a neighbour of somebody else's."""
     return {
         f"overlays/{environment}/kustomization.yaml": f"""\
@@ -66,7 +66,7 @@ metadata:
   annotations:
     config.kubernetes.io/local-config: "true"
 data:
-  modelName: fraud-detector
+  modelName: {model}
   modelVersion: "{version}"
   modelDigest: "sha256:{version:064x}"
 """,
@@ -102,8 +102,8 @@ class Remote(sandbox.Remote):
 class Clock(watch.Clock):
     """Passes as fast as the machine can tick the sandbox; what is due happens at its second. Several threads take turns."""
 
-    def __init__(self) -> None:
-        self.seconds = time.time()
+    def __init__(self, step: float) -> None:
+        self.seconds, self._step = time.time(), step
         self.tick: Callable[[], None] = lambda: None
         self._due: list[tuple[float, Callable[[], object]]] = []
         self._turn = threading.RLock()
@@ -124,7 +124,7 @@ class Clock(watch.Clock):
                 return
 
     def _pass(self) -> None:
-        self.seconds += _TICK
+        self.seconds += self._step
         for one in [one for one in self._due if one[0] <= self.seconds]:
             self._due.remove(one)
             one[1]()
@@ -151,6 +151,7 @@ class World:
     argocd: Faults
     clients: WorldClients
     behaviours: dict[str, Behaviour]
+    model: str
     told: list[Verdict] = field(default_factory=list)
     told_at: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -168,13 +169,13 @@ class World:
 
     def promote(self, version: int, environment: str = "staging", **trailers: str) -> Committed:
         """A commit as `promoter promote` makes it; the cluster has not seen it yet."""
-        written = {"Model": MODEL, "Model-Version": str(version), "Environment": environment, **trailers}
+        written = {"Model": self.model, "Model-Version": str(version), "Environment": environment, **trailers}
         lines = "\n".join(f"{key.replace('_', '-')}: {value}" for key, value in written.items())
-        message = f"Promote {MODEL} version {version} to {environment}\n\n{lines}"
-        return self.committed(self.remote.commit(overlay(version, environment), message), environment)
+        message = f"Promote {self.model} version {version} to {environment}\n\n{lines}"
+        return self.committed(self.remote.commit(overlay(version, environment, self.model), message), environment)
 
     def committed(self, commit: str | None = None, environment: str = "staging") -> Committed:
-        env = self.clients.config.environment(environment)
+        env = self.clients.environment(environment)
         return releases.current(self.clients.repository(env.application), env, commit)
 
     def follower(
@@ -205,13 +206,24 @@ class World:
 
 @contextmanager
 def world(
-    folder: Path, environ: Mapping[str, str], *, environments: Sequence[str] = ("staging",), settings: str = "", lines: str = ""
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    environments: Sequence[str] = ("staging",),
+    model: str = MODEL,
+    settings: str = "",
+    lines: str = "",
+    step: float = _STEP,
+    by_name: bool = False,
 ) -> Iterator[World]:
-    """Every environment carries version 1, live. `lines` are more keys of each environment, `settings` more of promoter.yaml."""
-    remote, clock, behaviours = Remote(folder), Clock(), dict[str, Behaviour]()
+    """Every environment carries version 1, live. `lines` are more keys of each environment, `settings` more of promoter.yaml.
+
+    `step`: seconds from tick to tick. `by_name`: promoter.yaml names the Applications and no manifests.
+    """
+    remote, clock, behaviours = Remote(folder), Clock(step), dict[str, Behaviour]()
     files = dict(BASE)
     for name in environments:
-        files |= overlay(1, name)
+        files |= overlay(1, name, model)
     remote.commit(files, "Begin")
 
     def script(pod: Pod) -> Behaviour:
@@ -225,19 +237,21 @@ def world(
     try:
         with in_front_of(argo.url, clock.now) as faults:
             clock.wait(6, threading.Event())
-            file = _configure(folder, remote, environments, settings, lines)
+            file = _configure(folder, remote, environments, model, lines, by_name=by_name)
+            file.write_text(file.read_text() + settings)
             known = {**environ, "ARGOCD_SERVER": faults.url, "ARGOCD_AUTH_TOKEN": argo.token}
             clients = WorldClients(config.load(file), known)
-            yield World(folder, remote, clock, argo, faults, clients, behaviours)
+            yield World(folder, remote, clock, argo, faults, clients, behaviours, model)
     finally:
         argo.close()
 
 
-def _configure(folder: Path, remote: Remote, environments: Sequence[str], settings: str, lines: str) -> Path:
+def _configure(folder: Path, remote: Remote, environments: Sequence[str], model: str, lines: str, *, by_name: bool) -> Path:
     """promoter.yaml and the manifests that it names, as people keep them."""
-    text = f"models:\n  {MODEL}:\n    image: {REPOSITORY}\nenvironments:\n"
+    text = f"models:\n  {model}:\n    image: {REPOSITORY}\n    kustomize-image: fraud-detector\nenvironments:\n"
     for name in environments:
-        text += f"- name: {name}\n  application: {name}.yaml\n" + lines
+        application = f"{{name: {MODEL}-{name}, project: default}}" if by_name else f"{name}.yaml"
+        text += f"- name: {name}\n  application: {application}\n{lines}"
         (folder / f"{name}.yaml").write_text(f"""\
 kind: Application
 metadata: {{name: {MODEL}-{name}, namespace: argocd}}
@@ -246,5 +260,5 @@ spec:
   source: {{repoURL: {remote.url}, path: overlays/{name}, targetRevision: main}}
 """)
     file = folder / "promoter.yaml"
-    file.write_text(f"{text}image:\n  base: scratch\n  layout: oci:images\n{settings}")
+    file.write_text(f"{text}image:\n  base: scratch\n  layout: oci:images\n")
     return file

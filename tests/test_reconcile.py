@@ -1,0 +1,252 @@
+"""Reconciling alias, Git and cluster: what was left undone is done, once, whatever ran or broke before."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from promoter import cli
+from promoter.errors import AuthError, ExitCode, UnreachableError
+from promoter.follow import Ending
+from promoter.reconcile import Action, Reconciled, Reconciler, exit_code
+from promoter.rollback import plan_rollback, rollback
+from promoter.steps import silent
+from promoter.verdict import Kind, Reason, Verdict
+from tests.support.argo_world import FAILS, MISSING, TIMING, World, overlay, world
+from tests.support.faults import DOWN, UNAUTHENTICATED, always
+from tests.support.mlflow_server import MlflowServer, mlflow_server
+
+__all__ = ["mlflow_server"]
+
+
+def reconcile(it: World, *names: str) -> tuple[Reconciled, ...]:
+    environments = [env for env in it.clients.config.environments if not names or env.name in names]
+    return Reconciler(it.clients, silent, timing=TIMING, clock=it.clock).run(environments)
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path, os.environ) as one:
+        yield one
+
+
+@pytest.fixture
+def registered(tmp_path: Path, mlflow_server: MlflowServer) -> Iterator[tuple[World, MlflowServer]]:
+    """Version 1 is live; versions 1 to 3 are registered, and champion is 1."""
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    source = f"models:/{mlflow_server.log_model()}"
+    for _ in range(3):
+        mlflow_server.register(name, source)
+    mlflow_server.set_alias(name, "champion", "1")
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, lines="  alias: champion\n  on-alias: promote\n") as one:
+        yield one, mlflow_server
+
+
+class KilledError(Exception):
+    """What a test ends a promoter with."""
+
+
+def kill_when_aborted(verdict: Verdict) -> None:
+    if verdict.kind is Kind.ABORTED:
+        raise KilledError
+
+
+# -- after an abort ---------------------------------------------------------------------------------------------------
+
+
+def test_a_promoter_killed_between_abort_and_restore_is_made_good(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    with pytest.raises(KilledError):
+        it.follower(tell=kill_when_aborted).follow(bad)
+    assert it.remote.tip() == bad.commit.sha
+    (done,) = reconcile(it)
+    assert (done.action, done.exit_code, done.commit) == (Action.RESTORED, ExitCode.RESTORED, it.remote.tip())
+    assert it.remote.show("overlays/staging/release.yaml") == overlay(1)["overlays/staging/release.yaml"]
+    it.argocd.asked.clear()
+    (again,) = reconcile(it)
+    assert (again.action, again.exit_code) == (Action.AGREES, ExitCode.DONE)
+    assert it.argocd.count("list") == len(it.argocd.asked) == 1
+    assert len(it.remote.log()) == 3
+
+
+def test_what_is_on_its_way_is_left_to_it(it: World) -> None:
+    bad = it.promote(2)
+    it.settle(4)
+    (done,) = reconcile(it)
+    assert (done.action, done.exit_code) == (Action.ON_ITS_WAY, ExitCode.DONE)
+    assert it.remote.tip() == bad.commit.sha
+
+
+def test_beside_a_running_promote_nothing_happens_twice(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    endings: list[Ending] = []
+    promoting = threading.Thread(target=lambda: endings.append(it.follow(bad)))
+    promoting.start()
+    while promoting.is_alive():
+        reconcile(it)
+    promoting.join()
+    assert endings[0].exit_code is ExitCode.RESTORED
+    assert [subject.split()[0] for subject in it.remote.log()] == ["Restore", "Promote", "Begin"]
+
+
+def test_on_failure_hold_is_left_alone_and_said(tmp_path: Path) -> None:
+    with world(tmp_path, os.environ, lines="  on-failure: hold\n") as it:
+        it.behaviours["2"] = FAILS
+        bad = it.promote(2)
+        it.settle()
+        (done,) = reconcile(it)
+        assert (done.action, done.exit_code) == (Action.LEFT, ExitCode.NOT_RESTORED)
+        assert it.remote.tip() == bad.commit.sha
+
+
+# -- many -------------------------------------------------------------------------------------------------------------
+
+
+def test_five_hundred_applications_cost_one_list_and_the_details_of_the_one_that_differs(tmp_path: Path) -> None:
+    names = tuple(f"env-{number}" for number in range(500))
+    with world(tmp_path, os.environ, environments=names, step=2.0) as it:
+        it.behaviours["2"] = FAILS
+        done = reconcile(it)
+        assert {one.action for one in done} == {Action.AGREES}
+        assert it.argocd.count("list") == len(it.argocd.asked) == 1
+        it.promote(2, "env-7")
+        it.sandbox.world.refresh("fraud-detector-env-7")
+        it.clock.wait(30, threading.Event())
+        it.argocd.asked.clear()
+        done = reconcile(it)
+        assert Counter(one.action for one in done) == {Action.AGREES: 499, Action.RESTORED: 1}
+        assert exit_code(done) is ExitCode.RESTORED
+        detailed = [one for one in it.argocd.asked if one.call not in ("list", "stream")]
+        assert it.argocd.count("list") == 1
+        assert {one.path.split("/")[4] for one in detailed} == {"fraud-detector-env-7"}
+        assert len(detailed) < 40
+
+
+def test_one_broken_environment_does_not_stop_the_others(tmp_path: Path) -> None:
+    with world(tmp_path, os.environ, environments=("staging", "broken", "production")) as it:
+        it.behaviours["2"] = FAILS
+        it.promote(2, "production")
+        it.remote.commit({"overlays/broken/release.yaml": "- not a ConfigMap\n"})
+        it.settle()
+        staging, broken, production = reconcile(it)
+        assert (staging.action, broken.action, production.action) == (Action.AGREES, Action.FAILED, Action.RESTORED)
+        assert broken.exit_code is ExitCode.USAGE
+        assert "overlays/broken/release.yaml" in broken.detail
+        assert exit_code((staging, broken, production)) is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(("answer", "error"), [(DOWN, UnreachableError), (UNAUTHENTICATED, AuthError)])
+def test_without_argo_cd_nothing_is_tried_environment_by_environment(it: World, answer: object, error: type[Exception]) -> None:
+    with it.argocd.fault(always(answer)), pytest.raises(error):  # type: ignore[arg-type]
+        reconcile(it)
+    assert len(it.argocd.asked) == 1
+
+
+def test_the_worst_decides_the_exit_code() -> None:
+    def ended(*codes: ExitCode) -> ExitCode:
+        return exit_code([Reconciled("staging", "m", Action.LEFT, "", code) for code in codes])
+
+    assert ended() is ExitCode.DONE
+    assert ended(ExitCode.REFUSED, ExitCode.SUPERSEDED) is ExitCode.DONE
+    assert ended(ExitCode.DONE, ExitCode.RESTORED) is ExitCode.RESTORED
+    assert ended(ExitCode.RESTORED, ExitCode.NEEDS_PERSON, ExitCode.REFUSED) is ExitCode.NEEDS_PERSON
+    assert ended(ExitCode.NEEDS_PERSON, ExitCode.NOT_RESTORED) is ExitCode.NOT_RESTORED
+
+
+# -- an alias that moved ----------------------------------------------------------------------------------------------
+
+
+def test_an_alias_that_moved_is_promoted_and_then_agrees(registered: tuple[World, MlflowServer]) -> None:
+    it, server = registered
+    assert reconcile(it)[0].action is Action.AGREES
+    server.set_alias(it.model, "champion", "2")
+    (done,) = reconcile(it)
+    assert (done.action, done.exit_code) == (Action.PROMOTED, ExitCode.DONE)
+    assert it.committed().release.version == "2"
+    assert reconcile(it)[0].action is Action.AGREES
+    assert len(it.remote.log()) == 2
+
+
+def test_a_version_that_failed_its_analysis_is_not_promoted_again(registered: tuple[World, MlflowServer]) -> None:
+    it, server = registered
+    it.behaviours["2"] = FAILS
+    server.set_alias(it.model, "champion", "2")
+    assert reconcile(it)[0].action is Action.RESTORED
+    tip = it.remote.tip()
+    (again,) = reconcile(it)
+    assert (again.action, exit_code([again])) == (Action.LEFT, ExitCode.DONE)
+    assert "is quarantined" in again.detail
+    assert it.remote.tip() == tip
+    server.set_alias(it.model, "champion", "3")
+    assert reconcile(it)[0].action is Action.PROMOTED
+
+
+def test_what_is_not_the_models_fault_is_tried_three_times(registered: tuple[World, MlflowServer]) -> None:
+    it, server = registered
+    it.behaviours["2"] = MISSING
+    server.set_alias(it.model, "champion", "2")
+    actions = [reconcile(it)[0] for _ in range(4)]
+    assert [one.action for one in actions] == [Action.RESTORED] * 3 + [Action.LEFT]
+    assert "failed 3 times" in actions[-1].detail
+    assert it.committed().commit.trailers["Rollout-Abort"] == Reason.IMAGE
+
+
+def test_what_a_person_rolled_back_is_not_brought_again(registered: tuple[World, MlflowServer]) -> None:
+    it, server = registered
+    server.set_alias(it.model, "champion", "2")
+    reconcile(it)
+    repository = it.clients.repository(it.environment.application)
+    rollback(repository, plan_rollback(repository, it.environment, None))
+    it.settle()
+    (done,) = reconcile(it)
+    assert (done.action, exit_code([done])) == (Action.LEFT, ExitCode.DONE)
+    assert "back from version 2" in done.detail
+    server.set_alias(it.model, "champion", "3")
+    assert reconcile(it)[0].action is Action.PROMOTED
+
+
+def test_on_alias_ignore_only_says_so(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    mlflow_server.register(name, f"models:/{mlflow_server.log_model()}", alias="champion")
+    mlflow_server.register(name, f"models:/{mlflow_server.log_model()}", alias="champion")
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, lines="  alias: champion\n") as it:
+        (done,) = reconcile(it)
+        assert (done.action, done.exit_code) == (Action.LEFT, ExitCode.DONE)
+        assert done.detail == "champion is version 2; on-alias: ignore"
+        assert it.remote.log() == ["Begin"]
+
+
+# -- Applications without a manifest ----------------------------------------------------------------------------------
+
+
+def test_an_application_of_an_application_set_is_placed_by_the_list(tmp_path: Path) -> None:
+    with world(tmp_path, os.environ, environments=("staging", "production"), by_name=True) as it:
+        it.behaviours["2"] = FAILS
+        assert [one.action for one in reconcile(it)] == [Action.AGREES, Action.AGREES]
+        assert it.argocd.count("list") == len(it.argocd.asked) == 1
+        it.promote(2, "production")
+        it.settle()
+        assert [one.action for one in reconcile(it)] == [Action.AGREES, Action.RESTORED]
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_reconcile_on_the_command_line(it: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN"):
+        monkeypatch.setenv(name, it.clients.environ[name])
+    monkeypatch.setattr("sys.argv", ["promoter", "reconcile", "-c", str(it.folder / "promoter.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "staging fraud-detector  agrees: version 1\n"
