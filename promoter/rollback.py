@@ -46,13 +46,19 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
 
 
 def _target(earlier: Iterable[Committed], current: Committed, version: str | None) -> Committed | None:
-    undone: set[str] = {current.commit.trailers.get("Failed-Version", "")}
+    undone = _undone(current)
     for committed in earlier:
         found = committed.release.version
         if committed.release != current.release and (found == version if version else found not in undone):
             return committed
-        undone.add(committed.commit.trailers.get("Failed-Version", ""))
+        undone |= _undone(committed)
     return None
+
+
+def _undone(committed: Committed) -> set[str | None]:
+    """The version that this commit took back, by itself or for a person."""
+    trailers = committed.commit.trailers
+    return {trailers.get("Failed-Version"), trailers.get(ROLLED_BACK)}
 
 
 def rollback(repository: Repository, planned: Rollback) -> Committed:

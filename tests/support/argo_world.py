@@ -158,7 +158,7 @@ class World:
 
     @property
     def environment(self) -> Environment:
-        return self.clients.config.environments[0]
+        return self.clients.placed(self.clients.config.environments[0])
 
     def hear(self, verdict: Verdict) -> None:
         self.told.append(verdict)
@@ -236,7 +236,7 @@ def world(
     clock.tick = argo.world.tick
     try:
         with in_front_of(argo.url, clock.now) as faults:
-            clock.wait(6, threading.Event())
+            clock.wait(30 * step, threading.Event())
             file = _configure(folder, remote, environments, model, lines, by_name=by_name)
             file.write_text(file.read_text() + settings)
             known = {**environ, "ARGOCD_SERVER": faults.url, "ARGOCD_AUTH_TOKEN": argo.token}

@@ -1,0 +1,252 @@
+"""What must hold before anything is written: refusals and warnings, from values, and before a promotion in the whole."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promoter import gates
+from promoter.clients import placed
+from promoter.errors import ExitCode, RefusedError, UsageError
+from promoter.gitops import Commit
+from promoter.model_registry import ModelReference
+from promoter.models import Application, Environment, Model
+from promoter.observed import ApplicationState, ManagedResource, ResourceRef, SyncWindows
+from promoter.plan import Plan, plan
+from promoter.promote import promote
+from promoter.steps import Steps, silent
+from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
+from tests.support.faults import Answer, always, changed
+from tests.support.mlflow_server import MlflowServer, mlflow_server
+from tests.support.models import CREATED, model_version
+
+__all__ = ["mlflow_server"]
+
+URL = "https://git.example.com/team/fleet.git"
+ENVIRONMENT = Environment(
+    name="staging",
+    model=Model("fraud-detector", REPOSITORY, "fraud-detector", "release.yaml"),
+    application=Application("fraud-detector-staging", "default", "argocd", URL, "overlays/staging", "main"),
+)
+FOLLOWS = ApplicationState(
+    name="fraud-detector-staging",
+    project="default",
+    namespace="argocd",
+    repo_url=URL,
+    path="overlays/staging",
+    target_revision="main",
+    health="Healthy",
+    auto_sync=True,
+)
+VERSION = model_version()
+
+
+def commit(age: timedelta, **trailers: str) -> Commit:
+    named = {key.replace("_", "-"): value for key, value in trailers.items()}
+    return Commit("c" * 40, (), "Restore", "Somebody", CREATED + age, named)
+
+
+# -- quarantine -------------------------------------------------------------------------------------------------------
+
+
+def test_a_quarantined_version_is_refused_unless_forced() -> None:
+    known = gates.past([commit(timedelta(days=1), Quarantined="fraud-detector:7")], VERSION)
+    with pytest.raises(RefusedError) as caught:
+        gates.not_quarantined(known, VERSION, ENVIRONMENT, force=False)
+    assert caught.value.message == f"fraud-detector:7 is quarantined in 'staging': see commit {'c' * 40}"
+    assert "--force" in caught.value.hint
+    gates.not_quarantined(known, VERSION, ENVIRONMENT, force=True)
+
+
+@pytest.mark.parametrize("quarantined", ["fraud-detector:77", "fraud-detector:1", "churn:7", "fraud-detector:7x", ""])
+def test_another_version_passes(quarantined: str) -> None:
+    assert gates.past([commit(timedelta(days=1), Quarantined=quarantined)], VERSION).quarantined is None
+
+
+def test_several_in_one_commit_all_count() -> None:
+    known = gates.past([commit(timedelta(days=1), Quarantined="churn:1\nfraud-detector:7")], VERSION)
+    assert known.quarantined == "c" * 40
+
+
+def test_what_is_older_than_the_version_is_not_looked_at() -> None:
+    """A version number may be used again after a model was deleted and registered anew; history below is not read."""
+
+    def commits() -> Iterator[Commit]:
+        yield commit(timedelta(minutes=-59), Failed_Version="7", Model="fraud-detector")  # clocks differ
+        yield commit(timedelta(hours=-2), Quarantined="fraud-detector:7")
+        pytest.fail("read on below the version's creation")
+
+    assert gates.past(commits(), VERSION) == gates.Past(quarantined=None, failures=1)
+
+
+def test_failures_are_those_of_this_version_of_this_model() -> None:
+    day = timedelta(days=1)
+    commits = [
+        commit(day, Failed_Version="7", Model="fraud-detector"),
+        commit(day, Failed_Version="7", Model="churn"),
+        commit(day, Failed_Version="8", Model="fraud-detector"),
+        commit(day, Model="fraud-detector"),
+    ]
+    assert gates.past(commits, VERSION).failures == 1
+
+
+# -- the Application --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (None, "does not exist in Argo CD"),
+        ({"deleting": True}, "is being deleted"),
+        ({"hydrated": True}, "uses the source hydrator"),
+        ({"repo_url": "https://git.example.com/other.git"}, "follows repository https://git.example.com/other.git, not"),
+        ({"path": "overlays/production"}, "follows path 'overlays/production', not 'overlays/staging'"),
+        ({"target_revision": "release"}, "follows revision release, not main"),
+        ({"target_revision": ""}, "follows revision HEAD, not main"),
+        (
+            {"image_overrides": (f"{REPOSITORY}@{digest(9)}",)},
+            f"overrides the image (spec.source.kustomize.images): {REPOSITORY}",
+        ),
+        ({"image_overrides": ("fraud-detector=other:v1",)}, "overrides the image"),
+    ],
+)
+def test_an_application_that_would_not_take_the_commit_is_refused(change: dict[str, Any] | None, said: str) -> None:
+    application = None if change is None else replace(FOLLOWS, **change)
+    with pytest.raises(RefusedError) as caught:
+        gates.followed(application, ENVIRONMENT)
+    assert said in caught.value.message
+    assert "fraud-detector-staging" in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"repo_url": "git@git.example.com:team/fleet.git"},
+        {"repo_url": "https://user@GIT.example.com/team/fleet"},
+        {"path": "overlays/staging/"},
+        {"target_revision": "refs/heads/main"},
+        {"image_overrides": ("envoy:v1", "registry.example.com/envoy=envoy:v2")},
+    ],
+)
+def test_an_application_that_follows_us_in_other_words_passes(change: dict[str, Any]) -> None:
+    gates.followed(replace(FOLLOWS, **change), ENVIRONMENT)
+
+
+def test_warnings_tell_what_may_go_wrong() -> None:
+    rollout = ManagedResource(ResourceRef("argoproj.io", "Rollout", "staging", "fraud-detector"))
+    well = replace(FOLLOWS, resources=(rollout,))
+    assert gates.warnings(well, SyncWindows(blocks_auto_sync=False, allows_manual_sync=True)) == ()
+    ill = replace(FOLLOWS, auto_sync=False, health="Degraded")
+    assert gates.warnings(ill, SyncWindows(blocks_auto_sync=True, allows_manual_sync=True)) == (
+        "auto-sync is off: somebody must sync",
+        "a sync window keeps Argo CD from syncing now",
+        "the Application is Degraded already",
+        "the Application has no Rollout or Deployment yet",
+    )
+
+
+# -- an Application without a manifest --------------------------------------------------------------------------------
+
+NAMED = replace(ENVIRONMENT, application=Application("fraud-detector-staging", "default", "argocd", "", "", ""))
+
+
+def test_its_place_is_what_argo_cd_says() -> None:
+    assert placed(NAMED, replace(FOLLOWS, target_revision="refs/heads/main")) == ENVIRONMENT
+    elsewhere = replace(FOLLOWS, path="elsewhere")
+    assert placed(ENVIRONMENT, elsewhere) == ENVIRONMENT  # a manifest's place stays: the gates compare the two
+
+
+@pytest.mark.parametrize("change", [{"target_revision": ""}, {"target_revision": "HEAD"}, {"path": ""}, {"hydrated": True}])
+def test_without_branch_and_path_it_has_no_place(change: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError) as caught:
+        placed(NAMED, replace(FOLLOWS, **change))
+    assert "fraud-detector-staging" in caught.value.message
+    assert "targetRevision" in caught.value.hint
+
+
+# -- before a promotion in the whole ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registered(tmp_path: Path, mlflow_server: MlflowServer) -> Iterator[World]:
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    source = f"models:/{mlflow_server.log_model()}"
+    for _ in range(3):
+        mlflow_server.register(name, source)
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, by_name=True) as one:
+        yield one
+
+
+def planned(it: World, version: str = "2", *, force: bool = False) -> Plan:
+    environment = it.clients.environment("staging")
+    reference = ModelReference(it.model, version=version)
+    return plan(it.clients, environment, reference, Steps(silent), rendering=False, force=force)
+
+
+def spec(change: Callable[[dict[str, Any]], object]) -> Any:
+    return changed(lambda application: change(application["spec"]) and None)
+
+
+def test_a_promotion_to_an_application_that_only_argo_cd_knows(registered: World) -> None:
+    made = planned(registered)
+    assert made.environment.application.path == "overlays/staging"
+    assert made.warnings == ()
+    outcome = promote(registered.clients, made, Steps(silent))
+    assert registered.follow(registered.committed(outcome.commit)).exit_code is ExitCode.DONE
+
+
+def test_without_an_argo_cd_such_an_application_has_no_place(registered: World) -> None:
+    environ = {name: value for name, value in registered.clients.environ.items() if name != "ARGOCD_SERVER"}
+    with pytest.raises(UsageError, match="no Argo CD is configured to ask"):
+        WorldClients(registered.clients.config, environ).environment("staging")
+
+
+def test_the_gates_stand_before_anything_is_written(registered: World) -> None:
+    it = registered
+    environment = it.clients.environment("staging")
+    tip = it.remote.tip()
+    missing = Answer(404, b'{"error":"not found","code":5,"message":"applications.argoproj.io not found"}')
+    faults = [
+        spec(lambda it: it["source"].update(kustomize={"images": [f"{REPOSITORY}@{digest(9)}"]})),
+        spec(lambda it: it["source"].update(targetRevision="release")),
+        spec(lambda it: it["source"].update(path="overlays/production")),
+        spec(lambda it: it["source"].update(repoURL="https://git.example.com/other.git")),
+        spec(lambda it: it.update(sourceHydrator={})),
+        always(missing, "application"),
+    ]
+    for fault in faults:
+        with it.argocd.fault(fault), pytest.raises(RefusedError) as caught:
+            plan(it.clients, environment, ModelReference(it.model, version="2"), Steps(silent), rendering=False)
+        assert caught.value.exit_code == 20
+    assert it.remote.tip() == tip
+    assert not (it.folder / "images").exists()
+
+
+def test_what_may_go_wrong_is_warned_of(registered: World) -> None:
+    closed = Answer(body=b'{"activeWindows":[{"kind":"deny"}],"assignedWindows":[{"kind":"deny"}],"canSync":true}')
+    manual = spec(lambda it: it["syncPolicy"].pop("automated"))
+    with registered.argocd.fault(manual), registered.argocd.fault(always(closed, "syncwindows")):
+        warnings = planned(registered).warnings
+    assert warnings == ("auto-sync is off: somebody must sync", "a sync window keeps Argo CD from syncing now")
+
+
+def test_after_an_abort_the_version_is_quarantined_and_others_are_not(registered: World) -> None:
+    it = registered
+    it.behaviours["2"] = FAILS
+    outcome = promote(it.clients, planned(it), Steps(silent))
+    assert it.follow(it.committed(outcome.commit)).exit_code is ExitCode.RESTORED
+    with pytest.raises(RefusedError) as caught:
+        planned(it)
+    assert (caught.value.exit_code, it.remote.tip() in caught.value.message) == (20, True)
+    assert planned(it, force=True).after.version == "2"
+    assert planned(it, "3").after.version == "3"

@@ -1,0 +1,164 @@
+"""How things stand: alias, Git and cluster side by side, and what can't be reached named instead of left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promoter import cli
+from promoter.errors import ExitCode
+from promoter.show import status_text
+from promoter.status import Standing, exit_code, status
+from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
+from tests.support.faults import DOWN, always, changed
+from tests.support.mlflow_server import MlflowServer, mlflow_server
+
+__all__ = ["mlflow_server"]
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path, os.environ) as one:
+        yield one
+
+
+def stand(it: World, clients: WorldClients | None = None) -> Standing:
+    (one,) = status(clients or it.clients, it.clients.config.environments)
+    return one
+
+
+def test_git_and_cluster_agree(it: World) -> None:
+    one = stand(it)
+    assert (one.agree, one.health, one.notes) == (True, "Healthy", ())
+    assert (one.release.version if one.release else "", one.commit) == ("1", it.remote.tip())
+    assert one.runs is not None
+    assert (one.runs.model_version, one.runs.image.digest) == ("1", digest(1))
+    assert exit_code([one]) is ExitCode.DONE
+    assert status_text([one]).startswith("staging fraud-detector: agree\n")
+
+
+def test_after_an_abort_they_disagree(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    it.promote(2)
+    it.settle()
+    one = stand(it)
+    assert (one.agree, one.health) == (False, "Degraded")
+    assert exit_code([one]) is ExitCode.DISAGREE
+    assert one.notes[0] == "aborted: Argo Rollouts aborted the update: analysis failed"
+    assert any("metric success-rate Failed, measured 0.4, 0.4" in note for note in one.notes)
+
+
+def test_what_argo_cd_has_not_seen_yet_is_no_agreement(it: World) -> None:
+    it.promote(2)
+    one = stand(it)
+    assert not one.agree
+    assert one.notes[0].startswith("not observed yet: ")
+    assert one.runs is not None
+    assert one.runs.model_version == "1"
+
+
+def set_image(manifest: dict[str, Any]) -> None:
+    if manifest["kind"] == "Rollout":
+        manifest["spec"]["template"]["spec"]["containers"][0]["image"] = f"{REPOSITORY}:v9@{digest(9)}"
+
+
+def test_an_image_set_by_hand_is_named(it: World) -> None:
+    """kubectl set image, while Argo CD ignores the difference and calls it Synced."""
+    with it.argocd.fault(changed(set_image, "resource")):
+        one = stand(it)
+    assert not one.agree
+    assert one.runs is not None
+    assert one.runs.image.digest == digest(9)
+    assert any(digest(9) in note or "image digest" in note for note in one.notes)
+
+
+def test_an_override_on_the_application_is_named(it: World) -> None:
+    override = f"{REPOSITORY}@{digest(9)}"
+
+    def overridden(application: dict[str, Any]) -> None:
+        application["spec"]["source"]["kustomize"] = {"images": [override]}
+
+    with it.argocd.fault(changed(set_image, "resource")), it.argocd.fault(changed(overridden)):
+        one = stand(it)
+    assert any(override in note for note in one.notes)
+
+
+def test_what_cannot_be_reached_is_noted_and_the_rest_is_told(it: World) -> None:
+    with it.argocd.fault(always(DOWN)):
+        one = stand(it)
+    assert (one.agree, one.runs) == (False, None)
+    assert one.release is not None
+    assert any("Argo CD" in note and "can't be reached" in note for note in one.notes)
+
+
+def test_a_git_server_that_is_gone_is_noted(it: World) -> None:
+    application = replace(it.environment.application, repo_url=str(it.folder / "nothing.git"))
+    (one,) = status(it.clients, [replace(it.environment, application=application)])
+    assert (one.agree, one.release) == (False, None)
+    assert any("nothing.git" in note for note in one.notes)
+
+
+def test_without_an_argo_cd_what_runs_is_not_known(it: World) -> None:
+    environ = {name: value for name, value in it.clients.environ.items() if name != "ARGOCD_SERVER"}
+    one = stand(it, WorldClients(it.clients.config, environ))
+    assert not one.agree
+    assert "no Argo CD is configured: what runs is not known" in one.notes
+
+
+def test_a_missing_application_is_noted(tmp_path: Path) -> None:
+    with world(tmp_path, os.environ, by_name=True) as it:
+        assert stand(it).agree
+        known = it.clients.config.environments[0]
+        environment = replace(known, application=replace(known.application, name="nobody"))
+        (one,) = status(it.clients, [environment])
+        assert not one.agree
+        assert any("nobody" in note for note in one.notes)
+
+
+def test_an_alias_that_moved_on_is_a_disagreement(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    source = f"models:/{mlflow_server.log_model()}"
+    mlflow_server.register(name, source, alias="champion")
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, lines="  alias: champion\n") as it:
+        assert stand(it).agree
+        mlflow_server.register(name, source, alias="champion")
+        one = stand(it)
+        assert (one.agree, one.alias_version) == (False, "2")
+        assert one.notes == ("champion is version 2, Git says 1",)
+
+
+def test_a_model_registry_that_is_gone_is_noted(tmp_path: Path) -> None:
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/missing/mlflow.db"}
+    with world(tmp_path, environ, lines="  alias: champion\n") as it:
+        one = stand(it)
+        assert one.release is not None
+        assert one.notes
+
+
+def test_status_on_the_command_line(it: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    it.behaviours["2"] = FAILS
+    codes = []
+    for arguments in ([], ["-o", "json"]):
+        monkeypatch.setattr(sys, "argv", ["promoter", "status", "-c", str(it.folder / "promoter.yaml"), *arguments])
+        for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN"):
+            monkeypatch.setenv(name, it.clients.environ[name])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        codes.append(ended.value.code)
+        if not arguments:
+            it.promote(2)
+            it.settle()
+    assert codes == [0, 30]
+    text, _, document = capsys.readouterr().out.partition("[\n")
+    assert text.startswith("staging fraud-detector: agree\n")
+    (told,) = json.loads(f"[{document}")
+    assert (told["agree"], told["release"]["version"], told["runs"]["model_version"]) == (False, "2", "2")
