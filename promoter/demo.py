@@ -71,7 +71,8 @@ def demo(folder: Path) -> None:
 
 def _prepare(place: Place) -> None:
     folder = place.folder
-    if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
+    foreign = folder.exists() and not (folder / _MARK).is_file() and (not folder.is_dir() or any(folder.iterdir()))
+    if foreign:
         raise UsageError(f"{folder} exists and was not made by promoter demo", hint="name another folder with --folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
