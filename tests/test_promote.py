@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -267,8 +269,8 @@ def test_many_processes_write_one_kustomization_and_no_release_is_lost(path: Wri
     processes = [
         subprocess.Popen(
             path.command("promote", f"{name}@challenger", "--to", "staging", "--no-watch", "--no-render"),
-            # Every other one with a cache of its own, as on another machine: those race at the remote.
-            env=path.environ | ({"XDG_CACHE_HOME": str(path.folder / f"cache-{name}")} if number % 2 else {}),
+            # Every fourth one has a cache of its own, as on another machine: those race at the remote.
+            env=path.environ | ({} if number % 4 else {"XDG_CACHE_HOME": str(path.folder / f"cache-{name}")}),
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -309,103 +311,101 @@ def _crowd(path: WritePath, names: list[str]) -> None:
 # -- killed -----------------------------------------------------------------------------------------------------------
 
 _GIT_THAT_KILLS = """#!/bin/sh
-# git, except that the promoter that asks is killed before its KILL_AT-th command, or right after it.
-count=$(($(cat "$GIT_COUNT") + 1))
-echo $count > "$GIT_COUNT"
-[ "$KILL_AT" = "before $count" ] && kill -9 $PPID && exit 1
-"$REAL_GIT" "$@"
-status=$?
-[ "$KILL_AT" = "after $count" ] && kill -9 $PPID
-exit $status
+# git, except that the promoter that asks is killed before its command number N, or while that command goes on alone.
+echo "$1" >> "$GIT_LOG"
+number=$(wc -l < "$GIT_LOG")
+case "$KILL_AT" in
+"before $number") kill -9 $PPID; exit 1 ;;
+"during $number") kill -9 $PPID ;;
+esac
+exec "$REAL_GIT" "$@"
 """
+_WRITING = ("fetch", "hash-object", "mktree", "commit-tree", "push")
 
 
-class _Twins:
+@dataclass(frozen=True)
+class Twins:
     """The same model promoted along two write paths, one of them killed now and then: they must end the same."""
 
-    def __init__(self, killed: WritePath, folder: Path) -> None:
-        folder.mkdir()
-        self.killed, self.twin = killed, seed(folder, killed.server, killed.model)
+    killed: WritePath
+    unharmed: WritePath
 
-    def same(self) -> None:
-        version = self.twin.plan(f"{self.twin.model}@challenger").version
-        done = self.killed.run("promote", f"{version.name}@challenger", "--to", "staging", "--no-watch", "--no-render")
-        assert done.returncode == 0, done.stderr
-        self.twin.promote(f"{version.name}@challenger")
-        assert _state(self.killed) == _state(self.twin)
-        left = [*self.killed.images.rglob(".upload-*"), *Path(self.killed.environ["XDG_CACHE_HOME"]).rglob("*.lock")]
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return "promote", self.reference, "--to", "staging", "--no-watch", "--no-render"
+
+    def promoting(self) -> subprocess.Popen[str]:
+        command = self.killed.command(*self.arguments)
+        return subprocess.Popen(command, env=self.killed.environ, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def end_the_same(self) -> None:
+        self.killed.promote(self.reference)
+        self.unharmed.promote(self.reference)
+        assert _state(self.killed) == _state(self.unharmed)
+        left = [*self.killed.images.glob(".upload-*"), *Path(self.killed.environ["XDG_CACHE_HOME"]).rglob("*.lock")]
         assert left == []
+
+    @property
+    def reference(self) -> str:
+        return f"{self.killed.model}@challenger"
 
 
 def _state(path: WritePath) -> tuple[object, ...]:
-    images = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"] for entry in _index(path)}
-    trailers = path.git("log", "--format=%s%n%(trailers)", "--", OVERLAY)
-    return path.read(KUSTOMIZATION), path.read(RELEASE), trailers, images
-
-
-def _index(path: WritePath) -> list[dict[str, dict[str, str]]]:
-    return list(json.loads((path.images / "index.json").read_bytes())["manifests"])
+    """The overlay's bytes, what every commit to it says, and the digest of every image."""
+    manifests = json.loads((path.images / "index.json").read_bytes())["manifests"]
+    images = {manifest["annotations"]["org.opencontainers.image.ref.name"]: manifest["digest"] for manifest in manifests}
+    return path.read(KUSTOMIZATION), path.read(RELEASE), path.git("log", "--format=%B", "--", OVERLAY), images
 
 
 @pytest.fixture
-def twins(path: WritePath, tmp_path: Path) -> _Twins:
-    return _Twins(path, tmp_path / "twin")
+def twins(path: WritePath, tmp_path: Path) -> Twins:
+    (tmp_path / "unharmed").mkdir()
+    return Twins(path, seed(tmp_path / "unharmed", path.server, path.model))
 
 
-def _promoting(path: WritePath, **environ: str) -> subprocess.Popen[str]:
-    command = path.command("promote", f"{path.model}@challenger", "--to", "staging", "--no-watch", "--no-render")
-    return subprocess.Popen(command, env=path.environ | environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-
-
-def test_killed_as_a_step_is_told(twins: _Twins) -> None:
+def test_killed_as_a_step_is_told(twins: Twins) -> None:
     for step in ("model", "image", "overlay", "publish", "commit"):
         twins.killed.register()
-        process = _promoting(twins.killed)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if step in line.split():
-                process.kill()
-                break
-        else:
-            pytest.fail(f"no step {step} was told")
-        process.communicate()
-        twins.same()
-
-
-def test_killed_while_the_image_is_written(twins: _Twins) -> None:
-    twins.killed.register(bytes(32_000_000))
-    process = _promoting(twins.killed)
-    while process.poll() is None:
-        if any(file.stat().st_size for file in twins.killed.images.glob(".upload-*")):
+        with twins.promoting() as process:
+            assert process.stderr is not None
+            assert any(line.split()[1] == step for line in process.stderr), f"no step {step} was told"
             process.kill()
-            break
-    process.communicate()
-    assert process.returncode == -9, "it ended before it could be killed"
+        twins.end_the_same()
+
+
+def test_killed_while_the_image_is_written(twins: Twins) -> None:
+    twins.killed.register(bytes(32_000_000))
+    with twins.promoting() as process:
+        while process.poll() is None:
+            if any(file.stat().st_size for file in twins.killed.images.glob(".upload-*")):
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
     assert list(twins.killed.images.glob(".upload-*")), "nothing was left half written"
-    twins.same()
+    assert twins.killed.run(*twins.arguments).returncode == 0
+    twins.end_the_same()
 
 
-def test_killed_around_every_git_command_that_writes(twins: _Twins, tmp_path: Path) -> None:
-    """Before each command from the second fetch on, and behind the push: what came earlier has only read."""
-    count = tmp_path / "count"
-    environ = _git_that_kills(tmp_path) | {"GIT_COUNT": str(count)}
+def test_killed_around_the_git_commands_that_write(twins: Twins, tmp_path: Path) -> None:
+    environ = _git_that_kills(tmp_path)
+    log = Path(environ["GIT_LOG"])
     twins.killed.register()
-    count.write_text("0\n")
-    assert _promoting(twins.killed, **environ, KILL_AT="never").wait() == 0
-    twins.same()
-    last = int(count.read_text())
-    for moment in [*(f"before {number}" for number in range(last - 11, last + 1)), f"after {last}"]:
+    twins.end_the_same()
+    twins.killed.register()
+    assert twins.killed.run(*twins.arguments, **environ, KILL_AT="never").returncode == 0
+    numbers = {command: number for number, command in enumerate(log.read_text().split(), start=1)}
+    moments = [f"before {numbers[command]}" for command in _WRITING]
+    for moment in (*moments, f"during {numbers['fetch']}", f"during {numbers['push']}"):
+        twins.end_the_same()
         twins.killed.register()
-        count.write_text("0\n")
-        assert _promoting(twins.killed, **environ, KILL_AT=moment).wait() == -9
-        twins.same()
+        log.write_text("")
+        assert twins.killed.run(*twins.arguments, **environ, KILL_AT=moment).returncode == -signal.SIGKILL, moment
+    twins.end_the_same()
 
 
 def _git_that_kills(folder: Path) -> dict[str, str]:
-    real = shutil.which("git")
-    assert real is not None
     program = folder / "bin" / "git"
     program.parent.mkdir()
     program.write_text(_GIT_THAT_KILLS)
     program.chmod(0o755)
-    return {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "REAL_GIT": real}
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "REAL_GIT": str(shutil.which("git")), "GIT_LOG": str(folder / "git.log")}

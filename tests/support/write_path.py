@@ -66,15 +66,16 @@ class WritePath:
     def clients(self, **environ: str) -> Clients:
         return Clients(config.load(self.config), self.environ | environ)
 
-    def plan(self, reference: str, *, to: str = "staging", rendering: bool = False) -> Plan:
+    def plan(self, reference: str, *, to: str = "staging", rendering: bool = False, steps: Steps | None = None) -> Plan:
         clients, wanted = self.clients(), ModelReference.parse(reference)
-        return plan(clients, clients.config.environment(to, wanted.name), wanted, Steps(), rendering=rendering)
+        return plan(clients, clients.config.environment(to, wanted.name), wanted, steps or Steps(), rendering=rendering)
 
-    def apply(self, made: Plan) -> Outcome:
-        return promote(self.clients(), made, Steps())
+    def apply(self, made: Plan, steps: Steps | None = None) -> Outcome:
+        return promote(self.clients(), made, steps or Steps())
 
     def promote(self, reference: str, *, to: str = "staging") -> Outcome:
-        return self.apply(self.plan(reference, to=to))
+        steps = Steps()
+        return self.apply(self.plan(reference, to=to, steps=steps), steps)
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "promoter", *arguments, "--config", str(self.config)]
