@@ -15,6 +15,7 @@ import pytest
 
 from promoter import kustomize
 from promoter.errors import AuthError, ExitCode, PromoterError, RefusedError, SupersededError
+from promoter.history import history
 from promoter.models import Status
 from promoter.names import image_name
 from promoter.plan import promotion_id, read_overlay
@@ -195,7 +196,18 @@ def test_a_protected_branch(path: WritePath) -> None:
     assert path.promote(f"{path.model}:1").image.reused
 
 
-NAMES = ["Fraud Detector", "модель", "a; rm -rf $(x) `y` & | > z", "x..y", "-n", "'\"{{ }}", "# - [a], *b", "yes", "e" * 200]
+NAMES = [
+    "Fraud Detector",
+    "two  spaces",
+    "модель",
+    "a; rm -rf $(x) `y` & | > z",
+    "x..y",
+    "-n",
+    "'\"{{ }}",
+    "# - [a], *b",
+    "yes",
+    "e" * 200,
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -213,7 +225,9 @@ def test_any_name_that_mlflow_takes_is_mapped_to_valid_ones(path: WritePath, nam
     outcome = path.promote(f"{name}@challenger")
     assert outcome.release.repository == f"registry.example.com/models/{image_name(name)}"
     assert path.image_digest(outcome.image.tag, outcome.release.repository) == outcome.image.digest
-    assert (path.trailers()["Model"], path.trailers()["Model-Version"]) == (name, version)
+    clients = path.clients()
+    [entry] = history(clients, clients.config.environment("staging"), 20)
+    assert (entry.model, entry.version) == (" ".join(name.split()), version)
     assert path.promote(f"{name}@challenger").commit is None
 
 
