@@ -10,10 +10,9 @@ import pytest
 from promoter.describe import Facts, facts
 from promoter.errors import ExitCode, UsageError
 from promoter.show import model_text
-from tests.support.mlflow_server import mlflow_server
 from tests.support.write_path import FILES, WritePath, path
 
-__all__ = ["mlflow_server", "path"]
+__all__ = ["path"]
 
 
 def describe(path: WritePath, *, digest: bool = False) -> Facts:

@@ -6,10 +6,9 @@ import json
 
 from promoter.history import Entry, history
 from promoter.show import history_text
-from tests.support.mlflow_server import mlflow_server
 from tests.support.write_path import KUSTOMIZATION, RELEASE, WritePath, path
 
-__all__ = ["mlflow_server", "path"]
+__all__ = ["path"]
 
 
 def read(path: WritePath, environment: str = "staging", limit: int = 20) -> tuple[Entry, ...]:

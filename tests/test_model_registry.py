@@ -15,12 +15,10 @@ from promoter.errors import ExitCode, PromoterError, RefusedError, UnreachableEr
 from promoter.model_registry import ModelReference, ModelRegistry, connect
 from promoter.model_registry import settings as mlflow_settings
 from promoter.model_registry.client import ClientStore
-from tests.support.mlflow_server import MlflowServer, mlflow_server
+from tests.support.mlflow_server import MlflowServer
 
 if TYPE_CHECKING:
     from promoter.models import ModelVersion
-
-__all__ = ["mlflow_server"]
 
 MLMODEL = b"flavors:\n  python_function: {loader_module: mlflow.sklearn}\n"
 

@@ -11,10 +11,9 @@ from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError, 
 from promoter.plan import UNBUILT, promotion_id
 from promoter.render import tool
 from promoter.show import plan_text
-from tests.support.mlflow_server import mlflow_server
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path
 
-__all__ = ["mlflow_server", "path"]
+__all__ = ["path"]
 
 
 def test_a_plan_and_a_dry_run_write_nothing(path: WritePath) -> None:
@@ -44,6 +43,7 @@ def test_the_plan_as_json_is_one_document_with_these_fields(path: WritePath) -> 
         "diff",
         "rendered",
         "commit",
+        "warnings",
     ]
     assert list(made["after"]) == ["model", "version", "model_digest", "repository", "tag", "digest"]
     assert (made["before"]["version"], made["after"]["version"]) == ("1", "2")

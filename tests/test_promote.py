@@ -19,10 +19,9 @@ from promoter.history import history
 from promoter.models import Status
 from promoter.names import image_name
 from promoter.plan import promotion_id, read_overlay
-from tests.support.mlflow_server import mlflow_server
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path, seed
 
-__all__ = ["mlflow_server", "path"]
+__all__ = ["path"]
 
 WRITERS = 16
 
@@ -78,8 +77,9 @@ def test_the_outcome_as_json_has_these_fields(path: WritePath) -> None:
     path.register()
     done = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render", "-o", "json")
     outcome = json.loads(done.stdout)
-    assert list(outcome) == ["environment", "release", "image", "changes", "commit", "steps"]
-    assert [step["name"] for step in outcome["steps"]] == ["model", "image", "overlay", "publish", "commit"]
+    assert list(outcome) == ["event", "time", "environment", "release", "image", "changes", "commit", "steps", "exit_code"]
+    assert (outcome["event"], outcome["exit_code"]) == ("outcome", 0)
+    assert [step["name"] for step in outcome["steps"]] == ["model", "image", "overlay", "gates", "publish", "commit"]
     assert list(outcome["steps"][0]) == ["name", "status", "detail", "seconds"]
     assert {step["status"] for step in outcome["steps"]} == {"succeeded"}
 
