@@ -86,6 +86,15 @@ class Cluster:
         where = ["-n", namespace] if namespace else []
         self.kubectl("delete", kind, name, *where, "--ignore-not-found", "--wait=false")
 
+    def rejects(self, rollout: Mapping[str, Any], version: str) -> bool:
+        """Whether the API server would reject this Rollout with another model version in its pod template's label."""
+        changed = json.loads(json.dumps(rollout))
+        changed["metadata"].pop("managedFields", None)
+        changed["spec"]["template"]["metadata"]["labels"]["model-version"] = version
+        command = ["kubectl", "replace", "--dry-run=server", "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(changed), env=ENVIRON, capture_output=True, text=True, timeout=120)
+        return done.returncode != 0 and "ValidatingAdmissionPolicy" in done.stderr
+
 
 def required(name: str) -> str:
     """The value of an environment variable that one scenario needs; skips where it is not set."""

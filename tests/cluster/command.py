@@ -28,7 +28,7 @@ class Run:
     process: subprocess.Popen[str]
     errors: Path
     events: list[dict[str, Any]] = field(default_factory=list)
-    noise: list[str] = field(default_factory=list)
+    noise: str = ""
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
@@ -38,6 +38,24 @@ class Run:
 
     def finish(self) -> Run:
         """Waits for its end; what it printed last must be the outcome, with the exit code of the process."""
+        self._wait()
+        assert self.events, f"printed nothing: {self}"
+        assert self.outcome.get("event") == "outcome", str(self)
+        assert self.outcome["exit_code"] == self.exit_code, str(self)
+        return self
+
+    def ended(self) -> int | None:
+        """Waits for its end, however it ends; gives the exit code."""
+        self._wait()
+        return self.exit_code
+
+    def succeeded(self) -> dict[str, Any]:
+        """Waits for its end, which must be a good one; gives what it printed last."""
+        self._wait()
+        assert self.exit_code == 0, str(self)
+        return self.events[-1]
+
+    def _wait(self) -> None:
         try:
             self.process.wait(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
@@ -46,10 +64,6 @@ class Run:
         self._reader.join()
         self.seconds = time.monotonic() - self.started
         assert not self.noise, f"not JSON on stdout: {self}"
-        assert self.events, f"printed nothing: {self}"
-        assert self.outcome["event"] == "outcome", str(self)
-        assert self.outcome["exit_code"] == self.process.returncode, str(self)
-        return self
 
     def kill(self) -> None:
         """kill -9"""
@@ -93,14 +107,18 @@ class Run:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
+        unread = ""
         for line in self.process.stdout:
+            unread += line
             try:
-                self.events.append(json.loads(line))
+                self.events.append(json.loads(unread))
+                unread = ""
             except ValueError:
-                self.noise.append(line)
+                continue  # a value that does not watch may be printed over several lines
+        self.noise = unread
 
     def __str__(self) -> str:
-        printed = "\n".join([json.dumps(event) for event in self.events[-8:]] + self.noise)
+        printed = "\n".join([json.dumps(event) for event in self.events[-8:]] + [self.noise])
         errors = self.errors.read_text() if self.errors.exists() else ""
         return f"promoter {shlex.join(self.arguments)} -> {self.process.returncode}\n{printed}\n{errors[-4000:]}"
 
@@ -133,9 +151,6 @@ class Promoter:
         run = Run(arguments, process, errors)
         self.runs.append(run)
         return run
-
-    def run(self, *arguments: str, **environ: str) -> Run:
-        return self.start(*arguments, **environ).finish()
 
     def end(self) -> None:
         """Ends what a failed test left running."""

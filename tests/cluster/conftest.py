@@ -56,7 +56,7 @@ def mlflow_versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow
 def environment(
     request: pytest.FixtureRequest, cluster: Cluster, service: Service, mlflow_versions: MlflowServer, tmp_path: Path
 ) -> Iterator[Environment]:
-    """An environment whose first release is live; no request to its stable Service may fail while the test lasts."""
+    """An environment whose first release is live; no request to it may fail while the test lasts."""
     marker = request.node.get_closest_marker("variant")
     name = f"promoter-test-{uuid.uuid4().hex[:8]}"
     url = f"{cluster.git_url}/{name}.git"

@@ -56,6 +56,11 @@ class Environment:
     def kind(self) -> str:
         return "deployments.apps" if self.variant == "deployment" else "rollouts.argoproj.io"
 
+    @property
+    def client_service(self) -> str:
+        """The Service that clients use: of all pods, in blue-green of the active ones."""
+        return f"{WORKLOAD}-stable" if self.variant == "blue-green" else WORKLOAD
+
     def create(self, *, released: bool = True) -> None:
         """Project, namespace and Application; with the first release, which is live and asked all the time from then on."""
         self.repository.commit("Begin with what promoter ships", lambda root: write_files(root, self.name, self.variant))
@@ -66,7 +71,9 @@ class Environment:
         if released:
             eventually("the first release is live", lambda: self.is_live(self.overlay_digest()))
             self.before = self.snapshot()
-            self.traffic = self._stack.enter_context(Traffic(self.cluster.node, self._node_port()))
+            self.traffic = Traffic(self.cluster.node, self._node_port())
+            eventually("the Service answers", self.traffic.answers)
+            self._stack.enter_context(self.traffic)
 
     def remove(self) -> None:
         self.promoter.end()
@@ -77,9 +84,32 @@ class Environment:
         shutil.rmtree(self.repository.bare, ignore_errors=True)
 
     def _node_port(self) -> int:
-        service = self.cluster.get("service", f"{WORKLOAD}-stable", self.name)
+        service = self.cluster.get("service", self.client_service, self.name)
         assert service is not None
         return int(service["spec"]["ports"][0]["nodePort"])
+
+    # -- what promoter is asked to do ---------------------------------------------------------------------------------
+
+    def promoting(self, version: str, **environ: str) -> Run:
+        """Begins to promote a version and to watch it."""
+        return self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, **environ)
+
+    def promote(self, version: str, **environ: str) -> Run:
+        return self.promoting(version, **environ).finish()
+
+    def commit(self, version: str) -> str:
+        """Promotes without watching; gives the commit."""
+        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch")
+        return str(run.succeeded()["commit"])
+
+    def watching(self, commit: str) -> Run:
+        return self.promoter.start("watch", NAME, "--commit", commit)
+
+    def watch(self, commit: str) -> Run:
+        return self.watching(commit).finish()
+
+    def reconcile(self) -> Run:
+        return self.promoter.start("reconcile", NAME).finish()
 
     # -- what people do beside promoter -------------------------------------------------------------------------------
 
@@ -92,13 +122,26 @@ class Environment:
 
         return self.repository.commit(f"Release {MODEL} {version} by hand", edit)
 
-    def edit_overlay(self, subject: str, old: str, new: str) -> str:
-        """Replaces one text in the overlay's kustomization.yaml."""
+    def add_to_overlay(self, subject: str, lines: str, **files: str) -> str:
+        """Commits lines at the end of the overlay's kustomization.yaml, and files (named without .yaml) beside it."""
+
+        def edit(root: Path) -> None:
+            with (root / OVERLAY / "kustomization.yaml").open("a") as file:
+                file.write(lines)
+            for name, content in files.items():
+                (root / OVERLAY / f"{name}.yaml").write_text(content)
+
+        return self.repository.commit(subject, edit)
+
+    def take_from_overlay(self, subject: str, lines: str, *files: str) -> str:
+        """Commits the overlay's kustomization.yaml without these lines, and without these files (named without .yaml)."""
 
         def edit(root: Path) -> None:
             file = root / OVERLAY / "kustomization.yaml"
-            assert file.read_text().count(old) == 1
-            file.write_text(file.read_text().replace(old, new))
+            assert file.read_text().count(lines) == 1
+            file.write_text(file.read_text().replace(lines, ""))
+            for name in files:
+                (root / OVERLAY / f"{name}.yaml").unlink()
 
         return self.repository.commit(subject, edit)
 
@@ -187,27 +230,30 @@ class Environment:
 
     def assert_live(self, run: Run) -> None:
         """promoter said live and ended well, and the cluster runs what its commit says."""
-        assert (run.exit_code, *run.verdict) == (0, "live", None), str(run)
+        assert (run.exit_code, run.verdict) == (0, ("live", None)), str(run)
         assert self.is_live(self.overlay_digest(run.commit)), self.status()
-        assert self.overlay() == self.overlay(run.commit)
-        assert run.outcome["restored"] is None
+        self.assert_kept(run)
 
-    def assert_unchanged(self, run: Run) -> None:
-        """promoter left Git as its own commit made it."""
+    def assert_kept(self, run: Run) -> None:
+        """Git carries what promoter's commit made of the overlay."""
+        assert run.outcome["restored"] is None, str(run)
         assert self.overlay() == self.overlay(run.commit)
-        assert run.outcome["restored"] is None
 
     def assert_restored(self, run: Run) -> None:
-        """Git carries again, byte for byte, the release that was stable, and the cluster runs it as if nothing had been.
+        """promoter put the stable release back: its last commit, and all that `assert_as_before` says."""
+        assert run.exit_code == 10, str(run)
+        assert run.outcome["restored"], str(run)
+        assert self.overlay(run.outcome["restored"]) == self.overlay()
+        self.assert_as_before()
 
-        The pod template is the same to its hash, no pod of it restarted, those that the canary left alone are the same
-        ones, and another reconcile finds nothing to do.
+    def assert_as_before(self) -> None:
+        """Git carries, byte for byte, the overlay with the release that is stable, and the cluster runs it as if nothing had been.
+
+        The pod template is the same to its hash, no pod of it restarted, those that the canary left alone are still the
+        same ones, and another reconcile finds nothing to do.
         """
         before = self.before
         assert before is not None
-        restored = run.outcome["restored"]
-        assert restored, str(run)
-        assert self.overlay(restored) == before.overlay
         assert self.overlay() == before.overlay
         eventually("the stable release is live again", lambda: self.is_live(before.digest))
         pods = self.pods()
@@ -218,7 +264,7 @@ class Environment:
 
     def assert_nothing_to_reconcile(self) -> None:
         tip = self.repository.tip()
-        again = self.promoter.run("reconcile", NAME)
+        again = self.reconcile()
         assert again.exit_code == 0, str(again)
         assert self.repository.tip() == tip, self.repository.commits(since=tip)
 

@@ -11,7 +11,7 @@ from tests.cluster.command import Run
 _HEAD = """# Results of the cluster tests
 
 Written by `PROMOTER_CLUSTER_TABLE=1 make test-cluster`: a live Kubernetes with Argo CD and Argo Rollouts, one application a
-scenario. Requests are those that a client sent to the stable Service throughout, a new connection each.
+scenario. Requests are those that a client sent to the Service throughout, a new connection each.
 
 | scenario | verdict | exit code | seconds | requests | failed |
 |---|---|---|---|---|---|

@@ -29,6 +29,13 @@ class Traffic:
     def requests(self) -> int:
         return self.answered.total() + len(self.failures)
 
+    def answers(self) -> bool:
+        """Whether the Service answers now; not counted."""
+        try:
+            return bool(self._ask())
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return False
+
     def __enter__(self) -> Traffic:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
