@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ class Cluster:
 
     kubeconfig: str
     argocd_server: str
-    argocd_token: str
+    argocd_token: str = field(repr=False)
     git_root: Path
     git_url: str
     registry: str

@@ -131,7 +131,7 @@ class Promoter:
     """
 
     folder: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     runs: list[Run] = field(default_factory=list)
 
     def start(self, *arguments: str, **environ: str) -> Run:

@@ -24,7 +24,7 @@ _TABLE = ROOT / "docs" / "cluster-results.md"
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ROWS] = []
     config.addinivalue_line("markers", "variant(name): the folder under variants/ that the test's overlay builds on")
-    config.addinivalue_line("markers", "unreleased: the environment carries no release yet")
+    config.addinivalue_line("markers", "unreleased: the overlay carries no release and Argo CD has no Application yet")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

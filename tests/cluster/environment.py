@@ -62,18 +62,22 @@ class Environment:
         return f"{WORKLOAD}-stable" if self.variant == "blue-green" else WORKLOAD
 
     def create(self, *, released: bool = True) -> None:
-        """Project, namespace and Application; with the first release, which is live and asked all the time from then on."""
+        """Repository, project and namespace; with the first release, which is live and asked all the time from then on."""
         self.repository.commit("Begin with what promoter ships", lambda root: write_files(root, self.name, self.variant))
-        if released:
-            self.release_by_hand(STABLE)
         self.cluster.apply(project(self.cluster, self.name, self.repository.url), namespace(self.name))
+        if not released:
+            return
+        self.release_by_hand(STABLE)
+        self.bootstrap()
+        eventually("the first release is live", lambda: self.is_live(self.overlay_digest()))
+        self.before = self.snapshot()
+        self.traffic = Traffic(self.cluster.node, self._node_port())
+        eventually("the Service answers", self.traffic.answers)
+        self._stack.enter_context(self.traffic)
+
+    def bootstrap(self) -> None:
+        """Creates the Application: from now on Argo CD syncs."""
         self.cluster.apply(application(self.cluster, self.name, self.repository.url))
-        if released:
-            eventually("the first release is live", lambda: self.is_live(self.overlay_digest()))
-            self.before = self.snapshot()
-            self.traffic = Traffic(self.cluster.node, self._node_port())
-            eventually("the Service answers", self.traffic.answers)
-            self._stack.enter_context(self.traffic)
 
     def remove(self) -> None:
         self.promoter.end()

@@ -8,7 +8,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -96,7 +96,7 @@ class Repository:
 class Service:
     """The built test service; `base` is its image, without a model."""
 
-    binary: bytes
+    binary: bytes = field(repr=False)
     architecture: str
     models: Repository
     base: Pushed
