@@ -73,6 +73,7 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
         image_overrides=tuple(_at(source, "kustomize").get("images") or ()),
         last_synced_revision=_revision(_list(status, "history")[-1], index) if _list(status, "history") else "",
         deleting="deletionTimestamp" in metadata,
+        hydrated="sourceHydrator" in spec,
     )
 
 
@@ -155,7 +156,7 @@ def workload(manifest: Json) -> Workload:
         template=pod_template(spec["template"]),
         applied=_applied(annotations.get(_LAST_APPLIED)),
         revision=annotations.get("rollout.argoproj.io/revision") or annotations.get("deployment.kubernetes.io/revision") or "",
-        desired=spec.get("replicas", 1),
+        desired=1 if spec.get("replicas") is None else spec["replicas"],
         total=status.get("replicas", 0),
         updated=status.get("updatedReplicas", 0),
         available=status.get("availableReplicas", 0),
@@ -256,6 +257,7 @@ def _pod(node: Json) -> PodState:
         status_reason=info.get("Status Reason", ""),
         message=health.get("message", ""),
         restarts=int(restarts) if restarts.isdigit() else 0,
+        namespace=node.get("namespace", ""),
     )
 
 

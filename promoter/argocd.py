@@ -32,14 +32,14 @@ STREAM_SECONDS = 45.0
 
 _JSON = {"Content-Type": "application/json"}  # compared as a whole; with a charset, or without, the answer is 415
 _EVENTS = {"Accept": "text/event-stream"}
-_LIST_FIELDS = (
+_LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server/application/forwarder_overwrite.go
     "metadata.name",
     "metadata.namespace",
+    "metadata.deletionTimestamp",
     "spec",
-    "status.sync",
+    "status.sync.status",
     "status.health",
-    "status.reconciledAt",
-    "operation",
+    "status.resources",
 )
 
 
@@ -103,7 +103,7 @@ class ArgoCD:
         return self._state(self._get(_path(app), app), app)
 
     def applications(self, *, project: str = "", selector: str = "", repo: str = "") -> tuple[ApplicationState, ...]:
-        """All Applications that the token may see, narrowed; without operation state and resources.
+        """All Applications that the token may see, narrowed; without revision, operation and conditions (see `application`).
 
         Raises:
             AuthError, UnreachableError, ArgoCDError: as every call here.

@@ -16,6 +16,9 @@ from promoter.errors import ExitCode, PromoterError, UsageError
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
+    from promoter.follow import Follower
+    from promoter.models import Environment
+    from promoter.output import Told
     from promoter.plan import Plan
 
 T = TypeVar("T")
@@ -40,6 +43,8 @@ ConfigOption = Annotated[
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What stdout gets.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
+EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
+OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
 RenderOption = Annotated[
     bool, typer.Option("--render/--no-render", help="Build the overlay before and after, and show the difference.")
@@ -120,36 +125,146 @@ def promote(
     reference: ModelArgument,
     to: ToOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch/--no-watch", help="Stay until the release is live, or Git is restored.")
-    ] = True,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Promote a quarantined version all the same.")] = False,
     config: ConfigOption = None,
     render: RenderOption = True,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Publish a model version's image and commit its release to an environment."""
+    """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
     from promoter import output as out
+    from promoter import releases
     from promoter.promote import promote as apply
-    from promoter.show import outcome_text, plan_text
+    from promoter.show import ending_text, outcome_text, plan_text
     from promoter.steps import Steps
 
     clients = _clients(config)
-    if watch and not dry_run:
-        raise UsageError(
-            "no Argo CD is configured to watch the release", hint="set ARGOCD_SERVER, or commit without watching: --no-watch"
-        )
-    made = _plan(clients, reference, to, render)
+    if follow and not dry_run:
+        _require_argocd(clients)
+    made = _plan(clients, reference, to, render, force=force)
     if dry_run:
         _print(output, made, plan_text)
         return
     outcome = apply(clients, made, Steps(out.report))
-    _print(output, outcome, outcome_text)
+    told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
+    if not follow:
+        told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
+        _say_unless_json(output, outcome_text(outcome))
+        return
+    follower = _follower(clients, made.environment, told)
+    ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
+    told.outcome({**out.plain(outcome), **out.plain(ending), "committed": outcome.commit})
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+@app.command()
+def watch(
+    environment: EnvironmentArgument,
+    commit: Annotated[str | None, typer.Option("--commit", help="The commit to watch; by default the newest.")] = None,
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git where the release is aborted.")] = True,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Watch the release that an environment carries until it is live, or Git is restored."""
+    from promoter import output as out
+    from promoter import releases
+    from promoter.show import ending_text
+
+    clients = _clients(config)
+    _require_argocd(clients)
+    env = clients.config.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
+    told.outcome(out.plain(ending))
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+@app.command()
+def rollback(
+    environment: EnvironmentArgument,
+    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Which version; by default the one before.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live.")] = True,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Put an earlier release back into an environment."""
+    from promoter import output as out
+    from promoter.rollback import plan_rollback
+    from promoter.rollback import rollback as apply
+    from promoter.show import ending_text, rollback_text
+
+    clients = _clients(config)
+    if follow:
+        _require_argocd(clients)
+    env = clients.config.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    planned = plan_rollback(follower.repository, env, to)
+    out.say(rollback_text(planned))
+    if not yes and not _confirmed():
+        raise typer.Exit(ExitCode.REFUSED)
+    committed = apply(follower.repository, planned)
+    out.say(f"committed {committed.commit.sha}")
+    if not follow:
+        told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
+        return
+    ending = follower.follow(committed, restoring=False)
+    told.outcome(out.plain(ending))
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+@app.command()
+def reconcile(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
+    from promoter import output as out
+    from promoter.reconcile import Reconciler, exit_code
+    from promoter.show import reconciled_text
+
+    clients = _clients(config)
+    _require_argocd(clients)
+    done = Reconciler(clients, out.report, in_json=output is Output.JSON).run(_chosen(clients, environments, model))
+    code = exit_code(done)
+    if output is Output.JSON:
+        out.event("outcome", {"exit_code": code, "environments": done})
+    else:
+        out.data(reconciled_text(done))
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what the alias says, what Git says and what runs; exit code 30 where they disagree."""
+    from promoter.show import status_text
+    from promoter.status import exit_code
+    from promoter.status import status as read
+
+    clients = _clients(config)
+    standings = read(clients, _chosen(clients, environments, model))
+    _print(output, standings, status_text)
+    raise typer.Exit(exit_code(standings))
 
 
 @app.command()
 def history(
-    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")],
-    model: Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")] = None,
+    environment: EnvironmentArgument,
+    model: OfModelOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Releases at most.")] = 20,
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
@@ -193,14 +308,48 @@ def _print(output: Output, value: T, text: Callable[[T], str]) -> None:
         out.data(text(value))
 
 
-def _plan(clients: Clients, reference: str, to: str, render: bool) -> Plan:
+def _say_unless_json(output: Output, text: str) -> None:
+    from promoter import output as out
+
+    if output is not Output.JSON:
+        out.data(text)
+
+
+def _require_argocd(clients: Clients) -> None:
+    if not clients.argocd_server:
+        hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or commit without watching: --no-watch"
+        raise UsageError("no Argo CD is configured to watch the release", hint=hint)
+
+
+def _chosen(clients: Clients, names: list[str] | None, model: str | None) -> list[Environment]:
+    """The environments of these names (all, without names), in the file's order."""
+    config = clients.config
+    for name in names or ():
+        config.environment(name, model) if model else config.named(name)
+    wanted = [env for env in config.environments if not names or env.name in names]
+    return [env for env in wanted if model in (None, env.model.name)]
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("a rollback wants to be confirmed, and there is no terminal to ask", hint="confirm it with --yes")
+    return typer.confirm("Commit this?", err=True)
+
+
+def _follower(clients: Clients, environment: Environment, told: Told) -> Follower:
+    from promoter.follow import Follower
+
+    return Follower(clients, environment, told.verdict, told.say)
+
+
+def _plan(clients: Clients, reference: str, to: str, render: bool, *, force: bool = False) -> Plan:
     from promoter import output as out
     from promoter.model_registry import ModelReference
     from promoter.plan import plan as make
     from promoter.steps import Steps
 
     wanted = ModelReference.parse(reference)
-    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render)
+    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render, force=force)
 
 
 def _clients(path: Path | None) -> Clients:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from promoter.errors import UsageError
 
 if TYPE_CHECKING:
+    from promoter.argocd import ArgoCD
     from promoter.config import Config
     from promoter.gitops import Repository
     from promoter.image.publish import Publisher
@@ -29,6 +30,17 @@ class Clients:
         from promoter.model_registry import connect
 
         return connect(self.environ, tracking_uri=self.config.tracking_uri)
+
+    @property
+    def argocd_server(self) -> str | None:
+        """Where Argo CD is, if one is configured."""
+        return self.environ.get("ARGOCD_SERVER") or self.config.argocd_server
+
+    def argocd(self) -> ArgoCD:
+        """A client of its own for each caller: the event stream is read by another thread."""
+        from promoter.argocd import ArgoCD
+
+        return ArgoCD.from_environ(self.environ, self.config.argocd_server)
 
     def repository(self, application: Application) -> Repository:
         from promoter.gitops import Repository, default_cache

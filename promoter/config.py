@@ -39,6 +39,15 @@ class GitConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress."""
+
+    stable_for: float
+    sync_grace: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything promoter.yaml and the manifests say; `root` is the folder of promoter.yaml."""
 
@@ -47,6 +56,7 @@ class Config:
     environments: tuple[Environment, ...]
     image: ImageConfig
     git: GitConfig
+    watch: WatchConfig
     tracking_uri: str | None
     argocd_server: str | None
 
@@ -56,11 +66,7 @@ class Config:
         Raises:
             UsageError: unknown or ambiguous.
         """
-        named = [env for env in self.environments if env.name == name]
-        if not named:
-            raise UsageError(
-                f"there is no environment {name!r} in {FILE}", hint=nearest(name, {e.name for e in self.environments})
-            )
+        named = self.named(name)
         found = [env for env in named if model is None or env.model.name == model]
         if not found:
             raise UsageError(
@@ -71,6 +77,19 @@ class Config:
             models = ", ".join(sorted(env.model.name for env in found))
             raise UsageError(f"several models have an environment {name!r}: {models}", hint="say which one with --model")
         return found[0]
+
+    def named(self, name: str) -> list[Environment]:
+        """Every environment of that name, one for each model.
+
+        Raises:
+            UsageError: there is none.
+        """
+        named = [env for env in self.environments if env.name == name]
+        if not named:
+            raise UsageError(
+                f"there is no environment {name!r} in {FILE}", hint=nearest(name, {e.name for e in self.environments})
+            )
+        return named
 
 
 # -- the file as people write it; also the JSON Schema ----------------------------------------------------------------
@@ -152,6 +171,12 @@ class ArgocdSection(_Section):
     server: str | None = Field(None, min_length=1, description="Used when ARGOCD_SERVER is not set.")
 
 
+class WatchSection(_Section):
+    stable_for: float = Field(10.0, ge=0, description="Seconds between the two looks that prove a release live.")
+    sync_grace: float = Field(30.0, ge=0, description="Seconds before a sync that auto-sync skipped is asked for.")
+    timeout: float = Field(1800.0, gt=0, description="Seconds that a release may go on without getting further.")
+
+
 class File(_Section):
     """promoter.yaml"""
 
@@ -161,6 +186,7 @@ class File(_Section):
     git: GitSection = Field(default_factory=GitSection)
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
+    watch: WatchSection = Field(default_factory=WatchSection)
 
 
 def schema() -> str:
@@ -212,6 +238,7 @@ def load(path: Path) -> Config:
             insecure_registries=file.image.insecure_registries,
         ),
         git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
+        watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
     )

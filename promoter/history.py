@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from promoter.models import Environment
+from promoter.overlay import release_path
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
@@ -33,10 +33,9 @@ def history(clients: Clients, environment: Environment, limit: int) -> tuple[Ent
     Raises:
         HistoryLimitError: fewer are found within git.history-limit commits, and there are more commits.
     """
-    path = posixpath.normpath(posixpath.join(environment.application.path, environment.model.release_file))
     entries: list[Entry] = []
     repository = clients.repository(environment.application)
-    for commit in repository.history((path,), limit=clients.config.git.history_limit):
+    for commit in repository.history((release_path(environment),), limit=clients.config.git.history_limit):
         trailers = commit.trailers
         if trailers.get("Environment") != environment.name or trailers.get("Model") != environment.model.name:
             continue

@@ -72,26 +72,22 @@ def write_release(overlay: Overlay, model: Model, release: Release) -> Edited:
             changing something else.
     """
     kustomization, config = _parse(overlay)
-    edits = (
-        _write_image(kustomization, model, release),
-        _write_data(config, model, release),
-    )
+    edits = (_write_image(kustomization, model, release), _write_data(config, model, release))
     files = {edit.file.path: apply(edit.file, edit.splices) for edit in edits if edit.splices}
     return Edited(files, tuple(change for edit in edits for change in edit.changes))
 
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
+    """What is to be done to one file, and what that changes."""
+
     file: YamlFile
     splices: tuple[Splice, ...]
     changes: tuple[Change, ...]
 
 
 def _parse(overlay: Overlay) -> tuple[YamlFile, YamlFile]:
-    return (
-        parse(overlay.kustomization_file, overlay.kustomization),
-        parse(overlay.release_file, overlay.release),
-    )
+    return parse(overlay.kustomization_file, overlay.kustomization), parse(overlay.release_file, overlay.release)
 
 
 # -- images -----------------------------------------------------------------------------------------------------------
@@ -172,9 +168,8 @@ def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Re
             raise file.error(message, other, key="images", hint="remove it, or make its name match fewer images")
         if not entries.entry and _matches(model.image_name, new_name):
             message = f"a new {key} would also match the image that this entry makes"
-            raise file.error(
-                message, other, key="images", hint=f"add an entry with `name: {model.image_name}` by hand if that is meant"
-            )
+            hint = f"add an entry with `name: {model.image_name}` by hand if that is meant"
+            raise file.error(message, other, key="images", hint=hint)
     for other in entries.after:
         if release.repository and _matches(_name(file, other), release.repository):
             message = f"this entry matches what {key} makes of the image and changes it again"
@@ -213,7 +208,7 @@ def _write_data(file: YamlFile, model: Model, release: Release) -> _Edit:
 def _config_map(file: YamlFile, model: Model) -> Node:
     """The ConfigMap whose data.modelName is the model's; a single one without a modelName is it as well."""
     config_maps = [document for document in file.documents if document.is_mapping and _kind(file, document) == "ConfigMap"]
-    names = [_text(file, _value(file, config_map), "data.modelName") for config_map in config_maps]
+    names = [_text(file, _model_name(file, config_map), "data.modelName") for config_map in config_maps]
     ours = [config_map for config_map, name in zip(config_maps, names, strict=True) if name == model.name]
     key, hint = "data.modelName", f"write `modelName: {model.name}` into the one that is meant"
     if len(ours) > 1:
@@ -226,9 +221,8 @@ def _config_map(file: YamlFile, model: Model) -> Node:
     if len(config_maps) > 1:
         raise file.error(f"no ConfigMap of these is for model {model.name!r}", config_maps[0], key=key, hint=hint)
     if names[0]:
-        raise file.error(
-            f"the ConfigMap is for model {names[0]!r}, not {model.name!r}", _value(file, config_maps[0]), key=key, hint=hint
-        )
+        message = f"the ConfigMap is for model {names[0]!r}, not {model.name!r}"
+        raise file.error(message, _model_name(file, config_maps[0]), key=key, hint=hint)
     return config_maps[0]
 
 
@@ -236,7 +230,7 @@ def _kind(file: YamlFile, document: Node) -> str:
     return _text(file, file.get(document, "kind"), "kind")
 
 
-def _value(file: YamlFile, config_map: Node) -> Node | None:
+def _model_name(file: YamlFile, config_map: Node) -> Node | None:
     data = _mapping(file, config_map, "data")
     return file.get(data, "modelName") if data else None
 
@@ -277,7 +271,7 @@ def _set(file: YamlFile, mapping: Node, values: Mapping[str, str], prefix: str) 
         node = file.get(mapping, key)
         if node is None and value:
             missing[key] = value
-        if node is None or _is(node, value):
+        if node is None or _holds(node, value):
             continue
         splices.append(yaml_edit.replace(file, node, value, prefix + key, flow=mapping.flow))
         changes.append(Change(file.path, prefix + key, None if node.is_null else node.value, value))
@@ -287,7 +281,7 @@ def _set(file: YamlFile, mapping: Node, values: Mapping[str, str], prefix: str) 
     return _Edit(file, tuple(splices), (*changes, *_additions(file, missing, prefix)))
 
 
-def _is(node: Node, value: str) -> bool:
+def _holds(node: Node, value: str) -> bool:
     if node.is_null:
         return not value
     return node.is_scalar and node.value == value and yaml_edit.is_string(node)

@@ -156,6 +156,7 @@ class ApplicationState:
     image_overrides: tuple[str, ...] = ()
     last_synced_revision: str = ""
     deleting: bool = False
+    hydrated: bool = False
 
     @property
     def operation_in_progress(self) -> bool:
@@ -250,6 +251,7 @@ class PodState:
     status_reason: str = ""
     message: str = ""
     restarts: int = 0
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

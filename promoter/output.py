@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from promoter.errors import PromoterError, UsageError, without_credentials
 from promoter.models import Status, Step
+
+if TYPE_CHECKING:
+    from promoter.verdict import Verdict
 
 _SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", Status.ERRORED: "✗"}
 
@@ -98,6 +102,59 @@ def _line_in_colour(line: str) -> str:
         return f"\x1b[1m{body}\x1b[0m{end}"
     colour = {"+": 32, "-": 31, "@": 36}.get(line[:1])
     return f"\x1b[{colour}m{body}\x1b[0m{end}" if colour else line
+
+
+class Told:
+    """What is heard of a release on its way: on a terminal a line that moves, in CI a line for each change, or JSON Lines."""
+
+    def __init__(self, name: str, *, in_json: bool) -> None:
+        self._name, self._in_json = name, in_json
+        self._live = sys.stderr.isatty() and not os.environ.get("CI")
+        self._last = ""
+
+    def verdict(self, verdict: Verdict) -> None:
+        if self._in_json:
+            event("verdict", {"application": self._name, **plain(verdict)})
+        line = verdict_line(verdict)
+        if line == self._last:
+            return
+        self._last = line
+        if self._live and not verdict.terminal:
+            width = shutil.get_terminal_size().columns - len(self._name) - 4
+            _rewrite(sys.stderr, f"… {self._name} {line[:width]}")
+            return
+        self._line(f"{self._name} {line}")
+        for sentence in verdict.evidence:
+            say(f"    {sentence}")
+
+    def say(self, text: str) -> None:
+        if self._in_json:
+            event("said", {"application": self._name, "text": text})
+        self._line(text)
+
+    def outcome(self, value: Mapping[str, Any]) -> None:
+        """The last word; in JSON only, for people the command prints its own."""
+        if self._in_json:
+            event("outcome", value)
+
+    def _line(self, text: str) -> None:
+        if self._live:
+            _rewrite(sys.stderr, "")
+        say(text)
+
+
+def event(name: str, value: Mapping[str, Any]) -> None:
+    """One line of JSON Lines on stdout."""
+    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+    data(json.dumps({"event": name, "time": stamp, **plain(value)}, ensure_ascii=False))
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """`rolling  step 2 of 4, 34 %: Rollout x: ...`"""
+    progress = f" step {verdict.step} of {verdict.steps}" if verdict.step is not None and verdict.steps else ""
+    weight = f", {verdict.weight} %" if verdict.weight is not None and progress else ""
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"{verdict.kind}{reason}{progress}{weight}: {verdict.summary}"
 
 
 def table(rows: Sequence[tuple[str, str]]) -> str:

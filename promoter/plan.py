@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from promoter import kustomize
-from promoter.errors import ConfigError, RefusedError
+from promoter import gates, kustomize
+from promoter.argocd_errors import NotFoundError
+from promoter.errors import RefusedError
 from promoter.image.reference import image_tag
 from promoter.models import Change, Environment, Image, ModelVersion, Release
-from promoter.render import KUSTOMIZATION_FILES, Tree, render
+from promoter.overlay import read_overlay, release_path
+from promoter.render import render
 from promoter.steps import Steps
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
-    from promoter.gitops import Snapshot
+    from promoter.gitops import Repository, Snapshot
     from promoter.model_registry import ModelReference
 
 UNBUILT = "(known once the image is built)"
@@ -42,6 +44,7 @@ class Plan:
     diff: str
     rendered: str | None
     commit: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def already_there(self) -> bool:
@@ -49,14 +52,21 @@ class Plan:
 
 
 def plan(
-    clients: Clients, environment: Environment, reference: ModelReference, steps: Steps, *, rendering: bool = True
+    clients: Clients,
+    environment: Environment,
+    reference: ModelReference,
+    steps: Steps,
+    *,
+    rendering: bool = True,
+    force: bool = False,
 ) -> Plan:
-    """What promoting this model version to this environment would change.
+    """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
 
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
     """
     reference = _wanted(reference, environment)
+    repository = clients.repository(environment.application)
     version = steps.run(
         "model", lambda: clients.model_registry.resolve(reference), lambda found: f"{reference} is version {found.version}"
     )
@@ -65,17 +75,19 @@ def plan(
         lambda: clients.publisher(environment.model).find(version),
         lambda found: found.reference if found else "not built yet",
     )
-    snapshot = steps.run(
-        "overlay", clients.repository(environment.application).fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}"
+    snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
+    warned = steps.run(
+        "gates",
+        lambda: _gates(clients, repository, environment, version, force=force),
+        lambda warnings: "; ".join(warnings) or "passed",
     )
-    after = release_of(environment, version, image)
     overlay = read_overlay(snapshot, environment)
+    after = release_of(environment, version, image)
     edited = kustomize.write_release(overlay, environment.model, _shown(after))
-    rendered = (
-        steps.run("render", lambda: _rendered(snapshot, environment, edited.files), _build_detail, lambda text: text is None)
-        if rendering
-        else None
-    )
+    rendered = None
+    if rendering:
+        render_it = partial(_rendered, snapshot, environment, edited.files)
+        rendered = steps.run("render", render_it, _build_detail, lambda text: text is None)
     return Plan(
         environment=environment,
         reference=reference,
@@ -87,31 +99,25 @@ def plan(
         diff=_unified(snapshot, edited.files),
         rendered=rendered,
         commit=snapshot.commit,
+        warnings=warned,
     )
 
 
-def read_overlay(tree: Tree, environment: Environment) -> kustomize.Overlay:
-    """The two files of the environment's overlay.
-
-    Raises:
-        ConfigError: one of them is not there.
-    """
-    directory = environment.application.path
-    for name in KUSTOMIZATION_FILES:
-        file = posixpath.normpath(posixpath.join(directory, name))
-        if (kustomization := tree.read(file)) is not None:
-            break
-    else:
-        raise ConfigError("there is no kustomization.yaml", file=directory, hint=f"{_where(environment)} must hold the overlay")
-    release_file = posixpath.normpath(posixpath.join(directory, environment.model.release_file))
-    release = tree.read(release_file)
-    if release is None:
-        raise ConfigError(
-            "there is no such file",
-            file=release_file,
-            hint="copy release.yaml of the shipped overlays and name it under resources:",
-        )
-    return kustomize.Overlay(directory, file, kustomization, release_file, release)
+def _gates(
+    clients: Clients, repository: Repository, environment: Environment, version: ModelVersion, *, force: bool
+) -> tuple[str, ...]:
+    """Refuses what must not be written; gives what only may go wrong. Without an Argo CD its part is left out."""
+    commits = repository.history((release_path(environment),), limit=clients.config.git.history_limit)
+    gates.not_quarantined(gates.past(commits, version), version, environment, force=force)
+    if not clients.argocd_server:
+        return ()
+    argocd = clients.argocd()
+    try:
+        application = argocd.application(environment.application)
+    except NotFoundError:
+        application = None
+    gates.followed(application, environment)
+    return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
 
 
 def release_of(environment: Environment, version: ModelVersion, image: Image | None) -> Release:

@@ -9,7 +9,8 @@ from promoter import kustomize
 from promoter.errors import RefusedError, SupersededError
 from promoter.gitops import Proposal
 from promoter.models import Change, Image, Release, Step, Write
-from promoter.plan import promotion_id, read_overlay, release_of
+from promoter.overlay import read_overlay
+from promoter.plan import promotion_id, release_of
 from promoter.steps import Steps
 
 if TYPE_CHECKING:

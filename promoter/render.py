@@ -46,7 +46,7 @@ def render(tree: Tree, directory: str, changed: Mapping[str, bytes]) -> str | No
     if command is None:
         return None
     with tempfile.TemporaryDirectory(prefix="promoter-render-") as folder:
-        for path, content in {**_needed(tree, directory), **changed}.items():
+        for path, content in {**sources(tree, directory), **changed}.items():
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -69,8 +69,8 @@ def _build(command: tuple[str, ...], folder: Path, directory: str) -> str:
 _HINT = "Argo CD would fail on it for everybody: mend the overlay first, or skip this check with --no-render"
 
 
-def _needed(tree: Tree, directory: str) -> dict[str, bytes]:
-    """The overlay's folder and everything its kustomizations name, found by asking the tree for each string in them."""
+def sources(tree: Tree, directory: str) -> dict[str, bytes]:
+    """What an overlay renders from: its folder and what its kustomizations name, found by asking the tree for each string."""
     files: dict[str, bytes] = {}
     asked: set[str] = set()
     wanted = {directory}

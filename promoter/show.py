@@ -9,10 +9,14 @@ from promoter.output import coloured, size, table
 
 if TYPE_CHECKING:
     from promoter.describe import Facts
+    from promoter.follow import Ending
     from promoter.history import Entry
     from promoter.models import Signature
     from promoter.plan import Plan
     from promoter.promote import Outcome
+    from promoter.reconcile import Reconciled
+    from promoter.rollback import Rollback
+    from promoter.status import Standing
 
 
 def model_text(facts: Facts) -> str:
@@ -44,6 +48,8 @@ def plan_text(plan: Plan) -> str:
         return f"{heading}: already there, nothing to change\n"
     rows = [(change.key, f"{change.old or '(none)'} → {change.new}") for change in plan.changes]
     parts = [f"{heading}, on top of {plan.commit[:10]} of {plan.environment.application.target_revision}", table(rows)]
+    if plan.warnings:
+        parts.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
     if plan.diff:
         parts.append(coloured(plan.diff))
     if plan.rendered is None:
@@ -59,6 +65,47 @@ def outcome_text(outcome: Outcome) -> str:
     if outcome.commit is None:
         return f"{what} is already there in {outcome.environment}: no commit\n"
     return f"{what} is committed to {outcome.environment}: {outcome.commit}\n"
+
+
+def ending_text(ending: Ending) -> str:
+    release = ending.release
+    lines = [
+        f"{release.model} version {release.version} in {ending.environment}: {ending.verdict.kind}. {ending.verdict.summary}"
+    ]
+    if ending.restored:
+        lines.append(f"Git is restored by {ending.restored}")
+    if ending.note:
+        lines.append(ending.note)
+    return "\n".join(lines) + "\n"
+
+
+def rollback_text(planned: Rollback) -> str:
+    current, target = planned.current, planned.target
+    rows = [
+        ("model version", f"{current.release.version} → {target.release.version}"),
+        ("image", f"{current.release.image} → {target.release.image}"),
+        ("as committed", f"{target.commit.when:%Y-%m-%d %H:%M:%S} UTC by {target.commit.author}: {target.commit.sha[:10]}"),
+    ]
+    return f"{target.release.model} in {planned.environment.name}\n{table(rows)}"
+
+
+def reconciled_text(done: Sequence[Reconciled]) -> str:
+    return table([(f"{one.environment} {one.model}", f"{one.action}: {one.detail}") for one in done]) + "\n"
+
+
+def status_text(standings: Sequence[Standing]) -> str:
+    lines = []
+    for one in standings:
+        lines.append(f"{one.environment} {one.model}: {'agree' if one.agree else 'DISAGREE'}")
+        since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
+        rows = [
+            (f"  alias {one.alias or '(none)'}", one.alias_version or "-"),
+            ("  Git", f"{one.release.version}{since}" if one.release else "-"),
+            ("  runs", f"{one.runs.model_version or '?'} {one.runs.image.digest[:19]}, {one.health}" if one.runs else "-"),
+        ]
+        lines.append(table(rows))
+        lines += [f"  {note}" for note in one.notes]
+    return "\n".join(lines) + "\n"
 
 
 def history_text(entries: Sequence[Entry]) -> str:

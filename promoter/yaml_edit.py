@@ -19,8 +19,8 @@ _PLAIN = re.compile(r"[\w./](?:[\w./@+-]|:(?=[\w./]))*")
 _NUMBER = re.compile(r"[-+]?[\d.][\d.,_:xXoOa-fA-FtTzZ+-]*")
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan"})
 
-# A tag and an anchor with the space behind them, in either order.
-_PROPERTIES = re.compile(r"(?:[!&]\S*\s+){1,2}")
+# A tag and an anchor, in either order, with the space and the comments behind each.
+_PROPERTIES = re.compile(r"(?:[!&]\S*\s+(?:#[^\r\n]*\s+)*){1,2}")
 
 
 def is_plain_string(value: str) -> bool:
@@ -79,9 +79,7 @@ def replace(file: YamlFile, node: Node, value: str, key: str, *, flow: bool) -> 
     if node.tag or node.anchor:
         properties = _PROPERTIES.match(file.text, start, node.end)
         start = properties.end() if properties else node.end
-    if start == node.end:  # nothing is written there yet
-        text = " " + text
-    return Splice(start, node.end, text, node.first, node.last + 1, (event,))
+    return Splice(start, node.end, _apart(file, start, text), node.first, node.last + 1, (event,))
 
 
 def insert(file: YamlFile, mapping: Node, values: Mapping[str, str], *, after: Node | None = None) -> Splice:
@@ -164,9 +162,14 @@ def _fill(
     if null.tag or null.anchor:
         raise file.error("a tag or an anchor on nothing", null, key=key, hint="remove it")
     if mapping.flow:
-        return [Splice(null.start, null.end, text if null.value else " " + text, null.first, null.last + 1, events)]
+        return [Splice(null.start, null.end, _apart(file, null.start, text), null.first, null.last + 1, events)]
     emptied = Splice(null.start, null.end, "", null.first, null.last + 1, events)
     return [emptied, _insert_lines(file, null, file.column(mapping.children[0]), lines, ())]
+
+
+def _apart(file: YamlFile, at: int, text: str) -> str:
+    """The text, with a space before it where it would touch the key's colon, a tag or an anchor."""
+    return text if file.text[at - 1].isspace() else " " + text
 
 
 def _insert_lines(file: YamlFile, after: Node, column: int, lines: list[str], events: tuple[Event, ...]) -> Splice:

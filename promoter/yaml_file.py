@@ -39,6 +39,7 @@ _S = TypeVar("_S", str, tuple[Event, ...])
 STRING_TAG = "tag:yaml.org,2002:str"
 _BOM = "\ufeff"
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_COLON = re.compile(r"[ \t]*:(?: +(?=[\r\n]|\Z)| (?= *[,}]))?")
 _DISPUTED_BREAK = re.compile("[\x85\u2028\u2029]")
 
 
@@ -126,8 +127,10 @@ class YamlFile:
         return found
 
     def require_own(self, node: Node, key: str) -> None:
-        """Raises:
-        ConfigError: the node is an alias or is aliased, so that a change here would be one elsewhere too.
+        """Makes sure that a change of the node is one in this place only; `key` names it.
+
+        Raises:
+            ConfigError: it is an alias, or is aliased elsewhere.
         """
         if node.is_alias:
             raise self.error(f"the value is the alias *{node.value}", node, key=key, hint="write the value out here")
@@ -265,8 +268,8 @@ def _node(event: Any, index: int) -> Node:
 
 
 def _after_colon(text: str, key: Node, default: int) -> int:
-    """Where an empty value stands: parsers put it right there, or before whatever follows."""
-    colon = re.compile(r"[ \t]*:").match(text, key.end)
+    """Where an empty value stands: parsers put it at the colon, or at whatever follows; here it is where one would write."""
+    colon = _COLON.match(text, key.end)
     return colon.end() if colon else default
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import ssl
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from urllib3.exceptions import InsecureRequestWarning
 
 from promoter.argocd import ArgoCD
 from promoter.argocd_errors import ArgoCDError, FailedPreconditionError, NotFoundError, SyncWindowError, of_response
@@ -314,3 +319,31 @@ def test_what_is_missing_is_said() -> None:
         ArgoCD.from_environ({"ARGOCD_SERVER": "argocd.example.com"})
     with pytest.raises(UsageError, match="ARGOCD_OPTS"):
         ArgoCD.from_environ({"ARGOCD_OPTS": "--server-crt 'open", "ARGOCD_AUTH_TOKEN": TOKEN})
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody knows, with its key, for 127.0.0.1."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: no certificate can be made")
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-keyout", str(key), "-out", str(pem)]
+    subprocess.run(["openssl", "req", *options, *names], check=True, capture_output=True)
+    return pem
+
+
+def test_a_certificate_is_checked_against_the_bundle_that_is_named(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    with replay(context) as server:
+        server.on("GET", "/api/version", recorded(line("errors", "version")))
+        environ = {"ARGOCD_SERVER": server.url.removeprefix("https://"), "ARGOCD_AUTH_TOKEN": TOKEN}
+        with pytest.raises(UnreachableError) as error:
+            ArgoCD.from_environ(environ).version()
+        assert "certificate is not trusted" in error.value.hint
+        for trusting in ({"ARGOCD_SERVER_CERT": str(certificate)}, {"ARGOCD_OPTS": f"--server-crt {certificate}"}):
+            assert ArgoCD.from_environ({**environ, **trusting}).version() == "v3.6.1+unknown"
+        for careless in ({"ARGOCD_INSECURE": "true"}, {"ARGOCD_OPTS": "--grpc-web --insecure"}):
+            with pytest.warns(InsecureRequestWarning):
+                assert ArgoCD.from_environ({**environ, **careless}).version() == "v3.6.1+unknown"

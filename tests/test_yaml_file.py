@@ -36,11 +36,14 @@ def test_places(newline: str, bom: str) -> None:
     assert file.error("wrong", block, key="e.f").line == 4
 
 
-def test_an_empty_value_stands_behind_its_colon() -> None:
-    file = parse("x.yaml", b"a: # c\nb: d\n")
+@pytest.mark.parametrize(
+    ("text", "at"), [("a: # c\nb: d\n", 2), ("a:  \nb: d\n", 4), ("{a: , b: d}", 4), ("a: ", 3), ("a:", 2)]
+)
+def test_an_empty_value_stands_behind_its_colon(text: str, at: int) -> None:
+    file = parse("x.yaml", text.encode())
     empty = file.get(file.documents[0], "a")
     assert empty
-    assert (empty.start, empty.end) == (2, 2)
+    assert (empty.start, empty.end) == (at, at)
     assert empty.is_null
 
 

@@ -54,11 +54,17 @@ def listing(files: Iterator[ModelFile]) -> tuple[ModelFile, ...]:
     for file in files:
         safe(file.path)
         if file.path in found or len(found) == _MOST_FILES:
-            raise RefusedError(
-                f"the file listing of the model version is not to be trusted: {len(found)} files, then {file.path!r}"
-            )
+            raise untrusted(f"{len(found)} files, then {file.path!r}")
         found[file.path] = file
     return tuple(found[path] for path in sorted(found) if path != _IGNORED)
+
+
+def untrusted(what: str) -> RefusedError:
+    """The error for a listing that no model has."""
+    return RefusedError(
+        f"the file listing of the model version is not to be trusted: {what}",
+        hint="look at its artifacts in MLflow; if it is what it seems, register a version without what is no model",
+    )
 
 
 def safe(path: str) -> str:
@@ -94,13 +100,13 @@ class LocalArtifacts:
 
     def _files(self) -> Iterator[ModelFile]:
         top = self._folder.resolve()
-        for folder, _, names in os.walk(top):
+        for folder, folders, names in os.walk(top):
+            for link in (Path(folder, name) for name in (*folders, *names) if Path(folder, name).is_symlink()):
+                # A linked folder would be left out in silence; a link that leads elsewhere would carry anything along.
+                if link.is_dir() or not link.resolve().is_relative_to(top):
+                    raise RefusedError(f"{link} is a link, in the model's folder", hint="put the files there themselves")
             for name in names:
                 path = Path(folder, name)
-                if not path.resolve().is_relative_to(top):
-                    raise RefusedError(
-                        f"{path} is a link that leads out of the model's folder", hint="put the file there itself"
-                    )
                 yield ModelFile(path.relative_to(top).as_posix(), path.stat().st_size)
 
     @contextmanager

@@ -33,6 +33,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+_PACKAGES = "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-file-datalake for abfss:, mlflow for a database"
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 # What the storage libraries below MLflow raise as it is; none of them can be imported to name its classes.
@@ -96,12 +97,15 @@ class ClientStore:
     def _client(self) -> Iterator[MlflowClient]:
         with mlflow_errors(self._where):
             from mlflow import MlflowClient
+            from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
-            tracking = self._settings.tracking_uri
-            if tracking.startswith("databricks-uc"):
-                # Unity Catalog holds models only; its workspace, by the same profile, holds the runs.
-                tracking = tracking.replace("databricks-uc", "databricks", 1)
-            yield MlflowClient(tracking_uri=tracking, registry_uri=self._settings.registry_uri or self._settings.tracking_uri)
+            try:
+                yield MlflowClient(self._settings.tracking_uri, self._settings.registry_uri)
+            except UnsupportedModelRegistryStoreURIException:
+                raise UsageError(
+                    f"MLflow can't open a model registry at {self._where}",
+                    hint="use http(s):, sqlite:, postgresql: or databricks-uc, or install MLflow's plug-in for that address",
+                ) from None
 
 
 class ClientArtifacts:
@@ -134,9 +138,7 @@ class ClientArtifacts:
     def _repository(self) -> Any:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        settings = self._settings
-        registry = settings.registry_uri or settings.tracking_uri
-        return get_artifact_repository(self._uri, tracking_uri=settings.tracking_uri, registry_uri=registry)
+        return get_artifact_repository(self._uri, self._settings.tracking_uri, self._settings.registry_uri)
 
 
 @contextmanager
@@ -161,9 +163,7 @@ def mlflow_errors(where: str) -> Iterator[None]:
         except MlflowException as error:
             raise _translated(where, error.error_code, str(error.message)) from None
         except ImportError as error:
-            raise UsageError(
-                f"{where} needs a package that is missing: {error}", hint=f"pip install {error.name or 'mlflow'}"
-            ) from None
+            raise UsageError(f"{where} needs a package that is missing: {error}", hint=_PACKAGES) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] not in _STORAGE:
                 raise

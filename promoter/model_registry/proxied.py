@@ -15,7 +15,7 @@ from urllib.parse import quote
 import urllib3.exceptions
 
 from promoter.errors import RefusedError, UnreachableError
-from promoter.model_registry.artifacts import Reader, listing, safe
+from promoter.model_registry.artifacts import Reader, listing, safe, untrusted
 from promoter.model_registry.store import NotFound
 from promoter.models import ModelFile
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from promoter.model_registry.server import Server
 
 _THREADS = 4
+_MOST_FOLDERS = 256
 # Unzipped, so that the bytes are the file's and the ETag is that of the file, not of a packed copy.
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
@@ -44,7 +45,7 @@ class ProxiedArtifacts:
         """
         files = listing(self._files())
         described = next((file for file in files if file.path == "MLmodel"), None)
-        if described is None or self._etag(self._server.http(), described, created) is None:
+        if described is None or self._etag(None, described, created) is None:
             return files
         lanes = [files[start::_THREADS] for start in range(min(_THREADS, len(files)))]
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -52,8 +53,11 @@ class ProxiedArtifacts:
             return tuple(sorted((file for lane in tagged for file in lane), key=lambda file: file.path))
 
     def _files(self) -> Iterator[ModelFile]:
-        folders = deque([""])
+        folders, asked = deque([""]), 0
         while folders:
+            asked += 1
+            if asked > _MOST_FOLDERS:
+                raise untrusted(f"{asked} folders")
             folder = folders.popleft()
             where = f"{self._path}/{folder}".strip("/")
             entries = self._server.get("mlflow-artifacts/artifacts", _entries, path=where)
@@ -68,7 +72,7 @@ class ProxiedArtifacts:
         http = self._server.http()
         return [replace(file, etag=self._etag(http, file, created)) for file in files]
 
-    def _etag(self, http: Http, file: ModelFile, created: datetime) -> str | None:
+    def _etag(self, http: Http | None, file: ModelFile, created: datetime) -> str | None:
         first_byte = {"Range": "bytes=0-0"} if file.size else {}
         try:
             with self._server.stream(self._address(file), headers={**_AS_IT_IS, **first_byte}, http=http) as response:

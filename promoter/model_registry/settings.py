@@ -52,6 +52,9 @@ def read(environ: Mapping[str, str], *, tracking_uri: str | None = None) -> Sett
         raise UsageError(
             "it is not known where MLflow is", hint="set MLFLOW_TRACKING_URI, or the tracking URI in promoter.yaml"
         )
+    if tracking and tracking.startswith("databricks-uc"):
+        # Unity Catalog holds models only; the workspace of the same profile holds their runs.
+        registry, tracking = registry or tracking, tracking.replace("databricks-uc", "databricks", 1)
     authorization, sent = _authorization(environ)
     return Settings(
         tracking_uri=tracking or registry or "",

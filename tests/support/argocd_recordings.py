@@ -105,8 +105,13 @@ class Branch:
         return Carries.UNKNOWN
 
 
-def moments(scenario: str, promotion: Mapping[str, Any]) -> Iterator[Moment]:
+@cache
+def moments(scenario: str, commit: str) -> tuple[Moment, ...]:
     """Every line from the promotion's commit on, with the latest answer of each call so far."""
+    return tuple(_moments(scenario, next(one for one in labels(scenario)["promotions"] if one["commit"] == commit)))
+
+
+def _moments(scenario: str, promotion: Mapping[str, Any]) -> Iterator[Moment]:
     lines, right = recording(scenario), labels(scenario)
     expected = _expectation(scenario, promotion)
     wanted = [Label(one["from"], **{k: v for k, v in one.items() if k != "from"}) for one in promotion["verdicts"]]
@@ -166,8 +171,24 @@ def began(scenario: str) -> datetime:
     return max(times).astimezone(UTC)
 
 
-def every_moment() -> Iterator[tuple[str, Moment]]:
+def every_moment() -> Iterator[Moment]:
     for scenario in labelled():
         for promotion in labels(scenario)["promotions"]:
-            for moment in moments(scenario, promotion):
-                yield scenario, moment
+            yield from moments(scenario, promotion["commit"])
+
+
+def moment(scenario: str, t: float, commit: str) -> Moment:
+    """The line at `t` (the last of them) of the promotion whose commit begins so."""
+    full = next(one["commit"] for one in labels(scenario)["promotions"] if one["commit"].startswith(commit))
+    return [one for one in moments(scenario, full) if one.t == t][-1]
+
+
+def altered(seen: Observation, **of: Any) -> Observation:
+    """The observation with fields of its parts changed; `rollout` is the workload's, and what is no dict replaces a part."""
+    rollout = of.pop("rollout", None)
+    if rollout is not None:
+        assert seen.workload is not None
+        assert seen.workload.rollout is not None
+        seen = replace(seen, workload=replace(seen.workload, rollout=replace(seen.workload.rollout, **rollout)))
+    parts = {part: replace(getattr(seen, part), **to) if isinstance(to, dict) else to for part, to in of.items()}
+    return replace(seen, **parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,9 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def replay() -> Iterator[Replay]:
+def replay(context: ssl.SSLContext | None = None) -> Iterator[Replay]:
+    """With a context it speaks TLS."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.served = Replay(f"http://127.0.0.1:{server.server_port}")
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.served = Replay(f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -78,7 +78,8 @@ def block_entry(draw: st.DrawFn, pairs: list[tuple[str, str | Slot]], indent: st
     parts: list[str | Slot] = []
     for place, (key, value) in enumerate(pairs):
         lead = inner if place else indent + dash
-        parts += [f"{lead}{key}:" + draw(st.sampled_from([" ", "   "])), value, draw(comments) + "\n"]
+        space = draw(st.sampled_from([" ", "   "])) if str(value) else ""  # so that an empty slot has one place
+        parts += [f"{lead}{key}:{space}", value, draw(comments) + "\n"]
         parts.append(draw(st.sampled_from(["", "", "\n", inner + "# between\n", "# at the margin\n"])))
     return parts
 

@@ -1,4 +1,4 @@
-"""When a release is live: the conditions, by name. All must hold in one observation (design: "It proves the release is live").
+"""When a release is live: the conditions, by name. All must hold in one observation.
 
 That they hold twice, some seconds apart, is the watch loop's part.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from promoter.observed import Carries
 
 if TYPE_CHECKING:
-    from promoter.observed import Expectation, Observation
+    from promoter.observed import ApplicationState, Expectation, Observation, Workload
 
 Predicate = Callable[["Observation", "Expectation"], bool]
 
@@ -98,13 +98,18 @@ def replicas_available(seen: Observation, _: Expectation) -> bool:
     return seen.workload is not None and seen.workload.available >= max(1, seen.workload.desired)
 
 
+def settled(seen: Observation, expected: Expectation) -> bool:
+    """Argo CD has applied what it compared: Synced, nothing under way, and compared since the last operation."""
+    return synced(seen, expected) and no_operation(seen, expected) and newer_than_operation(seen, expected)
+
+
 WORKLOAD_CONDITIONS: tuple[tuple[str, Predicate], ...] = (
-    ("its controller has observed the spec", generation_observed),
-    ("it runs our image digest", digest_runs),
-    ("it runs our model version", model_version_runs),
-    ("it is Healthy", healthy),
-    ("its stable pods are ours", stable),
-    ("its active Service selects our pods", active),
+    ("the workload's controller has observed the spec", generation_observed),
+    ("the workload runs our image digest", digest_runs),
+    ("the workload runs our model version", model_version_runs),
+    ("the workload is Healthy", healthy),
+    ("the stable pods are ours", stable),
+    ("the active Service selects our pods", active),
     ("all replicas are updated", replicas_updated),
     ("all replicas are available", replicas_available),
 )
@@ -124,3 +129,13 @@ def unmet(
 ) -> tuple[str, ...]:
     """The conditions that do not hold, by name; none: the release is live."""
     return tuple(name for name, holds in conditions if not holds(seen, expected))
+
+
+def application_of(seen: Observation) -> ApplicationState:
+    assert seen.application is not None, "application_gone comes first"  # noqa: S101 - for the type checker
+    return seen.application
+
+
+def workload_of(seen: Observation) -> Workload:
+    assert seen.workload is not None, "only asked where our release is applied"  # noqa: S101 - for the type checker
+    return seen.workload

@@ -1,0 +1,53 @@
+"""The overlay of an environment in one commit: its two files, found where the Application says."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from promoter.errors import ConfigError
+from promoter.kustomize import Overlay
+from promoter.models import Environment
+from promoter.render import KUSTOMIZATION_FILES, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A tree whose files are at hand: what one `export` of many overlays gave."""
+
+    files: Mapping[str, bytes]
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(path)
+
+    def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        wanted = tuple(f"{path}/" for path in paths)
+        return {path: content for path, content in self.files.items() if f"{path}/".startswith(wanted)}
+
+
+def read_overlay(tree: Tree, environment: Environment) -> Overlay:
+    """The kustomization and the release file of the environment's overlay.
+
+    Raises:
+        ConfigError: one of them is not there.
+    """
+    application = environment.application
+    where = f"{application.path} on {application.target_revision} of {application.repo_url}"
+    for name in KUSTOMIZATION_FILES:
+        file = posixpath.normpath(posixpath.join(application.path, name))
+        if (kustomization := tree.read(file)) is not None:
+            break
+    else:
+        raise ConfigError("there is no kustomization.yaml", file=application.path, hint=f"{where} must hold the overlay")
+    release_file = release_path(environment)
+    release = tree.read(release_file)
+    if release is None:
+        hint = "copy release.yaml of the shipped overlays and name it under resources:"
+        raise ConfigError("there is no such file", file=release_file, hint=hint)
+    return Overlay(application.path, file, kustomization, release_file, release)
+
+
+def release_path(environment: Environment) -> str:
+    """The environment's release file, from the repository's root."""
+    return posixpath.normpath(posixpath.join(environment.application.path, environment.model.release_file))

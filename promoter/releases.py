@@ -1,0 +1,81 @@
+"""The releases in an overlay's history: which commit carried which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from promoter import kustomize
+from promoter.errors import ConfigError, RefusedError
+from promoter.gitops import Commit, Repository
+from promoter.models import Environment, Release
+from promoter.observed import Expectation, RunningRelease
+from promoter.overlay import read_overlay
+
+_MANY = 1_000_000  # git.history-limit is what ends it
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A release and a commit that carried it."""
+
+    release: Release
+    commit: Commit
+
+    @property
+    def restores(self) -> bool:
+        """The commit put back an earlier release: it is never restored in its turn."""
+        return "Restores" in self.commit.trailers
+
+    def expectation(self, environment: Environment) -> Expectation:
+        return Expectation(self.commit.sha, self.commit.when, self.release, environment.model.image_name)
+
+
+def current(repository: Repository, environment: Environment, start: str | None = None) -> Committed:
+    """The release that the overlay carries at `start` (default: the branch's tip), with the commit that brought it there.
+
+    Raises:
+        RefusedError: it carries none.
+    """
+    found: Committed | None = None
+    for committed in history(repository, environment, start):
+        if found is not None and committed.release != found.release:
+            break
+        found = committed
+    if found is None:
+        raise RefusedError(
+            f"{environment.application.path} on {environment.application.target_revision} carries no release",
+            hint=f"promote one first: promoter promote {environment.model.name}@ALIAS --to {environment.name}",
+        )
+    return found
+
+
+def history(repository: Repository, environment: Environment, start: str | None = None) -> Iterator[Committed]:
+    """What the overlay carried after each commit that touched it, newest first; commits where it can't be told are left out."""
+    start = start or repository.fetch().commit
+    overlay = read_overlay(repository.at(start), environment)
+    for commit in repository.history((overlay.kustomization_file, overlay.release_file), limit=_MANY, start=start):
+        try:
+            carried = kustomize.carried(read_overlay(repository.at(commit.sha), environment), environment.model)
+        except (ConfigError, RefusedError):
+            continue
+        if carried is None:
+            return
+        yield Committed(carried, commit)
+
+
+def of_running(repository: Repository, environment: Environment, running: RunningRelease, start: str) -> Committed | None:
+    """The newest commit at or below `start` whose overlay carries what runs, None when none does."""
+    for committed in history(repository, environment, start):
+        if _is(committed.release, running):
+            return committed
+    return None
+
+
+def _is(release: Release, running: RunningRelease) -> bool:
+    if running.model_version not in (None, release.version):
+        return False
+    image = running.image
+    return (
+        release.digest == image.digest if image.digest else (release.repository, release.tag) == (image.repository, image.tag)
+    )

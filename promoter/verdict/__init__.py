@@ -1,0 +1,89 @@
+"""What one observation says about a promotion: the rules, in order; the first that has something to say decides.
+
+Pure. The facts behind the rules are measured on a live Argo CD with Argo Rollouts; tests replay the recordings line by
+line. A verdict is about one instant: the watch loop wants a terminal one twice before it acts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from promoter.verdict.application import (
+    application_gone,
+    commit_gone,
+    held,
+    not_comparable,
+    not_observed,
+    render_failed,
+    superseded,
+    sync_failed,
+    syncing,
+    waits_for_sync,
+)
+from promoter.verdict.evidence import our_analysis, our_pods
+from promoter.verdict.live import applied
+from promoter.verdict.masked import masked
+from promoter.verdict.result import Kind, Reason, Verdict
+from promoter.verdict.workload import (
+    aborted,
+    image_missing,
+    invalid_spec,
+    live,
+    paused_for_a_person,
+    progress_deadline,
+    rolling,
+)
+
+if TYPE_CHECKING:
+    from promoter.observed import Expectation, Observation
+
+__all__ = ["RULES", "Kind", "Reason", "Verdict", "judge"]
+
+RULES: tuple[Callable[[Observation, Expectation], Verdict | None], ...] = (
+    application_gone,
+    commit_gone,
+    not_observed,
+    superseded,
+    aborted,
+    progress_deadline,
+    image_missing,
+    render_failed,
+    not_comparable,
+    invalid_spec,
+    paused_for_a_person,
+    masked,
+    sync_failed,
+    waits_for_sync,
+    held,
+    live,
+    rolling,
+    syncing,
+)
+
+
+def judge(seen: Observation, expected: Expectation) -> Verdict:
+    """The verdict on this observation, with what every verdict carries: progress, analysis, pods, stable release."""
+    for rule in RULES:
+        verdict = rule(seen, expected)
+        if verdict is not None:
+            return _with_facts(verdict, seen, expected)
+    raise AssertionError("the last rule always decides")
+
+
+def _with_facts(verdict: Verdict, seen: Observation, expected: Expectation) -> Verdict:
+    verdict = replace(verdict, stable=seen.stable, pods=our_pods(seen, expected))
+    rollout = seen.workload.rollout if seen.workload else None
+    if rollout is None or not applied(seen, expected):
+        return verdict
+    done = rollout.step or 0
+    weights = [step.weight for step in rollout.steps[: done + 1] if step.weight is not None]
+    weight = 100 if rollout.steps and done >= len(rollout.steps) else next(reversed(weights), None)
+    return replace(
+        verdict,
+        step=rollout.step,
+        steps=len(rollout.steps) or None,
+        weight=0 if rollout.aborted else weight,
+        analysis=our_analysis(seen),
+    )

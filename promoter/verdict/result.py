@@ -1,0 +1,87 @@
+"""What a verdict can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promoter.observed import AnalysisRunState, PodState, RunningRelease
+
+
+class Kind(StrEnum):
+    """Where a promotion stands."""
+
+    NOT_OBSERVED = "not observed yet"
+    SYNCING = "syncing"
+    ROLLING = "rolling"
+    LIVE = "live"
+    ABORTED = "aborted"
+    FAILED = "failed"
+    MASKED = "masked"
+    NEEDS_PERSON = "needs a person"
+    SUPERSEDED = "superseded"
+    COMMIT_GONE = "commit gone"
+    APPLICATION_GONE = "application gone"
+
+
+class Reason(StrEnum):
+    """Why it aborted, failed or needs a person."""
+
+    ANALYSIS_FAILED = "analysis failed"
+    ANALYSIS_ERROR = "analysis could not measure"
+    ABORTED_BY_HAND = "aborted by hand"
+    PROGRESS_DEADLINE = "progress deadline"
+    OTHER = "other"
+    RENDER = "render"
+    SYNC = "sync"
+    HOOK = "hook"
+    INVALID_SPEC = "invalid spec"
+    IMAGE = "image"
+    INCONCLUSIVE = "inconclusive analysis"
+    INDEFINITE_PAUSE = "indefinite pause"
+    PAUSED_BY_HAND = "paused by hand"
+    SYNC_WINDOW = "sync window"
+    AUTO_SYNC_OFF = "auto-sync off"
+    AUTO_SYNC_SKIPPED = "auto-sync skipped"
+
+
+_ON_THE_WAY = frozenset({Kind.NOT_OBSERVED, Kind.SYNCING, Kind.ROLLING})
+_BLAMES_THE_MODEL = frozenset({Reason.ANALYSIS_FAILED, Reason.ABORTED_BY_HAND})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judgement: `summary` is one line, `evidence` what a person acts on.
+
+    `restore`: Git should get back the release of the stable pods. `sync_due`: auto-sync skipped our revision; ask for a
+    sync once, after a grace. `held_by`: the revision of somebody else's operation that keeps ours from being synced.
+    `step` of `steps` and `weight` (percent, the one aimed at) tell how far a canary is. `override` is the Application's
+    image override that masks our release.
+    """
+
+    kind: Kind
+    summary: str
+    reason: Reason | None = None
+    evidence: tuple[str, ...] = ()
+    restore: bool = False
+    sync_due: bool = False
+    held_by: str = ""
+    step: int | None = None
+    steps: int | None = None
+    weight: int | None = None
+    analysis: AnalysisRunState | None = None
+    override: str = ""
+    stable: RunningRelease | None = None
+    pods: tuple[PodState, ...] = ()
+
+    @property
+    def terminal(self) -> bool:
+        """It changes no more unless somebody does something."""
+        return self.kind not in _ON_THE_WAY
+
+    @property
+    def quarantine(self) -> bool:
+        """It speaks against the model version itself: an analysis failed, or a person aborted."""
+        return self.kind is Kind.ABORTED and self.reason in _BLAMES_THE_MODEL

@@ -1,0 +1,129 @@
+"""The rules that read the live workload, its pods and its analyses: what they say of our release, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from promoter.verdict.evidence import about_analysis, about_health, about_pods, image_refused, our_analysis, our_pods
+from promoter.verdict.live import WORKLOAD_CONDITIONS, application_of, applied, settled, unmet, workload_of
+from promoter.verdict.result import Kind, Reason, Verdict
+
+if TYPE_CHECKING:
+    from promoter.observed import Expectation, Observation, RolloutState
+
+
+def aborted(seen: Observation, expected: Expectation) -> Verdict | None:
+    rollout = _our_rollout(seen, expected)
+    if rollout is None or not rollout.aborted:
+        return None
+    evidence = (rollout.message, *about_analysis(our_analysis(seen)), *about_pods(our_pods(seen, expected)))
+    reason = _abort_reason(rollout.message)
+    return _leaves_stable(rollout, Verdict(Kind.ABORTED, f"Argo Rollouts aborted the update: {reason}", reason, evidence))
+
+
+def _abort_reason(message: str) -> Reason:
+    """From `RolloutAborted: Rollout aborted update to revision N[: <why>]` (argo-rollouts utils/conditions)."""
+    why = message.partition("Rollout aborted update to revision ")[2].partition(": ")[2]
+    if not why:
+        return Reason.ABORTED_BY_HAND
+    if "has timed out progressing" in why:
+        return Reason.PROGRESS_DEADLINE
+    if "assessed Error" in why:
+        return Reason.ANALYSIS_ERROR
+    return Reason.ANALYSIS_FAILED if "assessed Failed" in why else Reason.OTHER
+
+
+def progress_deadline(seen: Observation, expected: Expectation) -> Verdict | None:
+    workload = seen.workload
+    if workload is None or not applied(seen, expected):
+        return None
+    late = next(
+        (one for one in workload.conditions if one.reason == "ProgressDeadlineExceeded" and one.status == "False"), None
+    )
+    if late is None:
+        return None
+    evidence = (late.message, *about_pods(our_pods(seen, expected)))
+    verdict = Verdict(Kind.FAILED, "the new pods did not become ready in time", Reason.PROGRESS_DEADLINE, evidence)
+    return _leaves_stable(workload.rollout, verdict)
+
+
+def invalid_spec(seen: Observation, expected: Expectation) -> Verdict | None:
+    """While a newer revision is being applied the message is still that of the spec before."""
+    rollout = _our_rollout(seen, expected)
+    if rollout is None or not _is_invalid(rollout) or not settled(seen, expected):
+        return None
+    return Verdict(Kind.FAILED, "the Rollout's spec is invalid; the old pods serve", Reason.INVALID_SPEC, (rollout.message,))
+
+
+def _is_invalid(rollout: RolloutState) -> bool:
+    return rollout.message.startswith("InvalidSpec:")
+
+
+def image_missing(seen: Observation, expected: Expectation) -> Verdict | None:
+    """Said at once, not at the deadline. A complete workload needs no image: then one node's trouble says nothing."""
+    if not applied(seen, expected) or not unmet(seen, expected, WORKLOAD_CONDITIONS):
+        return None
+    refused = tuple(pod for pod in our_pods(seen, expected) if image_refused(pod))
+    if not refused:
+        return None
+    verdict = Verdict(Kind.FAILED, "the image can't be pulled", Reason.IMAGE, about_pods(refused))
+    return _leaves_stable(seen.workload.rollout if seen.workload else None, verdict)
+
+
+def paused_for_a_person(seen: Observation, expected: Expectation) -> Verdict | None:
+    """A pause that nothing but a person ends. A timed pause looks the same in the status; only the spec tells."""
+    rollout = _our_rollout(seen, expected)
+    if rollout is None:
+        return None
+    evidence = about_analysis(our_analysis(seen))
+    if any(reason.startswith("Inconclusive") for reason in rollout.pause_reasons):
+        summary = "the analysis is inconclusive: resume or abort the Rollout"
+        return Verdict(Kind.NEEDS_PERSON, summary, Reason.INCONCLUSIVE, evidence)
+    if rollout.paused_by_hand:
+        return Verdict(Kind.NEEDS_PERSON, "the Rollout is paused by hand (spec.paused)", Reason.PAUSED_BY_HAND, evidence)
+    if _pauses_forever(rollout):
+        summary = "the Rollout pauses until somebody resumes it"
+        return Verdict(Kind.NEEDS_PERSON, summary, Reason.INDEFINITE_PAUSE, evidence)
+    return None
+
+
+def _pauses_forever(rollout: RolloutState) -> bool:
+    if "BlueGreenPause" in rollout.pause_reasons:
+        return not rollout.auto_promotes
+    at_step = rollout.step is not None and rollout.step < len(rollout.steps)
+    return "CanaryPauseStep" in rollout.pause_reasons and at_step and rollout.steps[rollout.step or 0].pauses_forever
+
+
+def live(seen: Observation, expected: Expectation) -> Verdict | None:
+    if unmet(seen, expected):
+        return None
+    workload = workload_of(seen)
+    summary = f"{expected.release.image} is live: {workload.available} of {workload.desired} replicas"
+    return Verdict(Kind.LIVE, summary, evidence=about_health(application_of(seen)))
+
+
+def rolling(seen: Observation, expected: Expectation) -> Verdict | None:
+    missing = unmet(seen, expected, WORKLOAD_CONDITIONS)
+    if not missing or not applied(seen, expected):
+        return None
+    workload = workload_of(seen)
+    rollout = workload.rollout
+    if rollout and _is_invalid(rollout):  # nothing rolls: the mended spec is on its way
+        return None
+    phase = f"{rollout.phase} {rollout.message}".strip() if rollout else "Progressing"
+    counts = f"{workload.updated} of {workload.desired} replicas updated, {workload.available} available"
+    evidence = (*about_pods(our_pods(seen, expected)), *about_analysis(our_analysis(seen)))
+    return Verdict(Kind.ROLLING, f"{workload.ref.kind} {workload.ref.name}: {phase}; {counts}", evidence=evidence)
+
+
+def _our_rollout(seen: Observation, expected: Expectation) -> RolloutState | None:
+    """The Rollout's state where it speaks of our release."""
+    return seen.workload.rollout if seen.workload and applied(seen, expected) else None
+
+
+def _leaves_stable(rollout: RolloutState | None, verdict: Verdict) -> Verdict:
+    """Restore, unless the stable pods are of the present template themselves: a first release leaves nothing to go back to."""
+    if rollout is None or rollout.stable_hash != rollout.current_hash:
+        return replace(verdict, restore=True)
+    return replace(verdict, evidence=(*verdict.evidence, "there is no other stable release to go back to"))
