@@ -266,6 +266,13 @@ class Environment:
         assert sum(_restarts(pod) for pod in pods) == 0
         self.assert_nothing_to_reconcile()
 
+    def assert_reconcile_restores(self) -> None:
+        """reconcile alone finds what is missing and puts the stable release back."""
+        run = self.reconcile()
+        (done,) = run.outcome["environments"]
+        assert (run.exit_code, done["action"]) == (10, "restored"), str(run)
+        self.assert_as_before()
+
     def assert_nothing_to_reconcile(self) -> None:
         tip = self.repository.tip()
         again = self.reconcile()

@@ -65,9 +65,7 @@ def test_inconclusive_analysis_needs_a_person(environment: Environment) -> None:
     assert environment.status()["phase"] == "Paused"
 
     environment.rollout_action("abort")
-    again = environment.reconcile()
-    assert again.outcome["restored"], str(again)
-    environment.assert_as_before()
+    environment.assert_reconcile_restores()
 
 
 @pytest.mark.variant("hold")
