@@ -28,7 +28,7 @@ class Run:
     process: subprocess.Popen[str]
     errors: Path
     events: list[dict[str, Any]] = field(default_factory=list)
-    noise: str = ""
+    noise: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
@@ -38,24 +38,15 @@ class Run:
 
     def finish(self) -> Run:
         """Waits for its end; what it printed last must be the outcome, with the exit code of the process."""
-        self._wait()
+        self.end()
+        assert not self.noise, f"not JSON Lines on stdout: {self}"
         assert self.events, f"printed nothing: {self}"
         assert self.outcome.get("event") == "outcome", str(self)
         assert self.outcome["exit_code"] == self.exit_code, str(self)
         return self
 
-    def ended(self) -> int | None:
-        """Waits for its end, however it ends; gives the exit code."""
-        self._wait()
-        return self.exit_code
-
-    def succeeded(self) -> dict[str, Any]:
-        """Waits for its end, which must be a good one; gives what it printed last."""
-        self._wait()
-        assert self.exit_code == 0, str(self)
-        return self.events[-1]
-
-    def _wait(self) -> None:
+    def end(self) -> int | None:
+        """Waits for its end, whatever it is; gives the exit code."""
         try:
             self.process.wait(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
@@ -63,7 +54,7 @@ class Run:
             pytest.fail(f"did not end in {_SECONDS:.0f} s: {self}")
         self._reader.join()
         self.seconds = time.monotonic() - self.started
-        assert not self.noise, f"not JSON on stdout: {self}"
+        return self.exit_code
 
     def kill(self) -> None:
         """kill -9"""
@@ -107,18 +98,14 @@ class Run:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        unread = ""
         for line in self.process.stdout:
-            unread += line
             try:
-                self.events.append(json.loads(unread))
-                unread = ""
+                self.events.append(json.loads(line))
             except ValueError:
-                continue  # a value that does not watch may be printed over several lines
-        self.noise = unread
+                self.noise.append(line)
 
     def __str__(self) -> str:
-        printed = "\n".join([json.dumps(event) for event in self.events[-8:]] + [self.noise])
+        printed = "\n".join([json.dumps(event) for event in self.events[-8:]] + self.noise)
         errors = self.errors.read_text() if self.errors.exists() else ""
         return f"promoter {shlex.join(self.arguments)} -> {self.process.returncode}\n{printed}\n{errors[-4000:]}"
 

@@ -103,8 +103,9 @@ class Environment:
 
     def commit(self, version: str) -> str:
         """Promotes without watching; gives the commit."""
-        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch")
-        return str(run.succeeded()["commit"])
+        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch").finish()
+        assert run.exit_code == 0, str(run)
+        return run.commit
 
     def watching(self, commit: str) -> Run:
         return self.promoter.start("watch", NAME, "--commit", commit)
@@ -242,6 +243,11 @@ class Environment:
         """Git carries what promoter's commit made of the overlay."""
         assert run.outcome["restored"] is None, str(run)
         assert self.overlay() == self.overlay(run.commit)
+
+    def assert_stable_serves(self) -> None:
+        """Ready pods of the release that was stable are there still."""
+        assert self.before is not None
+        assert any(pod["metadata"]["uid"] in self.before.pods and _ready(pod) for pod in self.pods())
 
     def assert_restored(self, run: Run) -> None:
         """promoter put the stable release back: its last commit, and all that `assert_as_before` says."""

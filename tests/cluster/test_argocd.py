@@ -110,7 +110,7 @@ def test_reader_token_is_enough(environment: Environment) -> None:
 def test_token_without_permission_is_told_so_before_anything_is_written(environment: Environment) -> None:
     tip = environment.repository.tip()
     run = environment.promoting(GOOD, ARGOCD_AUTH_TOKEN=required("CLUSTER_NOBODY_TOKEN"))
-    assert run.ended() == 3, str(run)
+    assert run.end() == 3, str(run)
     assert environment.repository.tip() == tip
 
 

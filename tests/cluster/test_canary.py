@@ -63,6 +63,7 @@ def test_inconclusive_analysis_needs_a_person(environment: Environment) -> None:
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "inconclusive analysis"))
     environment.assert_kept(run)
     assert environment.status()["phase"] == "Paused"
+    environment.assert_stable_serves()
 
     environment.rollout_action("abort")
     environment.assert_reconcile_restores()
@@ -73,6 +74,7 @@ def test_indefinite_pause_needs_a_person_who_resumes_it(environment: Environment
     run = environment.promote(GOOD)
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "indefinite pause"))
     environment.assert_kept(run)
+    environment.assert_stable_serves()
 
     environment.rollout_action("resume")
     environment.assert_live(environment.watch(run.commit))
@@ -84,6 +86,7 @@ def test_invalid_rollout_is_reported_and_git_stays(environment: Environment) -> 
     assert (run.exit_code, run.verdict) == (11, ("failed", "invalid spec"))
     environment.assert_kept(run)
     assert environment.status()["message"].startswith("InvalidSpec:")
+    environment.assert_stable_serves()
 
     environment.take_from_overlay("Name the canary's service again", _NO_SUCH_SERVICE)
     environment.refresh()
