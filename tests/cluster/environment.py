@@ -127,12 +127,14 @@ class Environment:
 
         return self.repository.commit(f"Release {MODEL} {version} by hand", edit)
 
-    def add_to_overlay(self, subject: str, lines: str, **files: str) -> str:
-        """Commits lines at the end of the overlay's kustomization.yaml, and files (named without .yaml) beside it."""
+    def add_to_overlay(self, subject: str, lines: str, *, after: str = "", **files: str) -> str:
+        """Commits lines `after` that text in the overlay's kustomization.yaml, or at its end, with files (named without .yaml)."""
 
         def edit(root: Path) -> None:
-            with (root / OVERLAY / "kustomization.yaml").open("a") as file:
-                file.write(lines)
+            file = root / OVERLAY / "kustomization.yaml"
+            head, found, tail = file.read_text().partition(after) if after else (file.read_text(), "", "")
+            assert found == after
+            file.write_text(head + found + lines + tail)
             for name, content in files.items():
                 (root / OVERLAY / f"{name}.yaml").write_text(content)
 
