@@ -101,9 +101,9 @@ class Environment:
     def promote(self, version: str, **environ: str) -> Run:
         return self.promoting(version, **environ).finish()
 
-    def commit(self, version: str) -> str:
+    def commit(self, version: str, **environ: str) -> str:
         """Promotes without watching; gives the commit."""
-        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch").finish()
+        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch", **environ).finish()
         assert run.exit_code == 0, str(run)
         return run.commit
 
@@ -194,6 +194,11 @@ class Environment:
         found = self.cluster.get("applications.argoproj.io", self.name, self.cluster.argocd_namespace)
         assert found is not None, f"the Application {self.name} is gone"
         return found
+
+    def synced_revision(self) -> str | None:
+        """The commit of the last sync that succeeded."""
+        operation = self.application()["status"].get("operationState") or {}
+        return operation["syncResult"]["revision"] if operation.get("phase") == "Succeeded" else None
 
     def workload(self) -> dict[str, Any]:
         return self.cluster.get(self.kind, WORKLOAD, self.name) or {}
