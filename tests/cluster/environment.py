@@ -101,9 +101,9 @@ class Environment:
     def promote(self, version: str, **environ: str) -> Run:
         return self.promoting(version, **environ).finish()
 
-    def commit(self, version: str) -> str:
+    def commit(self, version: str, **environ: str) -> str:
         """Promotes without watching; gives the commit."""
-        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch").finish()
+        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch", **environ).finish()
         assert run.exit_code == 0, str(run)
         return run.commit
 
@@ -127,12 +127,14 @@ class Environment:
 
         return self.repository.commit(f"Release {MODEL} {version} by hand", edit)
 
-    def add_to_overlay(self, subject: str, lines: str, **files: str) -> str:
-        """Commits lines at the end of the overlay's kustomization.yaml, and files (named without .yaml) beside it."""
+    def add_to_overlay(self, subject: str, lines: str, *, after: str = "", **files: str) -> str:
+        """Commits lines `after` that text in the overlay's kustomization.yaml, or at its end, with files (named without .yaml)."""
 
         def edit(root: Path) -> None:
-            with (root / OVERLAY / "kustomization.yaml").open("a") as file:
-                file.write(lines)
+            file = root / OVERLAY / "kustomization.yaml"
+            head, found, tail = file.read_text().partition(after) if after else (file.read_text(), "", "")
+            assert found == after
+            file.write_text(head + found + lines + tail)
             for name, content in files.items():
                 (root / OVERLAY / f"{name}.yaml").write_text(content)
 
@@ -192,6 +194,11 @@ class Environment:
         found = self.cluster.get("applications.argoproj.io", self.name, self.cluster.argocd_namespace)
         assert found is not None, f"the Application {self.name} is gone"
         return found
+
+    def synced_revision(self) -> str | None:
+        """The commit of the last sync that succeeded."""
+        operation = self.application()["status"].get("operationState") or {}
+        return operation["syncResult"]["revision"] if operation.get("phase") == "Succeeded" else None
 
     def workload(self) -> dict[str, Any]:
         return self.cluster.get(self.kind, WORKLOAD, self.name) or {}

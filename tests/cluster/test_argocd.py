@@ -14,7 +14,7 @@ from tests.cluster.environment import Environment
 from tests.cluster.manifests import WORKLOAD
 from tests.cluster.model_versions import GOOD, LOST, UNHEALTHY
 
-_REJECTED = "resources:\n- rejected.yaml\n"
+_REJECTED = "- rejected.yaml\n"
 
 
 def test_image_that_the_registry_does_not_have_is_restored_at_once(environment: Environment) -> None:
@@ -42,13 +42,14 @@ def test_sync_window_needs_a_person(environment: Environment) -> None:
 def test_image_override_masks_the_release(environment: Environment) -> None:
     assert environment.before is not None
     commit = environment.commit(GOOD)
-    stable = f"{WORKLOAD}={environment.service.models.reference}@{environment.before.digest}"
-    environment.patch_application({"spec": {"source": {"kustomize": {"images": [stable]}}}})
+    stable = environment.before.digest
+    override = f"{WORKLOAD}={environment.service.models.reference}@{stable}"
+    environment.patch_application({"spec": {"source": {"kustomize": {"images": [override]}}}})
     run = environment.watch(commit)
     assert (run.exit_code, run.verdict) == (12, ("masked", None)), str(run)
     environment.assert_kept(run)
-    assert environment.is_live(environment.before.digest)
-    assert environment.before.digest in str(run.outcome["verdict"]), "the override is not named"
+    eventually("the overriding image is live", lambda: environment.is_live(stable))
+    assert stable in str(run.outcome["verdict"]), "the override is not named"
 
 
 def test_deleted_application_needs_a_person(environment: Environment) -> None:
@@ -84,7 +85,9 @@ def test_object_of_somebody_else_that_is_rejected_is_waited_for(environment: Env
         "metadata": {"name": "rejected"},
         "spec": {"ports": [{"port": 99999}]},
     }
-    environment.add_to_overlay("Add a service with an impossible port", _REJECTED, rejected=yaml.safe_dump(bad))
+    environment.add_to_overlay(
+        "Add a service with an impossible port", _REJECTED, after="- release.yaml\n", rejected=yaml.safe_dump(bad)
+    )
     run = environment.promoting(GOOD)
 
     def failing() -> bool:

@@ -11,7 +11,8 @@ from tests.cluster.cluster import eventually
 from tests.cluster.environment import Environment
 from tests.cluster.model_versions import GOOD, NEWER, STABLE, UNHEALTHY
 
-# A transformer runs after the overlay's replacements: `test` fails the build where another version stands.
+# A transformer runs after the overlay's replacements: `test` fails the build where another version stands. The annotation makes
+# Argo CD sync the commit that brings it in, so that what fails later can have begun with a later commit only.
 _GUARD_LINES = "transformers:\n- guard.yaml\n"
 _GUARD = f"""\
 apiVersion: builtin
@@ -22,6 +23,7 @@ target:
   kind: Rollout
 patch: |-
   - {{op: test, path: /spec/template/metadata/labels/model-version, value: "{STABLE}"}}
+  - {{op: add, path: /metadata/annotations, value: {{guarded: "yes"}}}}
 """
 _BROKEN = "components:\n- no-such-folder\n"
 
@@ -81,7 +83,9 @@ def _unrelated_commits(environment: Environment) -> Iterator[list[str]]:
 
 
 def test_render_error_that_our_commit_begins_is_restored(environment: Environment) -> None:
-    environment.add_to_overlay("Build for one version only", _GUARD_LINES, guard=_GUARD)
+    guarded = environment.add_to_overlay("Build for one version only", _GUARD_LINES, guard=_GUARD)
+    environment.refresh()
+    eventually("Argo CD has synced the guard", lambda: environment.synced_revision() == guarded)
     with_guard = environment.overlay()
     run = environment.promote(GOOD)
     assert (run.exit_code, run.verdict) == (10, ("failed", "render")), str(run)
