@@ -15,10 +15,15 @@ from pathlib import Path
 import pytest
 
 from promoter import template
+from promoter.config import load
 from promoter.demo import demo
+from promoter.demo.cluster import ClusterOptions, edits
 from promoter.demo.images import unpack_model
-from promoter.demo.place import prepare
+from promoter.demo.place import Place, git, prepare
+from promoter.demo.repository import seed
+from promoter.demo.training import Example
 from promoter.errors import UsageError
+from promoter.sandbox.render import render
 
 EXAMPLES = "https://github.com/your-org"
 
@@ -175,9 +180,9 @@ def test_what_it_tells_to_run_runs(told: Told) -> None:
 
 def test_ctrl_c_ends_what_runs_even_when_pressed_twice(tmp_path: Path) -> None:
     require_packages()
-    place = prepare(tmp_path / "demo")
-    (place.folder / "left-behind").touch()
-    process = start(place.folder, tmp_path)
+    folder = prepare(tmp_path / "demo")
+    (folder / "left-behind").touch()
+    process = start(folder, tmp_path)
     try:
         while not any("promoter.serving" in line for line in processes_of(process.pid)):
             assert process.poll() is None, process.communicate()
@@ -190,7 +195,7 @@ def test_ctrl_c_ends_what_runs_even_when_pressed_twice(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 130, stderr
     assert processes_of(process.pid) == []
-    assert not (place.folder / "left-behind").exists()
+    assert not (folder / "left-behind").exists()
 
 
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
@@ -211,3 +216,44 @@ def test_no_address_of_the_examples_is_left_in_what_is_used(told: Told) -> None:
     shipped = [path for path, content in template.files() if EXAMPLES in content.decode()]
     assert shipped
     assert EXAMPLES not in "".join((told.folder / "gitops" / path).read_text() for path in shipped)
+
+
+def test_on_a_cluster_it_has_names_of_its_own_and_an_analysis_by_prediction(tmp_path: Path) -> None:
+    remote = tmp_path / "remote.git"
+    git("init", "--quiet", "--bare", str(remote))
+    place = Place(prepare(tmp_path / "demo"), remote.as_uri(), "promoter-demo-1")
+    chosen = ClusterOptions(place.git_url, "registry.example.org/demo", "registry.example.org/serving:1")
+    seed(place, edits(place, chosen, Example([[0.5, -1.25], [2.0, 3.0]], [0, 1])))
+    config = load(place.checkout / "promoter.yaml")
+    environment = config.environment("staging")
+    application = environment.application
+    assert (application.name, application.repo_url, application.target_revision) == (place.branch, place.git_url, place.branch)
+    assert environment.model.repository == "registry.example.org/demo/fraud-detector"
+    assert config.image.base == "registry.example.org/serving:1"
+    files = {file.relative_to(place.checkout).as_posix(): file.read_bytes() for file in place.checkout.rglob("*.yaml")}
+    manifests = {item["kind"]: item for item in render(files, "overlays/staging", "unused")}
+    assert {item["metadata"]["namespace"] for item in manifests.values()} == {place.branch}
+    health, prediction = manifests["AnalysisTemplate"]["spec"]["metrics"]
+    assert prediction["successCondition"] == "result.predictions[0] == 0 && result.predictions[1] == 1"
+    assert prediction["provider"]["web"]["jsonBody"] == {"inputs": [[0.5, -1.25], [2.0, 3.0]]}
+    assert prediction["provider"]["web"]["url"] == health["provider"]["web"]["url"].replace("/health", "/predict")
+    assert prediction["provider"]["web"]["headers"] == health["provider"]["web"]["headers"]
+    assert git("-C", str(remote), "log", "--format=%s", place.branch) == "Start the GitOps repository"
+
+
+def test_on_a_cluster_it_says_at_once_what_is_missing(tmp_path: Path) -> None:
+    options = ["--cluster", "--registry", "localhost:5000/demo", "--folder", str(tmp_path / "demo")]
+    command = [sys.executable, "-m", "promoter", "demo", *options]
+    done = subprocess.run(command, env={**os.environ, "PATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 2
+    missing = "--git-url, --base-image, kubectl on PATH, ARGOCD_SERVER, ARGOCD_AUTH_TOKEN"
+    assert f"error: the demo on a cluster can't start: missing are {missing}\n" in done.stderr
+    assert "promoter builds no runtime image yet" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_a_cluster_without_one_are_refused() -> None:
+    command = [sys.executable, "-m", "promoter", "demo", "--keep"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "hint: add --cluster" in done.stderr

@@ -3,6 +3,7 @@
 `demo` tells it on one machine, where Kubernetes and Argo CD are a sandbox; `demo_on_cluster` on a live cluster.
 """
 
+from promoter.demo.cluster import demo_on_cluster, options
 from promoter.demo.local import demo
 
-__all__ = ["demo"]
+__all__ = ["demo", "demo_on_cluster", "options"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import PromoterError, UsageError
+from promoter.gitops.credentials import access
 
 _MARK = ".promoter-demo"
 # What would lead to another MLflow, Git repository or Argo CD than the demo's.
@@ -18,9 +19,11 @@ _FOREIGN = ("MLFLOW_", "GIT_DIR", "GIT_WORK_TREE", "ARGOCD_")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folder of the demo and what is where in it."""
+    """The folder of the demo and what is where in it; `git_url` and `branch` are the remote's, which has no secrets in it."""
 
     folder: Path
+    git_url: str
+    branch: str = "main"
 
     @property
     def tracking_uri(self) -> str:
@@ -29,10 +32,6 @@ class Place:
     @property
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
-
-    @property
-    def remote(self) -> Path:
-        return self.folder / "gitops.git"
 
     @property
     def checkout(self) -> Path:
@@ -47,16 +46,16 @@ class Place:
         return self.folder / "sandbox"
 
     def git(self, *arguments: str) -> str:
-        """What git prints, run in the checkout."""
-        return git("-C", str(self.checkout), *arguments)
+        """What git prints, run in the checkout with the credentials that promoter would use for the remote; raises as `git`."""
+        return git("-C", str(self.checkout), *arguments, environ=access(self.git_url, _without_foreign()).environ)
 
     def environ(self, **own: str) -> Mapping[str, str]:
         """This process's environment for promoter's clients, with the demo's own MLflow, Git cache and Argo CD (`own`)."""
         return {**_without_foreign(), "XDG_CACHE_HOME": str(self.folder / "cache"), **own}
 
 
-def prepare(folder: Path) -> Place:
-    """An empty folder for the demo, in the place of what an earlier demo left there.
+def prepare(folder: Path) -> Path:
+    """An empty folder for the demo, by its absolute path, in the place of what an earlier demo left there.
 
     Raises:
         UsageError: it is a file, or holds something that no demo made.
@@ -68,17 +67,19 @@ def prepare(folder: Path) -> Place:
     shutil.rmtree(found, ignore_errors=True)
     found.mkdir(parents=True)
     (found / _MARK).touch()
-    return Place(found)
+    return found
 
 
-def git(*arguments: str) -> str:
+def git(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
     """What git prints.
 
     Raises:
         PromoterError: it is not there, or failed.
     """
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, env=_without_foreign())
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, env=environ or _without_foreign()
+        )
     except FileNotFoundError:
         raise UsageError("the demo needs git, which is not on PATH", hint="install git 2.30 or newer") from None
     if done.returncode != 0:

@@ -12,9 +12,10 @@ from promoter.errors import PromoterError
 MODEL = "fraud-detector"
 ALIAS = "challenger"
 ENVIRONMENT = "staging"
-BRANCH = "main"
-APPLICATION = "fraud-detector-staging"
-REPOSITORY_URL = "https://github.com/your-org/your-gitops-repository.git"
+REPOSITORY = "registry.example.com/models/fraud-detector"
+"""The image repository, as shipped."""
+
+_GIT_URL = "https://github.com/your-org/your-gitops-repository.git"
 
 Edits = Mapping[str, Mapping[str, str]]
 """By file: what is replaced by what; each must be there."""
@@ -31,22 +32,31 @@ BRISK: Edits = {
 """The shipped canary takes minutes, this one seconds."""
 
 
-def seed(place: Place, edits: Edits, *, clone: str, branch: str = BRANCH) -> None:
-    """The first commit of `branch`: base, overlays, environments and promoter.yaml, as shipped but for `edits`.
+def manifest_edits(place: Place) -> dict[str, str]:
+    """Of an Application manifest: the demo's repository."""
+    return {_GIT_URL: place.git_url}
 
-    `clone` is the remote's address; the checkout stays to look at.
+
+def settings_edits(place: Place, image: str) -> dict[str, str]:
+    """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
+    store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
+    return {"base: python:3.11-slim": image, "environments: # in": f"{store}environments: # in"}
+
+
+def seed(place: Place, edits: Edits) -> None:
+    """The first commit of the branch: base, overlays, environments and promoter.yaml, as shipped but for `edits`.
 
     Raises:
         PromoterError: git failed, or an edit does not fit what is shipped.
     """
-    git("init", "--quiet", f"--initial-branch={branch}", str(place.checkout))
-    place.git("remote", "add", "origin", clone)
+    git("init", "--quiet", f"--initial-branch={place.branch}", str(place.checkout))
+    place.git("remote", "add", "origin", place.git_url)
     for path, content in template.files():
         _write(place.checkout / path, _edited(path, content.decode(), edits.get(path, {})))
     place.git("add", "--all")
     author = ("-c", "user.name=promoter demo", "-c", "user.email=demo@example.com", "-c", "commit.gpgSign=false")
     place.git(*author, "commit", "--quiet", "--message=Start the GitOps repository")
-    place.git("push", "--quiet", "--set-upstream", "origin", branch)
+    place.git("push", "--quiet", "--set-upstream", "origin", place.branch)
 
 
 def _write(target: Path, text: str) -> None:

@@ -125,11 +125,17 @@ def _epilogue(place: Place, scenery: Scenery, told: Sequence[Told], traffic: Tra
     output.say(f"\nWhere to look:\n{output.table([*_sights(place), *scenery.sights])}")
 
 
-def _sights(place: Place) -> list[tuple[str, str]]:
+def commands(place: Place) -> list[tuple[str, str]]:
+    """What is worth to be run afterwards, as long as the repository's branch is there."""
     file = place.checkout / config.FILE
     return [
         ("  what an environment carried", f"promoter history {ENVIRONMENT} --config {file}"),
         ("  what it would change", f"promoter plan {MODEL}:1 --to {ENVIRONMENT} --config {file}"),
+    ]
+
+
+def _sights(place: Place) -> list[tuple[str, str]]:
+    return [
         ("  the repository", f"git -C {place.checkout} log --patch"),
         ("  the models", f"mlflow ui --backend-store-uri {place.tracking_uri}"),
     ]
