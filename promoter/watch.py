@@ -16,7 +16,7 @@ from promoter.verdict import Kind, Verdict, judge
 
 Tell = Callable[[Verdict], None]
 
-_REQUESTS_PER_SECOND, _SPARE_REQUESTS = 0.75, 3.0  # a minute: 45 and 3, a look too many, and the stream opened a few times
+_SPARE_REQUESTS = 3.0
 _FIRST_STREAM_WAIT, _LONGEST_STREAM_WAIT = 5.0, 60.0
 
 
@@ -26,6 +26,8 @@ class Timing:
 
     `observe`, `sync`, `roll`: how long the promotion may stay in that phase without getting further. `sync_grace`: how long
     Argo CD may take to begin a sync before it is asked for. `person`: how long to wait where only a person can help.
+    `requests`: to Argo CD, for each second. 0.75 are 45 a minute, and with what a watch may have at once, a last look and the
+    stream opened a few times never more than 60.
     """
 
     poll: float = 5.0
@@ -37,6 +39,7 @@ class Timing:
     sync: float = 900.0
     roll: float = 1800.0
     person: float = 0.0
+    requests: float = 0.75
 
 
 class Clock:
@@ -98,18 +101,19 @@ class _Course:
 
 @dataclass(slots=True)
 class _Allowance:
-    """Keeps the requests of any minute to 60: so many a second, a few at once, and what was overdrawn is waited for."""
+    """So many requests a second, a few of them at once; what was overdrawn is waited for."""
 
+    per_second: float
     since: float
     left: float = _SPARE_REQUESTS
 
     def spend(self, requests: int, now: float) -> None:
-        self.left = min(_SPARE_REQUESTS, self.left + (now - self.since) * _REQUESTS_PER_SECOND) - requests
+        self.left = min(_SPARE_REQUESTS, self.left + (now - self.since) * self.per_second) - requests
         self.since = now
 
     def wait(self, now: float) -> float:
         """Seconds until the next look may begin."""
-        return max(0.0, -self.left / _REQUESTS_PER_SECOND - (now - self.since))
+        return max(0.0, -self.left / self.per_second - (now - self.since))
 
 
 @dataclass(slots=True)
@@ -134,7 +138,8 @@ class Watcher:
         Raises:
             AuthError: Argo CD or the Git server refuses us, twice in a row.
         """
-        course, allowance = _Course(phase_since=self.clock.now()), _Allowance(self.clock.now())
+        course = _Course(phase_since=self.clock.now())
+        allowance = _Allowance(self.timing.requests, self.clock.now())
         while True:
             before = self.argocd.requests
             seen = self._look(course)

@@ -24,10 +24,8 @@ from promoter.promote import promote
 from promoter.steps import Steps, silent
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import Answer, always, changed
-from tests.support.mlflow_server import MlflowServer, mlflow_server
+from tests.support.mlflow_server import MlflowServer
 from tests.support.models import CREATED, model_version
-
-__all__ = ["mlflow_server"]
 
 URL = "https://git.example.com/team/fleet.git"
 ENVIRONMENT = Environment(

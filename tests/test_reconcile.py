@@ -20,9 +20,7 @@ from promoter.steps import silent
 from promoter.verdict import Kind, Reason, Verdict
 from tests.support.argo_world import FAILS, MISSING, TIMING, World, overlay, world
 from tests.support.faults import DOWN, UNAUTHENTICATED, always
-from tests.support.mlflow_server import MlflowServer, mlflow_server
-
-__all__ = ["mlflow_server"]
+from tests.support.mlflow_server import MlflowServer
 
 
 def reconcile(it: World, *names: str) -> tuple[Reconciled, ...]:

@@ -19,9 +19,7 @@ from promoter.show import status_text
 from promoter.status import Standing, exit_code, status
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import DOWN, always, changed
-from tests.support.mlflow_server import MlflowServer, mlflow_server
-
-__all__ = ["mlflow_server"]
+from tests.support.mlflow_server import MlflowServer
 
 
 @pytest.fixture
