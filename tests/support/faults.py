@@ -180,17 +180,18 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.close_connection = True
         try:
             for event in faults.stream() if faults.stream else ():
-                self.wfile.write(event)
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
                 self.wfile.flush()
+            if faults.stream is None:
+                faults.closing.wait()
+            self.wfile.write(b"0\r\n\r\n")
         except ConnectionError:
             return
-        if faults.stream is None:
-            faults.closing.wait()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
