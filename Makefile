@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: demo test test-cluster check format bench lock clean
 
-demo: $(READY) ## two releases promoted on this machine, to look at in demo/
+demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
 
 test: $(READY) ## every test; what this machine lacks is skipped by name

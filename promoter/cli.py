@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from promoter.models import Environment
     from promoter.output import Told
     from promoter.plan import Plan
+    from promoter.steps import Steps
 
 T = TypeVar("T")
 
@@ -114,9 +115,11 @@ def plan(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print what promoting a model version would change, and change nothing."""
+    from promoter import output as out
     from promoter.show import plan_text
+    from promoter.steps import Steps
 
-    made = _plan(_clients(config), reference, to, render)
+    made = _plan(_clients(config), reference, to, render, Steps(out.report))
     _print(output, made, plan_text)
 
 
@@ -141,11 +144,12 @@ def promote(
     clients = _clients(config)
     if follow and not dry_run:
         _require_argocd(clients)
-    made = _plan(clients, reference, to, render, force=force)
+    steps = Steps(out.report)
+    made = _plan(clients, reference, to, render, steps, force=force)
     if dry_run:
         _print(output, made, plan_text)
         return
-    outcome = apply(clients, made, Steps(out.report))
+    outcome = apply(clients, made, steps)
     told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
     if not follow:
         told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
@@ -292,11 +296,32 @@ def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where everything is made; replaced on the next run.")] = Path(
         "demo"
     ),
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster", help="On the cluster of KUBECONFIG and ARGOCD_SERVER instead of a sandbox; needs the next three."
+        ),
+    ] = False,
+    git_url: Annotated[
+        str | None, typer.Option("--git-url", help="A repository that Argo CD reads; a branch of it is made and removed.")
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option("--registry", help="Container registry, as host and prefix; the images stay there.")
+    ] = None,
+    base_image: Annotated[
+        str | None, typer.Option("--base-image", help="An image that serves the model in /opt/model; promoter builds none yet.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep branch, namespace and Application on the cluster.")] = False,
 ) -> None:
-    """Tell the whole story on this machine: a model store, a Git remote, images, and promotions between them."""
-    from promoter.demo import demo as run
+    """Tell the whole story: three versions of a model are promoted, the last is aborted and Git restored."""
+    from promoter import demo as story
 
-    run(folder)
+    if cluster:
+        story.demo_on_cluster(folder, story.options(git_url, registry, base_image, keep=keep))
+    elif git_url or registry or base_image or keep:
+        raise UsageError("--git-url, --registry, --base-image and --keep are of a demo on a cluster", hint="add --cluster")
+    else:
+        story.demo(folder)
 
 
 def _print(output: Output, value: T, text: Callable[[T], str]) -> None:
@@ -342,14 +367,13 @@ def _follower(clients: Clients, environment: Environment, told: Told) -> Followe
     return Follower(clients, environment, told.verdict, told.say)
 
 
-def _plan(clients: Clients, reference: str, to: str, render: bool, *, force: bool = False) -> Plan:
-    from promoter import output as out
+def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False) -> Plan:
     from promoter.model_registry import ModelReference
     from promoter.plan import plan as make
-    from promoter.steps import Steps
 
     wanted = ModelReference.parse(reference)
-    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render, force=force)
+    environment = clients.config.environment(to, wanted.name)
+    return make(clients, environment, wanted, steps, rendering=render, force=force)
 
 
 def _clients(path: Path | None) -> Clients:

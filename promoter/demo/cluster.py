@@ -1,0 +1,180 @@
+"""The story on a live cluster: the one that KUBECONFIG names, with the Argo CD that ARGOCD_SERVER names."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from promoter import config, output
+from promoter.demo.place import Place, prepare
+from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, manifest_edits, seed, settings_edits
+from promoter.demo.signals import ended_by_signals, hold_signals
+from promoter.demo.story import Scenery, commands, tell
+from promoter.demo.training import Example, Training
+from promoter.errors import PromoterError, UsageError
+from promoter.gitops.credentials import access
+
+_MANIFEST = f"environments/{ENVIRONMENT}.yaml"
+# The canary's Service is pointed at its pods as the analysis begins, and nodes hear of that a moment later.
+_MEASURED = "initialDelay: 5s\n    interval: 1s"
+_METRIC = """\
+          value: close
+  - name: prediction # of cases whose answers are known
+    {measured}
+    count: 3
+    failureLimit: 0
+    consecutiveErrorLimit: 0
+    successCondition: {condition}
+    provider:
+      web:
+        url: http://inference-service-canary.{{{{args.namespace}}}}.svc/predict
+        method: POST
+        timeoutSeconds: 5
+        headers: # a connection that is kept leads the next analysis to the pods of this one
+        - key: Connection
+          value: close
+        jsonBody:
+          inputs: {rows}"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """What the story needs besides KUBECONFIG, ARGOCD_SERVER and ARGOCD_AUTH_TOKEN.
+
+    `git_url` is a repository that promoter can push to and Argo CD reads; `registry` is where the cluster pulls from,
+    host and prefix; `base_image` serves the model in /opt/model as promoter.serving does.
+    """
+
+    git_url: str
+    registry: str
+    base_image: str
+    keep: bool = False
+
+
+def options(git_url: str | None, registry: str | None, base_image: str | None, *, keep: bool) -> ClusterOptions:
+    """Raises: UsageError, that names everything that is missing."""
+    needed = {"--git-url": git_url, "--registry": registry, "--base-image": base_image}
+    needed |= {"kubectl on PATH": shutil.which("kubectl")}
+    needed |= {name: os.environ.get(name) for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN")}
+    missing = [name for name, value in needed.items() if not value]
+    if not git_url or not registry or not base_image or missing:
+        raise UsageError(
+            f"the demo on a cluster can't start: missing are {', '.join(missing)}",
+            hint="promoter builds no runtime image yet: --base-image names one that serves the MLflow model in /opt/model "
+            "(GET /health, GET /ready, POST /predict on $PORT). Without a cluster: promoter demo",
+        )
+    return ClusterOptions(git_url, registry.rstrip("/"), base_image, keep)
+
+
+def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
+    """Tells the story on the cluster, in a namespace, an Application and a branch of their own, which it removes in the end.
+
+    Raises:
+        UsageError: `folder` holds something that no demo made, or a package of the demo is missing.
+        PromoterError: the story did not go as it was to go, or kubectl or git failed.
+    """
+    name = f"promoter-demo-{secrets.token_hex(3)}"
+    place = Place(prepare(folder), access(chosen.git_url, os.environ).address, name)
+    output.say(f"A demo on the cluster of context {_kubectl('config', 'current-context')}, its Argo CD and its Argo Rollouts.")
+    output.say(f"Namespace, Application and branch of {place.git_url} are called {name}; the models are in {folder}/.\n")
+    training = Training(place)
+    with ended_by_signals(), ExitStack() as stack:
+        stack.enter_context(_made(place, edits(place, chosen, training.example), keep=chosen.keep))
+        url = stack.enter_context(_service(name))
+        stack.callback(hold_signals)  # while things are removed
+        argocd = {key: value for key, value in os.environ.items() if key.startswith("ARGOCD_")}
+        sights = [*commands(place), *_cleaning(place)] if chosen.keep else []
+        tell(place, Scenery(place.environ(**argocd), f"{url}/predict", sights=sights), training)
+
+
+def edits(place: Place, chosen: ClusterOptions, example: Example) -> Edits:
+    """Names and addresses of this demo; the analysis asks the canary for predictions that are known."""
+    name, shipped = place.branch, f"fraud-detector-{ENVIRONMENT}"
+    condition = " && ".join(f"result.predictions[{index}] == {label}" for index, label in enumerate(example.labels))
+    metric = _METRIC.format(measured=_MEASURED, condition=condition, rows=[list(row) for row in example.rows])
+    manifest = {
+        **manifest_edits(place),
+        f"metadata:\n  name: {shipped}": f"metadata:\n  name: {name}",
+        f"    namespace: {shipped}": f"    namespace: {name}",
+        "targetRevision: main": f"targetRevision: {name}",
+    }
+    analysis = {**BRISK["base/analysis.yaml"], "interval: 3s": _MEASURED, "          value: close": metric}
+    return {
+        **BRISK,
+        "base/analysis.yaml": analysis,
+        f"overlays/{ENVIRONMENT}/kustomization.yaml": {f"namespace: {shipped}": f"namespace: {name}"},
+        _MANIFEST: manifest,
+        config.FILE: {
+            **settings_edits(place, f"base: {chosen.base_image}"),
+            REPOSITORY: f"{chosen.registry}/fraud-detector",
+        },
+    }
+
+
+@contextmanager
+def _made(place: Place, changes: Edits, *, keep: bool) -> Iterator[None]:
+    """Branch, namespace and Application, removed in the end unless they are to be kept."""
+    name, manifest = place.branch, str(place.checkout / _MANIFEST)
+    with ExitStack() as undo:
+        seed(place, changes)
+        undo.callback(_remove, f"branch {name}", lambda: place.git("push", "--quiet", "origin", "--delete", name))
+        _kubectl("create", "namespace", name)
+        undo.callback(_remove, f"namespace {name}", lambda: _kubectl("delete", "namespace", name, "--wait=false"))
+        output.say(f"$ kubectl apply -f {_MANIFEST}\n{_kubectl('apply', '--filename', manifest)}")
+        undo.callback(_remove, f"Application {name}", lambda: _kubectl("delete", "--filename", manifest))
+        if keep:
+            undo.pop_all()
+        yield
+
+
+def _cleaning(place: Place) -> list[tuple[str, str]]:
+    name = place.branch
+    return [
+        ("  to remove the Application", f"kubectl delete -f {place.checkout / _MANIFEST}"),
+        ("  to remove the namespace", f"kubectl delete namespace {name}"),
+        ("  to remove the branch", f"git -C {place.checkout} push origin --delete {name}"),
+    ]
+
+
+def _remove(what: str, remove: Callable[[], str]) -> None:
+    """Where it can't be removed that is said: the next one still is."""
+    try:
+        remove()
+    except PromoterError as error:
+        output.say(f"{what} is still there: {error.message}")
+    else:
+        output.say(f"removed {what}")
+
+
+@contextmanager
+def _service(namespace: str) -> Iterator[str]:
+    """The URL of the Service that clients use, through the API server: each request to any pod that is ready."""
+    command = ["kubectl", "proxy", "--port=0", "--address=127.0.0.1"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as proxy:
+        try:
+            said = proxy.stdout.readline() if proxy.stdout else ""
+            address = said.rpartition(" ")[2].strip()
+            if not address:
+                raise PromoterError("kubectl proxy ended at once", hint="see whether it runs: kubectl proxy")
+            yield f"http://{address}/api/v1/namespaces/{namespace}/services/inference-service:http/proxy"
+        finally:
+            proxy.terminate()
+
+
+def _kubectl(*arguments: str) -> str:
+    """What kubectl prints.
+
+    Raises:
+        PromoterError: it failed.
+    """
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip()
+        raise PromoterError(f"kubectl {arguments[0]}: {said}", hint="check KUBECONFIG and what you may do there")
+    return done.stdout.strip()

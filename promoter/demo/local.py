@@ -1,0 +1,80 @@
+"""The story on one machine: a sandbox stands in for Kubernetes and Argo CD, and its pods are real inference servers."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from promoter import config, output
+from promoter.demo.images import unpack_model
+from promoter.demo.place import Place, git, prepare
+from promoter.demo.repository import BRISK, ENVIRONMENT, MODEL, Edits, manifest_edits, seed, settings_edits
+from promoter.demo.signals import ended_by_signals, hold_signals
+from promoter.demo.story import Scenery, commands, tell
+from promoter.demo.training import Example, Training
+from promoter.sandbox import Application, Expectation, ProcessRuntime, Sandbox
+from promoter.watch import Timing
+
+_TIMING = Timing(poll=0.5, stable_for=2.0, sync_grace=5.0, observe=120.0, sync=240.0, roll=240.0)
+
+
+def demo(folder: Path) -> None:
+    """Trains three versions of a model and promotes each to staging; the third is aborted, and Git restored.
+
+    Every process it starts has ended when it returns or raises, after Ctrl-C too.
+
+    Raises:
+        UsageError: `folder` holds something that no demo made, or a package of the demo is missing.
+        PromoterError: the story did not go as it was to go.
+    """
+    made = prepare(folder)
+    remote = made / "gitops.git"
+    place = Place(made, remote.as_uri())
+    output.say("A demo on this machine: Kubernetes, Argo CD and Argo Rollouts are a sandbox here, everything else is real.")
+    output.say(f"Everything is in {folder}/ and stays there to look at.\n")
+    _go_direct()
+    training = Training(place)
+    git("init", "--quiet", "--bare", "--initial-branch=main", str(remote))
+    git("-C", str(remote), "config", "uploadpack.allowFilter", "true")
+    seed(place, _edits(place))
+    output.say("A Git remote holds base/, overlays/, environments/ and promoter.yaml, with a canary of seconds, not minutes:")
+    output.say(place.git("log", "--oneline"))
+    with ended_by_signals(), ExitStack() as stack:
+        sandbox = stack.enter_context(_sandbox(place, training.example))
+        stack.callback(hold_signals)  # while the pods end
+        environ = place.environ(ARGOCD_SERVER=sandbox.url, ARGOCD_AUTH_TOKEN=sandbox.token)
+        url = sandbox.service(_application(place).name)
+        sights = [("  the images", str(place.images / "index.json")), ("  the pods' logs", str(place.sandbox / "pods"))]
+        tell(place, Scenery(environ, f"{url}/predict", _TIMING, [*sights, *commands(place)]), training)
+
+
+def _go_direct() -> None:
+    """A proxy of the company's is not to be asked for what is on this machine."""
+    os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
+
+
+def _edits(place: Place) -> Edits:
+    """The addresses of this machine in the places of the examples'."""
+    settings = settings_edits(place, f"base: scratch\n  layout: oci:{place.images}")
+    manifests = {f"environments/{name}.yaml": manifest_edits(place) for name in ("staging", "production")}
+    return {**BRISK, **manifests, config.FILE: settings}
+
+
+def _application(place: Place) -> Application:
+    """What the Application manifest of the environment says."""
+    found = config.load(place.checkout / config.FILE).environment(ENVIRONMENT, MODEL).application
+    return Application(found.name, found.project, found.repo_url, found.path, found.name, found.target_revision)
+
+
+def _sandbox(place: Place, example: Example) -> Sandbox:
+    """Each pod runs the model that is in its image; an analysis asks it for predictions that are known."""
+
+    def find_model(image: str) -> Path | None:
+        return unpack_model(place.images, image, place.sandbox / "models")
+
+    def expect(_: Path) -> Expectation:
+        return Expectation(example.request, example.labels)
+
+    runtime = ProcessRuntime(find_model, folder=place.sandbox / "pods", expect=expect)
+    return Sandbox([_application(place)], folder=place.sandbox / "git", runtime=runtime)

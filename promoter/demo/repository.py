@@ -1,0 +1,72 @@
+"""The demo's GitOps repository: what every new one starts from, with the addresses of here and a canary of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from promoter import template
+from promoter.demo.place import Place, git
+from promoter.errors import PromoterError
+
+MODEL = "fraud-detector"
+ALIAS = "challenger"
+ENVIRONMENT = "staging"
+REPOSITORY = "registry.example.com/models/fraud-detector"
+"""The image repository, as shipped."""
+
+_GIT_URL = "https://github.com/your-org/your-gitops-repository.git"
+
+Edits = Mapping[str, Mapping[str, str]]
+"""By file: what is replaced by what; each must be there."""
+
+BRISK: Edits = {
+    "base/rollout.yaml": {
+        "replicas: 3": "replicas: 2",
+        "minReadySeconds: 5": "minReadySeconds: 1",
+        "progressDeadlineSeconds: 600": "progressDeadlineSeconds: 180",
+        "duration: 10s": "duration: 2s",
+    },
+    "base/analysis.yaml": {"30 times 3 s apart": "3 times 1 s apart", "interval: 3s": "interval: 1s", "count: 30": "count: 3"},
+}
+"""The shipped canary takes minutes, this one seconds."""
+
+
+def manifest_edits(place: Place) -> dict[str, str]:
+    """Of an Application manifest: the demo's repository."""
+    return {_GIT_URL: place.git_url}
+
+
+def settings_edits(place: Place, image: str) -> dict[str, str]:
+    """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
+    store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
+    return {"base: python:3.11-slim": image, "environments: # in": f"{store}environments: # in"}
+
+
+def seed(place: Place, edits: Edits) -> None:
+    """The first commit of the branch: base, overlays, environments and promoter.yaml, as shipped but for `edits`.
+
+    Raises:
+        PromoterError: git failed, or an edit does not fit what is shipped.
+    """
+    git("init", "--quiet", f"--initial-branch={place.branch}", str(place.checkout))
+    place.git("remote", "add", "origin", place.git_url)
+    for path, content in template.files():
+        _write(place.checkout / path, _edited(path, content.decode(), edits.get(path, {})))
+    place.git("add", "--all")
+    author = ("-c", "user.name=promoter demo", "-c", "user.email=demo@example.com", "-c", "commit.gpgSign=false")
+    place.git(*author, "commit", "--quiet", "--message=Start the GitOps repository")
+    place.git("push", "--quiet", "--set-upstream", "origin", place.branch)
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(text.encode())
+
+
+def _edited(path: str, text: str, edits: Mapping[str, str]) -> str:
+    for old, new in edits.items():
+        if (count := text.count(old)) != 1:
+            raise PromoterError(f"{path} as shipped has {old!r} {count} times, where the demo expects it once")
+        text = text.replace(old, new)
+    return text

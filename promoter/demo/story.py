@@ -1,0 +1,141 @@
+"""Three promotions, told as they happen: a first model, a better one, and one that answers wrongly and is not let through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from promoter import config, output, releases
+from promoter.clients import Clients
+from promoter.demo.place import Place
+from promoter.demo.repository import ALIAS, ENVIRONMENT, MODEL
+from promoter.demo.traffic import Traffic
+from promoter.demo.training import Recipe, Training
+from promoter.errors import ExitCode, PromoterError
+from promoter.follow import Ending, Follower
+from promoter.model_registry import ModelReference
+from promoter.plan import plan
+from promoter.promote import promote
+from promoter.show import ending_text
+from promoter.steps import Steps
+from promoter.watch import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how often promoter looks.
+
+    `sights` are what is worth a look afterwards, by its name.
+    """
+
+    environ: Mapping[str, str]
+    predict_url: str
+    timing: Timing | None = None
+    sights: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One version of the model: how it is trained, and how its promotion is to end."""
+
+    trained: str
+    recipe: Recipe
+    ends: ExitCode = ExitCode.DONE
+
+
+CHAPTERS = (
+    Chapter("on a few rows", Recipe(rows=20)),
+    Chapter("on many more rows", Recipe(rows=1500)),
+    Chapter("with fraud and no fraud mixed up", Recipe(rows=1500, flipped=True), ExitCode.RESTORED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a chapter ended, after how many seconds of promoting and watching."""
+
+    ending: Ending
+    seconds: float
+
+
+def tell(place: Place, scenery: Scenery, training: Training) -> None:
+    """Tells every chapter; from the end of the first one on, a client asks the Service.
+
+    Raises:
+        PromoterError: it did not go as it was to go.
+    """
+    first, *others = CHAPTERS
+    told = [_chapter(place, scenery, training, first)]
+    output.say("\nFrom now on a client asks the Service for predictions, every 50 ms.")
+    with Traffic(scenery.predict_url, training.example) as traffic:
+        told += [_chapter(place, scenery, training, chapter) for chapter in others]
+    _epilogue(place, scenery, told, traffic)
+    if traffic.failures or not traffic.requests:
+        raise PromoterError(f"{len(traffic.failures)} of {traffic.requests} requests failed: {', '.join(traffic.failures[:3])}")
+
+
+def _chapter(place: Place, scenery: Scenery, training: Training, chapter: Chapter) -> Told:
+    output.say(f"\nA data scientist trains {MODEL} {chapter.trained}, and calls the new version @{ALIAS}.")
+    accuracy = training.register(chapter.recipe)
+    output.say(f"Of the cases it has not seen, it gets {accuracy:.0%} right.\n")
+    output.say(f"$ promoter promote {MODEL}@{ALIAS} --to {ENVIRONMENT}")
+    started = time.monotonic()
+    ending = _promote(place, scenery)
+    output.say(f"(exit code {ending.exit_code:d})")
+    if ending.exit_code is not chapter.ends:
+        raise PromoterError(
+            f"the promotion of version {ending.release.version} was to end with exit code {chapter.ends:d}, "
+            f"and ended with {ending.exit_code:d}: {ending.verdict.summary}",
+            hint=f"everything is still in {place.folder}",
+        )
+    return Told(ending, time.monotonic() - started)
+
+
+def _promote(place: Place, scenery: Scenery) -> Ending:
+    """What `promoter promote` does, with the same lines."""
+    clients = Clients(config.load(place.checkout / config.FILE), scenery.environ)
+    environment = clients.config.environment(ENVIRONMENT, MODEL)
+    steps = Steps(output.report)
+    outcome = promote(clients, plan(clients, environment, ModelReference.parse(f"{MODEL}@{ALIAS}"), steps), steps)
+    told = output.Told(environment.application.name, in_json=False)
+    follower = Follower(clients, environment, told.verdict, told.say, scenery.timing)
+    ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
+    output.data(ending_text(ending))
+    return ending
+
+
+# -- what it comes to -------------------------------------------------------------------------------------------------
+
+
+def _epilogue(place: Place, scenery: Scenery, told: Sequence[Told], traffic: Traffic) -> None:
+    place.git("pull", "--quiet")
+    better, wrong = told[1].ending, told[2].ending
+    output.say(f"\nWhat the promotion of version {better.release.version} changed in Git:\n")
+    output.data(output.coloured(place.git("show", "--format=%B", "--unified=0", better.commit)))
+    output.say(f"\nWhat put version {better.release.version} back:\n")
+    output.data(place.git("show", "--no-patch", "--format=%B", str(wrong.restored)))
+    output.say("\nversion  verdict  exit code  seconds")
+    for one in told:
+        ending = one.ending
+        output.say(f"{ending.release.version:<9}{ending.verdict.kind:<9}{ending.exit_code:<11d}{one.seconds:.1f}")
+    output.say(f"\nThe client asked {traffic.requests} times: {len(traffic.failures)} requests failed.")
+    if traffic.wrong:
+        output.say(f"{traffic.wrong} answers were wrong: the canary of version {wrong.release.version} gave them.")
+    output.say(f"\nWhere to look:\n{output.table([*_sights(place), *scenery.sights])}")
+
+
+def commands(place: Place) -> list[tuple[str, str]]:
+    """What is worth to be run afterwards, as long as the repository's branch is there."""
+    file = place.checkout / config.FILE
+    return [
+        ("  what an environment carried", f"promoter history {ENVIRONMENT} --config {file}"),
+        ("  what it would change", f"promoter plan {MODEL}:1 --to {ENVIRONMENT} --config {file}"),
+    ]
+
+
+def _sights(place: Place) -> list[tuple[str, str]]:
+    return [
+        ("  the repository", f"git -C {place.checkout} log --patch"),
+        ("  the models", f"mlflow ui --backend-store-uri {place.tracking_uri}"),
+    ]
