@@ -173,9 +173,17 @@ class Environment:
             "action": action,
             "project": self.name,
         }
-        url = f"{self.cluster.argocd_server}/api/v1/applications/{self.name}/resource/actions/v2"
-        answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {self.cluster.argocd_token}"}, timeout=60)
-        assert answer.ok, f"{action}: {answer.status_code} {answer.text}"
+        self._ask_argocd("POST", "resource/actions/v2", body)
+
+    def end_operation(self) -> None:
+        """What `argocd app terminate-op` does."""
+        self._ask_argocd("DELETE", f"operation?project={self.name}", {})
+
+    def _ask_argocd(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        url = f"{self.cluster.argocd_server}/api/v1/applications/{self.name}/{path}"
+        headers = {"Authorization": f"Bearer {self.cluster.argocd_token}"}
+        answer = requests.request(method, url, json=body, headers=headers, timeout=60)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
 
     # -- what Git says ------------------------------------------------------------------------------------------------
 
