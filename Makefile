@@ -5,13 +5,16 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test check format bench lock clean
+.PHONY: demo test test-cluster check format bench lock clean
 
 demo: $(READY) ## two releases promoted on this machine, to look at in demo/
 	$(VENV)/bin/promoter demo
 
 test: $(READY) ## every test; what this machine lacks is skipped by name
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --ignore=tests/cluster $(ARGS)
+
+test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
+	$(VENV)/bin/python -m pytest tests/cluster $(ARGS)
 
 check: $(READY) ## formatting, lint, types, architecture
 	$(VENV)/bin/ruff format --check .

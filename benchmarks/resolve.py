@@ -1,8 +1,7 @@
-"""Resolving an alias: ours over REST against MLflow's own client, in the same run against one local server.
+"""Resolving an alias: promoter over REST beside MLflow's own client (mlflow-skinny), in the same run against one local server.
 
-The same facts on both sides: the version by alias, its logged model, the listing of its files.
-`python -m benchmarks.resolve [PYTHON]`, where PYTHON is one that has mlflow-skinny alone: it imports faster than mlflow.
-In one process the server's time is both sides' time, so nothing but fewer calls could help there.
+The same facts on both sides: the version by alias, its logged model, the listing of its files. In one process the server's
+time is both sides' time, so nothing but fewer calls could help there; a new process is what a pipeline's step pays.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.figures import Figure, Section
 from tests.support.mlflow_server import MlflowServer, running
 
 ROUNDS_IN_PROCESS, ROUNDS_FRESH = 30, 7
@@ -49,22 +49,9 @@ def facts(client):
 """
 
 
-@dataclass(frozen=True)
-class Result:
-    """Medians in seconds."""
-
-    what: str
-    ours: float
-    peer: float
-
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.peer
-
-
-def measure(peer: str = sys.executable) -> list[Result]:
-    """In one process after imports and first use; and as a new process, imports included, where `peer` is MLflow's Python."""
+def measure() -> Section:
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as server:
+        peer = _skinny(Path(folder, "skinny"))
         server.train("iris", alias="champion")
         os.environ.update(_environ(server))
         ours, theirs = _prepared(OURS), _prepared(PEER)
@@ -72,13 +59,37 @@ def measure(peer: str = sys.executable) -> list[Result]:
             raise AssertionError(f"not the same facts: {ours()} and {theirs()}")
         inside = _alternating([ours, theirs], ROUNDS_IN_PROCESS)
         fresh = _alternating([_process(sys.executable, OURS), _process(peer, PEER)], ROUNDS_FRESH)
-    return [Result("in one process, after imports", *inside), Result("a new process, imports included", *fresh)]
+    return Section(
+        title="Resolving an alias over HTTP (median of calls in turn)",
+        rows=(
+            ("promoter, in one process after imports", _ms(inside[0])),
+            ("MlflowClient, in one process after imports", _ms(inside[1])),
+            ("promoter, a new process with its imports", _ms(fresh[0])),
+            ("MlflowClient of mlflow-skinny, a new process with its imports", _ms(fresh[1])),
+        ),
+        figures=(
+            Figure("promoter / MlflowClient, in one process", inside[0] / inside[1], at_most=0.15),
+            Figure("promoter / MlflowClient of mlflow-skinny, new processes", fresh[0] / fresh[1], at_most=0.15),
+        ),
+        notes=(
+            "In one process both wait for the same answers of the same server: the ratio there can't be far from 1.",
+            "What differs is the client: importing MLflow's costs more than everything that promoter does.",
+        ),
+    )
 
 
-def markdown(results: Sequence[Result]) -> str:
-    lines = ["| resolve an alias | promoter | MLflow's client | ratio |", "|---|---|---|---|"]
-    lines += [f"| {r.what} | {r.ours * 1000:.0f} ms | {r.peer * 1000:.0f} ms | {r.ratio:.2f} |" for r in results]
-    return "\n".join(lines)
+def _skinny(folder: Path) -> str:
+    """A Python with mlflow-skinny alone, of the version that is installed here: it imports faster than all of mlflow."""
+    uv = str(Path(sys.executable).parent / "uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    wanted = f"mlflow-skinny=={version('mlflow-skinny')}"
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wanted], check=True)
+    return python
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
 
 
 def _environ(server: MlflowServer) -> dict[str, str]:
@@ -109,4 +120,4 @@ def _alternating(calls: Sequence[Callable[[], object]], rounds: int) -> list[flo
 
 
 if __name__ == "__main__":
-    print(markdown(measure(*sys.argv[1:2])))
+    print(measure().markdown())

@@ -53,10 +53,14 @@ class RevisionMetadata:
 
 
 class ArgoCD:
-    """One Argo CD server. Not for use by several threads at once: `stream` wants a client of its own."""
+    """One Argo CD server. Not for use by several threads at once: `stream` wants a client of its own.
+
+    `requests` counts what was asked so far.
+    """
 
     def __init__(self, http: Http) -> None:
         self._http = http
+        self.requests = 0
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], server: str | None = None, *, limits: Limits | None = None) -> ArgoCD:
@@ -196,8 +200,8 @@ class ArgoCD:
                 for line in response.iter_lines(chunk_size=None):
                     if line.startswith(b"data:"):
                         yield _event(json.loads(line[5:]), app)
-            except requests.RequestException:
-                return
+            except (requests.RequestException, json.JSONDecodeError):
+                return  # broken off, perhaps within an event
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -240,6 +244,7 @@ class ArgoCD:
     def _call(
         self, method: str, path: str, *, app: Application | None = None, headers: Mapping[str, str] | None = None, **how: Any
     ) -> requests.Response:
+        self.requests += 1
         response = self._http.request(method, path, headers={**({} if method == "GET" else _JSON), **(headers or {})}, **how)
         if (refused := of_response(response, self._http, path, _target(app))) is not None:
             raise refused

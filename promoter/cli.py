@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from promoter.models import Environment
     from promoter.output import Told
     from promoter.plan import Plan
+    from promoter.steps import Steps
 
 T = TypeVar("T")
 
@@ -114,9 +115,11 @@ def plan(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print what promoting a model version would change, and change nothing."""
+    from promoter import output as out
     from promoter.show import plan_text
+    from promoter.steps import Steps
 
-    made = _plan(_clients(config), reference, to, render)
+    made = _plan(_clients(config), reference, to, render, Steps(out.report))
     _print(output, made, plan_text)
 
 
@@ -141,11 +144,12 @@ def promote(
     clients = _clients(config)
     if follow and not dry_run:
         _require_argocd(clients)
-    made = _plan(clients, reference, to, render, force=force)
+    steps = Steps(out.report)
+    made = _plan(clients, reference, to, render, steps, force=force)
     if dry_run:
         _print(output, made, plan_text)
         return
-    outcome = apply(clients, made, Steps(out.report))
+    outcome = apply(clients, made, steps)
     told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
     if not follow:
         told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
@@ -363,14 +367,13 @@ def _follower(clients: Clients, environment: Environment, told: Told) -> Followe
     return Follower(clients, environment, told.verdict, told.say)
 
 
-def _plan(clients: Clients, reference: str, to: str, render: bool, *, force: bool = False) -> Plan:
-    from promoter import output as out
+def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False) -> Plan:
     from promoter.model_registry import ModelReference
     from promoter.plan import plan as make
-    from promoter.steps import Steps
 
     wanted = ModelReference.parse(reference)
-    return make(clients, clients.config.environment(to, wanted.name), wanted, Steps(out.report), rendering=render, force=force)
+    environment = clients.config.environment(to, wanted.name)
+    return make(clients, environment, wanted, steps, rendering=render, force=force)
 
 
 def _clients(path: Path | None) -> Clients:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from promoter.errors import ExitCode, RefusedError, SupersededError
+from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.models import Environment, Release
 from promoter.observe import Observer
-from promoter.restore import Restoration, carries, plan_restore, restore
+from promoter.restore import carries, plan_restore, restore, restored_by
 from promoter.verdict import Kind, Verdict
 from promoter.watch import Clock, Tell, Timing, Watched, Watcher, listen
 
@@ -66,30 +66,43 @@ class Follower:
             AuthError, UnreachableError: as Argo CD and the Git server answer.
         """
         watched = self._watch(committed)
-        if not watched.verdict.restore or watched.timed_out or not restoring:
-            return self._ending(committed, watched.verdict, watched.exit_code)
-        restoration = plan_restore(self.argocd, self.repository, self.environment, committed, watched.verdict)
-        if isinstance(restoration, str):
-            self.say(f"not restored: {restoration}")
-            return self._ending(committed, watched.verdict, ExitCode.NOT_RESTORED, note=restoration)
-        for line in restoration.logs:
-            self.say(line)
-        return self._restore(committed, restoration)
-
-    def _restore(self, committed: Committed, restoration: Restoration) -> Ending:
-        verdict, stable = restoration.verdict, restoration.stable.release
+        verdict = watched.verdict
+        if verdict.kind is Kind.SUPERSEDED and (undone := restored_by(self.repository, self.environment, committed)):
+            self.say(
+                f"{undone.commit.sha} restored version {undone.release.version}: {undone.commit.trailers['Rollout-Abort']}"
+            )
+            return self._until_restored(committed, verdict, undone)
+        if not verdict.restore or watched.timed_out or not restoring:
+            return self._ending(committed, verdict, watched.exit_code)
         try:
-            restored = restore(self.repository, self.argocd, restoration)
+            return self._restore(committed, verdict)
         except SupersededError as error:
             return self._ending(committed, verdict, ExitCode.SUPERSEDED, note=error.message)
-        except RefusedError as error:
+
+    def _restore(self, committed: Committed, verdict: Verdict) -> Ending:
+        """Raises: SupersededError, with nothing written."""
+        try:
+            restoration = plan_restore(self.argocd, self.repository, self.environment, committed, verdict)
+            for line in restoration.logs:
+                self.say(line)
+            restored = restore(self.repository, self.argocd, restoration)
+        except SupersededError:
+            raise
+        except PromoterError as error:
             self.say(f"not restored: {error.message}")
             return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=error.message)
-        self.say(f"restored version {stable.version} with commit {restored.commit.sha}")
+        self.say(f"restored version {restored.release.version} with commit {restored.commit.sha}")
+        return self._until_restored(committed, verdict, restored, restoration.logs)
+
+    def _until_restored(
+        self, committed: Committed, verdict: Verdict, restored: Committed, logs: tuple[str, ...] = ()
+    ) -> Ending:
+        """To where the cluster runs what Git says again, or a newer release has taken its place."""
         watched = self._watch(restored, displaced=committed.release)
-        code = ExitCode.RESTORED if watched.verdict.kind is Kind.LIVE else ExitCode.NOT_RESTORED
-        note = "" if code is ExitCode.RESTORED else f"Git is restored, the cluster is not yet: {watched.verdict.summary}"
-        return self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=restoration.logs)
+        done = watched.verdict.kind in (Kind.LIVE, Kind.SUPERSEDED)
+        note = "" if done else f"Git is restored, the cluster is not yet: {watched.verdict.summary}"
+        code = ExitCode.RESTORED if done else ExitCode.NOT_RESTORED
+        return self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
 
     def _watch(self, committed: Committed, displaced: Release | None = None) -> Watched:
         observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))

@@ -32,15 +32,21 @@ class Past:
 
 def past(commits: Iterable[Commit], version: ModelVersion) -> Past:
     """From the commits of the environment, newest first; those before the version was created can't speak of it."""
+    model, reference = _in_trailer(version.name), _in_trailer(version.reference)
     quarantined, failures = None, 0
     for commit in commits:
         if commit.when < version.created - _CLOCKS_DIFFER:
             break
-        if version.reference in commit.trailers.get("Quarantined", "").split("\n"):
+        if reference in commit.trailers.get("Quarantined", "").split("\n"):
             quarantined = quarantined or commit.sha
-        if commit.trailers.get("Failed-Version") == version.version and commit.trailers.get("Model") == version.name:
+        if commit.trailers.get("Failed-Version") == version.version and commit.trailers.get("Model") == model:
             failures += 1
     return Past(quarantined, failures)
+
+
+def _in_trailer(text: str) -> str:
+    """As a trailer holds it, on one line."""
+    return " ".join(text.split())
 
 
 def not_quarantined(known: Past, version: ModelVersion, environment: Environment, *, force: bool) -> None:

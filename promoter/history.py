@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from promoter.models import Environment
-from promoter.overlay import release_path
+from promoter.overlay import overlay_paths
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
@@ -33,11 +33,12 @@ def history(clients: Clients, environment: Environment, limit: int) -> tuple[Ent
     Raises:
         HistoryLimitError: fewer are found within git.history-limit commits, and there are more commits.
     """
+    model = " ".join(environment.model.name.split())  # as a trailer holds it
     entries: list[Entry] = []
     repository = clients.repository(environment.application)
-    for commit in repository.history((release_path(environment),), limit=clients.config.git.history_limit):
+    for commit in repository.history(overlay_paths(environment), limit=clients.config.git.history_limit):
         trailers = commit.trailers
-        if trailers.get("Environment") != environment.name or trailers.get("Model") != environment.model.name:
+        if trailers.get("Environment") != environment.name or trailers.get("Model") != model:
             continue
         entries.append(
             Entry(

@@ -28,6 +28,9 @@ from promoter.observed import (
 )
 from promoter.overlay import read_overlay
 from promoter.render import sources
+from promoter.verdict.live import compared
+
+_ENDED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 
 
 @dataclass(slots=True)
@@ -38,13 +41,13 @@ class Observer:
     repository: Repository
     environment: Environment
     expected: Expectation
-    requests: int = 0
     _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
     _workload: ResourceRef | None = None
     _tip: str = ""
     _reachable: bool | None = None
     _windows: SyncWindows | None = None
     _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
+    _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
 
     def look(self, *, refresh: bool = False, sync_requested: bool = False) -> Observation:
         """What is so now. With `refresh` Argo CD and the Git cache look at the branch's tip first; it costs more.
@@ -57,23 +60,21 @@ class Observer:
             self._look_at_tip()
         if application is None:
             return Observation(None, GitFacts(reachable=self._reachable))
-        workload = self._live_workload(application)
-        tree = self._tree() if workload is not None else ResourceTree()
-        seen = Observation(
-            application,
-            self._git(application),
-            workload,
-            tree.pods,
-            self._analysis_runs(tree, workload),
+        seen = Observation(application, self._git(application), self._live_workload(application), sync_requested=sync_requested)
+        if not compared(seen, self.expected):
+            return seen  # nothing below the workload would say anything about us
+        tree = self.argocd.resource_tree(self.environment.application) if seen.workload is not None else ResourceTree()
+        return replace(
+            seen,
+            pods=tree.pods,
+            analysis_runs=self._analysis_runs(tree, seen.workload),
+            stable=self._stable(tree, seen),
             sync_windows=self._sync_windows(application, refresh=refresh),
-            sync_requested=sync_requested,
         )
-        return replace(seen, stable=self._stable(tree, seen))
 
     # -- Argo CD ------------------------------------------------------------------------------------------------------
 
     def _application(self, *, refresh: bool) -> ApplicationState | None:
-        self.requests += 1
         try:
             return self.argocd.application(self.environment.application, refresh=refresh)
         except NotFoundError:
@@ -93,37 +94,35 @@ class Observer:
         return workload.template.model_version is None, self.expected.release.repository not in repositories
 
     def _read_workload(self, ref: ResourceRef) -> Workload | None:
-        self.requests += 1
         try:
             return self.argocd.workload(self.environment.application, ref)
         except NotFoundError:
             return None
-
-    def _tree(self) -> ResourceTree:
-        self.requests += 1
-        return self.argocd.resource_tree(self.environment.application)
 
     def _analysis_runs(self, tree: ResourceTree, workload: Workload | None) -> tuple[AnalysisRunState, ...]:
         """Those of the present pod template only: their names begin with it (`<rollout>-<hash>-<revision>`)."""
         if workload is None or workload.rollout is None:
             return ()
         prefix = f"{workload.ref.name}-{workload.rollout.current_hash}-"
-        runs = []
-        for ref in tree.analysis_runs:
-            if ref.name.startswith(prefix):
-                self.requests += 1
-                try:
-                    runs.append(self.argocd.analysis_run(self.environment.application, ref))
-                except NotFoundError:
-                    continue
-        return tuple(runs)
+        runs = (self._analysis_run(ref) for ref in tree.analysis_runs if ref.name.startswith(prefix))
+        return tuple(run for run in runs if run is not None)
+
+    def _analysis_run(self, ref: ResourceRef) -> AnalysisRunState | None:
+        if ref in self._ended_runs:
+            return self._ended_runs[ref]
+        try:
+            run = self.argocd.analysis_run(self.environment.application, ref)
+        except NotFoundError:
+            return None
+        if run.phase in _ENDED:
+            self._ended_runs[ref] = run
+        return run
 
     def _sync_windows(self, application: ApplicationState, *, refresh: bool) -> SyncWindows | None:
         """Asked for only where something waits for a sync, and not at every look."""
         if application.sync != "OutOfSync" or application.operation_in_progress:
             self._windows = None
         elif refresh or self._windows is None:
-            self.requests += 1
             self._windows = self.argocd.sync_windows(self.environment.application)
         return self._windows
 
@@ -152,7 +151,6 @@ class Observer:
     def _runs(self, ref: ResourceRef) -> tuple[RunningRelease | None, bool]:
         """The release in a ReplicaSet's pod template, which never changes, and whether a pod of it is ready."""
         if ref not in self._replica_sets:
-            self.requests += 1
             manifest = self.argocd.resource(self.environment.application, ref)
             running = pod_template(manifest["spec"]["template"]).release(self.expected.release.repository)
             self._replica_sets[ref] = running, bool(manifest.get("status", {}).get("readyReplicas"))

@@ -23,12 +23,13 @@ _SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", St
 
 
 def say(text: str) -> None:
-    """Talk: to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Talk: to stderr, without the credentials of any URL in it."""
+    print(without_credentials(text), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
-    """Data: to stdout."""
+    """Data: to stdout, without the credentials of any URL in it (an Application's repoURL may carry some)."""
+    text = without_credentials(text)
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
 
@@ -62,7 +63,7 @@ def report(step: Step) -> None:
         if live:
             _rewrite(sys.stderr, f"… {step.name}")
         return
-    detail = without_credentials(step.detail).splitlines()[0] if step.detail else ""
+    detail = step.detail.splitlines()[0] if step.detail else ""
     line = f"{_SIGNS[step.status]} {step.name:<8} {detail}"
     seconds = f"  {step.seconds:.1f} s" if step.seconds >= 0.05 else ""
     if live:

@@ -48,6 +48,12 @@ def read_overlay(tree: Tree, environment: Environment) -> Overlay:
     return Overlay(application.path, file, kustomization, release_file, release)
 
 
+def overlay_paths(environment: Environment) -> list[str]:
+    """Every path at which the files that promoter writes may stand: what to ask the history for."""
+    names = (environment.model.release_file, *KUSTOMIZATION_FILES)
+    return [posixpath.normpath(posixpath.join(environment.application.path, name)) for name in names]
+
+
 def release_path(environment: Environment) -> str:
     """The environment's release file, from the repository's root."""
     return posixpath.normpath(posixpath.join(environment.application.path, environment.model.release_file))

@@ -14,7 +14,7 @@ from promoter.argocd_errors import NotFoundError
 from promoter.errors import RefusedError
 from promoter.image.reference import image_tag
 from promoter.models import Change, Environment, Image, ModelVersion, Release
-from promoter.overlay import read_overlay, release_path
+from promoter.overlay import overlay_paths, read_overlay
 from promoter.render import render
 from promoter.steps import Steps
 
@@ -107,7 +107,7 @@ def _gates(
     clients: Clients, repository: Repository, environment: Environment, version: ModelVersion, *, force: bool
 ) -> tuple[str, ...]:
     """Refuses what must not be written; gives what only may go wrong. Without an Argo CD its part is left out."""
-    commits = repository.history((release_path(environment),), limit=clients.config.git.history_limit)
+    commits = repository.history(overlay_paths(environment), limit=clients.config.git.history_limit)
     gates.not_quarantined(gates.past(commits, version), version, environment, force=force)
     if not clients.argocd_server:
         return ()

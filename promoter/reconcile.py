@@ -15,7 +15,7 @@ from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, OnAlias, Release
 from promoter.observe import Observer
 from promoter.output import Told
-from promoter.overlay import Files, read_overlay, release_path
+from promoter.overlay import Files, overlay_paths, read_overlay
 from promoter.plan import plan
 from promoter.promote import promote
 from promoter.steps import Report, Steps
@@ -198,7 +198,7 @@ class Reconciler:
         branch = self._branch(environment.application)
         resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
         limit = self.clients.config.git.history_limit
-        commits = branch.repository.history((release_path(environment),), limit=limit, start=branch.tip)
+        commits = branch.repository.history(overlay_paths(environment), limit=limit, start=branch.tip)
         known = gates.past(commits, resolved)
         if known.failures >= gates.MOST_FAILURES and not known.quarantined:
             raise RefusedError(

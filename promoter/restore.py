@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter import kustomize, releases
-from promoter.errors import PromoterError, SupersededError
+from promoter.errors import PromoterError, RefusedError, SupersededError
 from promoter.gitops import Proposal
 from promoter.models import Environment, OnFailure, Release
 from promoter.overlay import read_overlay
@@ -39,19 +39,22 @@ class Restoration:
 
 def plan_restore(
     argocd: ArgoCD, repository: Repository, environment: Environment, bad: Committed, verdict: Verdict
-) -> Restoration | str:
-    """The restoration that this verdict calls for, or in words why there is none."""
-    if not verdict.restore:
-        return "nothing to restore"
+) -> Restoration:
+    """The restoration that this verdict calls for.
+
+    Raises:
+        RefusedError: there is none, and why.
+        AuthError, UnreachableError: as the Git server answers.
+    """
     if environment.on_failure is not OnFailure.RESTORE:
-        return f"environment {environment.name!r} says on-failure: {environment.on_failure}; Git stays as it is"
+        raise RefusedError(f"environment {environment.name!r} says on-failure: {environment.on_failure}; Git stays as it is")
     if bad.restores:
-        return f"{bad.commit.sha[:10]} is itself a restore, and is never restored"
+        raise RefusedError(f"{bad.commit.sha[:10]} is itself a restore, and is never restored")
     if verdict.stable is None:
-        return "there is no other stable release to go back to"
+        raise RefusedError("there is no other stable release to go back to")
     stable = releases.of_running(repository, environment, verdict.stable, bad.commit.sha)
     if stable is None:
-        return f"no commit of this overlay carried {verdict.stable.image}, which the stable pods run"
+        raise RefusedError(f"no commit of this overlay carried {verdict.stable.image}, which the stable pods run")
     return Restoration(environment, bad, stable, verdict, _logs(argocd, environment, verdict))
 
 
@@ -68,6 +71,14 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
     bad, stable = restoration.bad.release, restoration.stable.release
     pushed = repository.apply(put_back(restoration.environment, bad, stable, partial(_proposal, restoration)))
     return releases.current(repository, restoration.environment, pushed.tip)
+
+
+def restored_by(repository: Repository, environment: Environment, bad: Committed) -> Committed | None:
+    """The commit with which somebody else restored Git after this release, if that is what the overlay carries now."""
+    now = releases.current(repository, environment)
+    trailers = now.commit.trailers
+    ours = now.restores and "Rollout-Abort" in trailers and trailers.get("Failed-Version") == bad.release.version
+    return now if ours and repository.is_ancestor(bad.commit.sha, now.commit.sha) else None
 
 
 def end_operation(argocd: ArgoCD, repository: Repository, environment: Environment, bad: Release) -> None:
@@ -155,9 +166,9 @@ def _trailers(restoration: Restoration) -> tuple[tuple[str, str], ...]:
 
 
 def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:
-    """The failing pods' last words, where the token may read them."""
+    """Our pods' last words, where the token may read them. After an abort they are terminating and fail no more."""
     lines: list[str] = []
-    for pod in [pod for pod in verdict.pods if pod.health == "Degraded"][:_PODS]:
+    for pod in sorted(verdict.pods, key=lambda pod: pod.health != "Degraded")[:_PODS]:
         try:
             said = argocd.logs(environment.application, pod.name, namespace=pod.namespace, tail=_LOG_LINES)
         except PromoterError:

@@ -10,7 +10,7 @@ PARTS = ("base", "overlays", "environments", "promoter.yaml")
 
 def files() -> Iterator[tuple[str, bytes]]:
     """Each file by its path in the new repository: from the wheel, or from the checkout that promoter runs from."""
-    root = Path(__file__).parent / "template"
+    root = Path(__file__).parent / "template_files"
     if not root.is_dir():
         root = Path(__file__).parent.parent
     for part in PARTS:

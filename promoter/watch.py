@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from promoter.verdict import Kind, Verdict, judge
 
 Tell = Callable[[Verdict], None]
 
-_REQUESTS_PER_MINUTE = 55  # of the 60 that watching one Application may cost
+_REQUESTS_PER_SECOND, _SPARE_REQUESTS = 0.75, 3.0  # a minute: 45 and 3, a look too many, and the stream opened a few times
+_FIRST_STREAM_WAIT, _LONGEST_STREAM_WAIT = 5.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,33 @@ class _Course:
     phase: str = ""
     phase_since: float = 0.0
     certain_since: float = 0.0
-    waiting_since: float = 0.0
+    waiting_since: float | None = None
     looks: int = 0
 
-    def take(self, verdict: Verdict, now: float) -> bool:
-        """Whether this verdict says something that the last did not."""
+    def take(self, verdict: Verdict, now: float) -> None:
         before, self.verdict = self.verdict, verdict
-        new = self.looks == 0 or _words(verdict) != _words(before)
         if self.looks == 0 or (verdict.kind, verdict.reason) != (before.kind, before.reason):
             self.certain_since, self.looks = now, 0
         if self.phase != _phase(verdict):
             self.phase, self.phase_since = _phase(verdict), now
-        if not verdict.sync_due:
-            self.waiting_since = now
+        self.waiting_since = (now if self.waiting_since is None else self.waiting_since) if verdict.sync_due else None
         self.looks += 1
-        return new
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Keeps the requests of any minute to 60: so many a second, a few at once, and what was overdrawn is waited for."""
+
+    since: float
+    left: float = _SPARE_REQUESTS
+
+    def spend(self, requests: int, now: float) -> None:
+        self.left = min(_SPARE_REQUESTS, self.left + (now - self.since) * _REQUESTS_PER_SECOND) - requests
+        self.since = now
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next look may begin."""
+        return max(0.0, -self.left / _REQUESTS_PER_SECOND - (now - self.since))
 
 
 @dataclass(slots=True)
@@ -114,7 +126,7 @@ class Watcher:
     _asked_for_sync: bool = False
     _refusals: int = 0
     _refreshed: float = float("-inf")
-    _costs: collections.deque[tuple[float, int]] = field(default_factory=collections.deque)
+    _told: tuple[object, ...] = ()
 
     def watch(self) -> Watched:
         """Looks until an end is seen twice: a failure in two looks in a row, a live release `stable_for` apart.
@@ -122,27 +134,39 @@ class Watcher:
         Raises:
             AuthError: Argo CD or the Git server refuses us, twice in a row.
         """
-        course = _Course(phase_since=self.clock.now())
+        course, allowance = _Course(phase_since=self.clock.now()), _Allowance(self.clock.now())
         while True:
+            before = self.argocd.requests
             seen = self._look(course)
             now = self.clock.now()
-            if seen is not None and course.take(seen, now):
-                self.tell(seen)
-            verdict = course.verdict
-            if seen is not None and verdict.terminal:
-                if course.looks > 1 and now - course.certain_since >= self._certain_after(verdict):
-                    return Watched(verdict)
-            elif now - course.phase_since > self._limit(verdict):
-                return Watched(verdict, timed_out=True)
             if seen is not None:
-                self._help(verdict, now - course.waiting_since)
-            self._pause(self._until_next(course))
+                course.take(seen, now)
+                self._tell(seen)
+            if (end := self._end(course, seen is not None, now)) is not None:
+                return end
+            if seen is not None:
+                self._help(seen, now - (now if course.waiting_since is None else course.waiting_since))
+            allowance.spend(self.argocd.requests - before, now)
+            self._pause(course, allowance)
+
+    def _end(self, course: _Course, answered: bool, now: float) -> Watched | None:
+        verdict = course.verdict
+        if answered and verdict.terminal:
+            certain = course.looks > 1 and now - course.certain_since >= self._certain_after(verdict)
+            return Watched(verdict) if certain else None
+        return Watched(verdict, timed_out=True) if now - course.phase_since > self._limit(verdict) else None
+
+    def _tell(self, verdict: Verdict) -> None:
+        """Only what says something that the last did not."""
+        if (words := _words(verdict)) != self._told:
+            self._told = words
+            self.tell(verdict)
 
     # -- one look -----------------------------------------------------------------------------------------------------
 
     def _look(self, course: _Course) -> Verdict | None:
         """The verdict now; None while Argo CD or Git gives no answer."""
-        now, before = self.clock.now(), self.observer.requests
+        now = self.clock.now()
         refresh = now - self._refreshed >= (2.0 if course.verdict.kind is Kind.NOT_OBSERVED else self.timing.refresh)
         try:
             seen = self.observer.look(refresh=refresh, sync_requested=self._asked_for_sync)
@@ -152,12 +176,10 @@ class Watcher:
                 raise
             return None
         except (UnreachableError, ArgoCDError) as error:
-            self.tell(replace(course.verdict, summary=f"no answer at the moment: {error.message}"))
+            self._tell(replace(course.verdict, summary=f"no answer at the moment: {error.message}"))
             return None
-        finally:
-            self._costs.append((now, self.observer.requests - before))
         self._refusals = 0
-        self._refreshed = self.clock.now() if refresh else self._refreshed
+        self._refreshed = now if refresh else self._refreshed
         return judge(seen, self.observer.expected)
 
     def _help(self, verdict: Verdict, waited: float) -> None:
@@ -176,22 +198,21 @@ class Watcher:
             return self.timing.stable_for
         return self.timing.person if verdict.kind is Kind.NEEDS_PERSON else 0.0
 
+    def _pause(self, course: _Course, allowance: _Allowance) -> None:
+        """Until the next look: as soon as an event of Argo CD's stream wakes it, if the requests of the minute allow that."""
+        left, confirms = self._until_next(course), course.verdict.terminal and course.verdict.kind is not Kind.LIVE
+        if not confirms and (least := allowance.wait(self.clock.now())) > 0:
+            self.clock.wait(least, threading.Event())
+            left -= least
+        if left > 0:
+            self.clock.wait(left, self.wake)
+        self.wake.clear()
+
     def _until_next(self, course: _Course) -> float:
         if not course.verdict.terminal:
             return min(1.0, self.timing.poll) if course.verdict.kind is Kind.NOT_OBSERVED else self.timing.poll
         left = course.certain_since + self._certain_after(course.verdict) - self.clock.now()
         return min(self.timing.poll, max(self.timing.confirm, left))
-
-    def _pause(self, seconds: float) -> None:
-        """Until the next look. An event of Argo CD's stream wakes it earlier, as long as the requests of a minute allow."""
-        now = self.clock.now()
-        while self._costs and self._costs[0][0] < now - 60:
-            self._costs.popleft()
-        if sum(cost for _, cost in self._costs) < _REQUESTS_PER_MINUTE:
-            self.clock.wait(seconds, self.wake)
-        else:
-            self.clock.wait(self.timing.poll, threading.Event())
-        self.wake.clear()
 
     def _limit(self, verdict: Verdict) -> float:
         if verdict.kind is Kind.NOT_OBSERVED:
@@ -203,16 +224,18 @@ def listen(argocd: ArgoCD, application: Application, wake: threading.Event, ende
     """Sets `wake` when Argo CD's event stream says something about the Application. A hint only: events get lost."""
 
     def follow() -> None:
-        wait = 1.0
+        wait = _FIRST_STREAM_WAIT
         while not ended.is_set():
+            opened = time.monotonic()
             try:
                 for _ in argocd.stream(application):
                     wake.set()
-                    wait = 1.0
                     if ended.is_set():
                         return
             except PromoterError:
-                wait = min(60.0, wait * 2)
+                pass  # a hint that does not come: the looks go on without it
+            lasted = time.monotonic() - opened >= _LONGEST_STREAM_WAIT
+            wait = _FIRST_STREAM_WAIT if lasted else min(_LONGEST_STREAM_WAIT, wait * 2)
             ended.wait(wait)
 
     thread = threading.Thread(target=follow, name="argocd-events", daemon=True)

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mlflow_server import mlflow_server
+
+__all__ = ["mlflow_server", "own_environment"]
+
 _FOREIGN = ("GIT_", "MLFLOW_", "ARGOCD_", "GITHUB_", "GH_", "AZURE_", "SYSTEM_", "PROMOTER_", "DOCKER_", "TF_BUILD")
 
 

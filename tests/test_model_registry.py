@@ -15,12 +15,10 @@ from promoter.errors import ExitCode, PromoterError, RefusedError, UnreachableEr
 from promoter.model_registry import ModelReference, ModelRegistry, connect
 from promoter.model_registry import settings as mlflow_settings
 from promoter.model_registry.client import ClientStore
-from tests.support.mlflow_server import MlflowServer, mlflow_server
+from tests.support.mlflow_server import MlflowServer
 
 if TYPE_CHECKING:
     from promoter.models import ModelVersion
-
-__all__ = ["mlflow_server"]
 
 MLMODEL = b"flavors:\n  python_function: {loader_module: mlflow.sklearn}\n"
 
@@ -240,6 +238,20 @@ def test_the_client_gives_what_the_rest_api_gives(mlflow_server: MlflowServer) -
         version = client.resolve(reference)
         assert version == without_etags(connect(mlflow_server.environ).resolve(reference))
         assert len(read(client, version, "model.skops")) == {file.path: file.size for file in version.files}["model.skops"]
+
+
+@pytest.mark.parametrize("door", ["http", "client"])
+def test_a_tag_is_set_through_either_door(mlflow_server: MlflowServer, door: str) -> None:
+    name = f"tagged by {door}"
+    version = mlflow_server.train(name)
+    registry = connect(mlflow_server.environ)
+    if door == "client":
+        registry = ModelRegistry(ClientStore(mlflow_settings.read(mlflow_server.environ)), mlflow_server.url)
+    for _ in range(2):
+        registry.set_tag(name, version, "promoter.quarantined.staging", "abc")
+    assert resolve(mlflow_server, f"{name}:{version}").tags == {"promoter.quarantined.staging": "abc"}
+    with pytest.raises(UsageError):
+        registry.set_tag(name, "99", "a", "b")
 
 
 def test_files_of_a_run_are_read_with_mlflow(mlflow_server: MlflowServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from promoter import config, output, releases
 from promoter.clients import Clients
@@ -19,19 +19,19 @@ from promoter.plan import plan
 from promoter.promote import promote
 from promoter.show import ending_text
 from promoter.steps import Steps
-from promoter.watch import Timing
+from promoter.watch import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
-    """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how often promoter looks.
+    """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how time passes for promoter.
 
     `sights` are what is worth a look afterwards, by its name.
     """
 
     environ: Mapping[str, str]
     predict_url: str
-    timing: Timing | None = None
+    clock: Clock = field(default_factory=Clock)
     sights: Sequence[tuple[str, str]] = ()
 
 
@@ -99,7 +99,7 @@ def _promote(place: Place, scenery: Scenery) -> Ending:
     steps = Steps(output.report)
     outcome = promote(clients, plan(clients, environment, ModelReference.parse(f"{MODEL}@{ALIAS}"), steps), steps)
     told = output.Told(environment.application.name, in_json=False)
-    follower = Follower(clients, environment, told.verdict, told.say, scenery.timing)
+    follower = Follower(clients, environment, told.verdict, told.say, clock=scenery.clock)
     ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
     output.data(ending_text(ending))
     return ending

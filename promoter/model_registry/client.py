@@ -89,6 +89,11 @@ class ClientStore:
         with self._client() as client:
             return dict(client.get_run(run_id).data.metrics)
 
+    def set_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """MlflowClient.set_model_version_tag."""
+        with self._client() as client:
+            client.set_model_version_tag(name, version, key, value)
+
     def artifacts(self, uri: str) -> Artifacts:
         """In a folder here, or read with MLflow's client."""
         return LocalArtifacts(uri) if urlsplit(uri).scheme in ("", "file") else ClientArtifacts(uri, self._settings)

@@ -116,6 +116,15 @@ class ModelRegistry:
             yield measured
             measured.finish()
 
+    def set_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Describes a version for people. A tag decides nothing: whoever may edit a model may set its tags.
+
+        Raises:
+            UsageError: no such version.
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
+        self._store.set_tag(name, version, key, value)
+
     def _named(self, reference: ModelReference) -> RegisteredVersion:
         if reference.version is not None:
             return self._store.by_version(reference.name, reference.version)

@@ -58,6 +58,11 @@ class RestStore:
         """GET runs/get."""
         return self._tracking.get("mlflow/runs/get", lambda answer: _metrics(answer["run"].get("data", {})), run_id=run_id)
 
+    def set_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """POST model-versions/set-tag."""
+        body = {"name": name, "version": version, "key": key, "value": value}
+        self._registry.post("mlflow/model-versions/set-tag", body, lambda _: None)
+
     def artifacts(self, uri: str) -> Artifacts:
         """Served by MLflow, in a folder here, or else read with MLflow's own client."""
         parts = urlsplit(uri)

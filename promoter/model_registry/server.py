@@ -55,7 +55,7 @@ class Server:
         return self._read(self._http.request("GET", f"/api/2.0/{path}", params=params), read)
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], _T]) -> _T:
-        """As `get`, for the questions that MLflow wants as a POST: they change nothing, so they are tried again too."""
+        """As `get`, for what MLflow wants as a POST; sent twice it does no more than sent once, so it is tried again too."""
         return self._read(self._http.request("POST", f"/api/2.0/{path}", json=body, retry=True), read)
 
     def _read(self, response: requests.Response, read: Callable[[Any], _T]) -> _T:

@@ -1,0 +1,87 @@
+"""Fixtures: the cluster, the test service and the model versions once a session, one environment of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import results
+from tests.cluster.cluster import ENVIRON, ROOT, Cluster
+from tests.cluster.environment import Environment
+from tests.cluster.images import Service, build
+from tests.cluster.manifests import application, promoter_for
+from tests.cluster.model_versions import register
+from tests.cluster.repository import GitRepository
+from tests.support.mlflow_server import MlflowServer, running
+
+_ROWS = pytest.StashKey[list[results.Row]]()
+_TABLE = ROOT / "docs" / "cluster-results.md"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ROWS] = []
+    config.addinivalue_line("markers", "variant(name): the folder under variants/ that the test's overlay builds on")
+    config.addinivalue_line("markers", "unreleased: the overlay carries no release and Argo CD has no Application yet")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    rows = session.config.stash[_ROWS]
+    if ENVIRON.get("PROMOTER_CLUSTER_TABLE") and rows:
+        results.write(rows, _TABLE)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    return Cluster.from_environment()
+
+
+@pytest.fixture(scope="session")
+def service(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """The test service, in a repository that no other session uses: no node has its images yet."""
+    architecture = cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.architecture}")
+    return build(cluster.registry, f"promoter-test-{uuid.uuid4().hex[:8]}", architecture, tmp_path_factory.mktemp("service"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with running(tmp_path_factory.mktemp("mlflow")) as server:
+        register(server)
+        yield server
+
+
+@pytest.fixture
+def environment(
+    request: pytest.FixtureRequest, cluster: Cluster, service: Service, mlflow_versions: MlflowServer, tmp_path: Path
+) -> Iterator[Environment]:
+    """An environment whose first release is live; no request to it may fail while the test lasts."""
+    marker = request.node.get_closest_marker("variant")
+    name = f"promoter-test-{uuid.uuid4().hex[:8]}"
+    url = f"{cluster.git_url}/{name}.git"
+    manifest = application(cluster, name, url)
+    made = Environment(
+        cluster=cluster,
+        name=name,
+        variant=marker.args[0] if marker else "canary",
+        service=service,
+        repository=GitRepository.create(cluster.git_root / f"{name}.git", tmp_path / "clone", url),
+        promoter=promoter_for(cluster, service, tmp_path / "promoter", manifest, mlflow_versions.environ),
+    )
+    try:
+        made.create(released=request.node.get_closest_marker("unreleased") is None)
+        yield made
+    finally:
+        made.remove()
+    request.config.stash[_ROWS].append(row_of(request, made))
+    failures = made.traffic.failures if made.traffic else []
+    assert not failures, f"{len(failures)} requests failed: {failures[:10]}"
+
+
+def row_of(request: pytest.FixtureRequest, made: Environment) -> results.Row:
+    traffic = made.traffic
+    scenario = str(request.node.name).removeprefix("test_").replace("_", " ")
+    return results.Row(
+        scenario, made.promoter.runs, traffic.requests if traffic else 0, len(traffic.failures) if traffic else 0
+    )

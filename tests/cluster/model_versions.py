@@ -1,0 +1,30 @@
+"""The registered model of these tests: one version for each way in which a model can behave."""
+
+from __future__ import annotations
+
+from tests.support.mlflow_server import MlflowServer, sklearn_files
+
+MODEL = "fraud-detector"
+
+STABLE = "1"  # what runs before promoter comes; its image was made by hand
+GOOD, UNHEALTHY, CRASHING, NEVER_READY, UNDECIDED, UNMEASURABLE, NEWER, LOST = "2", "3", "4", "5", "6", "7", "8", "9"
+BEHAVIOURS = {
+    STABLE: "good",
+    GOOD: "good",
+    UNHEALTHY: "unhealthy",
+    CRASHING: "crash",
+    NEVER_READY: "never-ready",
+    UNDECIDED: "undecided",
+    UNMEASURABLE: "unmeasurable",
+    NEWER: "good",
+    LOST: "good",  # its image is deleted from the container registry: no other test may have had it pulled
+}
+
+
+def register(server: MlflowServer) -> None:
+    """Registers every version: a small classifier with one more file, which the test service reads."""
+    files = sklearn_files()
+    for version, behaviour in BEHAVIOURS.items():
+        model = server.log_model({**files, "behaviour": behaviour.encode(), "version": version.encode()})
+        registered = server.register(MODEL, f"models:/{model}")
+        assert registered == version, f"version {registered} was to be {version}"

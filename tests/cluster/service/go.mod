@@ -1,0 +1,3 @@
+module testservice
+
+go 1.21

@@ -1,0 +1,66 @@
+"""A client that asks a Service again and again, each time over a new connection, and counts what it gets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+
+_PAUSE = 0.03
+_TIMEOUT = 5.0
+
+
+@dataclass
+class Traffic:
+    """Runs inside `with`; `answered` counts by model version, `failures` are the reasons of the others with their times."""
+
+    host: str
+    port: int
+    answered: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def requests(self) -> int:
+        return self.answered.total() + len(self.failures)
+
+    def answers(self) -> bool:
+        """Whether the Service answers now; not counted."""
+        try:
+            return bool(self._ask())
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return False
+
+    def __enter__(self) -> Traffic:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_PAUSE):
+            try:
+                self.answered[self._ask()] += 1
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                self.failures.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
+
+    def _ask(self) -> str:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+        try:
+            connection.request("GET", "/predict", headers={"Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != http.client.OK:
+                raise ValueError(f"status {answer.status}")
+            return str(json.loads(body)["model_version"])
+        finally:
+            connection.close()

@@ -1,0 +1,265 @@
+"""Restoring Git after a release failed: which release comes back, what the commit says, and who else writes meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promoter.errors import ExitCode
+from promoter.follow import Ending
+from promoter.sandbox import Behaviour, Measurement, PodStatus
+from promoter.verdict import Kind, Reason
+from tests.support.argo_world import FAILS, MISSING, STUCK, World, overlay, world
+from tests.support.faults import FORBIDDEN, always, changed
+
+KUSTOMIZATION, RELEASE = "overlays/staging/kustomization.yaml", "overlays/staging/release.yaml"
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path, os.environ) as one:
+        yield one
+
+
+def carried(it: World) -> dict[str, str]:
+    return {name: it.remote.show(name) for name in (KUSTOMIZATION, RELEASE)}
+
+
+def trailers(it: World) -> dict[str, str]:
+    last = it.remote.message().strip().split("\n\n")[-1]
+    return dict(line.split(": ", 1) for line in last.splitlines())
+
+
+def test_the_release_of_the_stable_pods_comes_back_with_the_evidence(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    stable, bad = it.remote.tip(), it.promote(2)
+    ending = it.follow(bad)
+    assert (ending.exit_code, ending.verdict.kind, ending.restored) == (ExitCode.RESTORED, Kind.ABORTED, it.remote.tip())
+    assert carried(it) == overlay(1)
+    message = it.remote.message()
+    assert message.startswith("Restore fraud-detector version 1 in staging: version 2, analysis failed\n")
+    assert "metric success-rate Failed, measured 0.4, 0.4" in message
+    said = trailers(it)
+    assert (said["Restores"], said["Rollout-Abort"], said["Failed-Version"]) == (stable, "analysis failed", "2")
+    assert (said["Model-Version"], said["Quarantined"]) == ("1", "fraud-detector:2")
+    assert it.committed().restores
+
+
+def test_not_the_commit_before_but_what_was_live(it: World) -> None:
+    """Version 2 is superseded on its way by version 3, which fails: 2 was never live, 1 is what the stable pods run."""
+    it.behaviours["3"] = FAILS
+    it.promote(2)
+    it.settle(4)
+    assert it.follow(it.promote(3)).exit_code is ExitCode.RESTORED
+    assert carried(it) == overlay(1)
+
+
+def test_what_others_wrote_into_the_same_files_is_kept(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    theirs = it.remote.read(KUSTOMIZATION).replace('newTag: "1.10"', 'newTag: "1.11"  # theirs')
+    it.clock.after(8, lambda: it.remote.commit({KUSTOMIZATION: theirs, "notes.md": "hello\n"}, "Another envoy"))
+    assert it.follow(bad).exit_code is ExitCode.RESTORED
+    before = overlay(1)[KUSTOMIZATION].replace('newTag: "1.10"', 'newTag: "1.11"  # theirs')
+    assert carried(it) == {**overlay(1), KUSTOMIZATION: before}
+    assert it.remote.show("notes.md") == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "act", "reason", "quarantined"),
+    [
+        (FAILS, None, Reason.ANALYSIS_FAILED, True),
+        (Behaviour(), "abort", Reason.ABORTED_BY_HAND, True),
+        (STUCK, None, Reason.PROGRESS_DEADLINE, False),
+        (MISSING, None, Reason.IMAGE, False),
+        (Behaviour(measurement=Measurement("Error", message="no answer")), None, Reason.ANALYSIS_ERROR, False),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Reason) else "",
+)
+def test_only_an_analysis_or_a_person_speaks_against_the_model(
+    it: World, behaviour: Behaviour, act: str | None, reason: Reason, quarantined: bool
+) -> None:
+    it.behaviours["2"] = behaviour
+    if act:
+        it.clock.after(6, lambda: it.act(act))
+    ending = it.follow(it.promote(2))
+    assert (ending.exit_code, ending.verdict.reason) == (ExitCode.RESTORED, reason)
+    assert trailers(it)["Rollout-Abort"] == reason
+    assert ("Quarantined" in trailers(it)) is quarantined
+
+
+def test_a_commit_that_does_not_render_is_taken_back(it: World) -> None:
+    broken = overlay(2)[KUSTOMIZATION].replace("- release.yaml", "- release.yaml\n- missing.yaml")
+    bad = it.committed(it.remote.commit({**overlay(2), KUSTOMIZATION: broken}, "Promote and break"))
+    ending = it.follow(bad)
+    assert (ending.verdict.kind, ending.verdict.reason) == (Kind.FAILED, Reason.RENDER)
+    assert trailers(it)["Rollout-Abort"] == "render"
+    assert "missing.yaml" in it.remote.show(KUSTOMIZATION)  # not promoter's to mend: it puts back the release alone
+
+
+def test_pod_logs_are_told_and_never_committed(it: World) -> None:
+    it.behaviours["2"] = Behaviour(ready_after=None, waiting=PodStatus("CrashLoopBackOff", message="back-off", restarts=3))
+    ending = it.follow(it.promote(2))
+    assert ending.exit_code is ExitCode.RESTORED
+    assert any("is scripted" in line for line in ending.logs)
+    assert set(ending.logs) <= set(it.said)
+    assert "is scripted" not in it.remote.message()
+    assert "CrashLoopBackOff" in it.remote.message()
+
+
+def test_a_token_that_may_not_read_logs_restores_all_the_same(it: World) -> None:
+    it.behaviours["2"] = STUCK
+    with it.argocd.fault(always(FORBIDDEN, "logs", "operation")):
+        assert it.follow(it.promote(2)).exit_code is ExitCode.RESTORED
+
+
+def test_a_first_release_leaves_nothing_to_restore(it: World) -> None:
+    """The stable pods are of the release that failed: Git stays, and it says so."""
+    it.behaviours["2"] = STUCK
+
+    def only_ours(manifest: dict[str, Any]) -> None:
+        if manifest["kind"] == "Rollout":
+            manifest["status"]["stableRS"] = manifest["status"]["currentPodHash"]
+
+    bad = it.promote(2)
+    with it.argocd.fault(changed(only_ours, "resource")):
+        ending = it.follow(bad)
+    assert (ending.exit_code, ending.restored) == (ExitCode.NOT_RESTORED, None)
+    assert "no other stable release" in " ".join(ending.verdict.evidence)
+    assert it.remote.tip() == bad.commit.sha
+
+
+def test_a_restore_is_never_restored(it: World) -> None:
+    it.behaviours["1"] = it.behaviours["2"] = Behaviour()
+    it.promote(2)
+    it.settle()
+    restore = it.promote(1, Restores="0" * 40)
+    it.behaviours["1"] = FAILS
+    it.clock.after(4, lambda: it.act("abort"))
+    ending = it.follow(restore)
+    assert ending.exit_code is ExitCode.NOT_RESTORED
+    assert "is itself a restore" in ending.note
+    assert it.remote.tip() == restore.commit.sha
+
+
+@pytest.mark.parametrize("policy", ["hold", "pull-request"])
+def test_on_failure_other_than_restore_leaves_git(tmp_path: Path, policy: str) -> None:
+    with world(tmp_path, os.environ, lines=f"  on-failure: {policy}\n") as it:
+        it.behaviours["2"] = FAILS
+        bad = it.promote(2)
+        ending = it.follow(bad)
+        assert (ending.exit_code, it.remote.tip()) == (ExitCode.NOT_RESTORED, bad.commit.sha)
+        assert f"on-failure: {policy}" in ending.note
+
+
+def test_no_restore_leaves_git(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    assert it.follow(bad, restoring=False).exit_code is ExitCode.NOT_RESTORED
+    assert it.remote.tip() == bad.commit.sha
+
+
+# -- others write, too ------------------------------------------------------------------------------------------------
+
+
+def test_a_restore_that_loses_the_race_overwrites_nothing(it: World) -> None:
+    """Somebody promotes version 3 between the verdict and the push: their commit stays."""
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    theirs: list[str] = []
+
+    def promote_three(asked: Any, _: Any) -> None:
+        if asked.call == "logs" and not theirs:  # they are read after the verdict and before anything is written
+            theirs.append(it.remote.commit(overlay(3), "Promote version 3"))
+
+    with it.argocd.fault(promote_three):
+        ending = it.follow(bad)
+    assert ending.exit_code is ExitCode.SUPERSEDED
+    assert it.remote.tip() == theirs[0]
+
+
+def test_two_promoters_that_watch_the_same_abort_make_one_commit(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    endings: list[Ending] = []
+    threads = [threading.Thread(target=lambda: endings.append(it.follower().follow(bad))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [ending.exit_code for ending in endings] == [ExitCode.RESTORED, ExitCode.RESTORED]
+    assert {ending.restored for ending in endings} == {it.remote.tip()}
+    assert [subject.split()[0] for subject in it.remote.log()] == ["Restore", "Promote", "Begin"]
+
+
+def test_who_comes_after_the_restore_ends_as_restored(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+    first = it.follow(bad)
+    second = it.follow(bad)
+    assert (second.exit_code, second.restored) == (ExitCode.RESTORED, first.restored)
+    assert len(it.remote.log()) == 3
+
+
+def test_a_release_promoted_after_the_restore_ends_it_well(it: World) -> None:
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2)
+
+    def promote_three(line: str) -> None:
+        it.said.append(line)
+        if line.startswith("restored"):
+            it.promote(3)
+
+    ending = it.follower(say=promote_three).follow(bad)
+    assert ending.exit_code is ExitCode.RESTORED
+    assert len(it.remote.log()) == 4
+
+
+# -- operations -------------------------------------------------------------------------------------------------------
+
+
+def test_an_operation_of_the_bad_release_is_ended_before_git_is_restored(it: World) -> None:
+    """While it retries, Argo CD would not look at the restoring commit."""
+    bad = it.promote(2)
+    ended: list[str] = []
+
+    def failing(application: dict[str, Any]) -> None:
+        sync = {"revision": bad.commit.sha}
+        application["operation"] = {"sync": sync}
+        application["status"]["operationState"] = {
+            "phase": "Running",
+            "retryCount": 2,
+            "finishedAt": application["status"]["reconciledAt"],
+            "message": "one or more objects failed to apply",
+            "operation": {"sync": sync},
+            "syncResult": {"revision": bad.commit.sha, "resources": []},
+        }
+
+    fault = changed(failing)
+
+    def end(asked: Any, forward: Any) -> Any:
+        if asked.call != "operation":
+            return None
+        ended.append(it.remote.tip())
+        it.argocd.faults.remove(fault)
+        return forward(asked)
+
+    it.argocd.faults += [end, fault]
+    ending = it.follow(bad)
+    assert (ending.verdict.reason, ending.exit_code) == (Reason.SYNC, ExitCode.RESTORED)
+    assert ended == [bad.commit.sha]
+
+
+def test_the_ending_is_one_json_object(it: World) -> None:
+    from promoter.output import plain
+
+    it.behaviours["2"] = FAILS
+    ending = it.follow(it.promote(2))
+    told = json.loads(json.dumps(plain(ending)))
+    assert (told["exit_code"], told["restored"], told["verdict"]["kind"]) == (10, it.remote.tip(), "aborted")
