@@ -83,8 +83,7 @@ def git(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
     except FileNotFoundError:
         raise UsageError("the demo needs git, which is not on PATH", hint="install git 2.30 or newer") from None
     if done.returncode != 0:
-        command = next(word for word in arguments if not word.startswith(("-", "/")))
-        raise PromoterError(f"git {command} failed: {done.stderr.strip()}", hint="the demo needs git 2.30 or newer")
+        raise PromoterError(f"git {' '.join(arguments)}: {done.stderr.strip()}", hint="the demo needs git 2.30 or newer")
     return done.stdout.rstrip("\n")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from promoter import config, output, releases
 from promoter.clients import Clients
@@ -19,19 +20,19 @@ from promoter.plan import plan
 from promoter.promote import promote
 from promoter.show import ending_text
 from promoter.steps import Steps
-from promoter.watch import Timing
+from promoter.watch import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
-    """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how often promoter looks.
+    """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how time passes for promoter.
 
     `sights` are what is worth a look afterwards, by its name.
     """
 
     environ: Mapping[str, str]
     predict_url: str
-    timing: Timing | None = None
+    clock: Clock = field(default_factory=Clock)
     sights: Sequence[tuple[str, str]] = ()
 
 
@@ -52,7 +53,7 @@ CHAPTERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Result:
     """How a chapter ended, after how many seconds of promoting and watching."""
 
     ending: Ending
@@ -65,17 +66,24 @@ def tell(place: Place, scenery: Scenery, training: Training) -> None:
     Raises:
         PromoterError: it did not go as it was to go.
     """
+    _go_direct()
     first, *others = CHAPTERS
-    told = [_chapter(place, scenery, training, first)]
+    results = [_chapter(place, scenery, training, first)]
     output.say("\nFrom now on a client asks the Service for predictions, every 50 ms.")
     with Traffic(scenery.predict_url, training.example) as traffic:
-        told += [_chapter(place, scenery, training, chapter) for chapter in others]
-    _epilogue(place, scenery, told, traffic)
+        results += [_chapter(place, scenery, training, chapter) for chapter in others]
+    _epilogue(place, scenery, results, traffic)
     if traffic.failures or not traffic.requests:
         raise PromoterError(f"{len(traffic.failures)} of {traffic.requests} requests failed: {', '.join(traffic.failures[:3])}")
 
 
-def _chapter(place: Place, scenery: Scenery, training: Training, chapter: Chapter) -> Told:
+def _go_direct() -> None:
+    """A company's proxy is not to be asked for what is on this machine."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = f"{known},127.0.0.1" if known else "127.0.0.1"
+
+
+def _chapter(place: Place, scenery: Scenery, training: Training, chapter: Chapter) -> Result:
     output.say(f"\nA data scientist trains {MODEL} {chapter.trained}, and calls the new version @{ALIAS}.")
     accuracy = training.register(chapter.recipe)
     output.say(f"Of the cases it has not seen, it gets {accuracy:.0%} right.\n")
@@ -89,7 +97,7 @@ def _chapter(place: Place, scenery: Scenery, training: Training, chapter: Chapte
             f"and ended with {ending.exit_code:d}: {ending.verdict.summary}",
             hint=f"everything is still in {place.folder}",
         )
-    return Told(ending, time.monotonic() - started)
+    return Result(ending, time.monotonic() - started)
 
 
 def _promote(place: Place, scenery: Scenery) -> Ending:
@@ -99,7 +107,7 @@ def _promote(place: Place, scenery: Scenery) -> Ending:
     steps = Steps(output.report)
     outcome = promote(clients, plan(clients, environment, ModelReference.parse(f"{MODEL}@{ALIAS}"), steps), steps)
     told = output.Told(environment.application.name, in_json=False)
-    follower = Follower(clients, environment, told.verdict, told.say, scenery.timing)
+    follower = Follower(clients, environment, told.verdict, told.say, clock=scenery.clock)
     ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
     output.data(ending_text(ending))
     return ending
@@ -108,17 +116,17 @@ def _promote(place: Place, scenery: Scenery) -> Ending:
 # -- what it comes to -------------------------------------------------------------------------------------------------
 
 
-def _epilogue(place: Place, scenery: Scenery, told: Sequence[Told], traffic: Traffic) -> None:
-    place.git("pull", "--quiet")
-    better, wrong = told[1].ending, told[2].ending
+def _epilogue(place: Place, scenery: Scenery, results: Sequence[Result], traffic: Traffic) -> None:
+    place.git("pull", "--quiet", "--ff-only")
+    better, wrong = results[1].ending, results[2].ending
     output.say(f"\nWhat the promotion of version {better.release.version} changed in Git:\n")
     output.data(output.coloured(place.git("show", "--format=%B", "--unified=0", better.commit)))
     output.say(f"\nWhat put version {better.release.version} back:\n")
     output.data(place.git("show", "--no-patch", "--format=%B", str(wrong.restored)))
     output.say("\nversion  verdict  exit code  seconds")
-    for one in told:
-        ending = one.ending
-        output.say(f"{ending.release.version:<9}{ending.verdict.kind:<9}{ending.exit_code:<11d}{one.seconds:.1f}")
+    for result in results:
+        ending = result.ending
+        output.say(f"{ending.release.version:<9}{ending.verdict.kind:<9}{ending.exit_code:<11d}{result.seconds:.1f}")
     output.say(f"\nThe client asked {traffic.requests} times: {len(traffic.failures)} requests failed.")
     if traffic.wrong:
         output.say(f"{traffic.wrong} answers were wrong: the canary of version {wrong.release.version} gave them.")
