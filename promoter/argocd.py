@@ -151,6 +151,20 @@ class ArgoCD:
     def sync_windows(self, app: Application) -> SyncWindows:
         return sync_windows(self._get(_path(app, "syncwindows"), app))
 
+    def renders(self, app: Application, revision: str) -> bool:
+        """Whether Argo CD can generate the manifests of a commit; touches nothing.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: it did not say; as every call here.
+        """
+        try:
+            self._get(_path(app, "manifests"), app, {"revision": revision}, retry=False, read_timeout=REFRESH_SECONDS)
+        except ArgoCDError as error:
+            if "manifest" not in error.message:
+                raise
+            return False
+        return True
+
     def revision_metadata(self, app: Application, revision: str) -> RevisionMetadata:
         answer = self._get(_path(app, "revisions", revision, "metadata"), app, retry=False)
         return RevisionMetadata(answer.get("author", ""), answer.get("date", ""), answer.get("message", ""))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from promoter import kustomize
 from promoter.answers import pod_template
 from promoter.argocd import ArgoCD
-from promoter.argocd_errors import NotFoundError
-from promoter.errors import ConfigError, RefusedError
+from promoter.argocd_errors import ArgoCDError, NotFoundError
+from promoter.errors import AuthError, ConfigError, RefusedError, UnreachableError
 from promoter.gitops import HistoryLimitError, Repository
 from promoter.models import Environment
 from promoter.observed import (
@@ -26,7 +26,7 @@ from promoter.observed import (
     SyncWindows,
     Workload,
 )
-from promoter.overlay import read_overlay
+from promoter.overlay import overlay_paths, read_overlay
 from promoter.render import sources
 from promoter.verdict.live import compared
 
@@ -46,6 +46,8 @@ class Observer:
     _tip: str = ""
     _reachable: bool | None = None
     _windows: SyncWindows | None = None
+    _asked_to_render: bool = False
+    _broken: bool | None = None
     _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
     _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
 
@@ -197,6 +199,8 @@ class Observer:
 
     def _sole_change(self, application: ApplicationState, failing: str) -> bool | None:
         """Whether since the last synced revision only our commit touched what the overlay renders from."""
+        if not application.revision_is_commit and (broken := self._breaks_rendering()) is not None:
+            return broken
         last = application.last_synced_revision
         if not last or not failing:
             return None
@@ -210,6 +214,26 @@ class Observer:
         except (RefusedError, ConfigError, HistoryLimitError):
             return None
         return True
+
+    def _breaks_rendering(self) -> bool | None:
+        """Whether our commit does not render and its parent does: Argo CD's own word. None where it can't be asked.
+
+        Its last synced revision alone does not tell: a commit that renders to the same is never synced.
+        """
+        if not self._asked_to_render:
+            self._asked_to_render = True
+            paths = overlay_paths(self.environment)
+            ours = next(self.repository.history(paths, limit=1, start=self.expected.commit), None)
+            if ours is not None and ours.sha == self.expected.commit and ours.parents:
+                self._broken = self._first_that_fails(ours.parents[0], ours.sha)
+        return self._broken
+
+    def _first_that_fails(self, parent: str, commit: str) -> bool | None:
+        application = self.environment.application
+        try:
+            return self.argocd.renders(application, parent) and not self.argocd.renders(application, commit)
+        except (ArgoCDError, AuthError, UnreachableError):
+            return None
 
 
 def _failing(application: ApplicationState) -> bool:

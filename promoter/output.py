@@ -86,7 +86,7 @@ def complain(error: PromoterError, *, in_json: bool) -> None:
     if os.environ.get("TF_BUILD"):
         say(f"##vso[task.logissue type=error]{' '.join(error.message.split())}")
     if in_json:
-        as_json({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}})
+        data(json.dumps({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}}))
 
 
 def coloured(diff: str) -> str:

@@ -104,7 +104,7 @@ def edits(place: Place, chosen: ClusterOptions, example: Example) -> Edits:
         f"    namespace: {shipped}": f"    namespace: {name}",
         "targetRevision: main": f"targetRevision: {name}",
     }
-    analysis = {**BRISK["base/analysis.yaml"], "interval: 3s": _MEASURED, "          value: close": metric}
+    analysis = {**BRISK["base/analysis.yaml"], "          value: close": metric}
     return {
         **BRISK,
         "base/analysis.yaml": analysis,

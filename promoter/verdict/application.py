@@ -77,6 +77,8 @@ def sync_failed(seen: Observation, expected: Expectation) -> Verdict | None:
     if not ended and not failed_again:
         return None
     hook = any(one.hook_type and one.hook_phase in _FAILED for one in operation.resources)
+    if ended and not hook and application.sync == "Synced":  # mended since by a commit that left nothing to sync
+        return None
     reason = Reason.HOOK if hook else Reason.SYNC
     return _begun_by(seen, Verdict(Kind.FAILED, "Argo CD can't apply our commit", reason, about_operation(application)))
 

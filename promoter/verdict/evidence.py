@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,9 +73,15 @@ def about_analysis(run: AnalysisRunState | None) -> tuple[str, ...]:
     if run is None:
         return ()
     return tuple(
-        f"analysis {run.name}: metric {metric.name} {metric.phase}, measured {', '.join(metric.values) or 'nothing yet'}"
+        f"analysis {run.name}: metric {metric.name} {metric.phase}, measured {_runs(metric.values) or 'nothing yet'}"
         for metric in run.metrics
     )
+
+
+def _runs(values: tuple[str, ...]) -> str:
+    """The values in their order, equal ones in a row told once: `ok (3 times), error`."""
+    groups = [(value, len(tuple(same))) for value, same in groupby(values)]
+    return ", ".join(value if times == 1 else f"{value} ({times} times)" for value, times in groups)
 
 
 def about_operation(application: ApplicationState) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 import yaml
 
 from tests.cluster.cluster import ENVIRON, eventually, required
@@ -78,7 +77,6 @@ def test_object_that_is_rejected_since_our_commit_is_restored(environment: Envir
         environment.assert_restored(run)
 
 
-@pytest.mark.xfail(reason="an operation that failed keeps its word after another commit left nothing to sync")
 def test_object_of_somebody_else_that_is_rejected_is_reported_and_git_stays(environment: Environment) -> None:
     """Taking our commit back would mend nothing. They mend it, and end the operation that goes on retrying."""
     bad = {
