@@ -92,7 +92,18 @@ class Follower:
             self.say(f"not restored: {error.message}")
             return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=error.message)
         self.say(f"restored version {restored.release.version} with commit {restored.commit.sha}")
-        return self._until_restored(committed, verdict, restored, restoration.logs)
+        ending = self._until_restored(committed, verdict, restored, restoration.logs)
+        if verdict.quarantine:
+            self._tell_mlflow(committed.release, restored.commit.sha)
+        return ending
+
+    def _tell_mlflow(self, bad: Release, commit: str) -> None:
+        """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""
+        try:
+            registry = self.clients.model_registry
+            registry.set_tag(bad.model, bad.version, f"promoter.quarantined.{self.environment.name}", commit)
+        except PromoterError as error:
+            self.say(f"{bad.model}:{bad.version} is not tagged in MLflow: {error.message}")
 
     def _until_restored(
         self, committed: Committed, verdict: Verdict, restored: Committed, logs: tuple[str, ...] = ()

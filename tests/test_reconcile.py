@@ -176,6 +176,8 @@ def test_a_version_that_failed_its_analysis_is_not_promoted_again(registered: tu
     server.set_alias(it.model, "champion", "2")
     assert reconcile(it)[0].action is Action.RESTORED
     tip = it.remote.tip()
+    told = server.api("GET", "model-versions/get", name=it.model, version="2")["model_version"]["tags"]
+    assert told == [{"key": "promoter.quarantined.staging", "value": tip}]
     (again,) = reconcile(it)
     assert (again.action, exit_code([again])) == (Action.LEFT, ExitCode.DONE)
     assert "is quarantined" in again.detail

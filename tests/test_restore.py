@@ -44,7 +44,7 @@ def test_the_release_of_the_stable_pods_comes_back_with_the_evidence(it: World) 
     assert carried(it) == overlay(1)
     message = it.remote.message()
     assert message.startswith("Restore fraud-detector version 1 in staging: version 2, analysis failed\n")
-    assert "metric success-rate Failed, measured 0.4, 0.4" in message
+    assert "metric success-rate Failed, measured 0.4 (2 times)" in message
     said = trailers(it)
     assert (said["Restores"], said["Rollout-Abort"], said["Failed-Version"]) == (stable, "analysis failed", "2")
     assert (said["Model-Version"], said["Quarantined"]) == ("1", "fraud-detector:2")

@@ -51,7 +51,7 @@ def test_after_an_abort_they_disagree(it: World) -> None:
     assert (one.agree, one.health) == (False, "Degraded")
     assert exit_code([one]) is ExitCode.DISAGREE
     assert one.notes[0] == "aborted: Argo Rollouts aborted the update: analysis failed"
-    assert any("metric success-rate Failed, measured 0.4, 0.4" in note for note in one.notes)
+    assert any("metric success-rate Failed, measured 0.4 (2 times)" in note for note in one.notes)
 
 
 def test_what_argo_cd_has_not_seen_yet_is_no_agreement(it: World) -> None:
