@@ -1,0 +1,11 @@
+"""promoter.yaml and the Application manifests it names, as one frozen Config; every complaint names file, line and key.
+
+values.py     what the configuration is once read      file.py       promoter.yaml's keys, and its JSON Schema
+reading.py    from the files to the values             manifest.py   what an Application manifest says
+"""
+
+from promoter.config.file import schema
+from promoter.config.reading import find, load
+from promoter.config.values import FILE, Config, GitConfig, ImageConfig, WatchConfig, nearest
+
+__all__ = ["FILE", "Config", "GitConfig", "ImageConfig", "WatchConfig", "find", "load", "nearest", "schema"]

@@ -1,0 +1,155 @@
+"""promoter.yaml as people write it: its keys, what each may be, and how a complaint about one is worded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic.alias_generators import to_snake
+
+from promoter.config.values import FILE, nearest
+from promoter.models import OnAlias, OnFailure, Write
+from promoter.yaml import Document
+
+DEFAULT_PLATFORM = "linux/amd64"
+DEFAULT_HISTORY_LIMIT = 10_000
+
+_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=lambda name: name.replace("_", "-"))
+
+
+class ModelSection(_Section):
+    """A registered model, by its name in MLflow."""
+
+    image: str | None = Field(
+        None, min_length=1, description="Image repository; image.registry and the model's name when left out."
+    )
+    kustomize_image: str | None = Field(None, min_length=1, description="`name` of the entry under `images:` in the overlays.")
+    release_file: str = Field(
+        "release.yaml", min_length=1, description="The ConfigMap beside kustomization.yaml that holds the release."
+    )
+
+
+class ApplicationSection(_Section):
+    """An Application that an ApplicationSet makes: repository, branch and path are read from Argo CD."""
+
+    name: str = Field(min_length=1)
+    project: str = Field("default", min_length=1)
+    namespace: str = Field("argocd", min_length=1)
+
+
+class EnvironmentSection(_Section):
+    """One model in one environment."""
+
+    name: str = Field(pattern=_NAME, description="The environment's name, for --to; several models may share it.")
+    model: str | None = Field(None, description="A key of models:; may be left out when there is one model.")
+    application: Annotated[
+        Annotated[str, Tag("manifest-path")] | Annotated[ApplicationSection, Tag("by-name")],
+        Discriminator(lambda value: "by-name" if isinstance(value, dict) else "manifest-path"),
+    ] = Field(description="Path of the Argo CD Application manifest, or name and project.")
+    alias: str | None = Field(
+        None,
+        pattern=r"^(stage/[A-Za-z]+|[A-Za-z0-9_-]+)$",
+        description="The alias this environment follows, or stage/Production.",
+    )
+    on_alias: Annotated[OnAlias, Field(strict=False)] = Field(
+        OnAlias.IGNORE, description="What reconcile does when the alias moved."
+    )
+    write: Annotated[Write, Field(strict=False)] = Field(Write.PUSH, description="Commit directly, or open a pull request.")
+    on_failure: Annotated[OnFailure, Field(strict=False)] = Field(
+        OnFailure.RESTORE, description="What happens to Git after an abort."
+    )
+
+
+class ImageSection(_Section):
+    registry: str | None = Field(None, min_length=1, description="Prefix of the repositories of models that name none.")
+    base: str = Field("scratch", min_length=1, description="Base image: a reference, oci:PATH, or scratch.")
+    platform: str = Field(DEFAULT_PLATFORM, pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")
+    layout: str | None = Field(
+        None, pattern=r"^oci:.+", description="oci:PATH writes images to an OCI image layout folder instead."
+    )
+    insecure_registries: tuple[str, ...] = Field((), strict=False, description="Hosts that are spoken to over plain HTTP.")
+
+
+class GitSection(_Section):
+    push_url: str | None = Field(
+        None, min_length=1, description="Where the repository is reached by another address than Argo CD's."
+    )
+    history_limit: int = Field(
+        DEFAULT_HISTORY_LIMIT, ge=1, description="Commits looked through at most when history is asked for."
+    )
+
+
+class MlflowSection(_Section):
+    tracking_uri: str | None = Field(None, min_length=1, description="Used when MLFLOW_TRACKING_URI is not set.")
+
+
+class ArgocdSection(_Section):
+    server: str | None = Field(None, min_length=1, description="Used when ARGOCD_SERVER is not set.")
+
+
+class WatchSection(_Section):
+    stable_for: float = Field(10.0, ge=0, description="Seconds between the two looks that prove a release live.")
+    sync_grace: float = Field(30.0, ge=0, description="Seconds before a sync that auto-sync skipped is asked for.")
+    timeout: float = Field(1800.0, gt=0, description="Seconds that a release may go on without getting further.")
+
+
+class File(_Section):
+    """promoter.yaml"""
+
+    models: dict[str, ModelSection] = Field(min_length=1)
+    environments: tuple[EnvironmentSection, ...] = Field(min_length=1, strict=False)
+    image: ImageSection = Field(default_factory=ImageSection)
+    git: GitSection = Field(default_factory=GitSection)
+    mlflow: MlflowSection = Field(default_factory=MlflowSection)
+    argocd: ArgocdSection = Field(default_factory=ArgocdSection)
+    watch: WatchSection = Field(default_factory=WatchSection)
+
+
+def schema() -> str:
+    """The JSON Schema of promoter.yaml, for editors."""
+    value = File.model_json_schema(by_alias=True)
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **value, "title": FILE}, indent=2) + "\n"
+
+
+def validated(document: Document) -> File:
+    try:
+        return File.model_validate(document.value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = tuple(part for part in first["loc"] if part not in ("manifest-path", "by-name"))
+        raise document.error(*_complaint(first, path)) from None
+
+
+def _complaint(error: Any, path: tuple[str | int, ...]) -> tuple[str, tuple[str | int, ...]]:
+    """What pydantic found wrong, in a person's words."""
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        return f"unknown key; {nearest(str(path[-1]), known)}" if known else "unknown key", path
+    if error["type"] == "missing":
+        return f"is required ({', '.join(sorted(_keys_at(path[:-1])))} are the keys here)", path
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}, not {error['input']!r}", path
+
+
+def _keys_at(path: Sequence[str | int]) -> set[str]:
+    """The keys that are valid at a place in the file, from the models themselves."""
+    section: type[BaseModel] = File
+    children: dict[str, type[BaseModel]] = {
+        "models": ModelSection,
+        "environments": EnvironmentSection,
+        "application": ApplicationSection,
+    }
+    for part in path:
+        if part in children:
+            section = children[str(part)]
+        elif (
+            isinstance(part, str) and (field := section.model_fields.get(to_snake(part))) and isinstance(field.annotation, type)
+        ):
+            section = field.annotation
+    return {field.alias or name for name, field in section.model_fields.items()}

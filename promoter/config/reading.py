@@ -1,0 +1,145 @@
+"""From promoter.yaml and the manifests it names to one Config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, validated
+from promoter.config.manifest import application_of
+from promoter.config.values import FILE, Config, GitConfig, ImageConfig, WatchConfig, nearest
+from promoter.errors import ConfigError, UsageError
+from promoter.models import Application, Environment, Model
+from promoter.names import image_name
+from promoter.yaml import Document, documents
+
+
+def find(start: Path) -> Path:
+    """promoter.yaml in `start` or the nearest folder above it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return folder / FILE
+    raise UsageError(
+        f"there is no {FILE} in {start} or any folder above it", hint="name it with --config, or change to the repository"
+    )
+
+
+def load(path: Path) -> Config:
+    """The Config of this promoter.yaml.
+
+    Raises:
+        ConfigError: whatever is wrong in it or in a manifest that it names.
+        UsageError: it can't be read.
+    """
+    document = _single(_read(path, path.name), path.name)
+    file = validated(document)
+    root = path.resolve().parent
+    models = {name: _model(name, section, file, document) for name, section in file.models.items()}
+    environments = tuple(
+        _environment(index, section, models, root, document) for index, section in enumerate(file.environments)
+    )
+    _unique(environments, document)
+    return Config(
+        root=root,
+        models=models,
+        environments=environments,
+        image=ImageConfig(
+            base=file.image.base,
+            platform=file.image.platform,
+            layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
+            insecure_registries=file.image.insecure_registries,
+        ),
+        git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
+        watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
+        tracking_uri=file.mlflow.tracking_uri,
+        argocd_server=file.argocd.server,
+    )
+
+
+def _read(path: Path, shown: str) -> str:
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 (byte {error.start})", file=shown, hint="save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{shown} can't be read: {error.strerror}", hint="check the path and its permissions") from None
+
+
+def _single(text: str, shown: str) -> Document:
+    found = documents(text, shown)
+    if len(found) != 1:
+        raise ConfigError(f"holds {len(found)} YAML documents where one is expected", file=shown, hint="keep one document")
+    return found[0]
+
+
+def _model(name: str, section: ModelSection, file: File, document: Document) -> Model:
+    place = ("models", name)
+    if any(ord(char) < 32 or char in "/:" for char in name) or name in (".", ".."):
+        raise document.error(
+            f"{name!r} can't be the name of a registered model", place, hint="MLflow allows neither / nor : in it"
+        )
+    repository = section.image or (f"{file.image.registry.rstrip('/')}/{image_name(name)}" if file.image.registry else None)
+    if repository is None:
+        raise document.error("needs an image repository", place, hint="set image: here, or image.registry for all models")
+    if PurePosixPath(section.release_file).name != section.release_file or section.release_file == "..":
+        raise document.error(
+            f"{section.release_file!r} is not a file name", (*place, "release-file"), hint="it lies beside kustomization.yaml"
+        )
+    return Model(name, repository, section.kustomize_image or image_name(name), section.release_file)
+
+
+def _environment(
+    index: int, section: EnvironmentSection, models: Mapping[str, Model], root: Path, document: Document
+) -> Environment:
+    place = ("environments", index)
+    name = section.model or (next(iter(models)) if len(models) == 1 else None)
+    if name is None:
+        raise document.error("model is required when there are several", place, hint=nearest("", models))
+    if name not in models:
+        raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
+    return Environment(
+        name=section.name,
+        model=models[name],
+        application=_application(section.application, root, document, (*place, "application")),
+        alias=section.alias,
+        on_alias=section.on_alias,
+        write=section.write,
+        on_failure=section.on_failure,
+    )
+
+
+def _unique(environments: Sequence[Environment], document: Document) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, environment in enumerate(environments):
+        key = (environment.name, environment.model.name)
+        if key in seen:
+            raise document.error(
+                f"{key[0]!r} of model {key[1]!r} is there twice", ("environments", index), hint="keep one of them"
+            )
+        seen.add(key)
+
+
+def _application(
+    section: str | ApplicationSection, root: Path, document: Document, place: tuple[str | int, ...]
+) -> Application:
+    if isinstance(section, ApplicationSection):
+        return Application(section.name, section.project, section.namespace, repo_url="", path="", target_revision="")
+    path = root / section
+    if not path.resolve().is_relative_to(root):
+        raise document.error(f"{section!r} lies outside the repository", place, hint="name a file inside it")
+    if not path.is_file():
+        raise document.error(f"there is no file {section!r}", place, hint="it is the Application manifest that Argo CD follows")
+    manifests = [
+        d
+        for d in documents(_read(path, section), section)
+        if isinstance(d.value, dict) and d.value.get("kind") == "Application"
+    ]
+    if len(manifests) != 1:
+        raise ConfigError(
+            f"holds {len(manifests)} manifests of kind Application where one is expected", file=section, hint="split them"
+        )
+    return application_of(manifests[0])

@@ -1,0 +1,90 @@
+"""What the configuration is once read: frozen, with every name resolved."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from promoter.errors import UsageError
+from promoter.models import Environment, Model
+
+FILE = "promoter.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Where images are published and on what base; `layout` is a folder that takes the place of the container registry."""
+
+    base: str
+    platform: str
+    layout: Path | None
+    insecure_registries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GitConfig:
+    push_url: str | None
+    history_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress."""
+
+    stable_for: float
+    sync_grace: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything promoter.yaml and the manifests say; `root` is the folder of promoter.yaml."""
+
+    root: Path
+    models: Mapping[str, Model]
+    environments: tuple[Environment, ...]
+    image: ImageConfig
+    git: GitConfig
+    watch: WatchConfig
+    tracking_uri: str | None
+    argocd_server: str | None
+
+    def environment(self, name: str, model: str | None = None) -> Environment:
+        """The environment of that name, of that model where several models have one.
+
+        Raises:
+            UsageError: unknown or ambiguous.
+        """
+        named = self.named(name)
+        found = [env for env in named if model is None or env.model.name == model]
+        if not found:
+            raise UsageError(
+                f"model {model!r} has no environment {name!r} in {FILE}",
+                hint=nearest(str(model), {env.model.name for env in named}),
+            )
+        if len(found) > 1:
+            models = ", ".join(sorted(env.model.name for env in found))
+            raise UsageError(f"several models have an environment {name!r}: {models}", hint="say which one with --model")
+        return found[0]
+
+    def named(self, name: str) -> list[Environment]:
+        """Every environment of that name, one for each model.
+
+        Raises:
+            UsageError: there is none.
+        """
+        named = [env for env in self.environments if env.name == name]
+        if not named:
+            raise UsageError(
+                f"there is no environment {name!r} in {FILE}", hint=nearest(name, {e.name for e in self.environments})
+            )
+        return named
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: the known word that was probably meant, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"
