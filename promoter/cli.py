@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -16,7 +16,7 @@ from promoter.errors import ExitCode, PromoterError, UsageError
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
-    from promoter.follow import Follower
+    from promoter.follow import Ending, Follower
     from promoter.models import Environment
     from promoter.output import Told
     from promoter.plan import Plan
@@ -138,7 +138,7 @@ def promote(
     from promoter import output as out
     from promoter import releases
     from promoter.promote import promote as apply
-    from promoter.show import ending_text, outcome_text, plan_text
+    from promoter.show import outcome_text, plan_text
     from promoter.steps import Steps
 
     clients = _clients(config)
@@ -157,9 +157,7 @@ def promote(
         return
     follower = _follower(clients, made.environment, told)
     ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
-    told.outcome({**out.plain(outcome), **out.plain(ending), "committed": outcome.commit})
-    _say_unless_json(output, ending_text(ending))
-    raise typer.Exit(ending.exit_code)
+    _end(output, told, ending, {**out.plain(outcome), "committed": outcome.commit})
 
 
 @app.command()
@@ -174,7 +172,6 @@ def watch(
     """Watch the release that an environment carries until it is live, or Git is restored."""
     from promoter import output as out
     from promoter import releases
-    from promoter.show import ending_text
 
     clients = _clients(config)
     _require_argocd(clients)
@@ -182,9 +179,7 @@ def watch(
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told)
     ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
-    told.outcome(out.plain(ending))
-    _say_unless_json(output, ending_text(ending))
-    raise typer.Exit(ending.exit_code)
+    _end(output, told, ending)
 
 
 @app.command()
@@ -201,7 +196,7 @@ def rollback(
     from promoter import output as out
     from promoter.rollback import plan_rollback
     from promoter.rollback import rollback as apply
-    from promoter.show import ending_text, rollback_text
+    from promoter.show import rollback_text
 
     clients = _clients(config)
     if follow:
@@ -219,9 +214,7 @@ def rollback(
         told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
         return
     ending = follower.follow(committed, restoring=False)
-    told.outcome(out.plain(ending))
-    _say_unless_json(output, ending_text(ending))
-    raise typer.Exit(ending.exit_code)
+    _end(output, told, ending)
 
 
 @app.command()
@@ -338,6 +331,16 @@ def _say_unless_json(output: Output, text: str) -> None:
 
     if output is not Output.JSON:
         out.data(text)
+
+
+def _end(output: Output, told: Told, ending: Ending, before: Mapping[str, object] | None = None) -> NoReturn:
+    """How a release that was followed ended; `before` is what was known of it before that."""
+    from promoter import output as out
+    from promoter.show import ending_text
+
+    told.outcome({**(before or {}), **out.plain(ending)})
+    _say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
 
 
 def _require_argocd(clients: Clients) -> None:
