@@ -6,6 +6,7 @@ Facts about the calls are measured on Argo CD 3.6.1; recorded answers are in tes
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -29,6 +30,9 @@ REFRESH_SECONDS = 60.0
 
 STREAM_SECONDS = 45.0
 """Three keep-alives (one every 15 s) missed: the connection is dead."""
+
+# What the repository server says of a revision that it can read and not build comes as an error that gRPC calls unknown.
+_UNKNOWN, _GENERATION = 2, re.compile(r"kustomize build|manifest generation|generate manifest", re.IGNORECASE)
 
 _JSON = {"Content-Type": "application/json"}  # compared as a whole; with a charset, or without, the answer is 415
 _EVENTS = {"Accept": "text/event-stream"}
@@ -160,7 +164,7 @@ class ArgoCD:
         try:
             self._get(_path(app, "manifests"), app, {"revision": revision}, retry=False, read_timeout=REFRESH_SECONDS)
         except ArgoCDError as error:
-            if "manifest" not in error.message:
+            if error.code != _UNKNOWN or not _GENERATION.search(error.message):
                 raise
             return False
         return True

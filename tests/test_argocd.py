@@ -161,6 +161,29 @@ def test_the_live_rollout_is_parsed_from_the_string_it_comes_as(server: Replay, 
     assert rollout.stable_replica_set == "fraud-detector-76ff479cf6"
 
 
+# As Argo CD 3.6.1 answered, shortened.
+NOT_BUILT = "`kustomize build <path to cached source>/overlays/staging` failed exit status 1: Error: accumulating resources"
+NOT_THERE = "failed to initialize repository resources: rpc error: code = Internal desc = Failed to checkout revision 0123"
+
+
+def manifests(message: str) -> Answer:
+    return Answer(json.dumps({"error": message, "code": 2, "message": message}).encode(), 500, "application/json")
+
+
+def test_whether_a_revision_renders_is_argo_cds_word(server: Replay, argocd: ArgoCD) -> None:
+    server.on("GET", f"{PATH}/manifests", Answer(b'{"manifests":["{}"]}', 200, "application/json"), query={"revision": "good"})
+    server.on("GET", f"{PATH}/manifests", manifests(NOT_BUILT), query={"revision": "bad"})
+    assert argocd.renders(APP, "good")
+    assert not argocd.renders(APP, "bad")
+
+
+@pytest.mark.parametrize("answer", [manifests(NOT_THERE), Answer(b"404 page not found", 404, "text/plain")])
+def test_a_revision_that_can_not_be_asked_for_is_not_one_that_fails(server: Replay, argocd: ArgoCD, answer: Answer) -> None:
+    server.on("GET", f"{PATH}/manifests", answer, query={"revision": "0123"})
+    with pytest.raises(ArgoCDError):
+        argocd.renders(APP, "0123")
+
+
 def test_a_missing_object_is_not_found(server: Replay, argocd: ArgoCD) -> None:
     server.on("GET", f"{PATH}/resource", recorded(line("errors", "unknown-resource")))
     with pytest.raises(NotFoundError):
