@@ -46,8 +46,7 @@ class Observer:
     _tip: str = ""
     _reachable: bool | None = None
     _windows: SyncWindows | None = None
-    _asked_to_render: bool = False
-    _broken: bool | None = None
+    _rendered: tuple[bool | None, bool | None] = (None, None)
     _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
     _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
 
@@ -180,8 +179,11 @@ class Observer:
                 return replace(facts, reachable=self._reachable, sole_change=None)
             self._facts[revision, operation] = facts
         failing = operation if application.revision_is_commit else revision
-        sole = self._sole_change(application, failing) if _failing(application) else None
-        return replace(self._facts[revision, operation], reachable=self._reachable, sole_change=sole)
+        sole, ours = None, None
+        if _failing(application):
+            before, ours = (None, None) if application.revision_is_commit else self._rendering()
+            sole = self._sole_change(application, failing) if before is None or ours is None else before and not ours
+        return replace(self._facts[revision, operation], reachable=self._reachable, sole_change=sole, renders=ours)
 
     def _contains_ours(self, revision: str) -> bool | None:
         try:
@@ -199,8 +201,6 @@ class Observer:
 
     def _sole_change(self, application: ApplicationState, failing: str) -> bool | None:
         """Whether since the last synced revision only our commit touched what the overlay renders from."""
-        if not application.revision_is_commit and (broken := self._breaks_rendering()) is not None:
-            return broken
         last = application.last_synced_revision
         if not last or not failing:
             return None
@@ -215,23 +215,21 @@ class Observer:
             return None
         return True
 
-    def _breaks_rendering(self) -> bool | None:
-        """Whether our commit does not render and its parent does: Argo CD's own word. None where it can't be asked.
+    def _rendering(self) -> tuple[bool | None, bool | None]:
+        """Whether our commit's parent renders, and our commit: Argo CD's own word. None where it can't be asked.
 
         Its last synced revision alone does not tell: a commit that renders to the same is never synced.
         """
-        if not self._asked_to_render:
-            self._asked_to_render = True
+        if None in self._rendered:
             paths = overlay_paths(self.environment)
             ours = next(self.repository.history(paths, limit=1, start=self.expected.commit), None)
-            if ours is not None and ours.sha == self.expected.commit and ours.parents:
-                self._broken = self._first_that_fails(ours.parents[0], ours.sha)
-        return self._broken
+            parent = ours.parents[0] if ours and ours.sha == self.expected.commit and ours.parents else ""
+            self._rendered = self._renders(parent) if parent else None, self._renders(self.expected.commit)
+        return self._rendered
 
-    def _first_that_fails(self, parent: str, commit: str) -> bool | None:
-        application = self.environment.application
+    def _renders(self, commit: str) -> bool | None:
         try:
-            return self.argocd.renders(application, parent) and not self.argocd.renders(application, commit)
+            return self.argocd.renders(self.environment.application, commit)
         except (ArgoCDError, AuthError, UnreachableError):
             return None
 

@@ -305,6 +305,7 @@ class GitFacts:
     `reachable`: our commit is still reachable from the branch's tip.
     `sole_change`: from ApplicationState.last_synced_revision to the failing revision (the operation's; the branch's tip
     where rendering failed) our commit alone changed what the Application renders from: the failure begins with it.
+    `renders`: where rendering failed, Argo CD can render our own commit: a later one is what fails.
     """
 
     ancestor: bool | None = None
@@ -312,6 +313,7 @@ class GitFacts:
     operation_ancestor: bool | None = None
     reachable: bool | None = None
     sole_change: bool | None = None
+    renders: bool | None = None
 
 
 # -- together ---------------------------------------------------------------------------------------------------------

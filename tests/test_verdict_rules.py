@@ -75,6 +75,13 @@ def test_a_failure_that_does_not_begin_with_our_commit_is_not_mended_by_taking_i
     assert "other commits since the last synced revision (9f002eff)" in verdict.evidence[-1]
 
 
+def test_a_later_commit_that_does_not_render_is_waited_for() -> None:
+    verdict = said(BROKEN, git={"sole_change": False, "renders": True})
+    assert (verdict.kind, verdict.terminal, verdict.restore) == (Kind.SYNCING, False, False)
+    assert "waiting until somebody mends it" in verdict.summary
+    assert said(BROKEN, git={"sole_change": True, "renders": False}).restore
+
+
 def test_an_abort_of_ours_stands_although_somebody_broke_the_overlay_since() -> None:
     assert BROKEN.seen.application is not None
     broken = {"sync": "Unknown", "revision": "main", "conditions": BROKEN.seen.application.conditions}

@@ -52,6 +52,9 @@ def render_failed(seen: Observation, expected: Expectation) -> Verdict | None:
         if condition.type == "InvalidSpecError":
             return Verdict(Kind.FAILED, "the Application's spec is invalid", Reason.INVALID_SPEC, (condition.message,))
         if condition.type == "ComparisonError" and "failed to generate manifest" in condition.message:
+            if seen.git.renders is True:
+                told = "a later commit does not render: waiting until somebody mends it"
+                return Verdict(Kind.SYNCING, told, evidence=(condition.message,))
             return _begun_by(seen, Verdict(Kind.FAILED, "the overlay does not render", Reason.RENDER, (condition.message,)))
     return None
 
