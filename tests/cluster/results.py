@@ -36,4 +36,5 @@ class Row:
 
 
 def write(rows: Sequence[Row], file: Path) -> None:
-    file.write_text(_HEAD + "".join(row.line() for row in rows))
+    """The rows in which promoter ran: the rest are checks of the rig itself."""
+    file.write_text(_HEAD + "".join(row.line() for row in rows if row.runs))
