@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
     from promoter.config import Config
     from promoter.gitops import Repository
+    from promoter.image.base import BaseImage
+    from promoter.image.layer import Open
     from promoter.image.publish import Publisher
     from promoter.model_registry import ModelRegistry
-    from promoter.models import Application, Environment, Model
+    from promoter.models import Application, Environment, Model, ModelVersion
     from promoter.observed import ApplicationState
 
 
@@ -91,8 +93,11 @@ class Clients:
             if image.layout
             else RegistryRepository(named, insecure=image.insecure_registries, env=self.environ)
         )
-        base = open_base(image.base, insecure=image.insecure_registries, env=self.environ)
-        return Publisher(target, model.repository, base, image.platform)
+
+        def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
+            return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
+
+        return Publisher(target, model.repository, runtime, image.platform)
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

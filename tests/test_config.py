@@ -69,7 +69,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
         ("model: fraud-detector", "model: fraud-detectr", "there is no model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
-        ("  base:", "  bse:", "promoter.yaml:21: image.bse: unknown key; did you mean 'base'?", ""),
+        ("  runtime:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
@@ -146,7 +146,7 @@ def test_environments_of_several_models_are_told_apart_by_model(repository: Path
 
 def test_a_repository_is_made_from_the_registry_and_the_models_name(repository: Path) -> None:
     edit(repository, "    image: registry.example.com/models/fraud-detector\n", "")
-    edit(repository, "  base:", "  registry: registry.example.com/models/\n  base:")
+    edit(repository, "  runtime:", "  registry: registry.example.com/models/\n  runtime:")
     assert (
         config.load(repository / config.FILE).models["fraud-detector"].repository
         == "registry.example.com/models/fraud-detector"

@@ -229,7 +229,7 @@ def test_on_a_cluster_it_has_names_of_its_own_and_an_analysis_by_prediction(tmp_
     application = environment.application
     assert (application.name, application.repo_url, application.target_revision) == (place.branch, place.git_url, place.branch)
     assert environment.model.repository == "registry.example.org/demo/fraud-detector"
-    assert config.image.base == "registry.example.org/serving:1"
+    assert config.image.runtime == "registry.example.org/serving:1"
     files = {file.relative_to(place.checkout).as_posix(): file.read_bytes() for file in place.checkout.rglob("*.yaml")}
     manifests = {item["kind"]: item for item in render(files, "overlays/staging", "unused")}
     assert {item["metadata"]["namespace"] for item in manifests.values()} == {place.branch}

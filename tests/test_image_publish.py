@@ -39,6 +39,11 @@ TAG = "v7-20261122202015"
 CHANGED = {**FILES, "requirements.txt": b"evil"}
 
 
+def publishing(target: Repository, repository: str, base: BaseImage | None, platform: str = "linux/amd64") -> Publisher:
+    """A publisher whose runtime is this image, whatever the version."""
+    return Publisher(target, repository, lambda *_: base, platform)
+
+
 @pytest.fixture(params=["layout", "registry"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
     """An empty repository of each kind."""
@@ -85,7 +90,7 @@ def image_parts(repository: Repository, reference: str) -> tuple[dict[str, Any],
 
 def test_an_image_is_base_plus_model_and_says_what_it_is(target: Repository, tmp_path: Path) -> None:
     base = base_layout(tmp_path / "base")
-    publisher = Publisher(target, NAME, BaseImage(base, "linux-amd64"))
+    publisher = publishing(target, NAME, BaseImage(base, "linux-amd64"))
     assert publisher.find(model_version()) is None
     image = publisher.ensure(model_version(), store().open)
     assert (image.repository, image.tag, image.reused) == (NAME, TAG, False)
@@ -124,9 +129,9 @@ def test_an_image_is_base_plus_model_and_says_what_it_is(target: Repository, tmp
 
 def test_the_same_version_is_the_same_image_bit_for_bit_wherever_it_is_read(target: Repository, tmp_path: Path) -> None:
     """Two stores list it with other ETags, addresses and order; tags and aliases moved in between."""
-    here = Publisher(target, NAME, open_base(f"oci:{base_layout(tmp_path / 'base').name[4:]}"))
+    here = publishing(target, NAME, open_base(f"oci:{base_layout(tmp_path / 'base').name[4:]}"))
     elsewhere_layout = LayoutRepository(tmp_path / "elsewhere", "other.example/name")
-    elsewhere = Publisher(elsewhere_layout, "other.example/name", open_base(f"oci:{tmp_path / 'base'}:linux-amd64"))
+    elsewhere = publishing(elsewhere_layout, "other.example/name", open_base(f"oci:{tmp_path / 'base'}:linux-amd64"))
     proxied = replace(
         model_version(tuple(reversed(listing(etag="etag"))), uri="mlflow-artifacts:/1"),
         aliases=("champion",),
@@ -140,7 +145,7 @@ def test_the_same_version_is_the_same_image_bit_for_bit_wherever_it_is_read(targ
 
 def test_scratch_is_the_model_alone_and_its_digest_never_changes(tmp_path: Path) -> None:
     layout = LayoutRepository(tmp_path, NAME)
-    image = Publisher(layout, NAME, open_base("scratch"), "linux/arm64/v8").ensure(model_version(), store().open)
+    image = publishing(layout, NAME, open_base("scratch"), "linux/arm64/v8").ensure(model_version(), store().open)
     manifest, config = image_parts(layout, TAG)
     assert len(manifest["layers"]) == len(config["history"]) == 1
     assert (config["os"], config["architecture"], config["variant"]) == ("linux", "arm64", "v8")
@@ -148,16 +153,18 @@ def test_scratch_is_the_model_alone_and_its_digest_never_changes(tmp_path: Path)
 
 
 def test_a_published_version_is_reused_whatever_todays_base(target: Repository, tmp_path: Path) -> None:
-    first = Publisher(target, NAME, BaseImage(base_layout(tmp_path / "a"), "linux-amd64")).ensure(model_version(), store().open)
+    first = publishing(target, NAME, BaseImage(base_layout(tmp_path / "a"), "linux-amd64")).ensure(
+        model_version(), store().open
+    )
     patched = BaseImage(base_layout(tmp_path / "b", env="A=2"), "linux-amd64")
     gone = BaseImage(LayoutRepository(tmp_path / "gone", "x"), "v1")
     for base in (patched, gone, None):
-        assert Publisher(target, NAME, base).ensure(model_version(), store().open) == replace(first, reused=True)
+        assert publishing(target, NAME, base).ensure(model_version(), store().open) == replace(first, reused=True)
 
 
 def test_a_listing_that_did_not_change_is_not_read_again(target: Repository) -> None:
     version = model_version(listing(etag="e1"))
-    publisher, first_read, again = Publisher(target, NAME, None), store(), store()
+    publisher, first_read, again = publishing(target, NAME, None), store(), store()
     first = publisher.ensure(version, first_read.open)
     assert sorted(first_read.opened) == sorted(FILES)
     assert publisher.ensure(version, again.open) == replace(first, reused=True)
@@ -176,7 +183,7 @@ def test_a_listing_that_did_not_change_is_not_read_again(target: Repository) -> 
     ids=["no ETags", "other ETags", "another address", "weak ETags", "one without"],
 )
 def test_a_listing_that_proves_nothing_is_read_and_still_is_the_image(target: Repository, seen: ModelVersion) -> None:
-    publisher, read = Publisher(target, NAME, None), store()
+    publisher, read = publishing(target, NAME, None), store()
     first = publisher.ensure(model_version(listing(etag="e1")), store().open)
     assert publisher.ensure(seen, read.open) == replace(first, reused=True)
     assert sorted(read.opened) == sorted(FILES)
@@ -188,7 +195,7 @@ def test_a_listing_that_proves_nothing_is_read_and_still_is_the_image(target: Re
 
 @pytest.mark.parametrize("etag", [None, "e2"])
 def test_files_changed_in_place_are_refused_and_nothing_is_overwritten(target: Repository, etag: str | None) -> None:
-    publisher = Publisher(target, NAME, None)
+    publisher = publishing(target, NAME, None)
     first = publisher.ensure(model_version(listing(etag="e1")), store().open)
     changed = model_version(listing(CHANGED, etag=etag))
     with pytest.raises(RefusedError, match="the files of fraud-detector:7 are sha256:") as error:
@@ -203,7 +210,7 @@ def test_a_tag_that_is_not_ours_is_refused(target: Repository) -> None:
     config = Descriptor(CONFIG, target.write_blob([b"{}"], 2), 2).as_json()
     foreign = canonical({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []})
     target.create_manifest(TAG, foreign)
-    publisher, read = Publisher(target, NAME, None), store()
+    publisher, read = publishing(target, NAME, None), store()
     with pytest.raises(RefusedError, match="not published by promoter"):
         publisher.find(model_version())
     with pytest.raises(RefusedError, match="not published by promoter"):
@@ -213,20 +220,20 @@ def test_a_tag_that_is_not_ours_is_refused(target: Repository) -> None:
 
 
 def test_a_tag_of_another_model_or_platform_is_refused_by_name(target: Repository) -> None:
-    Publisher(target, NAME, None, "linux/amd64").ensure(model_version(), store().open)
+    publishing(target, NAME, None, "linux/amd64").ensure(model_version(), store().open)
     with pytest.raises(RefusedError, match="is the image of fraud-detector:7, not of churn:7"):
-        Publisher(target, NAME, None).find(model_version(name="churn"))
+        publishing(target, NAME, None).find(model_version(name="churn"))
     with pytest.raises(RefusedError, match="published for linux/amd64, not for linux/arm64"):
-        Publisher(target, NAME, None, "linux/arm64").find(model_version())
+        publishing(target, NAME, None, "linux/arm64").find(model_version())
 
 
 def test_two_promoters_at_once_end_with_one_image(target: Repository) -> None:
     """The second starts and ends while the first packs; their images differ in a run id."""
-    publisher, results = Publisher(target, NAME, None), []
+    publisher, results = publishing(target, NAME, None), []
 
     def slow(file: Any) -> Any:
         if not results:
-            results.append(Publisher(target, NAME, None).ensure(model_version(), store().open))
+            results.append(publishing(target, NAME, None).ensure(model_version(), store().open))
         return store().open(file)
 
     mine = publisher.ensure(replace(model_version(), run_id="another"), slow)
@@ -252,10 +259,10 @@ def test_of_an_index_the_manifest_for_our_platform_is_taken(tmp_path: Path) -> N
         base = base_layout(tmp_path / "base", platform=platform, env=f"ARCH={platform[1]}")
     with_index(base, ("linux", "arm64"), ("linux", "amd64"))
     layout = LayoutRepository(tmp_path / "target", NAME)
-    Publisher(layout, NAME, open_base(f"oci:{tmp_path / 'base'}:all")).ensure(model_version(), store().open)
+    publishing(layout, NAME, open_base(f"oci:{tmp_path / 'base'}:all")).ensure(model_version(), store().open)
     assert "ARCH=amd64" in image_parts(layout, TAG)[1]["config"]["Env"]
     with pytest.raises(RefusedError, match="is for linux/arm64, linux/amd64, not for linux/s390x"):
-        Publisher(layout, NAME, open_base(f"oci:{tmp_path / 'base'}:all"), "linux/s390x").ensure(
+        publishing(layout, NAME, open_base(f"oci:{tmp_path / 'base'}:all"), "linux/s390x").ensure(
             model_version(version="8"), store().open
         )
 
@@ -264,7 +271,7 @@ def test_a_base_for_another_platform_is_refused_by_name_before_anything_is_writt
     base_layout(tmp_path / "base", platform=("linux", "arm64"))
     layout = LayoutRepository(tmp_path / "target", NAME)
     with pytest.raises(RefusedError, match="is for linux/arm64, not for linux/amd64"):
-        Publisher(layout, NAME, open_base(f"oci:{tmp_path / 'base'}")).ensure(model_version(), store().open)
+        publishing(layout, NAME, open_base(f"oci:{tmp_path / 'base'}")).ensure(model_version(), store().open)
     assert not (tmp_path / "target").exists()
 
 
@@ -277,7 +284,7 @@ def test_a_base_in_a_registry_gives_the_same_image(registry_server: RegistryServ
         remote.write_blob(local.read_blob(blob), blob.size)
     remote.create_manifest("3.11", manifest)
     digests = {
-        Publisher(
+        publishing(
             LayoutRepository(tmp_path / f"target-{number}", NAME), NAME, open_base(text, env={"DOCKER_CONFIG": str(tmp_path)})
         )
         .ensure(model_version(), store().open)
@@ -297,7 +304,7 @@ def test_a_base_in_a_registry_gives_the_same_image(registry_server: RegistryServ
 def test_a_base_that_contradicts_itself_is_refused(tmp_path: Path, change: Mapping[str, Any], message: str) -> None:
     base_layout(tmp_path / "base", **change)
     with pytest.raises(RefusedError, match=message):
-        Publisher(LayoutRepository(tmp_path / "t", NAME), NAME, open_base(f"oci:{tmp_path / 'base'}")).ensure(
+        publishing(LayoutRepository(tmp_path / "t", NAME), NAME, open_base(f"oci:{tmp_path / 'base'}")).ensure(
             model_version(), store().open
         )
 
@@ -307,7 +314,7 @@ def test_a_damaged_base_layer_is_refused_and_no_tag_is_written(target: Repositor
     damaged = tmp_path / "base/blobs/sha256" / sha256(b"second layer")[7:]
     damaged.write_bytes(b"Second layer")
     with pytest.raises(RefusedError, match="not what its digest says"):
-        Publisher(target, NAME, BaseImage(base, "linux-amd64")).ensure(model_version(), store().open)
+        publishing(target, NAME, BaseImage(base, "linux-amd64")).ensure(model_version(), store().open)
     assert target.read_manifest(TAG) is None
     assert not target.has_blob(sha256(b"second layer"))
 
@@ -321,7 +328,7 @@ def test_a_base_that_can_not_be_meant_is_a_usage_error(text: str) -> None:
 @pytest.mark.parametrize("text", ["linux", "", "linux/", "a/b/c/d"])
 def test_a_platform_that_is_none_is_a_usage_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="is not a platform"):
-        Publisher(LayoutRepository(tmp_path, NAME), NAME, None, text)
+        publishing(LayoutRepository(tmp_path, NAME), NAME, None, text)
 
 
 BROKEN = [
@@ -342,7 +349,9 @@ def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapp
     manifest = decode(base.read_manifest("linux-amd64") or b"", "")
     base.create_manifest("broken", canonical({**manifest, **change}))
     with pytest.raises(RefusedError) as error:
-        Publisher(LayoutRepository(tmp_path / "t", NAME), NAME, BaseImage(base, "broken")).ensure(model_version(), store().open)
+        publishing(LayoutRepository(tmp_path / "t", NAME), NAME, BaseImage(base, "broken")).ensure(
+            model_version(), store().open
+        )
     assert error.value.hint
 
 
@@ -353,7 +362,7 @@ def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapp
 def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(tmp_path: Path, request_line: str) -> None:
     with fake.fake_registry(fake.FakeRegistry()) as server:
         repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
-        publisher = Publisher(repository, NAME, BaseImage(base_layout(tmp_path / "base"), "linux-amd64"))
+        publisher = publishing(repository, NAME, BaseImage(base_layout(tmp_path / "base"), "linux-amd64"))
         server.fail(request_line, 400, code="UNSUPPORTED")
         with pytest.raises(RefusedError, match="UNSUPPORTED"):
             publisher.ensure(model_version(listing(etag="e")), store().open)
@@ -368,7 +377,7 @@ def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(tmp_p
 def test_who_may_read_the_image_but_not_push_can_use_it(tmp_path: Path) -> None:
     with fake.fake_registry(fake.FakeRegistry()) as server:
         repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
-        publisher = Publisher(repository, NAME, None)
+        publisher = publishing(repository, NAME, None)
         first = publisher.ensure(model_version(), store().open)
         server.fail("PUT /v2/", 403, code="DENIED")
         assert publisher.ensure(model_version(listing(etag="e")), store().open) == replace(first, reused=True)
@@ -384,7 +393,7 @@ def test_a_model_that_changes_or_vanishes_while_it_is_packed_leaves_no_tag(targe
     hostile: list[tuple[Callable[[Any], Any], type[Exception]]] = [(grown, RefusedError), (vanished, UnreachableError)]
     for open_file, error in hostile:
         with pytest.raises(error, match="model file"):
-            Publisher(target, NAME, None).ensure(model_version(), open_file)
+            publishing(target, NAME, None).ensure(model_version(), open_file)
         assert target.read_manifest(TAG) is None
 
 
@@ -397,7 +406,7 @@ from promoter.image.publish import Publisher
 from tests.support.models import listing, model_version, store
 print("ready", flush=True)
 layout = LayoutRepository(Path(sys.argv[1]), sys.argv[3])
-Publisher(layout, sys.argv[3], open_base("oci:" + sys.argv[2])).ensure(model_version(listing(etag="e")), store().open)
+Publisher(layout, sys.argv[3], lambda *_: open_base("oci:" + sys.argv[2])).ensure(model_version(listing(etag="e")), store().open)
 """
 
 
@@ -408,7 +417,7 @@ def contents(path: Path) -> dict[str, bytes]:
 def test_killed_at_any_moment_and_run_again_it_ends_in_the_same_folder(tmp_path: Path) -> None:
     base_layout(tmp_path / "base")
     version, base = model_version(listing(etag="e")), open_base(f"oci:{tmp_path / 'base'}")
-    Publisher(LayoutRepository(tmp_path / "whole", NAME), NAME, base).ensure(version, store().open)
+    publishing(LayoutRepository(tmp_path / "whole", NAME), NAME, base).ensure(version, store().open)
     command = [sys.executable, "-c", ENSURE, str(tmp_path / "killed"), str(tmp_path / "base"), NAME]
     killed = 0
     for milliseconds in (0, 1, 2, 3, 5, 8, 12, 20, 30, 50):

@@ -215,7 +215,7 @@ def test_any_name_that_mlflow_takes_is_mapped_to_valid_ones(path: WritePath, nam
     path.register(model=name)
     path.config.write_text(
         f"models:\n  {json.dumps(name)}: {{}}\nenvironments:\n- {{name: staging, application: environments/staging.yaml}}\n"
-        "image: {registry: registry.example.com/models, base: scratch, layout: 'oci:images'}\n"
+        "image: {registry: registry.example.com/models, runtime: scratch, layout: 'oci:images'}\n"
     )
     release_file = path.read(RELEASE).replace(path.model.encode(), json.dumps(name).encode())
     path.commit(
@@ -311,7 +311,7 @@ def _crowd(path: WritePath, names: list[str]) -> None:
     """One overlay that carries all these models, each in a release file and an images entry of its own."""
     models = "".join(f"  {name}: {{release-file: release-{name}.yaml}}\n" for name in names)
     environments = "".join(f"- {{name: staging, model: {name}, application: environments/staging.yaml}}\n" for name in names)
-    image = "{registry: registry.example.com/models, base: scratch, layout: 'oci:images'}"
+    image = "{registry: registry.example.com/models, runtime: scratch, layout: 'oci:images'}"
     path.config.write_text(f"models:\n{models}environments:\n{environments}image: {image}\n")
     release = path.read(RELEASE).decode()
     kustomization = "resources:\n" + "".join(f"- release-{name}.yaml\n" for name in names)

@@ -68,7 +68,9 @@ class EnvironmentSection(_Section):
 
 class ImageSection(_Section):
     registry: str | None = Field(None, min_length=1, description="Prefix of the repositories of models that name none.")
-    base: str = Field("scratch", min_length=1, description="Base image: a reference, oci:PATH, or scratch.")
+    runtime: str = Field(
+        "scratch", min_length=1, description="Image that models are put on: a reference, oci:PATH, or scratch."
+    )
     platform: str = Field(DEFAULT_PLATFORM, pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")
     layout: str | None = Field(
         None, pattern=r"^oci:.+", description="oci:PATH writes images to an OCI image layout folder instead."

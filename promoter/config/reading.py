@@ -48,7 +48,7 @@ def load(path: Path) -> Config:
         models=models,
         environments=environments,
         image=ImageConfig(
-            base=file.image.base,
+            runtime=file.image.runtime,
             platform=file.image.platform,
             layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
             insecure_registries=file.image.insecure_registries,

@@ -15,9 +15,9 @@ FILE = "promoter.yaml"
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Where images are published and on what base; `layout` is a folder that takes the place of the container registry."""
+    """Where images are published, and on what; `layout` is a folder that takes the place of the container registry."""
 
-    base: str
+    runtime: str
     platform: str
     layout: Path | None
     insecure_registries: tuple[str, ...]

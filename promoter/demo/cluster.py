@@ -111,7 +111,7 @@ def edits(place: Place, chosen: ClusterOptions, example: Example) -> Edits:
         f"overlays/{ENVIRONMENT}/kustomization.yaml": {f"namespace: {shipped}": f"namespace: {name}"},
         _MANIFEST: manifest,
         config.FILE: {
-            **settings_edits(place, f"base: {chosen.base_image}"),
+            **settings_edits(place, f"runtime: {chosen.base_image}"),
             REPOSITORY: f"{chosen.registry}/fraud-detector",
         },
     }

@@ -60,7 +60,7 @@ def demo(folder: Path) -> None:
 
 def _edits(place: Place) -> Edits:
     """The addresses of this machine in the places of the examples'."""
-    settings = settings_edits(place, f"base: scratch\n  layout: oci:{place.images}")
+    settings = settings_edits(place, f"runtime: scratch\n  layout: oci:{place.images}")
     manifests = {f"environments/{name}.yaml": manifest_edits(place) for name in ("staging", "production")}
     analysis = {**BRISK["base/analysis.yaml"], "initialDelay: 5s": "initialDelay: 0s"}  # the proxy knows its pods at once
     return {**BRISK, "base/analysis.yaml": analysis, **manifests, config.FILE: settings}

@@ -40,7 +40,7 @@ def manifest_edits(place: Place) -> dict[str, str]:
 def settings_edits(place: Place, image: str) -> dict[str, str]:
     """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
     store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
-    return {"base: python:3.11-slim": image, "environments: # in": f"{store}environments: # in"}
+    return {"runtime: scratch": image, "environments: # in": f"{store}environments: # in"}
 
 
 def seed(place: Place, edits: Edits) -> None:

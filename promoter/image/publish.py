@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from promoter.errors import AuthError, RefusedError
@@ -13,16 +13,19 @@ from promoter.image.oci import CONFIG, LAYER, Descriptor, Repository, canonical,
 from promoter.image.reference import image_tag
 from promoter.models import Image, ModelVersion
 
+Runtime = Callable[[ModelVersion, Open], BaseImage | None]
+"""Finds or builds the image that serves this version, to put its model on; None where an image is the model alone."""
+
 
 class Publisher:
     """Publishes into `target`, which people know as `repository`, for one `platform`.
 
-    Without a `base` an image is the model alone. A version's image stays what it was when first published: today's base makes
-    no second one.
+    The `runtime` is asked for only when an image has to be made. A version's image stays what it was when first published:
+    today's runtime makes no second one.
     """
 
-    def __init__(self, target: Repository, repository: str, base: BaseImage | None, platform: str = "linux/amd64") -> None:
-        self._target, self._repository, self._base = target, repository, base
+    def __init__(self, target: Repository, repository: str, runtime: Runtime, platform: str = "linux/amd64") -> None:
+        self._target, self._repository, self._runtime = target, repository, runtime
         self._platform = Platform.parse(platform)
 
     def find(self, version: ModelVersion) -> Image | None:
@@ -75,8 +78,10 @@ class Publisher:
 
     def _write(self, version: ModelVersion, open_file: Open) -> tuple[bytes, str]:
         """Everything but the tag: the manifest to be, and the content digest."""
-        base = read_base(self._base, self._platform)
-        self._copy_layers(base)
+        image = self._runtime(version, open_file)
+        base = read_base(image, self._platform)
+        if image is not None:
+            self._copy_layers(base, image.repository)
         layer, content = self._write_layer(version, open_file)
         config = image_config(version, base, self._platform, content, diff_id=layer.digest)
         if not self._target.has_blob(sha256(config)):
@@ -84,10 +89,10 @@ class Publisher:
         described = Descriptor(CONFIG, sha256(config), len(config))
         return image_manifest(base, described, layer, image_annotations(version, base, self._platform, content)), content
 
-    def _copy_layers(self, base: Base) -> None:
+    def _copy_layers(self, base: Base, source: Repository) -> None:
         for layer in base.layers:
-            if self._base is not None and not self._target.has_blob(layer.digest):
-                self._target.write_blob(self._base.repository.read_blob(layer), layer.size)
+            if not self._target.has_blob(layer.digest):
+                self._target.write_blob(source.read_blob(layer), layer.size)
 
     def _write_layer(self, version: ModelVersion, open_file: Open) -> tuple[Descriptor, str]:
         """The model layer, packed, hashed and sent in one pass."""

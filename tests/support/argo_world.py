@@ -260,5 +260,5 @@ spec:
   source: {{repoURL: {remote.url}, path: overlays/{name}, targetRevision: main}}
 """)
     file = folder / "promoter.yaml"
-    file.write_text(f"{text}image:\n  base: scratch\n  layout: oci:images\n")
+    file.write_text(f"{text}image:\n  runtime: scratch\n  layout: oci:images\n")
     return file

@@ -153,7 +153,7 @@ def seed(folder: Path, server: MlflowServer, model: str) -> WritePath:
     committed = {}
     for name, content in template.files():
         text = content.decode().replace("fraud-detector", model).replace(EXAMPLE_REMOTE, path.remote.as_uri())
-        text = text.replace("base: python:3.11-slim", "base: scratch\n  layout: oci:images")
+        text = text.replace("runtime: scratch", "runtime: scratch\n  layout: oci:images")
         file = folder / name
         if name.startswith(("environments/", "promoter.yaml")):
             file.parent.mkdir(parents=True, exist_ok=True)
