@@ -84,7 +84,7 @@ def promoter_for(
         "models": {MODEL: {"image": service.models.reference, "kustomize-image": WORKLOAD}},
         "environments": [{"name": NAME, "model": MODEL, "application": f"environments/{NAME}.yaml"}],
         "image": {
-            "base": service.base.reference,
+            "runtime": service.base.reference,
             "platform": f"linux/{service.architecture}",
             "insecure-registries": [cluster.registry],
         },
