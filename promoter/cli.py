@@ -382,8 +382,9 @@ def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps,
 def _clients(path: Path | None) -> Clients:
     from promoter import config
     from promoter.clients import Clients
+    from promoter.output import progress
 
-    return Clients(config.load(path or config.find(Path.cwd())), os.environ)
+    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 
 
 def _clients_here(path: Path | None) -> Clients | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
+from promoter.models import Strategy
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clients:
-    """Everything outside, as one command sees it. Constructing it does nothing."""
+    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes."""
 
     config: Config
     environ: Mapping[str, str]
+    say: Callable[[str], None] = lambda _: None
 
     @cached_property
     def model_registry(self) -> ModelRegistry:
@@ -80,11 +82,12 @@ class Clients:
         )
 
     def publisher(self, model: Model) -> Publisher:
-        from promoter.image.base import open_base
         from promoter.image.layout import LayoutRepository
         from promoter.image.publish import Publisher
         from promoter.image.reference import ImageReference
         from promoter.image.registry import RegistryRepository
+        from promoter.image.runtime.build import RuntimeBuilder
+        from promoter.image.runtime.whole import WholePublisher
 
         image = self.config.image
         named = ImageReference.parse(model.repository)
@@ -94,10 +97,16 @@ class Clients:
             else RegistryRepository(named, insecure=image.insecure_registries, env=self.environ)
         )
 
-        def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
-            return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
+        if image.runtime is not None or not isinstance(target, RegistryRepository):
+            return Publisher(target, model.repository, self._ready_runtime, image.platform)
+        kind = WholePublisher if image.strategy is Strategy.BUILD else Publisher
+        return kind(target, model.repository, RuntimeBuilder(target, image, self.environ, self.say), image.platform)
 
-        return Publisher(target, model.repository, runtime, image.platform)
+    def _ready_runtime(self, _version: ModelVersion, _open: Open) -> BaseImage | None:
+        from promoter.image.base import open_base
+
+        image = self.config.image
+        return open_base(image.runtime or "scratch", insecure=image.insecure_registries, env=self.environ)
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

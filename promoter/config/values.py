@@ -8,19 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import Environment, Model
+from promoter.models import Environment, Model, Strategy
 
 FILE = "promoter.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Where images are published, and on what; `layout` is a folder that takes the place of the container registry."""
+    """Where images are published, and on what; `layout` is a folder that takes the place of the container registry.
 
-    runtime: str
+    `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`.
+    """
+
+    runtime: str | None
     platform: str
     layout: Path | None
     insecure_registries: tuple[str, ...]
+    base: str
+    constraints: Path | None
+    dockerfile: Path | None
+    build_args: Mapping[str, str]
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)

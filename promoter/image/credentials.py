@@ -58,6 +58,13 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> C
     return None
 
 
+def engine_auth(registry: str, env: Mapping[str, str] | None = None) -> dict[str, str] | None:
+    """The same as the Docker engine's API takes it (its `AuthConfig`), raising the same; None is anonymous."""
+    found = docker_credentials(registry, env)
+    key = _HUB_KEY if registry == DOCKER_HUB else registry
+    return {"username": found.username, "password": found.password, "serveraddress": key} if found else None
+
+
 def _config(file: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_bytes())
