@@ -29,6 +29,7 @@ def main() -> None:
     tests = re.compile(r"/tests?/")
     for folder in (RUNTIME / "lib", SERVER):
         compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=tests)
+    check()
     for folder in (RUNTIME, SERVER):
         settle(folder)
 
@@ -48,6 +49,16 @@ def install() -> None:
             sys.exit(done.returncode)
     lock = RUNTIME / "requirements.lock"
     lock.write_bytes((BUILD / "requirements.lock").read_bytes())
+
+
+def check() -> None:
+    """A base without what wheels expect of a system (libstdc++, glibc) is told now, and not by a pod that does not start."""
+    environ = {**os.environ, "HOME": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [str(RUNTIME / "bin/python"), "-c", "import mlflow.pyfunc, starlette, uvicorn"]
+    done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        sys.exit(f"promoter: what was installed does not run on the base image: {' '.join(reason)}")
 
 
 def settle(folder: Path) -> None:

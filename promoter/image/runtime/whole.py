@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from promoter.errors import RefusedError
-from promoter.image.base import Base, BaseImage, Platform, read_base
+from promoter.image.base import Base, BaseImage, read_base
 from promoter.image.layer import content_digest
 from promoter.image.manifest import image_annotations, image_config, image_manifest
 from promoter.image.oci import CONFIG, Descriptor, Repository, section, sha256
 from promoter.image.publish import Publisher
-from promoter.image.runtime.build import Making, RuntimeBuilder, writing
+from promoter.image.runtime.build import RuntimeBuilder, build_and_push
 from promoter.image.runtime.context import OFFERED
+from promoter.image.runtime.recipe import writing
 
 if TYPE_CHECKING:
     from promoter.image.layer import Open, Readable
     from promoter.models import ModelFile, ModelVersion
 
-NEWEST = "build"
-"""The tag of the image that was built last: the next build's cache, and no release's image."""
+_NEWEST = "build"  # the tag of what was built last, and no release's image
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open)
 
     Raises as `RuntimeBuilder`.
     """
-    making = Making(builder, version, open_file)
-    with making.context() as (folder, dockerfile):
-        keep = _keeping(folder / OFFERED / "model", open_file) if making.source.names("model") else open_file
+    recipe = builder.recipe(version, open_file, whole=True)
+    with recipe.context() as (folder, dockerfile):
+        keep = _keeping(folder / OFFERED / "model", open_file) if recipe.source.names("model") else open_file
         content = content_digest(version.files, keep)
-        digest = making.build_and_push(folder, dockerfile, None, tags=(NEWEST,), cache=NEWEST)
-    pushed = BaseImage(builder.target, digest or NEWEST)
-    return _split(read_base(pushed, Platform.parse(builder.settings.platform)), pushed, content)
+        digest = build_and_push(recipe, folder, dockerfile, None, (_NEWEST,))
+    pushed = BaseImage(builder.target, digest or _NEWEST)
+    return _split(read_base(pushed, recipe.platform), pushed, content)
 
 
 def _split(base: Base, pushed: BaseImage, content: str) -> Whole:
