@@ -12,7 +12,7 @@ import requests
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.http import RETRIED, Http, Limits
-from promoter.image.credentials import docker_credentials
+from promoter.image.credentials import registry_login
 from promoter.image.layer import CHUNK
 from promoter.image.oci import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, decode, sha256, verified
 from promoter.image.reference import DOCKER_HUB, ImageReference, is_digest
@@ -135,8 +135,8 @@ class RegistryRepository:
             return response
         challenge = response.headers.get("WWW-Authenticate", "")
         response.close()
-        credentials = docker_credentials(self._reference.registry, self._env)
-        self._authorization = authorization(challenge, credentials, self.name, self._plain_http_allowed)
+        login = registry_login(self._reference.registry, self._env)
+        self._authorization = authorization(challenge, login, self.name, self._plain_http_allowed)
         return self._send(method, path, **options)
 
     def _follow(self, method: str, path: str) -> requests.Response:
