@@ -8,19 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import Environment, Model
+from promoter.models import Compress, Embed, Environment, Model
 
 FILE = "promoter.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Where images are published, and on what; `layout` is a folder that takes the place of the container registry."""
+    """Where images are published, on what, and how; `layout` is a folder that takes the place of the container registry.
+
+    A model of more than `embed_limit` bytes is not embedded, whatever `model` says.
+    """
 
     runtime: str
     platform: str
     layout: Path | None
     insecure_registries: tuple[str, ...]
+    compress: Compress
+    model: Embed
+    embed_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
