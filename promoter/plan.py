@@ -72,8 +72,8 @@ def plan(
     )
     image = steps.run(
         "image",
-        lambda: clients.publisher(environment.model).find(version),
-        lambda found: found.reference if found else "not built yet",
+        lambda: clients.publisher(environment.model).expect(version),
+        _image_detail,
     )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
     warned = steps.run(
@@ -118,6 +118,12 @@ def _gates(
         application = None
     gates.followed(application, environment)
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
+
+
+def _image_detail(image: Image | None) -> str:
+    if image is None:
+        return "not built yet"
+    return image.reference + (f", in {image.copied_from} so far" if image.copied_from else "")
 
 
 def release_of(environment: Environment, version: ModelVersion, image: Image | None) -> Release:

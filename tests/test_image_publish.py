@@ -190,7 +190,7 @@ def test_a_listing_that_proves_nothing_is_read_and_still_is_the_image(target: Re
     # Strong ETags from there are known from now on; without them nothing can be.
     once_more = store()
     publisher.ensure(seen, once_more.open)
-    assert bool(once_more.opened) == (listing_tag(seen) is None)
+    assert bool(once_more.opened) == (listing_tag(seen, TAG) is None)
 
 
 @pytest.mark.parametrize("etag", [None, "e2"])
@@ -203,7 +203,7 @@ def test_files_changed_in_place_are_refused_and_nothing_is_overwritten(target: R
     assert first.content_digest in error.value.message
     assert error.value.message.count("sha256:") == 2
     assert publisher.find(changed) == replace(first, reused=True)
-    assert listing_tag(changed) is None or target.read_manifest(listing_tag(changed) or "") is None
+    assert listing_tag(changed, TAG) is None or target.read_manifest(listing_tag(changed, TAG) or "") is None
 
 
 def test_a_tag_that_is_not_ours_is_refused(target: Repository) -> None:
@@ -368,7 +368,7 @@ def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(tmp_p
             publisher.ensure(model_version(listing(etag="e")), store().open)
         assert server.manifests == {}
         image = publisher.ensure(model_version(listing(etag="e")), store().open)
-        assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")))}
+        assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")), TAG)}
         assert {sha256(manifest) for manifest in server.manifests.values()} == {image.digest}
         # The image itself is the last thing written but for its second tag.
         assert [call.path for call in server.asked("PUT")][-2].endswith(f"/manifests/{image_tag(model_version())}")
