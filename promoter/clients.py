@@ -87,13 +87,12 @@ class Clients:
             UsageError: the repository is none.
         """
         from promoter.image.assemble import Packing
-        from promoter.image.base import open_base
         from promoter.image.publish import Publisher
 
         image = self.config.image
 
         def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
-            return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
+            return self.runtime()
 
         return Publisher(
             self._image_repository(model.repository),
@@ -103,6 +102,13 @@ class Clients:
             packing=Packing(image.compress, image.model, image.embed_limit),
             elsewhere=[self._image_repository(name) for name in self.config.repositories_before(model)],
         )
+
+    def runtime(self) -> BaseImage | None:
+        """The image that models are put on today, as far as it is known without building one; None where they stand alone."""
+        from promoter.image.base import open_base
+
+        image = self.config.image
+        return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
 
     def _image_repository(self, name: str) -> ImageRepository:
         from promoter.image.layout import LayoutRepository

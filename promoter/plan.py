@@ -65,7 +65,7 @@ def plan(
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
     """
-    reference = _wanted(reference, environment)
+    reference = wanted(reference, environment)
     repository = clients.repository(environment.application)
     version = steps.run(
         "model", lambda: clients.model_registry.resolve(reference), lambda found: f"{reference} is version {found.version}"
@@ -144,8 +144,12 @@ def promotion_id(environment: Environment, release: Release, replaced: str) -> s
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _wanted(reference: ModelReference, environment: Environment) -> ModelReference:
-    """A bare name means the alias that the environment follows."""
+def wanted(reference: ModelReference, environment: Environment) -> ModelReference:
+    """The reference, where a bare name means the alias that the environment follows.
+
+    Raises:
+        RefusedError: it follows none.
+    """
     if reference.version or reference.alias or reference.stage:
         return reference
     if environment.alias is None:

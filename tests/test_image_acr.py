@@ -148,6 +148,16 @@ def test_an_authority_that_was_named_is_the_one_that_is_asked(
     assert world.asked(PUBLIC) == []
 
 
+def test_an_access_token_that_runs_out_in_mid_upload_is_renewed(
+    world: Internet, backend: fake.FakeRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    acr = registry(world, backend)
+    acr.uses = 1
+    service_principal(world, monkeypatch, tmp_path)
+    assert repository().write_blob([BLOB], len(BLOB)) == sha256(BLOB)
+    assert len(acr.left) > 1
+
+
 # -- who comes first ---------------------------------------------------------------------------------------------------
 
 
