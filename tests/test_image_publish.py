@@ -358,15 +358,21 @@ def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapp
 # -- nothing half-published ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_line", ["PATCH /v2/", "PUT /v2/team/model/blobs/", "PUT /v2/team/model/manifests/"])
-def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(tmp_path: Path, request_line: str) -> None:
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [("POST /v2/", 507), ("PATCH /v2/", 507), ("PUT /v2/team/model/blobs/", 400), ("PUT /v2/team/model/manifests/", 400)],
+)
+def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(
+    tmp_path: Path, request_line: str, status: int
+) -> None:
     with fake.fake_registry(fake.FakeRegistry()) as server:
         repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
         publisher = publishing(repository, NAME, BaseImage(base_layout(tmp_path / "base"), "linux-amd64"))
-        server.fail(request_line, 400, code="UNSUPPORTED")
-        with pytest.raises(RefusedError, match="UNSUPPORTED"):
+        server.fail(request_line, status, code="MANIFEST_INVALID", times=99)
+        with pytest.raises(RefusedError, match=f"{status} MANIFEST_INVALID"):
             publisher.ensure(model_version(listing(etag="e")), store().open)
         assert server.manifests == {}
+        server.faults.clear()
         image = publisher.ensure(model_version(listing(etag="e")), store().open)
         assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")), TAG)}
         assert {sha256(manifest) for manifest in server.manifests.values()} == {image.digest}

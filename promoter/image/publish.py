@@ -54,7 +54,7 @@ class Publisher:
         self._elsewhere = tuple(elsewhere)
 
     def find(self, version: ModelVersion) -> Image | None:
-        """The image published here for this version, by its tag's manifest alone: nobody looks whether the files are still those.
+        """The image published here for this version, by its tag's manifest alone: its files are not looked at.
 
         Raises:
             RefusedError: the tag is taken by something that is not this version's image.
