@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,9 +43,6 @@ def world(loopback: Internet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     loopback.requests.clear()
     loopback.services[loopback.address] = azure.no_identity
     loopback.reach(monkeypatch)
-    for name in os.environ:
-        if name.startswith(("ACR_", "IDENTITY_", "MSI_", "IMDS_")):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", loopback.proxy)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")

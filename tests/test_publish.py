@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from promoter.errors import RefusedError, UsageError
+from promoter.errors import AuthError, RefusedError, UsageError
 from promoter.models import Origin, Role
 from promoter.publish import Publication, Reasons, explain, publish
 from promoter.show import publication_text, reasons_text
 from promoter.steps import Steps
+from tests.support import azure
+from tests.support import fake_registry as fake
+from tests.support.fake_registry import digest
+from tests.support.internet import internet
 from tests.support.write_path import WritePath, path
 from tests.test_image_publish import base_layout
 
@@ -126,3 +130,34 @@ def test_a_tag_with_other_content_is_refused_in_both(path: WritePath) -> None:
     for ask in (published, explained):
         with pytest.raises(RefusedError, match=image.content_digest):
             ask(path)
+
+
+def test_an_azure_registry_takes_it_and_no_secret_is_told(
+    path: WritePath, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole command as a process of its own; every secret that the stand-ins know begins with `s3cret`."""
+    path.register()
+    path.edit("promoter.yaml", "\n  layout: oci:images", "")
+    path.edit("promoter.yaml", f"registry.example.com/models/{path.model}", "contoso.azurecr.io/team/model")
+    variables = {
+        "AZURE_TENANT_ID": azure.TENANT,
+        "AZURE_CLIENT_ID": azure.CLIENT,
+        "AZURE_CLIENT_SECRET": azure.CLIENT_SECRET,
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:1",
+    }
+    names = ("contoso.azurecr.io", "login.microsoftonline.com")
+    folder = tmp_path_factory.mktemp("internet")
+    with internet(folder, names) as world, fake.fake_registry(fake.FakeRegistry()) as backend:
+        acr = azure.AzureRegistry(names[0], backend.host, "https://containerregistry.azure.net")
+        world.services.update({names[0]: acr, names[1]: azure.entra})
+        world.reach(monkeypatch)
+        done = path.run("image", f"{path.model}:1", "-o", "json", **variables)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert digest(backend.manifests[told["image"]["tag"]]) == told["image"]["digest"]
+        wrong = path.run("image", f"{path.model}:1", **variables | {"AZURE_CLIENT_SECRET": "s3cret-and-wrong"})
+        assert (wrong.returncode, wrong.stdout) == (AuthError.exit_code, "")
+        assert "AADSTS7000215" in wrong.stderr
+    written = b"".join([*backend.manifests.values(), *backend.blobs.values()])
+    assert "s3cret" not in done.stdout + done.stderr + wrong.stderr
+    assert b"s3cret" not in written

@@ -7,5 +7,5 @@ base.py         the image underneath               reference.py    what an image
 layout.py       a folder of images                 oci.py          the words all of them share
 registry.py     a container registry               upload.py       a blob on its way there, in resumable chunks
 connection.py   HTTP with it                       credentials.py  who we are there
-token.py        what it wants to see
+token.py        what it wants to see               acr.py          who we are at one of Azure's
 """

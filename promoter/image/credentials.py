@@ -102,7 +102,8 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> L
 def _from_variables(registry: str, env: Mapping[str, str]) -> Credentials | None:
     """ACR_USERNAME and ACR_PASSWORD, which are for the host in ACR_LOGIN_SERVER; without that, for Azure's registries."""
     server = env.get("ACR_LOGIN_SERVER")
-    if registry.lower() != _host(server.lower()) if server else acr.cloud_of(registry) is None:
+    meant = registry.lower() == _host(server.lower()) if server else acr.cloud_of(registry) is not None
+    if not meant:
         return None
     username, password = env.get("ACR_USERNAME"), env.get("ACR_PASSWORD")
     if bool(username) != bool(password):
