@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, validated
@@ -52,6 +53,9 @@ def load(path: Path) -> Config:
             platform=file.image.platform,
             layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
             insecure_registries=file.image.insecure_registries,
+            compress=file.image.compress,
+            model=file.image.model,
+            embed_limit=file.image.embed_limit,
         ),
         git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
@@ -103,7 +107,7 @@ def _environment(
         raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
     return Environment(
         name=section.name,
-        model=models[name],
+        model=replace(models[name], repository=section.image or models[name].repository),
         application=_application(section.application, root, document, (*place, "application")),
         alias=section.alias,
         on_alias=section.on_alias,
