@@ -51,8 +51,9 @@ def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list
 def clients_of(path: Path | None) -> Clients:
     from promoter import config
     from promoter.clients import Clients
+    from promoter.output import progress
 
-    return Clients(config.load(path or config.find(Path.cwd())), os.environ)
+    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 
 
 def clients_here(path: Path | None) -> Clients | None:
