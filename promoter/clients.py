@@ -92,7 +92,7 @@ class Clients:
         image = self.config.image
 
         def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
-            return self.runtime()
+            return self.ready_runtime()
 
         return Publisher(
             self._image_repository(model.repository),
@@ -103,8 +103,8 @@ class Clients:
             elsewhere=[self._image_repository(name) for name in self.config.repositories_before(model)],
         )
 
-    def runtime(self) -> BaseImage | None:
-        """The image that models are put on today, as far as it is known without building one; None where they stand alone."""
+    def ready_runtime(self) -> BaseImage | None:
+        """The image that models are put on today, where it is known without building one; None where they stand alone."""
         from promoter.image.base import open_base
 
         image = self.config.image
