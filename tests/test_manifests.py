@@ -350,7 +350,7 @@ def test_traffic_is_compared_and_an_empty_answer_passes_nothing(built: Built, st
         hashes = {found for one in series for found in re.findall(r'rollouts_pod_template_hash="([^"]*)"', one)}
         assert hashes == {"hash-of-Latest", "hash-of-Stable"}
         assert all("rollouts_pod_template_hash=" in one for one in series)
-        assert set(re.findall(r"offset (\w+)", query)) == {"5m" if strategy else "0s"}
+        assert set(re.findall(r"offset (\w+)", query)) == {"5m" if strategy else "1s"}
         assert metric["initialDelay"] == re.findall(r"\[(\w+)\]", query)[0], "the window is full of the canary's own requests"
 
 
