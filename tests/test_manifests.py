@@ -303,7 +303,8 @@ def test_every_analysis_has_its_arguments_its_limits_and_its_evidence(
     for item in named(manifests, "AnalysisTemplate").values():
         kept = {one["metricName"]: one["limit"] for one in item["spec"]["measurementRetention"]}
         counts = {metric["name"]: metric["count"] for metric in item["spec"]["metrics"]}
-        assert all(kept.get(metric, kept.get("*", 0)) >= count for metric, count in counts.items())
+        assert set(kept) == set(counts), "Argo Rollouts takes a rule that matches no metric for an error of the analysis"
+        assert all(kept[metric] >= count for metric, count in counts.items())
 
 
 @everywhere
