@@ -189,7 +189,6 @@ def test_image_is_pulled_and_serves_what_the_model_predicts(
         answer = requests.post(f"{url}/predict", data=request, headers={"Content-Type": "application/json"}, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.json() == {"predictions": predictions(model_files, request, tmp_path)}
-        assert section(requests.get(f"{url}/health", timeout=5).json() | {"_": {}}, "_") == {}
         told = docker_engine.client.inspect_container(container)
     assert told["Config"]["User"] == "10001:10001"
     assert told["HostConfig"]["ReadonlyRootfs"] is True
@@ -337,6 +336,17 @@ def test_own_dockerfile_builds_the_runtime_and_its_context_is_in_the_key(
     (own / "notes/kept.txt").write_text("changed")
     with pytest.raises(UnreachableError, match=r"no Docker engine answers at unix:///nowhere\.sock"):
         world.ensure(asleep, replace(version, version="3"))
+
+
+def test_whole_image_that_does_not_take_the_model_says_where_it_is(
+    world: World, own: Path, docker_engine: DockerEngine
+) -> None:
+    (own / "serving.Dockerfile").write_text(DOCKERFILE)
+    settings = {"dockerfile": "own/serving.Dockerfile", "strategy": "build"}
+    image = world.ensure(world.clients(settings, "models/own-whole"), world.version("1"))
+    told = docker_engine.client.inspect_image(pull(docker_engine, world, image))["Config"]["Env"]
+    assert {f"MODEL_URI=models:/{MODEL}/1", f"URI=models:/{MODEL}/1", f"MODEL_DIGEST={image.content_digest}"} <= set(told)
+    assert image.size == 0
 
 
 def test_base_with_another_python_is_refused_with_both_named(world: World, own: Path, python_base: PythonBase) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import promoter.serving
 from promoter.errors import ConfigError, RefusedError
 from promoter.image.runtime.requirements import Requirements, read_requirements
 from tests.support.models import listing, model_version, store
@@ -20,7 +23,8 @@ dependencies:
   - xgboost==3.0.0
 name: mlflow-env
 """
-ALWAYS = {"numpy", "orjson>=3.10", "pandas", "pip", "prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"}
+_SERVER = Path(promoter.serving.__file__).with_name("requirements.txt").read_text()
+ALWAYS = {"numpy", "pandas", "pip", *(line for line in _SERVER.splitlines() if not line.startswith("#"))}
 
 
 def read(files: dict[str, bytes]) -> Requirements:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from promoter.config.file import ApplicationSection, EnvironmentSection, File, ImageSection, ModelSection, validated
@@ -94,6 +95,9 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         platform=section.platform,
         layout=root / section.layout.removeprefix("oci:") if section.layout else None,
         insecure_registries=section.insecure_registries,
+        compress=section.compress,
+        model=section.model,
+        embed_limit=section.embed_limit,
         base=section.base,
         constraints=_file(section.constraints, root, document, ("image", "constraints")),
         dockerfile=_file(section.dockerfile, root, document, ("image", "dockerfile")),
@@ -147,7 +151,7 @@ def _environment(
         raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
     return Environment(
         name=section.name,
-        model=models[name],
+        model=replace(models[name], repository=section.image or models[name].repository),
         application=_application(section.application, root, document, (*place, "application")),
         alias=section.alias,
         on_alias=section.on_alias,

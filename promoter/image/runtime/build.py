@@ -46,6 +46,14 @@ class RuntimeBuilder:
         # By its tag: what it is made of is to be seen, and its digest is the registry's to say.
         return BaseImage(self.target, tag)
 
+    def find(self, version: ModelVersion, open_file: Open) -> BaseImage | None:
+        """The runtime of this version, if its requirements were locked and it was built; raises as `__call__`."""
+        recipe = self.recipe(version, open_file)
+        if not recipe.known:
+            return None
+        tag = f"runtime-{recipe.key}"
+        return BaseImage(self.target, tag) if self.target.read_manifest(tag) is not None else None
+
     def recipe(self, version: ModelVersion, open_file: Open, *, whole: bool = False) -> Recipe:
         """What the version's runtime, or its whole image, is built from."""
         return Recipe(self.target, self.settings, self.env, self.say, version, open_file, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,11 +50,27 @@ def ensure_lock(
         AuthError, UnreachableError: as the registry or the package index answers.
         UsageError: no wheels are made for the platform.
     """
+    found = find_lock(target, requirements, platform, constraints)
+    if found is not None:
+        return found
+    say(f"resolving {len(requirements.lines)} requirements for Python {requirements.python} on {platform}")
+    tag = lock_tag(requirements, platform, constraints)
+    return _read(target, tag, _keep(target, tag, resolve(requirements, platform, constraints, env)))
+
+
+def find_lock(target: Repository, requirements: Requirements, platform: Platform, constraints: str) -> str | None:
+    """The lock of these requirements, if the repository has one.
+
+    Raises:
+        RefusedError: the artifact is damaged.
+        AuthError, UnreachableError: as the registry answers.
+    """
     tag = lock_tag(requirements, platform, constraints)
     manifest = target.read_manifest(tag)
-    if manifest is None:
-        say(f"resolving {len(requirements.lines)} requirements for Python {requirements.python} on {platform}")
-        manifest = _keep(target, tag, resolve(requirements, platform, constraints, env))
+    return None if manifest is None else _read(target, tag, manifest)
+
+
+def _read(target: Repository, tag: str, manifest: bytes) -> str:
     where = f"{target.name}:{tag}"
     layers = objects(decode(manifest, where), "layers", where)
     if len(layers) != 1 or decode(manifest, where).get("artifactType") != _ARTIFACT:
@@ -96,8 +113,8 @@ def resolve(requirements: Requirements, platform: Platform, constraints: str, en
         options += ["--only-binary", ":all:", "--generate-hashes", "--constraints", "constraints.txt"]
         # Neither the command nor the index is written into it.
         options += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--quiet"]
-        # Nothing is installed: any Python will do, and none is to be downloaded.
-        options += ["--no-python-downloads", "-"]
+        # Nothing is installed: the Python at hand will do, and none is to be looked for or downloaded.
+        options += ["--python", sys.executable, "--no-python-downloads", "-"]
         done = uv(["pip", "compile", *options], "\n".join(requirements.lines) + "\n", folder, env)
     if done.returncode != 0:
         doing = f"resolve the model's requirements for Python {requirements.python} on {platform}"

@@ -16,7 +16,7 @@ from promoter.image.oci import canonical, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
 from promoter.image.runtime.context import OFFERED, Source
-from promoter.image.runtime.lock import ensure_lock, read_constraints
+from promoter.image.runtime.lock import ensure_lock, find_lock, read_constraints
 from promoter.image.runtime.requirements import Requirements, read_requirements
 from promoter.image.runtime.wheels import download_wheels
 
@@ -58,9 +58,17 @@ class Recipe:
         return read_requirements(self.version, self.open_file)
 
     @cached_property
+    def constraints(self) -> str:
+        return read_constraints(self.settings.constraints)
+
+    @cached_property
     def lock(self) -> str:
-        constraints = read_constraints(self.settings.constraints)
-        return ensure_lock(self.target, self.requirements, self.platform, constraints, self.env, self.say)
+        return ensure_lock(self.target, self.requirements, self.platform, self.constraints, self.env, self.say)
+
+    @property
+    def known(self) -> bool:
+        """Whether the key is known without resolving anything."""
+        return not self._locked or find_lock(self.target, self.requirements, self.platform, self.constraints) is not None
 
     @cached_property
     def base_name(self) -> ImageReference:
