@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import requests
 
 from benchmarks import peers
 from benchmarks.figures import Figure, Section
+from benchmarks.promotion import write_path
 from promoter.image.base import BaseImage
 from promoter.image.oci import CONFIG, LAYER_GZIP, MANIFEST, Descriptor, canonical
 from promoter.image.publish import Publisher
@@ -45,6 +47,7 @@ LIMIT, OURS, CRANE, DOCKER = (
     "tar and crane append",
     "docker build and push",
 )
+COMMAND = "promoter promote, the whole command, files from MLflow"
 _BASE_LAYERS = 3
 # Peak memory of a process that does nothing else, above what it has when everything is imported and nothing sent.
 _MEMORY = """
@@ -186,15 +189,15 @@ def measure(sizes: Sequence[int] = SIZES, rounds: int = ROUNDS) -> Section:
             _push_base(bench.repository(bench.base))
             if docker:
                 subprocess.run(["docker", "pull", "--quiet", f"{server.host}/base:1"], env=docker, check=True)
-            measured = {size: _of_size(bench, size, rounds) for size in sizes}
-    return _section(measured, bench)
+            return _section({size: _of_size(bench, size, rounds) for size in sizes}, bench)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of each way, seconds of a promotion to another repository, MiB of memory above the process and in all."""
+    """Seconds of each way, of the whole command, of a promotion by mount; MiB of memory above the process and in all."""
 
     best: Mapping[str, float]
+    command: float
     mounted: float
     above: float
     peak: float
@@ -218,7 +221,23 @@ def _of_size(bench: Bench, size: int, rounds: int) -> Measured:
         mounted = _promotion(bench, model, rounds)
     shutil.rmtree(model.folder)
     (bench.folder / "layer.tar").unlink()
-    return Measured(best, mounted, above, peak)
+    return Measured(best, _command(bench, size, rounds), mounted, above, peak)
+
+
+def _command(bench: Bench, size: int, rounds: int) -> float:
+    """For versions that were never published."""
+    best = float("inf")
+    with write_path() as path:
+        path.edit("promoter.yaml", "runtime: scratch", f"runtime: {bench.server.host}/{bench.base}:1")
+        path.edit("promoter.yaml", "  layout: oci:images\n", "")
+        path.edit("promoter.yaml", f"registry.example.com/models/{path.model}", f"{bench.server.host}/command-{size}")
+        for _ in range(rounds):
+            version = path.register(os.urandom(64) + bytes(size * MIB))
+            command = path.command("promote", f"{path.model}:{version}", "--to", "staging", "--no-watch", "--no-render")
+            with bench.clean():
+                run = partial(subprocess.run, command, env=path.environ, capture_output=True, check=True)
+                best = min(best, _seconds(run))
+    return best
 
 
 def _promotion(bench: Bench, model: Model, rounds: int) -> float:
@@ -267,28 +286,28 @@ def _push_base(repository: RegistryRepository) -> None:
 def _section(measured: Mapping[int, Measured], bench: Bench) -> Section:
     sizes = sorted(measured)
     first, last = measured[sizes[0]], measured[sizes[-1]]
-    rows = [(name, _row({size: f"{measured[size].best[name]:.3f} s" for size in sizes})) for name in bench.ways]
-    rows += [
-        (
-            "promotion to another repository, by mount",
-            _row({size: f"{measured[size].mounted * 1000:.0f} ms" for size in sizes}),
-        ),
-        ("memory above the process before its first byte", _row({size: f"{measured[size].above:.1f} MiB" for size in sizes})),
-        ("peak memory of that process", _row({size: f"{measured[size].peak:.1f} MiB" for size in sizes})),
-    ]
+    rows = {name: {size: f"{measured[size].best[name]:.3f} s" for size in sizes} for name in bench.ways} | {
+        COMMAND: {size: f"{measured[size].command:.2f} s" for size in sizes},
+        "promotion to another repository, by mount": {size: f"{measured[size].mounted * 1000:.0f} ms" for size in sizes},
+        "memory above the process before its first byte": {size: f"{measured[size].above:.1f} MiB" for size in sizes},
+        "peak memory of that process": {size: f"{measured[size].peak:.1f} MiB" for size in sizes},
+    }
     figures = [figure for size in sizes if size in _BARS for figure in _ratios(size, measured[size].best)]
     figures += [
         Figure(f"memory above the process, {sizes[-1]} MiB", last.above, at_most=15, unit="MiB"),
         Figure(f"peak memory, {sizes[-1]} MiB / {sizes[0]} MiB", last.peak / first.peak, at_most=1.1),
         Figure(f"promotion by mount, {sizes[-1]} MiB", last.mounted * 1000, at_most=100, unit="ms"),
     ]
-    missing = [f"{name} is not on this machine: not measured." for name in (CRANE, DOCKER) if name not in bench.ways]
-    crane = [f"crane {peers.version(bench.crane)}."] if bench.crane else []
+    missing = (f"{name}: not on this machine, not measured." for name in (CRANE, DOCKER) if name not in bench.ways)
     return Section(
         title="A model appended to a base in a registry (best of runs in turn)",
-        rows=tuple(rows),
+        rows=tuple((name, ", ".join(f"{size} MiB: {value}" for size, value in row.items())) for name, row in rows.items()),
         figures=tuple(figures),
-        notes=("Everything is on one machine, over loopback: no TLS, no distance.", *crane, *missing),
+        notes=(
+            "Everything is on one machine, over loopback: no TLS, no distance.",
+            f"{', '.join(_versions(bench))}.",
+            *missing,
+        ),
     )
 
 
@@ -305,5 +324,10 @@ def _ratios(size: int, best: Mapping[str, float]) -> Iterator[Figure]:
         yield Figure(f"{DOCKER} / promoter, {size} MiB", best[DOCKER] / best[OURS], at_least=docker)
 
 
-def _row(values: Mapping[int, str]) -> str:
-    return ", ".join(f"{size} MiB: {value}" for size, value in values.items())
+def _versions(bench: Bench) -> Iterator[str]:
+    yield peers.printed(["docker-registry", "--version"], os.environ)
+    yield " ".join(peers.printed(["curl", "--version"], os.environ).split()[:2])
+    if bench.crane:
+        yield peers.crane_version(bench.crane)
+    if bench.docker:
+        yield "Docker Engine " + peers.printed(["docker", "version", "--format", "{{.Server.Version}}"], bench.docker)

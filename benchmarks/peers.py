@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,21 +20,29 @@ _ENGINE_SECONDS = 60
 
 def crane() -> str | None:
     """crane on PATH, or that of Debian's newest suite: from the mirror that apt uses here, unpacked and not installed."""
-    unpacked = _CACHE / "crane" / "usr" / "bin" / "crane"
     if found := shutil.which("crane"):
         return found
-    if not unpacked.exists() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+    folder = _CACHE / "crane"
+    if not folder.exists() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
         try:
-            _unpack("crane", _CACHE / "crane")
+            _unpack("crane", folder)
         except subprocess.CalledProcessError as error:
-            print(f"no crane: {' '.join(error.cmd[:3])} failed", file=sys.stderr)
-    return str(unpacked) if unpacked.exists() else None
+            print(f"no crane: {' '.join(error.cmd)} failed", file=sys.stderr)
+    return next(map(str, folder.glob("*/usr/bin/crane")), None)
 
 
-def version(program: str) -> str:
-    """What `<program> version` says, in one line."""
-    printed = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
-    return printed.strip().splitlines()[0].removeprefix("Version:").strip()
+def crane_version(program: str) -> str:
+    """Debian's does not know its own; the folder that it was unpacked to does."""
+    path = Path(program)
+    if path.is_relative_to(_CACHE):
+        return f"crane {path.relative_to(_CACHE / 'crane').parts[0]}"
+    return "crane " + printed([program, "version"], os.environ)
+
+
+def printed(command: Sequence[str], environ: Mapping[str, str]) -> str:
+    """The first line that a program prints."""
+    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=True)
+    return done.stdout.strip().partition("\n")[0]
 
 
 @contextmanager
@@ -92,5 +100,6 @@ def _unpack(package: str, folder: Path) -> None:
         for command in (["update"], ["download", package]):
             subprocess.run(["apt-get", *options, *command], cwd=work, capture_output=True, check=True)
         [archive] = work.glob(f"{package}_*.deb")
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(folder)], check=True)
+        unpacked = folder / printed(["dpkg-deb", "--field", str(archive), "Version"], os.environ)
+        unpacked.mkdir(parents=True)
+        subprocess.run(["dpkg-deb", "-x", str(archive), str(unpacked)], check=True)
