@@ -112,10 +112,7 @@ def write_config(target: Repository, version: ModelVersion, base: Base, platform
         )
     config = image_config(version, base, platform, model.content_digest, model.layer)
     described = Descriptor(CONFIG, sha256(config), len(config))
-    origin = Origin.THERE
-    if not target.has_blob(described.digest):
-        target.write_blob([config], len(config))
-        origin = Origin.SENT
+    target.write_blob([config], len(config))
     annotated = image_annotations(version, base, platform, model.content_digest, embedded=model.layer is not None)
     manifest = image_manifest(base, described, model.layer, annotated)
-    return manifest, Blob(Role.CONFIG, described.digest, described.size, origin)
+    return manifest, Blob(Role.CONFIG, described.digest, described.size, Origin.SENT)

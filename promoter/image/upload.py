@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -71,13 +71,13 @@ class _OtherWay(_Setback):
 def upload(connection: Connection, chunks: Iterable[bytes], size: int | None, session: Session | None = None) -> str:
     """Sends a blob and answers its digest; `size` is its bytes where they are known, `session` an upload that is open already.
 
-    Chunks that can be had once only are no help to a registry that loses an upload.
+    A list is small, and sent at once; chunks that can be had once only are no help to a registry that loses an upload.
 
     Raises:
         AuthError, UnreachableError: as the registry answers.
         RefusedError: it does not take the blob, or got other bytes than were sent; or there are more or less than `size`.
     """
-    ways = [_in_chunks, _in_one_request, _at_once]
+    ways = [_at_once] if isinstance(chunks, Sequence) else [_in_chunks, _in_one_request, _at_once]
     most = 1 if iter(chunks) is chunks else _MOST_STARTS
     starts = 0
     while True:
