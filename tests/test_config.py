@@ -71,7 +71,14 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
         ("model: fraud-detector", "model: fraud-detectr", "there is no model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
-        ("  runtime:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
+        ("  base:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
+        ("  base:", "  runtime: scratch\n  base:", "promoter.yaml:22: image.base: can't go with image.runtime, which names", "keep one"),
+        ("  base:", "  runtime: scratch\n  strategy: build\n  #", "promoter.yaml:22: image.strategy: can't go with image.runtime", "keep one"),
+        ("  base:", "  layout: oci:images\n  base:", "promoter.yaml:21: image.layout: needs image.runtime", "scratch"),
+        ("  base:", "  build-args: {A: b}\n  base:", "promoter.yaml:21: image.build-args: is for image.dockerfile", "set it"),
+        ("  base:", "  dockerfile: Dockerfile\n  base:", "promoter.yaml:21: image.dockerfile: there is no file 'Dockerfile'", "promoter.yaml"),
+        ("  base:", "  constraints: ../c.txt\n  base:", "image.constraints: '../c.txt' lies outside the repository", "inside"),
+        ("  base:", "  strategy: buildx\n  base:", "promoter.yaml:21: image.strategy: input should be 'layer' or 'build'", ""),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
@@ -152,7 +159,7 @@ def test_environments_of_several_models_are_told_apart_by_model(repository: Path
 
 def test_a_repository_is_made_from_the_registry_and_the_models_name(repository: Path) -> None:
     edit(repository, "    image: registry.example.com/models/fraud-detector\n", "")
-    edit(repository, "  runtime:", "  registry: registry.example.com/models/\n  runtime:")
+    edit(repository, "  base:", "  registry: registry.example.com/models/\n  base:")
     assert (
         config.load(repository / config.FILE).models["fraud-detector"].repository
         == "registry.example.com/models/fraud-detector"
