@@ -121,14 +121,14 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.pyfunc import scoring_server
 
-    log.adopt_libraries()
+    log.adopt_mlflow()
     try:
         pyfunc = scoring_server.load_model_with_mlflow_config(str(folder))  # type: ignore[no-untyped-call] # as above
         model = PyfuncModel(pyfunc, max_rows, observe_rows)
     except (Exception, SystemExit) as error:  # whatever a model's code raises, the process must end and say so
         raise StartError(f"the model at {folder} can't be loaded: {type(error).__name__}: {error}") from error
     _warm(model, folder)
-    log.quiet_libraries()
+    log.quiet_mlflow()
     # What is there now stays: a collection that walks through all of it would hold up requests for tenths of a second.
     gc.collect()
     gc.freeze()
