@@ -401,6 +401,17 @@ def test_settings_are_values_of_the_pod_template(tmp_path: Path) -> None:
     assert account["metadata"]["annotations"]["azure.workload.identity/client-id"] == "1234-abcd"
 
 
+def test_the_address_of_prometheus_is_the_first_argument_that_the_component_tells_to_patch(tmp_path: Path) -> None:
+    folder = write_template(tmp_path) / "overlays/production"
+    told = (tmp_path / "base/components/prometheus-analysis/kustomization.yaml").read_text()
+    lines = [line.removeprefix("#   ") for line in told.splitlines() if line.startswith("#   ")]
+    kustomization = folder / "kustomization.yaml"
+    text = kustomization.read_text().replace("components:", "components:\n- ../../base/components/prometheus-analysis\n#")
+    kustomization.write_text(text + "\n".join(lines) + "\n")
+    template = named(build(folder), "AnalysisTemplate")["inference-service-traffic"]
+    assert template["spec"]["args"][0] == {"name": "prometheus", "value": "http://prometheus.example:9090"}
+
+
 @pytest.mark.parametrize("key", ["WORKERS", "AZURE_CLIENT_ID"])
 def test_a_setting_that_is_missing_fails_the_build(tmp_path: Path, key: str) -> None:
     folder = write_template(tmp_path) / "overlays/production"
