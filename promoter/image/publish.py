@@ -159,7 +159,7 @@ class Publisher:
     ) -> Image:
         base = read_base(runtime, self._platform)
         layers = copy_layers(self._target, base, runtime.repository) if runtime else []
-        model = model or write_model(self._target, version, open_file, self._packing)
+        model = model or write_model(self._target, version, open_file, self._packing, base)
         manifest, config = write_config(self._target, version, base, self._platform, model)
         stored = self._target.create_manifest(tag, manifest)
         # Somebody else may have been first; then theirs is the image.
