@@ -46,7 +46,7 @@ class Snapshot:
     def blob_id(self, path: str) -> str | None:
         """The object id of the file's content; None when there is no such file. Costs no content."""
         entry = self._repository.entry(self.commit, tree.checked(path))
-        return entry.id if entry is not None and entry.kind == "blob" else None
+        return entry.id if entry is not None and entry.is_file else None
 
     def export(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Every regular file at or below these paths, by path ('.' is the whole repository), fetched in one request.
@@ -175,7 +175,7 @@ class Repository:
 
     def entry(self, commit: str, path: str) -> tree.Entry | None:
         """What is at a checked path."""
-        return self._reading(commit, lambda: self._remote.find(commit, path))
+        return self._reading(commit, lambda: self._remote.find(commit, [path])).get(path)
 
     def blob(self, commit: str, id: str) -> bytes:
         """The content of one blob of the commit."""
@@ -204,7 +204,7 @@ class Repository:
                 except GitError as error:
                     broken += error.kind is Kind.UNREACHABLE
                     hopeless = self._clock() > deadline or broken >= _MOST_BROKEN_CONNECTIONS
-                    if error.kind in (Kind.CACHE, Kind.FILTER, Kind.NO_BLOB) and not healed:
+                    if error.kind in (Kind.CACHE, Kind.FILTER, Kind.NO_OBJECT) and not healed:
                         healed = True
                         self._remote.discard()
                     elif error.kind is Kind.RACE and not hopeless:
@@ -246,7 +246,7 @@ class Repository:
 
     def _continues(self, boundary: Iterable[str], paths: Sequence[str]) -> bool:
         """Whether one of the paths existed already where the fetched history ends."""
-        return any(self._remote.find(commit, path) is not None for commit in boundary for path in paths)
+        return any(self._remote.find(commit, paths) for commit in boundary)
 
     def _deepen(self, commit: str, depth: int) -> None:
         self._persistently(lambda _: self._remote.deepen(commit, depth))
