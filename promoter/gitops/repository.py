@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _FIRST_DEPTH = 64
 _MOST_BROKEN_CONNECTIONS = 5
-_RACE_BACKOFF, _OUTAGE_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.5, 4.0  # seconds
+_OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 30.0  # seconds
 
 
 class HistoryLimitError(UsageError):
@@ -60,7 +60,7 @@ class Repository:
     """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
-    Lost races are repeated for `patience` seconds. Not for use by several threads at once.
+    A turn is waited for, and lost races are repeated, for `patience` seconds each. Not for use by several threads at once.
 
     Every method that reaches the remote raises AuthError (credentials), UnreachableError (no answer, or races lost until the
     end), RefusedError (the branch is missing) and UsageError (no git, or an unusable cache folder).
@@ -75,7 +75,7 @@ class Repository:
         cache: Path,
         environ: Mapping[str, str],
         history_limit: int = 10_000,
-        patience: float = 60.0,
+        patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -195,10 +195,11 @@ class Repository:
 
     def _persistently(self, action: Callable[[int], T]) -> T:
         """The action's result, with this branch locked on this machine; tried again as long as that can help."""
-        deadline = self._clock() + self._patience
         broken, healed = 0, False
-        with self._remote.lock(deadline):
+        with self._remote.lock(self._clock() + self._patience):
+            deadline = self._clock() + self._patience
             for number in itertools.count(1):
+                started = self._clock()
                 try:
                     return action(number)
                 except GitError as error:
@@ -208,15 +209,17 @@ class Repository:
                         healed = True
                         self._remote.discard()
                     elif error.kind is Kind.RACE and not hopeless:
-                        self._back_off(_RACE_BACKOFF * 2**number)
+                        # Counted in tries of this length: the others need as long for theirs, here or on a slow remote.
+                        self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2**number))
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
-                        self._back_off(_OUTAGE_BACKOFF * 2**broken)
+                        self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
                     else:
                         raise explained(error, self._remote.url, self._remote.branch) from None
         raise AssertionError("unreachable: the loop has no end")
 
     def _back_off(self, most: float) -> None:
-        self._sleep(random.uniform(0, min(_LONGEST_BACKOFF, most)))  # noqa: S311 - jitter, not a secret
+        """Full jitter: any moment until then is as good as another."""
+        self._sleep(random.uniform(0, most))  # noqa: S311 - jitter, not a secret
 
     def _reading(self, commit: str, read: Callable[[], T]) -> T:
         """What is read without waiting for anybody; when the cache fails, once more in turn, on a sound cache."""
