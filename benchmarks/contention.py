@@ -50,9 +50,9 @@ def measure(writers: int = WRITERS) -> Section:
         rows=tuple(rows.items()),
         figures=tuple(figures),
         notes=(
-            f"The repository has {_TEAMS * 1000:,} other files and {_COMMITS:,} commits. All commits of promoter land in every run;",
-            "this is checked. Remote and writers are on this machine, so the time of many is that of its cores. A pipeline ends in a",
-            "conflict when its rebase does, and gives up after 10 pushes.",
+            f"The repository has {_TEAMS * 1000:,} other files and {_COMMITS:,} commits. That every commit of promoter",
+            "landed is checked. Remote and writers are on this machine, so the time of many is that of its cores.",
+            "A pipeline ends in a conflict when its rebase does, and gives up after 10 pushes.",
         ),
     )
 

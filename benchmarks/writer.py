@@ -22,7 +22,8 @@ def files(models: int) -> dict[str, bytes]:
     """One overlay that carries so many models: an entry under `images:` and a release file for each."""
     kustomization = "resources:\n- ../../base\n" + "".join(f"- release-m{n}.yaml\n" for n in range(models)) + "images:\n"
     kustomization += "".join(
-        f"- name: m{n}\n  newName: registry.example.com/m{n}\n  newTag: v1\n  digest: sha256:{'a' * 64}\n" for n in range(models)
+        f"- name: m{n}\n  newName: registry.example.com/m{n}\n  newTag: v1\n  digest: sha256:{'a' * 64}\n"
+        for n in range(models)
     )
     release = (
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: release-{0}\n  annotations:\n"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
-from promoter.models import OnAlias, OnFailure, Write
+from promoter.models import CommitBy, OnAlias, OnFailure, Write
 from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
@@ -81,6 +81,9 @@ class ImageSection(_Section):
 class GitSection(_Section):
     push_url: str | None = Field(
         None, min_length=1, description="Where the repository is reached by another address than Argo CD's."
+    )
+    commit: Annotated[CommitBy, Field(strict=False)] = Field(
+        CommitBy.PUSH, description="Who makes the commits: Git here, pushed, or GitHub through its API, signed by it."
     )
     history_limit: int = Field(
         DEFAULT_HISTORY_LIMIT, ge=1, description="Commits looked through at most when history is asked for."

@@ -53,7 +53,7 @@ def load(path: Path) -> Config:
             layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
             insecure_registries=file.image.insecure_registries,
         ),
-        git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
+        git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import Environment, Model
+from promoter.models import CommitBy, Environment, Model
 
 FILE = "promoter.yaml"
 
@@ -27,6 +27,7 @@ class ImageConfig:
 class GitConfig:
     push_url: str | None
     history_limit: int
+    commit: CommitBy
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Objects:
         if commit not in self._kept:
             self._kept |= self._read([commit])
         if commit not in self._kept:
-            raise GitError("cat-file", 1, "", f"error: there is no commit {commit}")
+            raise _missing([commit])
         return self._kept[commit].split(b"\n", 1)[0].removeprefix(b"tree ").decode()
 
     def listings(self, commit: str, directories: Collection[str]) -> dict[str, tree.Listing]:
@@ -40,16 +40,19 @@ class Objects:
         Raises:
             GitError: the commit, or a tree, is neither here nor at the remote.
         """
-        if commit not in self._kept:  # one process reads all that is here: a name costs no knowledge of ids
-            names = [commit, *(f"{commit}:{directory}" for directory in directories)]
-            self._kept |= self._read(names, ("commit", "tree"))
-        found: dict[str, tree.Listing] = {}
-        level = {"": self.root(commit)}
-        while level:
-            trees = self._trees(level.values())
-            found |= {path: tree.parse(trees[id], id) for path, id in level.items()}
-            level = {path: id for parent in level for path, id in _below(parent, found[parent], directories)}
-        return found
+        names = [commit, *(f"{commit}:{directory}" for directory in directories)]  # read without knowing their ids: at once
+        asked: set[str] = set()
+        while True:
+            found, missing = self._walk(commit, directories)
+            if missing:
+                self._kept |= self._read(names, ("commit", "tree"))
+                found, missing = self._walk(commit, directories)
+            if not missing:
+                return found
+            if commit in missing or missing & asked:
+                raise _missing(missing)
+            self._fetch(missing, False)
+            asked |= missing
 
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """The content of the blobs, by id; those not here yet come in one request.
@@ -57,7 +60,14 @@ class Objects:
         Raises:
             GitError: some could not be had.
         """
-        return self._complete(list(dict.fromkeys(ids)))
+        wanted = list(dict.fromkeys(ids))
+        found = self._read(wanted)
+        if missing := [id for id in wanted if id not in found]:
+            self._fetch(missing, False)
+            found |= self._read(missing)
+        if gone := [id for id in wanted if id not in found]:
+            raise _missing(gone)
+        return found
 
     def files(self, trees: Sequence[str]) -> list[dict[str, tree.Entry]]:
         """Of each tree every file below it, by path from there. Raises GitError."""
@@ -91,21 +101,19 @@ class Objects:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _trees(self, ids: Iterable[str]) -> dict[str, bytes]:
-        wanted = list(dict.fromkeys(ids))
-        self._kept |= self._complete([id for id in wanted if id not in self._kept])
-        return {id: self._kept[id] for id in wanted}
-
-    def _complete(self, ids: list[str]) -> dict[str, bytes]:
-        found = self._read(ids)
-        missing = [id for id in ids if id not in found]
-        if not missing:
-            return found
-        self._fetch(missing, False)
-        found |= self._read(missing)
-        if gone := [id for id in missing if id not in found]:
-            raise GitError("fetch", 0, "", f"error: the remote did not send {gone[0]}")
-        return found
+    def _walk(self, commit: str, directories: Collection[str]) -> tuple[dict[str, tree.Listing], set[str]]:
+        """What `listings` gives, as far as it is kept, and the ids of what else is needed to get further."""
+        if commit not in self._kept:
+            return {}, {commit}
+        found: dict[str, tree.Listing] = {}
+        missing: set[str] = set()
+        level = {"": self.root(commit)}
+        while level:
+            missing |= {id for id in level.values() if id not in self._kept}
+            here = {path: tree.parse(self._kept[id], id) for path, id in level.items() if id in self._kept}
+            level = {path: id for parent, listing in here.items() for path, id in _below(parent, listing, directories)}
+            found |= here
+        return found, missing
 
     def _ensure(self, ids: Collection[str], *, below: bool = False) -> None:
         lines = self._git.run("cat-file", "--batch-check", stdin=_lines(ids)).decode().splitlines()
@@ -128,7 +136,7 @@ class Objects:
         while position < len(raw):
             end = raw.index(b"\n", position)
             head, position = raw[position:end], end + 1
-            if head.endswith(b" missing"):
+            if head.endswith((b" missing", b" submodule")):
                 continue
             id, kind, size = head.decode().split()
             if not kinds or kind in kinds:
@@ -144,6 +152,10 @@ class Objects:
             mode, _, blob = meta.split()
             files[path] = tree.Entry(mode, blob)
         return files
+
+
+def _missing(ids: Iterable[str]) -> GitError:
+    return GitError("fetch", 0, "", f"error: the remote did not send {min(ids)}")
 
 
 def _below(parent: str, listing: tree.Listing, paths: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.cache import Cache
 from promoter.gitops.commit import LOG_FORMAT, Commit, Proposal, parse_log
-from promoter.gitops.credentials import access, ssh_settings
+from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
 from promoter.gitops.objects import Objects
 from promoter.gitops.process import Git
@@ -45,13 +45,12 @@ class Remote:
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
-        reached = access(url, environ)
-        self.url, self.branch = reached.address, branch
-        self._cache = Cache(cache, reached.address, branch, sleep=sleep, clock=clock)
-        self._access = reached
+        self.url, self.branch = address(url), branch
+        self._cache = Cache(cache, self.url, branch, sleep=sleep, clock=clock)
+        self._given_url, self._environ = url, environ
+        self._git = Git(self._cache.directory, local(environ))
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
-        self._git = Git(self._cache.directory, reached.environ, reached.secrets)
         self._objects = Objects(self._git, self._fetch_objects)
         self.lock, self.discard = self._cache.lock, self._cache.discard
 
@@ -133,6 +132,22 @@ class Remote:
         # Where the cache was made anew since, nobody but the remote can have it.
         return self.reaches(tip, commit) or (not self.has(commit) and self.ensure(commit))
 
+    def child(self, parent: str, tip: str) -> str | None:
+        """The commit right above `parent` on the branch whose tip is `tip`, None when there is none. Raises GitError."""
+        if not self.ensure(parent):
+            return None
+        line = self._git.text("rev-list", "--first-parent", "--reverse", f"{parent}..{tip}", "--").split()
+        return line[0] if line and self.reaches(line[0], parent) else None
+
+    def holds(self, commit: str, root: str, message: bytes) -> bool:
+        """Whether the commit has this root tree and message. Raises GitError."""
+        said = self._git.run("log", "--max-count=1", "--encoding=UTF-8", "--no-show-signature", "--format=%B", commit, "--")
+        return self._objects.root(commit) == root and said.strip() == message.strip()
+
+    def commit(self, sha: str) -> Commit:
+        """The commit, which is here. Raises GitError."""
+        return self.log(sha, (), 1)[0]
+
     def depth(self, commit: str) -> int:
         """How many commits were fetched from this one down, along first parents."""
         return int(self._git.text("rev-list", "--count", "--first-parent", commit, "--"))
@@ -169,11 +184,11 @@ class Remote:
         """The content of the blobs, by id. Raises GitError."""
         return self._objects.blobs(ids)
 
-    def commit(self, tip: str, proposal: Proposal) -> Commit | None:
-        """Writes the proposal as a child of `tip` into the object database; None when `tip` holds all of it already.
+    def write(self, tip: str, proposal: Proposal) -> str | None:
+        """The id of the root tree once the proposal's files are put into the tip's; None when they are there already.
 
         Raises:
-            GitError: it could not be written or signed.
+            GitError: it could not be written.
             RefusedError: a path can't be written.
         """
         contents = {tree.checked(path): content for path, content in proposal.files.items()}
@@ -182,26 +197,20 @@ class Remote:
         if root == self._objects.root(tip):
             return None
         self._objects.store(objects.values(), tip)
+        return root
+
+    def commit_tree(self, root: str, parent: str, message: bytes) -> str:
+        """The id of a new commit, signed where the user signs. Raises GitError."""
         config = self._config()
         sign = ["-S"] if config.get("commit.gpgsign", "false").lower() in _TRUE else []
-        git = Git(self._cache.directory, self._identity(config), self._access.secrets)
-        made = git.run(
-            "commit-tree",
-            root,
-            "-p",
-            tip,
-            *sign,
-            "-F",
-            "-",
-            stdin=proposal.message(),
-            settings=[("i18n.commitEncoding", "UTF-8")],
-        )
-        return self.log(made.decode().strip(), (), 1)[0]
+        git = Git(self._cache.directory, self._identity(config))
+        settings = [("i18n.commitEncoding", "UTF-8")]
+        return git.run("commit-tree", root, "-p", parent, *sign, "-F", "-", stdin=message, settings=settings).decode().strip()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _create(self, directory: Path) -> None:
-        git = Git(directory, self._access.environ, self._access.secrets)
+        git = Git(directory, local(self._environ))
         git.require_version()
         if not git.succeeds("check-ref-format", f"refs/heads/{self.branch}"):
             raise UsageError(f"'{self.branch}' can't be the name of a branch", hint="see git-check-ref-format(1)")
@@ -265,10 +274,11 @@ class Remote:
             ("gc.auto", "0"),
             ("maintenance.auto", "false"),
         ]
-        environ = self._access.environ
+        reached = access(self._given_url, self._environ)  # anew each time: a token may have ended since
+        environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
             environ = {**environ, **ssh_settings(environ, "core.sshcommand" in self._config())}
-        git = Git(self._cache.directory, environ, self._access.secrets)
+        git = Git(self._cache.directory, environ, reached.secrets)
         return git.run(*arguments, stdin=stdin, settings=[*known, *settings])
 
     def _refspec(self) -> str:
@@ -282,7 +292,7 @@ class Remote:
 
     def _identity(self, config: Mapping[str, str]) -> dict[str, str]:
         """The environment with an author and a committer for those who set none: git would guess them from the host's name."""
-        environ = dict(self._access.environ)
+        environ = local(self._environ)
         for role in ("AUTHOR", "COMMITTER"):
             for part, fallback in _FALLBACK_IDENTITY.items():
                 configured = {f"user.{part.lower()}", f"{role.lower()}.{part.lower()}"} & set(config)

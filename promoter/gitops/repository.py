@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
 from promoter.gitops.failures import GitError, Kind, explained
 from promoter.gitops.remote import Remote, is_id
+from promoter.gitops.writers import Push, ThroughGitHub, Writer
 
 T = TypeVar("T")
 
@@ -60,6 +62,7 @@ class Repository:
     """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
+    With `github_api` the commits are made by GitHub, which signs them.
     A turn is waited for, and lost races are repeated, for `patience` seconds each. Not for use by several threads at once.
 
     Every method that reaches the remote raises AuthError (credentials), UnreachableError (no answer, or races lost until the
@@ -74,12 +77,16 @@ class Repository:
         push_url: str | None = None,
         cache: Path,
         environ: Mapping[str, str],
+        github_api: bool = False,
         history_limit: int = 10_000,
         patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._remote = Remote(push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock)
+        self._new_writer = (
+            _through_github(self._remote, push_url or url, environ) if github_api else partial(Push, self._remote)
+        )
         self._history_limit, self._patience = history_limit, patience
         self._sleep, self._clock = sleep, clock
 
@@ -111,19 +118,17 @@ class Repository:
             RefusedError: a rule of the server forbids the push, or a path can't be written.
             UsageError: the commit can't be signed.
         """
-        sent: list[Commit] = []
+        writer = self._new_writer()
 
         def attempt(number: int) -> Pushed:
             tip = self._remote.update()
-            for earlier in sent:
-                if self._remote.landed(earlier.sha, tip):
-                    return Pushed(earlier, tip, number - 1)
+            if (earlier := writer.landed(tip)) is not None:
+                return Pushed(earlier, tip, number - 1)
             proposal = edit(Snapshot(tip, self))
-            commit = self._remote.commit(tip, proposal) if proposal is not None else None
-            if commit is None:
+            root = self._remote.write(tip, proposal) if proposal is not None else None
+            if proposal is None or root is None:
                 return Pushed(None, tip, number)
-            sent.append(commit)  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
-            self._remote.push(commit.sha, tip)
+            commit = writer.write(tip, root, proposal)
             return Pushed(commit, commit.sha, number)
 
         return self._persistently(attempt)
@@ -267,3 +272,9 @@ class Repository:
             f"{self._remote.url}: the newest {self._history_limit} commits do not hold the answer",
             hint="raise `git.history-limit` in promoter.yaml",
         )
+
+
+def _through_github(remote: Remote, url: str, environ: Mapping[str, str]) -> Callable[[], Writer]:
+    from promoter.gitops.github_api import GitHubApi
+
+    return partial(ThroughGitHub, remote, GitHubApi(url, remote.branch, environ))
