@@ -19,7 +19,7 @@ from benchmarks.generated import COMMITS, EDITED, FILES, MODELS, TEAMS, generate
 from promoter.gitops import Proposal, Repository, Snapshot
 from tests.support.git_server import BareRepository, isolated_environ
 
-_ROUNDS = 7
+_ROUNDS = 5
 _SERVER = """
 import sys
 from pathlib import Path
@@ -107,11 +107,12 @@ def _edit(snapshot: Snapshot) -> Proposal:
 def _in_turn(folder: Path, remote: Remote) -> tuple[float, float, float, int]:
     """Seconds warm, warm after somebody else's commit, and of git's least; the most bytes received of the second."""
     warm, moved, floor, received = [], [], [], []
-    cache = str(folder / "warm")
+    cache, ready = str(folder / "warm"), BareRepository(folder / "ready.git", _environ(folder))
+    _git(folder, "clone", "--quiet", "--bare", "--depth=1", remote.url, str(ready.path))
     promote(remote.url, cache)
     for number in range(_ROUNDS):
         warm.append(_timed(lambda: promote(remote.url, cache)))
-        floor.append(_ls_remote_and_push(folder, remote, number))
+        floor.append(_ls_remote_and_push(ready, remote.url, number))
         promote(remote.url, cache)
         remote.origin.commit({EDITED.replace("t042", f"t{number:03d}"): b"theirs: %d\n" % number})
         before = remote.sent
@@ -120,16 +121,14 @@ def _in_turn(folder: Path, remote: Remote) -> tuple[float, float, float, int]:
     return min(warm), min(moved), min(floor), max(received)
 
 
-def _ls_remote_and_push(folder: Path, remote: Remote, number: int) -> float:
-    """The commit is made in a fresh clone before the clock starts."""
-    clone = folder / f"ready{number}.git"
-    _git(folder, "clone", "--quiet", "--bare", "--depth=1", remote.url, str(clone))
-    ready = BareRepository(clone, _environ(folder))
+def _ls_remote_and_push(ready: BareRepository, url: str, number: int) -> float:
+    """The commit is made in a shallow clone before the clock starts."""
+    _git(ready.path, "fetch", "--quiet", "--depth=1", url, "+main:main")
     ready.commit({EDITED: b"ready: %d\n" % number})
 
     def least() -> None:
-        _git(clone, "ls-remote", remote.url, "refs/heads/main")
-        _git(clone, "push", "--quiet", remote.url, "main")
+        _git(ready.path, "ls-remote", url, "refs/heads/main")
+        _git(ready.path, "push", "--quiet", url, "main")
 
     return _timed(least)
 

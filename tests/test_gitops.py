@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from tests.support.git_server import (
     bare_repository,
     git_program_recording_arguments,
     isolated_environ,
+    objects_in,
 )
 
 OVERLAY = "overlays/production/kustomization.yaml"
@@ -69,17 +69,6 @@ def add_line(line: bytes) -> Callable[[Snapshot], Proposal]:
 def cache_of(tmp_path: Path) -> Path:
     (found,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     return found
-
-
-def objects_in(cache: Path) -> Counter[str]:
-    """How many objects of each kind the cache holds."""
-    listing = subprocess.run(
-        ["git", "--git-dir", str(cache), "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return Counter(listing.stdout.split())
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -880,31 +869,3 @@ def test_what_git_says_decides_who_has_to_act(said: str, kind: Kind) -> None:
     assert error.kind is kind
     assert isinstance(error, PromoterError)
     assert error.line
-
-
-def test_ci_tokens_go_to_their_own_hosts_alone() -> None:
-    from promoter.gitops.credentials import access
-
-    environ = {
-        "GITHUB_TOKEN": "github-token",
-        "SYSTEM_ACCESSTOKEN": "azure-token",
-        "GITHUB_SERVER_URL": "https://ghe.example.org",
-    }
-
-    def password(url: str) -> str | None:
-        return access(url, environ).environ.get("PROMOTER_GIT_CREDENTIAL_PASSWORD")
-
-    assert password("https://github.com/a/b") == "github-token"
-    assert password("https://ghe.example.org/a/b") == "github-token"
-    assert password("https://org@dev.azure.com/org/p/_git/r") == "azure-token"
-    assert password("https://org.visualstudio.com/p/_git/r") == "azure-token"
-    for other in (
-        "http://github.com/a/b",
-        "https://github.com.evil.org/a/b",
-        "https://evilvisualstudio.com/a",
-        "git@github.com:a/b",
-    ):
-        assert password(other) is None
-    assert access("https://org@dev.azure.com/org/p/_git/r", environ).address == "https://dev.azure.com/org/p/_git/r"
-    assert access("ssh://git:secretpassword@host/a/b", environ).address == "ssh://git@host/a/b"
-    assert access("git@github.com:a/b.git", environ).address == "git@github.com:a/b.git"

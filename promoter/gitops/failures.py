@@ -33,7 +33,7 @@ _ROWS = (
     (
         Kind.POLICY,
         r"GH006|GH013|GL-HOOK-ERR|TF402455|TF401027|protected branch|hook declined|must have verified signatures|"
-        r"not allowed to push|pushes to this branch are not permitted",
+        r"not allowed to push|pushes to this branch are not permitted|rule violations",
     ),
     (
         Kind.RACE,

@@ -53,7 +53,7 @@ class GitHubApi:
         }
         answer = self._asked({"query": _MUTATION, "variables": {"input": wanted}})
         for error in answer.get("errors") or ():
-            raise self._refusal(str(error.get("type", "")), str(error.get("message", "")))
+            raise self._refusal(str(error.get("type", "")), " ".join(str(error.get("message", "")).split()))
         return str(answer["data"]["createCommitOnBranch"]["commit"]["oid"])
 
     def _asked(self, query: object) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -88,11 +89,20 @@ class BareRepository:
         path.chmod(0o755)
 
 
-def bare_repository(root: Path, name: str = "origin.git", *, filters: bool = True) -> BareRepository:
+def objects_in(directory: Path) -> Counter[str]:
+    """How many objects of each kind a repository holds."""
+    command = ["git", "--git-dir", str(directory), "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)"]
+    return Counter(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+
+
+def bare_repository(
+    root: Path, name: str = "origin.git", *, filters: bool = True, object_format: str = "sha1"
+) -> BareRepository:
     """An empty bare repository; with `filters`, it serves partial clones."""
     environ = isolated_environ(root / "server-home")
     path = root / name
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(path)], env=environ, check=True)
+    format = f"--object-format={object_format}"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", format, str(path)], env=environ, check=True)
     repository = BareRepository(path, environ)
     repository.git("config", "uploadpack.allowFilter", "true" if filters else "false")
     repository.git("config", "http.receivepack", "true")

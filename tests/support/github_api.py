@@ -22,9 +22,13 @@ from tests.support.git_server import BareRepository
 _SCHEMA = build_schema(Path(__file__).parents[1].joinpath("data/github/create-commit-on-branch.graphql").read_text())
 
 
+Answer = tuple[int, dict[str, str], object]
+"""Status, headers, body."""
+
+
 @dataclass
 class GitHub:
-    """`answers` are given next, in place of the true one: status, headers, body; tests change all of it while it runs."""
+    """`answers` are given next, in place of the true one; tests change all of it while it runs."""
 
     origin: BareRepository
     repository: str = "acme/gitops"
@@ -33,7 +37,7 @@ class GitHub:
     public_key: str = ""
     lifetime: float = 3600.0
     url: str = ""
-    answers: list[tuple[int, dict[str, str], object]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     refusal: tuple[str, str] | None = None  # type and message of the error that every commit meets
     cut: int = 0  # how many commits are made, and then the connection breaks before the answer
     commits: list[dict[str, Any]] = field(default_factory=list)
@@ -65,6 +69,25 @@ class GitHub:
             answer["errors"] = [_typed(error) for error in result.errors]
         return answer
 
+    def answer(self, path: str, authorization: str, body: bytes) -> Answer | None:
+        """None breaks the connection."""
+        if self.answers:
+            return self.answers.pop(0)
+        if path == "/app/installations/678/access_tokens":
+            try:
+                return 201, {}, self.mint(authorization)
+            except jwt.PyJWTError:
+                return 401, {}, {"message": "A JSON web token could not be decoded"}
+        if path != "/graphql":
+            return 404, {}, {"message": "Not Found"}
+        if authorization != f"Bearer {self.token}":
+            return 401, {}, {"message": "Bad credentials"}
+        answer = self.query(body)
+        if self.cut:
+            self.cut -= 1
+            return None
+        return 200, {}, answer
+
     def mint(self, authorization: str) -> dict[str, str]:
         """The installation's token, for who holds the App's key."""
         claims = jwt.decode(authorization.removeprefix("Bearer "), self.public_key, algorithms=["RS256"], issuer=self.app)
@@ -95,24 +118,11 @@ def github_api(origin: BareRepository) -> Iterator[GitHub]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            authorization = self.headers.get("Authorization", "")
-            if github.answers:
-                return self._answer(*github.answers.pop(0))
-            if self.path == "/app/installations/678/access_tokens":
-                try:
-                    return self._answer(201, {}, github.mint(authorization))
-                except jwt.PyJWTError:
-                    return self._answer(401, {}, {"message": "A JSON web token could not be decoded"})
-            if self.path != "/graphql":
-                return self._answer(404, {}, {"message": "Not Found"})
-            if authorization != f"Bearer {github.token}":
-                return self._answer(401, {}, {"message": "Bad credentials"})
-            answer = github.query(body)
-            if github.cut:
-                github.cut -= 1
+            answer = github.answer(self.path, self.headers.get("Authorization", ""), body)
+            if answer is None:
                 self.close_connection = True
-                return None
-            return self._answer(200, {}, answer)
+            else:
+                self._answer(*answer)
 
         def _answer(self, status: int, headers: dict[str, str], body: object) -> None:
             content = json.dumps(body).encode()
