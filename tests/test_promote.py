@@ -353,7 +353,13 @@ case "$KILL_AT" in
 esac
 exec "$REAL_GIT" "$@"
 """
-_WRITING = ("fetch", "hash-object", "mktree", "commit-tree", "push")
+_WRITING = (
+    ("during", "fetch"),
+    ("before", "unpack-objects"),
+    ("during", "commit-tree"),
+    ("before", "push"),
+    ("during", "push"),
+)
 
 
 @dataclass(frozen=True)
@@ -437,8 +443,7 @@ def test_killed_around_the_git_commands_that_write(twins: Twins, tmp_path: Path)
     twins.killed.register()
     assert twins.killed.run(*twins.arguments, **environ, KILL_AT="never").returncode == 0
     numbers = {command: number for number, command in enumerate(log.read_text().split(), start=1)}
-    moments = [f"before {numbers[command]}" for command in _WRITING]
-    for moment in (*moments, f"during {numbers['fetch']}", f"during {numbers['push']}"):
+    for moment in [f"{when} {numbers[command]}" for when, command in _WRITING]:
         twins.end_the_same()
         twins.killed.register()
         log.write_text("")
