@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from promoter import gates, kustomize, releases
 from promoter.clients import placed
-from promoter.errors import ExitCode, PromoterError, RefusedError
+from promoter.errors import ExitCode, PromoterError, RefusedError, UnreachableError
 from promoter.follow import Ending, Follower
 from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, OnAlias, Release
@@ -39,6 +39,7 @@ class Action(StrEnum):
     ON_ITS_WAY = "on its way"
     PROMOTED = "promoted"
     RESTORED = "restored"
+    DISPATCHED = "dispatched"
     LEFT = "left alone"
     FAILED = "failed"
 
@@ -104,18 +105,38 @@ class Once(Generic[K, V]):
         return found
 
 
+class Telling(Protocol):
+    """Who hears of a release that is being followed."""
+
+    def verdict(self, verdict: Verdict) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+def _tell(application: str) -> Telling:
+    return Told(application, in_json=False)
+
+
+Instead = Callable[[Environment, str], Reconciled]
+
+
 @dataclass
 class Reconciler:
-    """One run over many environments: one list of Applications, one fetch of each branch, one look-up of each alias."""
+    """One run over many environments: one list of Applications, one fetch of each branch, one look-up of each alias.
+
+    `instead` is called with what is missing, in a sentence that stays the same while it is, where somebody else shall do it:
+    then Argo CD may be unknown here, and only alias and Git are compared.
+    """
 
     clients: Clients
     report: Report
-    in_json: bool = False
+    told: Callable[[str], Telling] = _tell
     timing: Timing | None = None
     clock: Clock = field(default_factory=Clock)
+    instead: Instead | None = None
     _applications: Mapping[tuple[str, str], ApplicationState] = field(default_factory=dict)
     _branches: Once[tuple[str, str], Branch] = field(default_factory=lambda: Once())
     _aliases: Once[tuple[str, str], str | None] = field(default_factory=lambda: Once())
+    _without_mlflow: UnreachableError | None = None
 
     def run(self, environments: Sequence[Environment]) -> tuple[Reconciled, ...]:
         """Each environment in turn; what is wrong with one does not keep the others from being looked at.
@@ -123,8 +144,34 @@ class Reconciler:
         Raises:
             AuthError, UnreachableError, ArgoCDError: Argo CD does not answer what is asked once for all of them.
         """
-        self._applications = {(one.namespace, one.name): one for one in self._argocd.applications()}
+        self._list()
         return tuple(self._guarded(environment) for environment in environments)
+
+    def differing(self, environments: Sequence[Environment]) -> tuple[Environment, ...]:
+        """Those that `run` may have something to do for, by the facts that are read once for all of them; nothing is done.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: as `run`.
+        """
+        self._list()
+        return tuple(environment for environment in environments if self._differs(environment))
+
+    def _list(self) -> None:
+        listed = self._argocd.applications() if self._argocd_known else ()
+        self._applications = {(one.namespace, one.name): one for one in listed}
+
+    def _differs(self, environment: Environment) -> bool:
+        try:
+            placed = self._placed(environment)
+            carried = self._carried(placed)
+            if carried is not None and not self._content(placed):
+                return True
+            return placed.on_alias is OnAlias.PROMOTE and self._alias_version(placed) not in (
+                None,
+                carried and carried.version,
+            )
+        except PromoterError:
+            return True  # to run it says why
 
     def _guarded(self, environment: Environment) -> Reconciled:
         try:
@@ -147,6 +194,10 @@ class Reconciler:
         return self._said(environment, Action.AGREES, f"version {carried.version}" if carried else "no release yet")
 
     # -- cheap facts, read once for all -------------------------------------------------------------------------------
+
+    @property
+    def _argocd_known(self) -> bool:
+        return self.instead is None or self.clients.argocd_server is not None
 
     @cached_property
     def _argocd(self) -> ArgoCD:
@@ -185,11 +236,19 @@ class Reconciler:
     def _alias_version(self, environment: Environment) -> str | None:
         if environment.alias is None:
             return None
+        if self._without_mlflow is not None:
+            raise self._without_mlflow  # it is one server for all, and to wait for it once is enough
         model, alias = environment.model.name, environment.alias
-        return self._aliases.get((model, alias), lambda: self.clients.model_registry.version_of(model, alias))
+        try:
+            return self._aliases.get((model, alias), lambda: self.clients.model_registry.version_of(model, alias))
+        except UnreachableError as error:
+            self._without_mlflow = error
+            raise
 
     def _content(self, environment: Environment) -> bool:
         """Argo CD's list shows nothing to look into."""
+        if not self._argocd_known:
+            return True
         found = self._listed(environment)
         return (
             found is not None
@@ -207,6 +266,8 @@ class Reconciler:
         observer = Observer(self._argocd, repository, environment, committed.expectation(environment))
         verdict = judge(observer.look(refresh=True), observer.expected)
         if (verdict.restore and not committed.restores) or verdict.sync_due:
+            if self.instead is not None:
+                return self.instead(environment, f"{verdict.kind} at {committed.commit.sha}")
             return self._ended(environment, self._follower(environment).follow(committed))
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
@@ -222,7 +283,9 @@ class Reconciler:
             detail = f"{environment.alias} is version {version}; on-alias: {environment.on_alias}"
             return self._said(environment, Action.LEFT, detail)
         self._not_rolled_back(environment, version)
-        self._not_failed_too_often(environment, version)
+        self._not_failed(environment, version)
+        if self.instead is not None:
+            return self.instead(environment, f"{environment.alias} is version {version}")
         steps = Steps(self.report)
         reference = ModelReference.at(environment.model.name, str(environment.alias))
         made = plan(self.clients, environment, reference, steps)
@@ -242,20 +305,21 @@ class Reconciler:
                 hint=f"move the alias, or: promoter promote {environment.model.name}:{version} --to {environment.name}",
             )
 
-    def _not_failed_too_often(self, environment: Environment, version: str) -> None:
+    def _not_failed(self, environment: Environment, version: str) -> None:
         branch = self._branch(environment.application)
         resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
         limit = self.clients.config.git.history_limit
         commits = branch.repository.history(overlay_paths(environment), limit=limit, start=branch.tip)
         known = gates.past(commits, resolved)
-        if known.failures >= gates.MOST_FAILURES and not known.quarantined:
+        gates.not_quarantined(known, resolved, environment, force=False)
+        if known.failures >= gates.MOST_FAILURES:
             raise RefusedError(
                 f"{resolved.reference} failed {known.failures} times in {environment.name!r}",
                 hint=f"mend the cause, then: promoter promote {resolved.reference} --to {environment.name}",
             )
 
     def _follower(self, environment: Environment) -> Follower:
-        told = Told(environment.application.name, in_json=self.in_json)
+        told = self.told(environment.application.name)
         return Follower(self.clients, environment, told.verdict, told.say, self.timing, self.clock)
 
     def _ended(self, environment: Environment, ending: Ending) -> Reconciled:
