@@ -150,7 +150,7 @@ def _error(response: requests.Response) -> tuple[str, str]:
     """The error code and the message in one line; MLflow answers some errors as text or as a web page."""
     try:
         body = response.json()
-        return str(body["error_code"]), str(body["message"]).partition("\n")[0]
+        return str(body["error_code"]), str(body["message"]).partition("\n")[0] or response.reason
     except (ValueError, KeyError, TypeError):
         text = response.text.strip()
         short = response.reason if not text or text.startswith("<") else text.splitlines()[0][:200]

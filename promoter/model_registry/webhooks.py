@@ -24,7 +24,7 @@ _REFUSALS = {
     "inside a cluster you trust, start MLflow with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https",
     "non-public IP address": "MLflow does not call private addresses: give the receiver a public name, or start MLflow with "
     "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true, which takes this protection away for every webhook",
-    "resolve": "the name has to resolve where MLflow runs, at the moment of registering",
+    "Cannot resolve": "the name has to resolve where MLflow runs, at the moment of registering",
     "Webhook name": "a name has letters, digits, dots, underscores and hyphens, 63 at most",
 }
 

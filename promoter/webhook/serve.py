@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import uvicorn
 
 from promoter.reconcile import Reconciler
 from promoter.webhook.application import Application
-from promoter.webhook.connection import connection
+from promoter.webhook.connection import SECONDS, connection
 from promoter.webhook.controller import Controller
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
@@ -65,7 +65,7 @@ def serve(source: Source, options: Options) -> None:
     log("serving", host=options.host, port=options.port, act="dispatch" if instead else "run", verified=bool(options.secrets))
     controller.start()
     try:
-        _server(application, options, lambda: metrics.delivery("slow")).run()
+        server(application, options.host, options.port).run()
     finally:
         stopping.set()
         controller.close()
@@ -73,12 +73,13 @@ def serve(source: Source, options: Options) -> None:
         log("stopped")
 
 
-def _server(application: Application, options: Options, late: Callable[[], None]) -> uvicorn.Server:
+def server(application: Application, host: str, port: int, seconds: float = SECONDS) -> uvicorn.Server:
+    """The HTTP server, not yet running; `seconds`: how long a request may take to come in."""
     config = uvicorn.Config(
         application,
-        host=options.host,
-        port=options.port,
-        http=connection(late),
+        host=host,
+        port=port,
+        http=connection(lambda: application.metrics.delivery("slow"), seconds),
         ws="none",
         lifespan="off",
         interface="asgi3",
