@@ -70,7 +70,7 @@ def serve(source: Source, options: Options) -> None:
         stopping.set()
         controller.close()
         queue.close()
-        log("stopped")
+        log("stopping")
 
 
 def server(application: Application, host: str, port: int, seconds: float = SECONDS) -> uvicorn.Server:

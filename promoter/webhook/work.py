@@ -30,8 +30,8 @@ _RETRY = 30.0
 _SLICE = 0.5
 
 
-class StoppedError(PromoterError):
-    """The receiver ends while it watches; whoever reconciles next goes on from what Git and the cluster say."""
+class StoppedError(Exception):
+    """The receiver ends while it watches: no error of the release's, so none that reconcile would answer for it with."""
 
 
 class StoppingClock(Clock):
@@ -46,7 +46,7 @@ class StoppingClock(Clock):
             left = end - self.now()
             if left <= 0 or wake.wait(min(_SLICE, left)):
                 return
-        raise StoppedError("the receiver was stopped while it watched; the next reconcile goes on")
+        raise StoppedError
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class Work:
             clients = self.source.clients()
             environment = clients.config.environment(name, model)
             (done,) = self.reconciler(clients, partial(self._step, name, model)).run([environment])
+        except StoppedError:
+            self.log("left", environment=name, model=model, detail="watched no longer: whoever reconciles next goes on")
+            return
         except PromoterError as error:
             done = Reconciled(name, model, Action.FAILED, error.message, error.exit_code)
         self.metrics.reconciled(done)
