@@ -64,6 +64,10 @@ class Controller:
             self._closed = True
             self._turn.notify()
 
+    def join(self) -> None:
+        """Waits until the look at hand has ended."""
+        self._thread.join()
+
     @property
     def health(self) -> str:
         """ "" while the thread is at work."""
