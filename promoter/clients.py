@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
+    from promoter.image.oci import Repository as ImageRepository
     from promoter.image.publish import Publisher
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
@@ -80,24 +81,45 @@ class Clients:
         )
 
     def publisher(self, model: Model) -> Publisher:
-        from promoter.image.base import open_base
-        from promoter.image.layout import LayoutRepository
+        """Publishes into the model's repository; `environment.model` is the model with that environment's.
+
+        Raises:
+            UsageError: the repository is none.
+        """
+        from promoter.image.assemble import Packing
         from promoter.image.publish import Publisher
+
+        image = self.config.image
+
+        def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
+            return self.runtime()
+
+        return Publisher(
+            self._image_repository(model.repository),
+            model.repository,
+            runtime,
+            image.platform,
+            packing=Packing(image.compress, image.model, image.embed_limit),
+            elsewhere=[self._image_repository(name) for name in self.config.repositories_before(model)],
+        )
+
+    def runtime(self) -> BaseImage | None:
+        """The image that models are put on today, as far as it is known without building one; None where they stand alone."""
+        from promoter.image.base import open_base
+
+        image = self.config.image
+        return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
+
+    def _image_repository(self, name: str) -> ImageRepository:
+        from promoter.image.layout import LayoutRepository
         from promoter.image.reference import ImageReference
         from promoter.image.registry import RegistryRepository
 
         image = self.config.image
-        named = ImageReference.parse(model.repository)
-        target = (
-            LayoutRepository(image.layout, model.repository)
-            if image.layout
-            else RegistryRepository(named, insecure=image.insecure_registries, env=self.environ)
-        )
-
-        def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
-            return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
-
-        return Publisher(target, model.repository, runtime, image.platform)
+        named = ImageReference.parse(name)
+        if image.layout:
+            return LayoutRepository(image.layout, name)
+        return RegistryRepository(named, insecure=image.insecure_registries, env=self.environ)
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, validated
@@ -29,10 +29,6 @@ def find(start: Path) -> Path:
     )
 
 
-Read = Callable[[Collection[str]], Mapping[str, bytes]]
-"""The files that there are at these paths, which are relative to the folder of promoter.yaml, with '/'."""
-
-
 def load(path: Path) -> Config:
     """The Config of this promoter.yaml.
 
@@ -40,26 +36,12 @@ def load(path: Path) -> Config:
         ConfigError: whatever is wrong in it or in a manifest that it names.
         UsageError: it can't be read.
     """
-    root = path.resolve().parent
-    return load_from(lambda paths: _below(root, paths), root, path.name)
-
-
-def load_from(read: Read, root: Path, name: str = FILE) -> Config:
-    """The Config of the promoter.yaml that `read` gives; `root` is what a relative `image.layout` is relative to.
-
-    Raises:
-        ConfigError: whatever is wrong in it or in a manifest that it names.
-        UsageError: it can't be read.
-    """
-    found = read([name])
-    if name not in found:
-        raise UsageError(f"there is no {name}", hint="check the path, and the branch where it is read from Git")
-    document = _single(found[name], name)
+    document = _single(_read(path, path.name), path.name)
     file = validated(document)
-    manifests = read(_manifests(file, document))
+    root = path.resolve().parent
     models = {name: _model(name, section, file, document) for name, section in file.models.items()}
     environments = tuple(
-        _environment(index, section, models, manifests, document) for index, section in enumerate(file.environments)
+        _environment(index, section, models, root, document) for index, section in enumerate(file.environments)
     )
     _unique(environments, document)
     return Config(
@@ -71,6 +53,9 @@ def load_from(read: Read, root: Path, name: str = FILE) -> Config:
             platform=file.image.platform,
             layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
             insecure_registries=file.image.insecure_registries,
+            compress=file.image.compress,
+            model=file.image.model,
+            embed_limit=file.image.embed_limit,
         ),
         git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
@@ -79,43 +64,28 @@ def load_from(read: Read, root: Path, name: str = FILE) -> Config:
     )
 
 
-def _manifests(file: File, document: Document) -> list[str]:
-    named = []
-    for index, section in enumerate(file.environments):
-        if isinstance(section.application, str):
-            path = PurePosixPath(section.application)
-            if path.is_absolute() or ".." in path.parts:
-                place = ("environments", index, "application")
-                raise document.error(f"{str(path)!r} lies outside the repository", place, hint="name a file inside it")
-            named.append(section.application)
-    return named
+def named_files(path: Path) -> list[str]:
+    """The files that this promoter.yaml names, relative to its folder: all that `load` reads beside it.
+
+    Raises:
+        ConfigError: whatever is wrong in it.
+        UsageError: it can't be read.
+    """
+    file = validated(_single(_read(path, path.name), path.name))
+    return [section.application for section in file.environments if isinstance(section.application, str)]
 
 
-def _below(root: Path, paths: Collection[str]) -> dict[str, bytes]:
-    found = {}
-    for path in paths:
-        file = root / path
-        if not file.resolve().is_relative_to(root):
-            raise ConfigError("lies outside the repository", file=path, hint="name a file inside it")
-        if file.is_file():
-            try:
-                found[path] = file.read_bytes()
-            except OSError as error:
-                raise UsageError(f"{path} can't be read: {error.strerror}", hint="check its permissions") from None
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _documents(content: bytes, shown: str) -> tuple[Document, ...]:
-    """Parsed once: a receiver of webhooks reads the same files again and again."""
+def _read(path: Path, shown: str) -> str:
     try:
-        return documents(content.decode(), shown)
+        return path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 (byte {error.start})", file=shown, hint="save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{shown} can't be read: {error.strerror}", hint="check the path and its permissions") from None
 
 
-def _single(content: bytes, shown: str) -> Document:
-    found = _documents(content, shown)
+def _single(text: str, shown: str) -> Document:
+    found = documents(text, shown)
     if len(found) != 1:
         raise ConfigError(f"holds {len(found)} YAML documents where one is expected", file=shown, hint="keep one document")
     return found[0]
@@ -138,11 +108,7 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
 
 
 def _environment(
-    index: int,
-    section: EnvironmentSection,
-    models: Mapping[str, Model],
-    manifests: Mapping[str, bytes],
-    document: Document,
+    index: int, section: EnvironmentSection, models: Mapping[str, Model], root: Path, document: Document
 ) -> Environment:
     place = ("environments", index)
     name = section.model or (next(iter(models)) if len(models) == 1 else None)
@@ -152,8 +118,8 @@ def _environment(
         raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
     return Environment(
         name=section.name,
-        model=models[name],
-        application=_application(section.application, manifests, document, (*place, "application")),
+        model=replace(models[name], repository=section.image or models[name].repository),
+        application=_application(section.application, root, document, (*place, "application")),
         alias=section.alias,
         on_alias=section.on_alias,
         write=section.write,
@@ -173,16 +139,19 @@ def _unique(environments: Sequence[Environment], document: Document) -> None:
 
 
 def _application(
-    section: str | ApplicationSection, files: Mapping[str, bytes], document: Document, place: tuple[str | int, ...]
+    section: str | ApplicationSection, root: Path, document: Document, place: tuple[str | int, ...]
 ) -> Application:
     if isinstance(section, ApplicationSection):
         return Application(section.name, section.project, section.namespace, repo_url="", path="", target_revision="")
-    if section not in files:
+    path = root / section
+    if not path.resolve().is_relative_to(root):
+        raise document.error(f"{section!r} lies outside the repository", place, hint="name a file inside it")
+    if not path.is_file():
         raise document.error(f"there is no file {section!r}", place, hint="it is the Application manifest that Argo CD follows")
     manifests = [
-        found
-        for found in _documents(files[section], section)
-        if isinstance(found.value, dict) and found.value.get("kind") == "Application"
+        d
+        for d in documents(_read(path, section), section)
+        if isinstance(d.value, dict) and d.value.get("kind") == "Application"
     ]
     if len(manifests) != 1:
         raise ConfigError(
