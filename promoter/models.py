@@ -157,6 +157,13 @@ class Embed(StrEnum):
     URI = "uri"
 
 
+class Strategy(StrEnum):
+    """How an image is made: the model as a layer on a runtime, or all of it by the Docker engine."""
+
+    LAYER = "layer"
+    BUILD = "build"
+
+
 class OnAlias(StrEnum):
     PROMOTE = "promote"
     IGNORE = "ignore"

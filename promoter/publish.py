@@ -66,7 +66,7 @@ def explain(clients: Clients, reference: str, steps: Steps, *, to: str | None = 
     """
     model, version = _resolved(clients, reference, steps, to)
     open_file = partial(clients.model_registry.open, version)
-    found = clients.publisher(model).explain(version, open_file, clients.runtime())
+    found = clients.publisher(model).explain(version, open_file, clients.runtime(model, version, open_file))
     return Reasons(version.name, version.version, model.repository, found.reused, found.lines, found)
 
 

@@ -156,9 +156,8 @@ def test_unusual_requests_are_read_as_mlflow_reads_them(table: Any, form: str, c
 
 
 def test_what_is_no_set_of_named_scalars_is_left_to_mlflow() -> None:
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
     import numpy as np
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
     for schema in (
         None,

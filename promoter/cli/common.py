@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 
 def print_value(output: Output, value: T, text: Callable[[T], str]) -> None:
+    """The command's result on stdout, as JSON or as `text` says it."""
     from promoter import output as out
 
     if output is Output.JSON:
@@ -27,6 +28,7 @@ def print_value(output: Output, value: T, text: Callable[[T], str]) -> None:
 
 
 def say_unless_json(output: Output, text: str) -> None:
+    """The last word for people; programs got theirs as an event."""
     from promoter import output as out
 
     if output is not Output.JSON:
@@ -34,6 +36,11 @@ def say_unless_json(output: Output, text: str) -> None:
 
 
 def require_argocd(clients: Clients) -> None:
+    """Before anything is read.
+
+    Raises:
+        UsageError: there is nobody to ask what becomes of a release.
+    """
     if not clients.argocd_server:
         hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or commit without watching: --no-watch"
         raise UsageError("no Argo CD is configured to watch the release", hint=hint)
@@ -49,10 +56,12 @@ def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list
 
 
 def clients_of(path: Path | None) -> Clients:
+    """Of the promoter.yaml named, else of the nearest; raises as `config.find` and `config.load`."""
     from promoter import config
     from promoter.clients import Clients
+    from promoter.output import progress
 
-    return Clients(config.load(path or config.find(Path.cwd())), os.environ)
+    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 
 
 def clients_here(path: Path | None) -> Clients | None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
-from promoter.models import Compress, Embed, OnAlias, OnFailure, Write
+from promoter.models import Compress, Embed, OnAlias, OnFailure, Strategy, Write
 from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
@@ -88,8 +88,24 @@ class EnvironmentSection(_Section):
 
 class ImageSection(_Section):
     registry: str | None = Field(None, min_length=1, description="Prefix of the repositories of models that name none.")
-    runtime: str = Field(
-        "scratch", min_length=1, description="Image that models are put on: a reference, oci:PATH, or scratch."
+    runtime: str | None = Field(
+        None,
+        min_length=1,
+        description="Ready image that models are put on: a reference, oci:PATH, or scratch. Built by promoter when left out.",
+    )
+    base: str = Field(
+        "python:{python}-slim",
+        min_length=1,
+        description="Image that runtimes are built on; {python} is the model's Python (3.11).",
+    )
+    constraints: str | None = Field(
+        None, min_length=1, description="A pip constraints file; requirements are locked within it."
+    )
+    dockerfile: str | None = Field(None, min_length=1, description="Builds the runtime in place of promoter's own Dockerfile.")
+    build_args: dict[str, str] = Field(default_factory=dict, description="Build arguments for image.dockerfile; no secrets.")
+    strategy: Annotated[Strategy, Field(strict=False)] = Field(
+        Strategy.LAYER,
+        description="layer: the model is put on the runtime. build: the Docker engine builds each version's whole image.",
     )
     platform: str = Field(DEFAULT_PLATFORM, pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")
     layout: str | None = Field(

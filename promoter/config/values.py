@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import Compress, Embed, Environment, Model
+from promoter.models import Compress, Embed, Environment, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -19,15 +19,21 @@ class ImageConfig:
     """Where images are published, on what, and how; `layout` is a folder that takes the place of the container registry.
 
     A model of more than `embed_limit` bytes is not embedded, whatever `model` says.
+    `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`.
     """
 
-    runtime: str
+    runtime: str | None
     platform: str
     layout: Path | None
     insecure_registries: tuple[str, ...]
     compress: Compress
     model: Embed
     embed_limit: int | None
+    base: str
+    constraints: Path | None
+    dockerfile: Path | None
+    build_args: Mapping[str, str]
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,4 +8,5 @@ layout.py       a folder of images                 oci.py          the words all
 registry.py     a container registry               upload.py       a blob on its way there, in resumable chunks
 connection.py   HTTP with it                       credentials.py  who we are there
 token.py        what it wants to see               acr.py          who we are at one of Azure's
+runtime/        what a model is put on, built by a Docker engine where nobody has yet
 """

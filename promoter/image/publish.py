@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from promoter.errors import AuthError, RefusedError
 from promoter.image.assemble import Model, Packing, copy_layers, write_config, write_model
-from promoter.image.base import BaseImage, Platform, read_base
+from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.explain import Explanation
 from promoter.image.layer import Open, content_digest
 from promoter.image.manifest import ModelLayer, Published
@@ -89,7 +89,7 @@ class Publisher:
         found = self._found(tag)
         if found is not None:
             return self._reuse(version, tag, found, open_file)
-        return self._make(version, tag, self._runtime(version, open_file), open_file)
+        return self._make(version, tag, open_file)
 
     def explain(self, version: ModelVersion, open_file: Open, runtime: BaseImage | None = None) -> Explanation:
         """Why `ensure` would reuse, copy or make an image; `runtime` is today's, where there is one already. Writes nothing.
@@ -154,12 +154,18 @@ class Publisher:
 
     # -- made --------------------------------------------------------------------------------------------------------
 
-    def _make(
-        self, version: ModelVersion, tag: str, runtime: BaseImage | None, open_file: Open, model: Model | None = None
+    def _make(self, version: ModelVersion, tag: str, open_file: Open) -> Image:
+        return self._put_on(self._runtime(version, open_file), version, tag, open_file)
+
+    def _put_on(
+        self, runtime: BaseImage | None, version: ModelVersion, tag: str, open_file: Open, model: Model | None = None
     ) -> Image:
         base = read_base(runtime, self._platform)
         layers = copy_layers(self._target, base, runtime.repository) if runtime else []
-        model = model or write_model(self._target, version, open_file, self._packing)
+        return self._publish(version, tag, base, layers, model or write_model(self._target, version, open_file, self._packing))
+
+    def _publish(self, version: ModelVersion, tag: str, base: Base, layers: Sequence[Blob], model: Model) -> Image:
+        """What is in the target but for its config, as an image with this tag."""
         manifest, config = write_config(self._target, version, base, self._platform, model)
         stored = self._target.create_manifest(tag, manifest)
         # Somebody else may have been first; then theirs is the image.
@@ -178,7 +184,7 @@ class Publisher:
         found = self._found(tag)
         if found is not None:
             return self._reuse(version, tag, found, open_file)
-        return self._make(version, tag, runtime, open_file, self._packed(version, open_file))
+        return self._put_on(runtime, version, tag, open_file, self._packed(version, open_file))
 
     def _packed(self, version: ModelVersion, open_file: Open) -> Model | None:
         """The model as the version's own image in the target has it, so that it is not packed again."""

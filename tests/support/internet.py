@@ -97,7 +97,7 @@ def _certificate(folder: Path, names: tuple[str, ...]) -> ssl.SSLContext:
         pytest.skip("openssl is not installed")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subject = ",".join(f"DNS:{name}" for name in names)
-    options = (
+    options = [
         "-x509",
         "-newkey",
         "ec",
@@ -108,11 +108,9 @@ def _certificate(folder: Path, names: tuple[str, ...]) -> ssl.SSLContext:
         "2",
         "-subj",
         "/CN=test",
-    )
-    files = ("-keyout", str(key), "-out", str(certificate))
-    subprocess.run(
-        ["openssl", "req", *options, "-addext", f"subjectAltName={subject}", *files], check=True, capture_output=True
-    )
+    ]
+    about = ["-addext", f"subjectAltName={subject}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", *options, *about], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
