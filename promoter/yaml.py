@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -44,9 +43,8 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
-@lru_cache(maxsize=1024)
 def documents(text: str, file: str) -> tuple[Document, ...]:
-    """Every document in the text that is not empty. Parsed once: a receiver reads the same files again and again.
+    """Every document in the text that is not empty.
 
     Raises:
         ConfigError: not YAML, or a key twice in one mapping; with the line.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from promoter import config
-from promoter.errors import RefusedError, UnreachableError, UsageError
+from promoter.errors import ConfigError, RefusedError, UnreachableError, UsageError
 from promoter.models import Environment
 from promoter.webhook import Remote
 from promoter.webhook.controller import Controller
@@ -124,8 +124,24 @@ def test_it_may_lie_in_a_folder_of_the_repository(origin: BareRepository, tmp_pa
     assert len(remote(origin, tmp_path, "teams/ml").clients().config.environments) == 2
     with pytest.raises(UsageError) as caught:
         remote(origin, tmp_path).clients()
-    assert caught.value.message == "there is no promoter.yaml"
-    assert "branch" in caught.value.hint
+    assert caught.value.message == f"there is no promoter.yaml on main of {origin.url}"
+    assert "--branch" in caught.value.hint
+
+
+def test_a_folder_for_images_has_to_be_named_in_whole(origin: BareRepository, tmp_path: Path) -> None:
+    lines = FILES["promoter.yaml"] + b"  layout: oci:images\n"
+    origin.commit({**FILES, "promoter.yaml": lines})
+    with pytest.raises(ConfigError) as caught:
+        remote(origin, tmp_path).clients()
+    assert caught.value.message == "promoter.yaml: image.layout: is relative to a checkout, and there is none"
+    origin.commit({"promoter.yaml": lines.replace(b"oci:images", b"oci:/images")})
+    assert remote(origin, tmp_path).clients().config.image.layout == Path("/images")
+
+
+def test_what_leads_out_of_the_repository_is_refused(origin: BareRepository, tmp_path: Path) -> None:
+    origin.commit({**FILES, "promoter.yaml": FILES["promoter.yaml"].replace(b"environments/staging.yaml", b"../staging.yaml")})
+    with pytest.raises(ConfigError, match=r"'?\.\./staging.yaml'?:? "):
+        remote(origin, tmp_path).clients()
 
 
 def test_a_manifest_that_is_a_link_is_refused(origin: BareRepository, tmp_path: Path) -> None:
