@@ -159,8 +159,8 @@ def sklearn_files(model_id: str | None = None, *, run_id: str | None = None) -> 
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[MlflowServer]:
-    """An MLflow server that keeps its things in `folder` and ends with the block."""
+def running(folder: Path, **environ: str) -> Iterator[MlflowServer]:
+    """An MLflow server that keeps its things in `folder` and ends with the block; `environ` sets more of its settings."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -171,7 +171,9 @@ def running(folder: Path) -> Iterator[MlflowServer]:
     log = folder / "server.log"
     with log.open("wb") as output:
         # A session of its own: MLflow starts processes, which have to end with it.
-        process = subprocess.Popen(command, env=kept | _QUIET | _WEBHOOKS, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=kept | _QUIET | _WEBHOOKS | environ, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         _wait(server.url, process, log)
         yield server
