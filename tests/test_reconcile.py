@@ -18,6 +18,7 @@ from promoter.follow import Ending
 from promoter.reconcile import Action, Reconciled, Reconciler, exit_code
 from promoter.rollback import plan_rollback, rollback
 from promoter.steps import silent
+from promoter.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
 from promoter.webhook.work import DISPATCHED_AGAIN, Dispatcher
 from tests.support.argo_world import FAILS, MISSING, TIMING, World, overlay, world
@@ -243,8 +244,7 @@ def without_argocd(it: World, instead: Dispatcher) -> Reconciled:
     """As a receiver that knows MLflow and Git alone."""
     environ = {key: value for key, value in it.clients.environ.items() if not key.startswith("ARGOCD_")}
     clients = Clients(it.clients.config, environ)
-    reconciler = Reconciler(clients, silent, instead=instead)
-    assert reconciler.differing(clients.config.environments) == clients.config.environments
+    assert Survey(clients, with_argocd=False).differing(clients.config.environments) == clients.config.environments
     (done,) = Reconciler(clients, silent, instead=instead).run(clients.config.environments)
     return done
 
@@ -253,7 +253,7 @@ def test_an_alias_that_moved_is_dispatched_once(registered: tuple[World, MlflowS
     it, server = registered
     now, pipeline = [0.0], Pipeline()
     instead = Dispatcher(pipeline, clock=lambda: now[0])
-    assert Reconciler(it.clients, silent, instead=instead).differing(it.clients.config.environments) == ()
+    assert Survey(it.clients).differing(it.clients.config.environments) == ()
     server.set_alias(it.model, "champion", "2")
     done = without_argocd(it, instead)
     assert (done.action, done.detail) == (Action.DISPATCHED, "champion is version 2: elsewhere")

@@ -85,7 +85,7 @@ def receiving(secrets: tuple[bytes, ...] = (SECRET,)) -> Iterator[Receiver]:
     )
     listening = socket.create_server(("127.0.0.1", 0))
     receiver.port = listening.getsockname()[1]
-    running = server(application, "127.0.0.1", receiver.port, LIMIT)
+    running = server(application, LIMIT)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -44,7 +44,7 @@ class Looks:
         made = [SimpleNamespace(name="staging", model=SimpleNamespace(name=model)) for model in self.models]
         return SimpleNamespace(config=SimpleNamespace(environments=made))
 
-    def reconciler(self, *_: object) -> Any:
+    def survey(self, *_: object) -> Any:
         return SimpleNamespace(differing=self._differing)
 
     def _differing(self, environments: Sequence[Environment]) -> Sequence[Environment]:
@@ -58,7 +58,7 @@ class Looks:
 
 @contextmanager
 def controlling(looks: Looks, interval: float = 3600.0) -> Iterator[Controller]:
-    controller = Controller(looks, looks.reconciler, looks.added.append, interval, Metrics(), Log(in_json=True))
+    controller = Controller(looks, looks.survey, looks.added.append, interval, Metrics(), Log(in_json=True))
     controller.start()
     try:
         yield controller
@@ -86,6 +86,18 @@ def test_a_burst_of_events_is_one_look(capsys: pytest.CaptureFixture[str]) -> No
     assert [model for _, model in looks.added] == ["a", "b", "c", "d", "a", "b"]
     assert controller.ready == "shutting down"
     assert controller.health
+
+
+def test_a_model_can_be_woken_later_and_is_woken_once() -> None:
+    looks = Looks(["a", "b"])
+    looks.gate.set()
+    with controlling(looks) as controller:
+        assert looks.begun.acquire(timeout=30)
+        controller.wake("a", 0.3)
+        controller.wake("a", 3600)
+        controller.wake("b", 3600)
+        assert looks.begun.acquire(timeout=30)
+    assert looks.looks == [["a", "b"], ["a"]]
 
 
 def test_what_could_not_be_looked_at_is_not_forgotten() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from promoter.errors import UsageError
 from promoter.reconcile import Reconciler
+from promoter.survey import Survey
 from promoter.webhook.application import Application
 from promoter.webhook.connection import SECONDS, connection
 from promoter.webhook.controller import Controller
@@ -44,13 +47,18 @@ class Options:
 
 
 def serve(source: Source, options: Options) -> None:
-    """Serves until SIGTERM or SIGINT: then requests in hand are answered, and what is being watched is left to the next one."""
+    """Serves until SIGTERM or SIGINT: then requests in hand are answered, and what is being watched is left to the next one.
+
+    Raises:
+        UsageError: there is no listening at that address.
+    """
+    listening = _listen(options.host, options.port)
     log, metrics, stopping = Log(options.in_json), Metrics(), threading.Event()
     instead = Dispatcher(options.pipeline) if options.pipeline else None
     reconciler = partial(Reconciler, told=log.following, clock=StoppingClock(stopping), instead=instead)
-    work = Work(source, reconciler, lambda seconds: controller.again(seconds), metrics, log)
+    work = Work(source, reconciler, lambda model, seconds: controller.wake(model, seconds), metrics, log)
     queue = WorkQueue(work, work.failed, workers=options.workers)
-    controller = Controller(source, reconciler, queue.add, options.interval, metrics, log)
+    controller = Controller(source, partial(Survey, with_argocd=instead is None), queue.add, options.interval, metrics, log)
     application = Application(
         secrets=options.secrets,
         wake=controller.wake,
@@ -65,7 +73,7 @@ def serve(source: Source, options: Options) -> None:
     log("serving", host=options.host, port=options.port, act="dispatch" if instead else "run", verified=bool(options.secrets))
     controller.start()
     try:
-        server(application, options.host, options.port).run()
+        server(application).run(sockets=[listening])
     finally:
         stopping.set()
         controller.close()
@@ -73,12 +81,18 @@ def serve(source: Source, options: Options) -> None:
         log("stopping")
 
 
-def server(application: Application, host: str, port: int, seconds: float = SECONDS) -> uvicorn.Server:
-    """The HTTP server, not yet running; `seconds`: how long a request may take to come in."""
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(f"can't listen at {host}:{port}: {error.strerror}", hint="choose --host and --port") from None
+
+
+def server(application: Application, seconds: float = SECONDS) -> uvicorn.Server:
+    """The HTTP server, to be run on a listening socket; `seconds`: how long a request may take to come in."""
     config = uvicorn.Config(
         application,
-        host=host,
-        port=port,
         http=connection(lambda: application.metrics.delivery("slow"), seconds),
         ws="none",
         lifespan="off",

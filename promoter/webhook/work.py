@@ -51,11 +51,11 @@ class StoppingClock(Clock):
 
 @dataclass(frozen=True)
 class Work:
-    """Reconciles one environment, everything read anew. `again` asks for another look in so many seconds."""
+    """Reconciles one environment, everything read anew. `wake` asks for another look at a model in so many seconds."""
 
     source: Source
     reconciler: Callable[..., Reconciler]
-    again: Callable[[float], None]
+    wake: Callable[[str, float], None]
     metrics: Metrics
     log: Log
 
@@ -82,8 +82,8 @@ class Work:
             exit_code=int(done.exit_code),
             seconds=round(time.monotonic() - started, 3),
         )
-        if done.exit_code is ExitCode.UNREACHABLE:
-            self.again(_RETRY)
+        if done.exit_code is ExitCode.UNREACHABLE or done.action is Action.ON_ITS_WAY:
+            self.wake(model, _RETRY)  # an alias may have moved on while somebody else watches the release before
 
     def failed(self, key: Key, error: BaseException) -> None:
         """What nobody foresaw ends this run, not the receiver."""

@@ -95,15 +95,18 @@ def soak(deliveries: int) -> str:
     """
     with _world(deliveries) as one:
         started, ended = time.monotonic(), threading.Event()
-        killing = threading.Thread(target=one.kill, args=(ended,))
-        senders = [threading.Thread(target=one.send, args=(deliveries // SENDERS, seed)) for seed in range(SENDERS)]
+        killing = threading.Thread(target=one.kill, args=(ended,), daemon=True)
+        share = deliveries // SENDERS
+        senders = [threading.Thread(target=one.send, args=(share, seed), daemon=True) for seed in range(SENDERS)]
         for thread in (killing, *senders):
             thread.start()
-        for sender in senders:
-            sender.join()
+        try:
+            for sender in senders:
+                sender.join()
+        finally:
+            ended.set()
+            killing.join()
         sent = time.monotonic() - started
-        ended.set()
-        killing.join()
         eventually("Git carries what every alias names", one.agrees, 300)
         agreed = time.monotonic() - started - sent
         for model, version in one.wanted.items():
