@@ -14,10 +14,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import append, edit, promotion, resolve, startup
+from benchmarks import append, edit, promotion, resolve, startup, webhook
 from benchmarks.figures import Section
 
-_MODULES = {"startup": startup, "edit": edit, "resolve": resolve, "promotion": promotion, "append": append}
+_MODULES = {
+    "startup": startup,
+    "edit": edit,
+    "resolve": resolve,
+    "promotion": promotion,
+    "append": append,
+    "webhook": webhook,
+}
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

@@ -85,5 +85,5 @@ def row_of(request: pytest.FixtureRequest, made: Environment) -> results.Row:
     traffic = made.traffic
     scenario = str(request.node.name).removeprefix("test_").replace("_", " ")
     return results.Row(
-        scenario, made.promoter.runs, traffic.requests if traffic else 0, len(traffic.failures) if traffic else 0
+        scenario, made.promoter.runs, traffic.requests if traffic else 0, len(traffic.failures) if traffic else 0, made.stages
     )

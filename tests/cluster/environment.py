@@ -38,7 +38,7 @@ class Snapshot:
 
 @dataclass
 class Environment:
-    """`name` is that of the namespace, the Application, the project and the repository."""
+    """`name` is that of the namespace, the Application, the project and the repository. `stages`: see results.Row."""
 
     cluster: Cluster
     name: str
@@ -48,6 +48,7 @@ class Environment:
     promoter: Promoter
     before: Snapshot | None = None
     traffic: Traffic | None = None
+    stages: dict[str, float] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     # -- what it consists of ------------------------------------------------------------------------------------------
