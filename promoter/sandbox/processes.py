@@ -69,7 +69,8 @@ class ProcessRuntime:
             return
         port = _free_port()
         log = self._folder / f"{pod.name}.log"
-        environment = {**os.environ, **pod.env, "MODEL_PATH": str(model), "HOST": "127.0.0.1", "PORT": str(port)}
+        address = {"HOST": "127.0.0.1", "PORT": str(port), "DRAIN_SECONDS": "0"}  # the proxy knows when a pod is to go
+        environment = {**os.environ, **pod.env, "MODEL_PATH": str(model), **address}
         with log.open("wb") as output:
             popen = _spawn(environment, output)
         self._processes[pod.name] = _Process(popen, f"127.0.0.1:{port}", log)
