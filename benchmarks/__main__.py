@@ -1,6 +1,6 @@
 """`make bench`: every measurement, written to docs/benchmarks.md with the machine and the versions.
 
-`python -m benchmarks serving` measures that one alone, and writes nothing.
+`python -m benchmarks append` measures that one alone, and writes nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import edit, promotion, resolve, serving, startup
+from benchmarks import append, edit, promotion, resolve, serving, startup
 from benchmarks.figures import Section
 
-_MODULES = {"startup": startup, "edit": edit, "resolve": resolve, "promotion": promotion, "serving": serving}
+_MODULES = {
+    "startup": startup,
+    "edit": edit,
+    "resolve": resolve,
+    "promotion": promotion,
+    "append": append,
+    "serving": serving,
+}
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

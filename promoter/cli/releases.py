@@ -1,0 +1,190 @@
+"""What writes to an environment, or stays until a release has ended; and the plan of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json
+from promoter.cli.options import (
+    ConfigOption,
+    EnvironmentArgument,
+    ModelArgument,
+    OfModelOption,
+    Output,
+    OutputOption,
+    RenderOption,
+    ToOption,
+)
+from promoter.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from promoter.clients import Clients
+    from promoter.follow import Ending, Follower
+    from promoter.models import Environment
+    from promoter.output import Told
+    from promoter.plan import Plan
+    from promoter.steps import Steps
+
+
+def plan(
+    reference: ModelArgument,
+    to: ToOption,
+    config: ConfigOption = None,
+    render: RenderOption = True,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what promoting a model version would change, and change nothing."""
+    from promoter import output as out
+    from promoter.show import plan_text
+    from promoter.steps import Steps
+
+    made = _plan(clients_of(config), reference, to, render, Steps(out.report))
+    print_value(output, made, plan_text)
+
+
+def promote(
+    reference: ModelArgument,
+    to: ToOption,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Promote a quarantined version all the same.")] = False,
+    config: ConfigOption = None,
+    render: RenderOption = True,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
+    from promoter import output as out
+    from promoter import releases
+    from promoter.promote import promote as apply
+    from promoter.show import outcome_text, plan_text
+    from promoter.steps import Steps
+
+    clients = clients_of(config)
+    if follow and not dry_run:
+        require_argocd(clients)
+    steps = Steps(out.report)
+    made = _plan(clients, reference, to, render, steps, force=force)
+    if dry_run:
+        print_value(output, made, plan_text)
+        return
+    outcome = apply(clients, made, steps)
+    told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
+    if not follow:
+        told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
+        say_unless_json(output, outcome_text(outcome))
+        return
+    follower = _follower(clients, made.environment, told)
+    ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
+    _end(output, told, ending, {**out.plain(outcome), "committed": outcome.commit})
+
+
+def watch(
+    environment: EnvironmentArgument,
+    commit: Annotated[str | None, typer.Option("--commit", help="The commit to watch; by default the newest.")] = None,
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git where the release is aborted.")] = True,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Watch the release that an environment carries until it is live, or Git is restored."""
+    from promoter import output as out
+    from promoter import releases
+
+    clients = clients_of(config)
+    require_argocd(clients)
+    env = clients.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
+    _end(output, told, ending)
+
+
+def rollback(
+    environment: EnvironmentArgument,
+    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Which version; by default the one before.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live.")] = True,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Put an earlier release back into an environment."""
+    from promoter import output as out
+    from promoter.rollback import plan_rollback
+    from promoter.rollback import rollback as apply
+    from promoter.show import rollback_text
+
+    clients = clients_of(config)
+    if follow:
+        require_argocd(clients)
+    env = clients.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    planned = plan_rollback(follower.repository, env, to)
+    out.say(rollback_text(planned))
+    if not yes and not _confirmed():
+        raise typer.Exit(ExitCode.REFUSED)
+    committed = apply(follower.repository, planned)
+    out.say(f"committed {committed.commit.sha}")
+    if not follow:
+        told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
+        return
+    ending = follower.follow(committed, restoring=False)
+    _end(output, told, ending)
+
+
+def reconcile(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
+    from promoter import output as out
+    from promoter.reconcile import Reconciler, exit_code
+    from promoter.show import reconciled_text
+
+    clients = clients_of(config)
+    require_argocd(clients)
+    done = Reconciler(clients, out.report, in_json=output is Output.JSON).run(chosen(clients, environments, model))
+    code = exit_code(done)
+    if output is Output.JSON:
+        out.event("outcome", {"exit_code": code, "environments": done})
+    else:
+        out.data(reconciled_text(done))
+    raise typer.Exit(code)
+
+
+def _end(output: Output, told: Told, ending: Ending, before: Mapping[str, object] | None = None) -> NoReturn:
+    """How a release that was followed ended; `before` is what was known of it before that."""
+    from promoter import output as out
+    from promoter.show import ending_text
+
+    told.outcome({**(before or {}), **out.plain(ending)})
+    say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("a rollback wants to be confirmed, and there is no terminal to ask", hint="confirm it with --yes")
+    return typer.confirm("Commit this?", err=True)
+
+
+def _follower(clients: Clients, environment: Environment, told: Told) -> Follower:
+    from promoter.follow import Follower
+
+    return Follower(clients, environment, told.verdict, told.say)
+
+
+def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False) -> Plan:
+    from promoter.model_registry import ModelReference
+    from promoter.plan import plan as make
+
+    wanted = ModelReference.parse(reference)
+    environment = clients.environment(to, wanted.name)
+    return make(clients, environment, wanted, steps, rendering=render, force=force)
