@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import append, edit, promotion, resolve, startup, webhook
+from benchmarks import append, contention, edit, huge_repository, promotion, resolve, serving, startup, webhook
 from benchmarks.figures import Section
 
 _MODULES = {
@@ -23,7 +23,10 @@ _MODULES = {
     "resolve": resolve,
     "promotion": promotion,
     "append": append,
+    "serving": serving,
     "webhook": webhook,
+    "contention": contention,
+    "huge": huge_repository,
 }
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")

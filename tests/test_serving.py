@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -19,11 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from promoter.serving import predictions
 from promoter.serving.decode import CSV, JSON
 from promoter.serving.errors import StartError
 from promoter.serving.model import load
 from tests.support.openapi import ANY_JSON, values
-from tests.support.serving import ROWS, Server, digest, orders_model, pixels_model, serving, sklearn_model
+from tests.support.serving import ROWS, Server, digest, orders_model, pixels_model, serving, sklearn_model, with_expected_output
 
 pytest.importorskip("mlflow.pyfunc", reason="the full mlflow is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -367,3 +369,71 @@ def test_sigterm_while_loading_ends_at_once(regression: Path, tmp_path: Path) ->
         assert server.predict({}).headers["Retry-After"] == "1"
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
+
+
+# -- the check of a release's predictions ----------------------------------------------------------------------------------
+
+
+def prediction_check(
+    server: Server, folder: Path, capsys: pytest.CaptureFixture[str], **release: str
+) -> tuple[int, dict[str, Any]]:
+    """Exit code and evidence."""
+    pinned = {"model_version": "42", "model_digest": server.get("/health").json()["model_digest"], **release}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in pinned.items()]
+    code = predictions.main([f"--url={server.url}", f"--model-path={folder}", "--tolerance=0.01", *options])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def expecting(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_expected_output(orders, tmp_path_factory.mktemp("expecting") / "model")
+
+
+def test_predictions_as_logged_pass_and_say_so(server: Server, expecting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = metrics(server).get("http_requests_total{POST,/predict,200}", 0)
+    code, told = prediction_check(server, expecting, capsys)
+    assert (code, told["outcome"], told["compared"], told["largest_difference"]) == (0, "passed", True, 0.0)
+    assert len(told["seconds"]) == 5
+    assert metrics(server)["http_requests_total{POST,/predict,200}"] == before + 5
+
+
+def test_predictions_that_drift_fail_and_name_the_first(
+    server: Server, expecting: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drifted = shutil.copytree(expecting, tmp_path / "model")
+    output = drifted / "serving_output_example.json"
+    output.write_text(output.read_text().replace("9.5", "10.0"))
+    code, told = prediction_check(server, drifted, capsys)
+    assert (code, told["outcome"]) == (1, "failed")
+    assert told["message"] == "prediction 1 of 5: predictions[0].score is 9.5, expected 10.0 within 0.01"
+
+
+@pytest.mark.parametrize(("what", "value"), [("version", "41"), ("digest", "sha256:" + "1" * 64)])
+def test_a_pod_of_another_release_fails(
+    server: Server, expecting: Path, capsys: pytest.CaptureFixture[str], what: str, value: str
+) -> None:
+    code, told = prediction_check(server, expecting, capsys, **{f"model_{what}": value})
+    assert code == 1
+    assert told["message"].startswith(f"/health is answered by a pod with model {what}")
+
+
+def test_without_an_expected_output_form_and_finite_values_are_checked(
+    server: Server, orders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = prediction_check(server, orders, capsys)
+    assert (code, told["outcome"], told["compared"]) == (0, "passed", False)
+    assert "has no serving_output_example.json" in told["message"]
+
+
+def test_without_an_example_nothing_is_checked_and_that_is_said(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = prediction_check(server, tmp_path, capsys)
+    assert (code, told["outcome"]) == (0, "skipped")
+    assert told["message"].startswith("NOTHING WAS CHECKED")
+
+
+def test_the_server_imports_nothing_else_of_promoter() -> None:
+    modules = Path(predictions.__file__).parent.glob("*.py")
+    imported = {name for module in modules for name in re.findall(r"(?:from|import) (promoter\S*)", module.read_text())}
+    assert {name for name in imported if not name.startswith("promoter.serving")} == set()

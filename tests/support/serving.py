@@ -155,8 +155,7 @@ def orders_model(folder: Path) -> Path:
         params = ParamSchema([ParamSpec("percent", "double", 100.0), ParamSpec("note", "string", "")])
         days = pd.to_datetime(["2026-01-05", "2026-02-06"]).as_unit("ns")
         example = pd.DataFrame({"customer": ["ada", None], "ordered": days, "amount": [1.5, None]})
-        _save(folder, ORDERS, ModelSignature(inputs=inputs, params=params), example)
-    return folder
+        return pyfunc_model(folder, ORDERS, ModelSignature(inputs=inputs, params=params), example)
 
 
 def pixels_model(folder: Path) -> Path:
@@ -166,11 +165,11 @@ def pixels_model(folder: Path) -> Path:
         from mlflow.types import Schema, TensorSpec
 
         signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
-        _save(folder, PIXELS, signature, np.array([[1.0, 2.0]]))
-    return folder
+        return pyfunc_model(folder, PIXELS, signature, np.array([[1.0, 2.0]]))
 
 
-def _save(folder: Path, source: str, signature: Any, example: Any) -> None:
+def pyfunc_model(folder: Path, source: str, signature: Any, example: Any) -> Path:
+    """A model whose code is this script."""
     import mlflow.pyfunc
 
     script = folder.parent / f"{folder.name}.py"
@@ -178,6 +177,7 @@ def _save(folder: Path, source: str, signature: Any, example: Any) -> None:
     mlflow.pyfunc.save_model(
         str(folder), python_model=str(script), signature=signature, input_example=example, pip_requirements=[]
     )
+    return folder
 
 
 def with_expected_output(model: Path, folder: Path) -> Path:
