@@ -52,7 +52,7 @@ def load(path: Path) -> Config:
         models=models,
         environments=environments,
         image=_image(file.image, root, document),
-        git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
+        git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,

@@ -40,6 +40,7 @@ class Row:
         return f"| {self.scenario} | {verdicts} | {codes} | {seconds:.0f} | {self.requests} | {self.failed} |\n"
 
 
-def write(rows: Sequence[Row], file: Path) -> None:
-    """The rows in which promoter ran: the rest are checks of the rig itself."""
-    file.write_text(_HEAD + "".join(row.line() for row in rows if row.runs))
+def write(rows: Sequence[Row], facts: Sequence[str], file: Path) -> None:
+    """The rows in which promoter ran (the rest are checks of the rig itself), and what else was measured, a line each."""
+    told = "".join(f"- {fact}\n" for fact in facts)
+    file.write_text(_HEAD + "".join(row.line() for row in rows if row.runs) + (f"\n{told}" if told else ""))
