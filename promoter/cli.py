@@ -268,10 +268,11 @@ def history(
 ) -> None:
     """Print the releases that an environment carried, newest first, from its commits' trailers."""
     from promoter.history import history as read
+    from promoter.output import say
     from promoter.show import history_text
 
     clients = _clients(config)
-    entries = read(clients, clients.environment(environment, model), limit)
+    entries = read(clients, clients.environment(environment, model), limit, say)
     _print(output, entries, history_text)
 
 
