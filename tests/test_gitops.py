@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -338,6 +339,22 @@ def test_a_commit_is_signed_when_the_user_signs(tmp_path: Path, origin: BareRepo
         open_repository(tmp_path, origin.url).apply(add_line(b"unsigned\n"))
     assert "user.signingKey" in caught.value.hint
     assert origin.tip() == commit.sha
+
+
+def test_a_commit_is_signed_with_gpg_when_git_is_configured_so(tmp_path: Path, origin: BareRepository) -> None:
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg is not installed")
+    with tempfile.TemporaryDirectory(dir="/tmp") as keys:  # its agent's socket must have a short path
+        environ = {**isolated_environ(tmp_path / "home"), "GNUPGHOME": keys}
+        Path(keys).chmod(0o700)
+        command = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "Ada <ada@example.org>", "ed25519"]
+        subprocess.run(command, env=environ, check=True, capture_output=True)
+        (tmp_path / "home/.gitconfig").write_text("[commit]\n gpgSign = true\n[user]\n signingKey = ada@example.org\n")
+        try:
+            commit = open_repository(tmp_path, origin.url, environ={"GNUPGHOME": keys}).apply(add_line(b"signed\n")).commit
+            BareRepository(origin.path, environ).git("verify-commit", commit.sha)
+        finally:
+            subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environ, check=False)
 
 
 def test_a_hooks_environment_does_not_lead_elsewhere(tmp_path: Path, origin: BareRepository) -> None:

@@ -245,7 +245,7 @@ def test_any_name_that_mlflow_takes_is_mapped_to_valid_ones(path: WritePath, nam
     assert outcome.release.repository == f"registry.example.com/models/{image_name(name)}"
     assert path.image_digest(outcome.image.tag, outcome.release.repository) == outcome.image.digest
     clients = path.clients()
-    [entry] = history(clients, clients.config.environment("staging"), 20)
+    [entry] = history(clients, clients.config.environment("staging"), 20, print)
     assert (entry.model, entry.version) == (" ".join(name.split()), version)
     assert path.promote(f"{name}@challenger").commit is None
 
