@@ -119,7 +119,9 @@ def test_prometheus_reaches_what_the_annotations_and_the_monitor_name(built: Bui
 
 
 @STRATEGIES
-def test_the_jobs_of_the_analysis_reach_the_pods_they_ask_and_nothing_else(built: Built, components: tuple[str, ...]) -> None:
+def test_the_jobs_of_the_analysis_reach_the_pods_they_ask_and_mlflow_and_nothing_else(
+    built: Built, components: tuple[str, ...]
+) -> None:
     manifests = built("production", *components)
     strategy = workload(manifests)["spec"]["strategy"]
     asked = strategy["canary"]["canaryService"] if "canary" in strategy else strategy["blueGreen"]["previewService"]
@@ -131,7 +133,7 @@ def test_the_jobs_of_the_analysis_reach_the_pods_they_ask_and_nothing_else(built
         assert allowed(manifests, pod, server(manifests), port_behind(manifests, asked))
         assert allowed(manifests, pod, DNS, 53, "UDP")
         assert not any(allowed(manifests, pod, other, 443) for other in (INTERNET, PRIVATE, NEIGHBOUR))
-        assert not allowed(manifests, pod, MLFLOW, 5000)
+        assert allowed(manifests, pod, MLFLOW, 5000)
         assert not any(allowed(manifests, other, pod, 8000) for other in (GATEWAY, NEIGHBOUR, server(manifests)))
 
 
@@ -160,7 +162,8 @@ def test_the_artifact_store_is_outside_and_nothing_inside_is_opened_for_it(built
     assert allowed(manifests, pod, INTERNET, 443)
     assert not allowed(manifests, pod, INTERNET, 80)
     assert not any(allowed(manifests, pod, other, 443) for other in (PRIVATE, METADATA, NEIGHBOUR, GATEWAY))
-    assert not any(allowed(manifests, job, INTERNET, 443) for job in job_pods(manifests).values())
+    assert all(allowed(manifests, job, INTERNET, 443) for job in job_pods(manifests).values())
+    assert not any(allowed(manifests, job, NEIGHBOUR, 443) for job in job_pods(manifests).values())
 
 
 def test_a_deployment_is_guarded_the_same(built: Built) -> None:

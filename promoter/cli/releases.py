@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -150,7 +151,8 @@ def reconcile(
 
     clients = clients_of(config)
     require_argocd(clients)
-    done = Reconciler(clients, out.report, in_json=output is Output.JSON).run(chosen(clients, environments, model))
+    told = partial(out.Told, in_json=output is Output.JSON)
+    done = Reconciler(clients, out.report, told).run(chosen(clients, environments, model))
     code = exit_code(done)
     if output is Output.JSON:
         out.event("outcome", {"exit_code": code, "environments": done})
