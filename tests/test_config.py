@@ -85,7 +85,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
         ("  fraud-detector: #", "  a/b: #", "'a/b' can't be the name of a registered model", "neither"),
         ("name: production", "name: staging", "environments[1]: 'staging' of model 'fraud-detector' is there twice", "keep one"),
-        ("  runtime: scratch", "  compress: zstd", "image.compress: is none or gzip: Docker Engine before 23", ""),
+        ("  base:", "  compress: zstd\n  #", "image.compress: is none or gzip: Docker Engine before 23", ""),
         ("  runtime: scratch", "  embed-limit: 2 GB", "image.embed-limit: is a number of bytes", ""),
         ("  runtime: scratch", "  embed-limit: -1", "image.embed-limit: input should be greater than or equal to 0", ""),
         ("  runtime: scratch", "  model: url", "image.model: input should be 'embed' or 'uri', not 'url'", ""),
