@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, validated
+from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, PullRequestSection, validated
 from promoter.config.manifest import application_of
-from promoter.config.values import FILE, Config, GitConfig, ImageConfig, WatchConfig, nearest
+from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
 from promoter.errors import ConfigError, UsageError
-from promoter.models import Application, Environment, Model
+from promoter.models import Application, Environment, Model, PullRequestPolicy
 from promoter.names import image_name
 from promoter.yaml import Document, documents
 
@@ -40,7 +40,8 @@ def load(path: Path) -> Config:
     root = path.resolve().parent
     models = {name: _model(name, section, file, document) for name, section in file.models.items()}
     environments = tuple(
-        _environment(index, section, models, root, document) for index, section in enumerate(file.environments)
+        _environment(index, section, models, root, document, file.pull_request)
+        for index, section in enumerate(file.environments)
     )
     _unique(environments, document)
     return Config(
@@ -54,6 +55,7 @@ def load(path: Path) -> Config:
             insecure_registries=file.image.insecure_registries,
         ),
         git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
+        forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
@@ -93,7 +95,12 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
 
 
 def _environment(
-    index: int, section: EnvironmentSection, models: Mapping[str, Model], root: Path, document: Document
+    index: int,
+    section: EnvironmentSection,
+    models: Mapping[str, Model],
+    root: Path,
+    document: Document,
+    pull_request: PullRequestSection,
 ) -> Environment:
     place = ("environments", index)
     name = section.model or (next(iter(models)) if len(models) == 1 else None)
@@ -109,7 +116,14 @@ def _environment(
         on_alias=section.on_alias,
         write=section.write,
         on_failure=section.on_failure,
+        pull_request=_pull_request(pull_request, section.pull_request),
     )
+
+
+def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRequestPolicy:
+    """What is set for all environments, with the keys that one sets for itself (null takes auto-merge away again)."""
+    given = {name: getattr(section, name) for section in (common, own) for name in section.model_fields_set}
+    return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
 
 
 def _unique(environments: Sequence[Environment], document: Document) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import Environment, Model
+from promoter.models import Environment, ForgeKind, Model
 
 FILE = "promoter.yaml"
 
@@ -30,6 +30,15 @@ class GitConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgeConfig:
+    """What the repository's address does not tell of its forge; `repository` is owner/name, or project/repository."""
+
+    kind: ForgeKind | None = None
+    api_url: str | None = None
+    repository: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WatchConfig:
     """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress."""
 
@@ -47,6 +56,7 @@ class Config:
     environments: tuple[Environment, ...]
     image: ImageConfig
     git: GitConfig
+    forge: ForgeConfig
     watch: WatchConfig
     tracking_uri: str | None
     argocd_server: str | None

@@ -69,9 +69,12 @@ class Remote:
             raise
         return self._git.text("rev-parse", "--verify", _TIP)
 
-    def push(self, commit: str, tip: str) -> None:
-        """Makes `commit` the branch's tip, if that still is `tip` (git-push(1), --force-with-lease). Raises GitError."""
-        target = f"refs/heads/{self.branch}"
+    def push(self, commit: str, tip: str, branch: str = "") -> None:
+        """Makes `commit` the tip of the branch (or another), if that still is `tip` (git-push(1), --force-with-lease).
+
+        An empty `tip` is a branch that is not there, an empty `commit` removes it. Raises GitError.
+        """
+        target = f"refs/heads/{branch or self.branch}"
         self._over_the_wire(
             "push",
             "--porcelain",
@@ -82,6 +85,10 @@ class Remote:
             _REMOTE,
             f"{commit}:{target}",
         )
+
+    def head(self, branch: str) -> str:
+        """The commit that another branch points to now; empty when there is no such branch. Raises GitError."""
+        return self._over_the_wire("ls-remote", _REMOTE, f"refs/heads/{branch}").decode().partition("\t")[0]
 
     def deepen(self, commit: str, depth: int) -> None:
         """Fetches history until `depth` commits below the branch's tip, and below `commit` where that is not on it."""
@@ -148,6 +155,11 @@ class Remote:
         """Whether a commit of ours is on the branch whose tip is `tip`. Raises GitError."""
         # Where the cache was made anew since, nobody but the remote can have it.
         return self.reaches(tip, commit) or (not self.has(commit) and self.ensure(commit))
+
+    def parent(self, commit: str) -> str:
+        """The first parent, also where it was not fetched: `git log` hides those."""
+        header = self._git.text("cat-file", "commit", commit).partition("\n\n")[0]
+        return next((line.removeprefix("parent ") for line in header.splitlines() if line.startswith("parent ")), "")
 
     def depth(self, commit: str) -> int:
         """How many commits were fetched from this one down, along first parents."""
