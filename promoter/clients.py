@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
+from promoter.models import ForgeKind
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
     from promoter.config import Config
+    from promoter.forge import Forge
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
     from promoter.observed import ApplicationState
+
+
+_TOKENS = {
+    ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
+    ForgeKind.AZURE_DEVOPS: ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"),
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,23 @@ class Clients:
             environ=self.environ,
             history_limit=self.config.git.history_limit,
         )
+
+    def forge(self, application: Application) -> Forge:
+        """The forge of the repository that promoter pushes to.
+
+        Raises:
+            UsageError: it can't be told which, or there is no token for it.
+        """
+        from promoter.forge import address_of, connect
+
+        forge = self.config.forge
+        url = self.config.git.push_url or application.repo_url
+        address = address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+        names = ("PROMOTER_GIT_TOKEN", *_TOKENS[address.kind])
+        token = next((value for name in names if (value := self.environ.get(name))), None)
+        if token is None:
+            raise UsageError(f"there is no token for pull requests in {address.place}", hint=f"set one of {', '.join(names)}")
+        return connect(address, lambda: token, time.sleep)
 
     def publisher(self, model: Model) -> Publisher:
         from promoter.image.base import open_base

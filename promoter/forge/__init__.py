@@ -17,6 +17,6 @@ from promoter.models import ForgeKind
 __all__ = ["Address", "Check", "Draft", "Forge", "PullRequest", "Standing", "State", "address_of", "connect"]
 
 
-def connect(address: Address, token: str, sleep: Callable[[float], None]) -> Forge:
-    """The client of the repository's forge."""
+def connect(address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> Forge:
+    """The client of the repository's forge; `token` is asked for each request."""
     return (GitHub if address.kind is ForgeKind.GITHUB else AzureDevOps)(address, token, sleep)

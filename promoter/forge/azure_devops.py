@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.forge.address import Address
-from promoter.forge.limits import Requests, json_of, said
+from promoter.forge.limits import Requests, Token, json_of, said
 from promoter.forge.seam import Check, Draft, PullRequest, Standing, State
-from promoter.http import Authorization, Http
+from promoter.http import Http
 from promoter.models import MergeMethod
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class AzureDevOps:
     name = "Azure DevOps"
     longest_body = 4_000
 
-    def __init__(self, address: Address, token: str, sleep: Callable[[float], None]) -> None:
-        http = Http(self.name, address.api_url, auth=Authorization(_authorization(token)), sleep=sleep)
+    def __init__(self, address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> None:
+        http = Http(self.name, address.api_url, auth=Token(lambda: _authorization(token())), sleep=sleep)
         self._address = address
         self._requests = Requests(http, sleep)
         self._project = f"/{quote(address.owner)}"
@@ -116,9 +116,8 @@ class AzureDevOps:
             return Standing(found)
         artifact = f"vstfs:///CodeReview/CodeReviewId/{answer['repository']['project']['id']}/{number}"
         path = f"{self._project}/_apis/policy/evaluations"
-        required = [
-            one for one in self._ask("GET", path, params={"artifactId": artifact} | _POLICY_API)["value"] if _blocks(one)
-        ]
+        evaluations = self._ask("GET", path, params={"artifactId": artifact} | _POLICY_API)["value"]
+        required = [one for one in evaluations if _is_required_check(one)]
         return Standing(
             found,
             tuple(_check(one) for one in required if one.get("status") in ("rejected", "broken")),

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.forge.address import Address
 from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
-from promoter.forge.limits import Requests, json_of, said
+from promoter.forge.limits import Requests, Token, json_of, said
 from promoter.forge.seam import Draft, PullRequest, Standing, State
-from promoter.http import Authorization, Http
+from promoter.http import Http
 from promoter.models import MergeMethod
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ class GitHub:
     name = "GitHub"
     longest_body = 65_536
 
-    def __init__(self, address: Address, token: str, sleep: Callable[[float], None]) -> None:
-        http = Http(self.name, address.api_url, auth=Authorization(f"Bearer {token}"), headers=_VERSION, sleep=sleep)
+    def __init__(self, address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> None:
+        auth = Token(lambda: f"Bearer {token()}")
+        http = Http(self.name, address.api_url, auth=auth, headers=_VERSION, sleep=sleep)
         self._address, self._sleep = address, sleep
         self._requests = Requests(http, sleep)
         self._repository = f"/repos/{quote(address.owner)}/{quote(address.repository)}"

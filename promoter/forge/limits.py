@@ -7,12 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
+from requests.auth import AuthBase
 
 from promoter.errors import UnreachableError
 from promoter.http import Http
 
 _PATIENCE = 300.0  # seconds that all waits for one request may take together
 _UNSAID = 60.0  # GitHub's advice where it names no time: "wait for at least one minute"
+
+
+class Token(AuthBase):
+    """Sends the Authorization header that `value` gives at that moment: a token may be renewed while a merge is waited for."""
+
+    def __init__(self, value: Callable[[], str]) -> None:
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._value()
+        return request
 
 
 class Requests:

@@ -42,13 +42,18 @@ class Proposal:
             if not _TRAILER_KEY.fullmatch(key):
                 raise UsageError(f"'{key}' can't be the key of a commit trailer", hint="use letters, digits and hyphens")
         body = "\n".join(_body_line(line) for line in self.body.splitlines()).strip("\n")
-        trailers = "\n".join(f"{key}: {_one_line(value)}" for key, value in self.trailers)
-        message = "\n\n".join(part for part in (subject, body, trailers) if part) + "\n"
+        message = "\n\n".join(part for part in (subject, body, self.trailer_block) if part) + "\n"
         return message.encode("utf-8", "replace")
 
-    def is_made_by(self, commit: Commit) -> bool:
-        """Whether the commit's trailers are those of this proposal."""
-        return dict(commit.trailers) == trailers_of("\n".join(f"{key}: {_one_line(value)}" for key, value in self.trailers))
+    @property
+    def read_back(self) -> dict[str, str]:
+        """The trailers as they are read from the commit."""
+        return _trailers(self.trailer_block)
+
+    @property
+    def trailer_block(self) -> str:
+        """The trailers as the message ends with them."""
+        return "\n".join(f"{key}: {_one_line(value)}" for key, value in self.trailers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ class Repository:
 
     def _proposes(self, head: str, proposal: Proposal, tip: Snapshot) -> bool:
         """Whether a commit is this proposal, made where the files were what they are at `tip`."""
-        if not self._available(head) or not proposal.is_made_by(self._remote.log(head, (), 1)[0]):
+        if not self._available(head) or self._remote.log(head, (), 1)[0].trailers != proposal.read_back:
             return False
         try:
             made, base = Snapshot(head, self), self.at(self._remote.parent(head))
