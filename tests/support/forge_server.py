@@ -37,7 +37,10 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What the next requests get instead: `method` and what the path ends with. `lost`: carried out, but the answer never comes."""
+    """What the next requests get instead: `method` and what the path ends with. `lost`: carried out, but the answer never comes.
+
+    `before` and `after` happen before the answer, and after the request is carried out where it is.
+    """
 
     method: str
     suffix: str
@@ -45,6 +48,7 @@ class Fault:
     times: int = 1
     lost: bool = False
     before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
 
 
 class ForgeServer:
@@ -56,6 +60,7 @@ class ForgeServer:
         self.authorizations: list[str] = []
         self.wrong: list[str] = []
         self.faults: list[Fault] = []
+        self._meanwhile: list[tuple[str, str, Callable[[], object]]] = []
         self.lock = threading.RLock()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -76,6 +81,10 @@ class ForgeServer:
     def pulls(self) -> list[Pull]:
         return self.repository.pulls
 
+    def meanwhile(self, method: str, suffix: str, act: Callable[[], object]) -> None:
+        """Something happens just before the next such request is answered as ever."""
+        self._meanwhile.append((method, suffix, act))
+
     def fault(self, method: str, suffix: str, answer: Answer, **more: Any) -> None:
         self.faults.append(Fault(method, suffix, answer, **more))
 
@@ -88,6 +97,9 @@ class ForgeServer:
         with self.lock:
             self.requests.append((method, split.path))
             self.authorizations.append(headers.get("Authorization", ""))
+            for one in [one for one in self._meanwhile if one[0] == method and split.path.endswith(one[1])]:
+                self._meanwhile.remove(one)
+                one[2]()
             fault = next(
                 (one for one in self.faults if one.times and (one.method, True) == (method, split.path.endswith(one.suffix))),
                 None,
@@ -99,6 +111,8 @@ class ForgeServer:
                     return fault.answer
             forge = self._forges[0 if split.path.startswith("/api/") else 1]
             answer = forge.serve(method, split.path, dict(parse_qsl(split.query)), headers, json.loads(body) if body else None)
+            if fault:
+                fault.after()
             return None if fault else answer
 
     def judge(self, described: Description, operation: Operation, answer: Answer) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,6 @@ def edit(file: Path, *changes: tuple[str, str], more: str = "") -> None:
 
 def outcome(events: str) -> dict[str, Any]:
     """The last of the JSON Lines that promoter printed."""
-    import json
-
     found = json.loads(events.splitlines()[-1])
     assert isinstance(found, dict)
     return found
