@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 READY := $(VENV)/.ready
+# Many tests wait for a server more than they compute; those of a file share one, so they stay together.
+WORKERS ?= 3
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: demo test test-cluster check format bench lock clean
@@ -11,7 +13,7 @@ demo: $(READY) ## three promotions on this machine, the last aborted and restore
 	$(VENV)/bin/promoter demo
 
 test: $(READY) ## every test; what this machine lacks is skipped by name
-	$(VENV)/bin/python -m pytest --ignore=tests/cluster $(ARGS)
+	$(VENV)/bin/python -m pytest --ignore=tests/cluster --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster $(ARGS)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
-from promoter.models import ForgeKind
+from promoter.models import ForgeKind, Strategy
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
+    from promoter.image.oci import Repository as ImageRepository
     from promoter.image.publish import Publisher
+    from promoter.image.runtime.build import RuntimeBuilder
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
     from promoter.observed import ApplicationState
@@ -32,10 +34,11 @@ _TOKENS = {
 
 @dataclass(frozen=True)
 class Clients:
-    """Everything outside, as one command sees it. Constructing it does nothing."""
+    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes."""
 
     config: Config
     environ: Mapping[str, str]
+    say: Callable[[str], None] = lambda _: None
 
     @cached_property
     def model_registry(self) -> ModelRegistry:
@@ -106,24 +109,55 @@ class Clients:
         return connect(address, lambda: token, time.sleep)
 
     def publisher(self, model: Model) -> Publisher:
-        from promoter.image.base import open_base
-        from promoter.image.layout import LayoutRepository
+        """Publishes into the model's repository; `environment.model` is the model with that environment's.
+
+        Raises:
+            UsageError: the repository is none.
+        """
+        from promoter.image.assemble import Packing
         from promoter.image.publish import Publisher
+        from promoter.image.runtime.whole import WholePublisher
+
+        image = self.config.image
+        target = self._image_repository(model.repository)
+        elsewhere = [self._image_repository(name) for name in self.config.repositories_before(model)]
+        builder = self._runtime_builder(model)
+        if builder and image.strategy is Strategy.BUILD:
+            return WholePublisher(target, model.repository, builder, image.platform, elsewhere=elsewhere)
+        packing = Packing(image.compress, image.model, image.embed_limit)
+        runtime = builder or self._ready_runtime
+        return Publisher(target, model.repository, runtime, image.platform, packing=packing, elsewhere=elsewhere)
+
+    def runtime(self, model: Model, version: ModelVersion, open_file: Open) -> BaseImage | None:
+        """The image that the version would be put on today, as far as it is known without making one."""
+        builder = self._runtime_builder(model)
+        return builder.find(version, open_file) if builder else self._ready_runtime(version, open_file)
+
+    def _runtime_builder(self, model: Model) -> RuntimeBuilder | None:
+        """None where image.runtime names a ready image, or where there is a layout and no registry for an engine to push to."""
+        from promoter.image.registry import RegistryRepository
+        from promoter.image.runtime.build import RuntimeBuilder
+
+        target = self._image_repository(model.repository)
+        if self.config.image.runtime is not None or not isinstance(target, RegistryRepository):
+            return None
+        return RuntimeBuilder(target, self.config.image, self.environ, self.say)
+
+    def _ready_runtime(self, _version: ModelVersion, _open: Open) -> BaseImage | None:
+        from promoter.image.base import open_base
+
+        image = self.config.image
+        return open_base(image.runtime or "scratch", insecure=image.insecure_registries, env=self.environ)
+
+    def _image_repository(self, name: str) -> ImageRepository:
+        from promoter.image.layout import LayoutRepository
         from promoter.image.reference import ImageReference
         from promoter.image.registry import RegistryRepository
 
         image = self.config.image
-        named = ImageReference.parse(model.repository)
-        target = (
-            LayoutRepository(image.layout, model.repository)
-            if image.layout
-            else RegistryRepository(named, insecure=image.insecure_registries, env=self.environ)
-        )
-
-        def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
-            return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
-
-        return Publisher(target, model.repository, runtime, image.platform)
+        if image.layout:
+            return LayoutRepository(image.layout, name)
+        return RegistryRepository(ImageReference.parse(name), insecure=image.insecure_registries, env=self.environ)
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

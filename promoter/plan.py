@@ -65,15 +65,15 @@ def plan(
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
     """
-    reference = _wanted(reference, environment)
+    reference = wanted(reference, environment)
     repository = clients.repository(environment.application)
     version = steps.run(
         "model", lambda: clients.model_registry.resolve(reference), lambda found: f"{reference} is version {found.version}"
     )
     image = steps.run(
         "image",
-        lambda: clients.publisher(environment.model).find(version),
-        lambda found: found.reference if found else "not built yet",
+        lambda: clients.publisher(environment.model).expect(version),
+        _image_detail,
     )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
     warned = steps.run(
@@ -120,6 +120,12 @@ def _gates(
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
 
 
+def _image_detail(image: Image | None) -> str:
+    if image is None:
+        return "not built yet"
+    return image.reference + (f", in {image.copied_from} so far" if image.copied_from else "")
+
+
 def release_of(environment: Environment, version: ModelVersion, image: Image | None) -> Release:
     """The release an overlay is to carry; its digests are empty while the image is not built."""
     return Release(
@@ -138,8 +144,12 @@ def promotion_id(environment: Environment, release: Release, replaced: str) -> s
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _wanted(reference: ModelReference, environment: Environment) -> ModelReference:
-    """A bare name means the alias that the environment follows."""
+def wanted(reference: ModelReference, environment: Environment) -> ModelReference:
+    """The reference, where a bare name means the alias that the environment follows.
+
+    Raises:
+        RefusedError: it follows none.
+    """
     if reference.version or reference.alias or reference.stage:
         return reference
     if environment.alias is None:

@@ -94,7 +94,7 @@ def test_a_mistake_is_named_with_file_line_and_key(repository: Path, old: str, n
         ("path: overlays/staging", "path: /etc", "'/etc' lies outside the repository"),
         ("targetRevision: main", "targetRevision: HEAD", "environments/staging.yaml:11: spec.source.targetRevision: names no branch"),
         ("    path: overlays/staging\n", "", "spec.source.path: is required, as text"),
-        ("  project: default", "  sourceHydrator: {}", "environments/staging.yaml:8: spec.sourceHydrator: the source hydrator is not supported"),
+        ("  project: fraud-detector", "  sourceHydrator: {}", "environments/staging.yaml:8: spec.sourceHydrator: the source hydrator is not supported"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_cannot_be_followed_is_refused(repository: Path, old: str, new: str, message: str) -> None:

@@ -190,7 +190,7 @@ def test_a_listing_that_proves_nothing_is_read_and_still_is_the_image(target: Re
     # Strong ETags from there are known from now on; without them nothing can be.
     once_more = store()
     publisher.ensure(seen, once_more.open)
-    assert bool(once_more.opened) == (listing_tag(seen) is None)
+    assert bool(once_more.opened) == (listing_tag(seen, TAG) is None)
 
 
 @pytest.mark.parametrize("etag", [None, "e2"])
@@ -203,7 +203,7 @@ def test_files_changed_in_place_are_refused_and_nothing_is_overwritten(target: R
     assert first.content_digest in error.value.message
     assert error.value.message.count("sha256:") == 2
     assert publisher.find(changed) == replace(first, reused=True)
-    assert listing_tag(changed) is None or target.read_manifest(listing_tag(changed) or "") is None
+    assert listing_tag(changed, TAG) is None or target.read_manifest(listing_tag(changed, TAG) or "") is None
 
 
 def test_a_tag_that_is_not_ours_is_refused(target: Repository) -> None:
@@ -358,17 +358,23 @@ def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapp
 # -- nothing half-published ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_line", ["PATCH /v2/", "PUT /v2/team/model/blobs/", "PUT /v2/team/model/manifests/"])
-def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(tmp_path: Path, request_line: str) -> None:
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [("POST /v2/", 507), ("PATCH /v2/", 507), ("PUT /v2/team/model/blobs/", 400), ("PUT /v2/team/model/manifests/", 400)],
+)
+def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(
+    tmp_path: Path, request_line: str, status: int
+) -> None:
     with fake.fake_registry(fake.FakeRegistry()) as server:
         repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
         publisher = publishing(repository, NAME, BaseImage(base_layout(tmp_path / "base"), "linux-amd64"))
-        server.fail(request_line, 400, code="UNSUPPORTED")
-        with pytest.raises(RefusedError, match="UNSUPPORTED"):
+        server.fail(request_line, status, code="MANIFEST_INVALID", times=99)
+        with pytest.raises(RefusedError, match=f"{status} MANIFEST_INVALID"):
             publisher.ensure(model_version(listing(etag="e")), store().open)
         assert server.manifests == {}
+        server.faults.clear()
         image = publisher.ensure(model_version(listing(etag="e")), store().open)
-        assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")))}
+        assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")), TAG)}
         assert {sha256(manifest) for manifest in server.manifests.values()} == {image.digest}
         # The image itself is the last thing written but for its second tag.
         assert [call.path for call in server.asked("PUT")][-2].endswith(f"/manifests/{image_tag(model_version())}")

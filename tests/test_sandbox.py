@@ -450,7 +450,7 @@ def test_an_overlay_renders_as_kustomize_builds_it(tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         ("- release.yaml\n", "- nothing.yaml\n", "lstat overlays/staging/nothing.yaml: no such file or directory"),
-        ("resources:", "patches: []\nresources:", "the sandbox does not render the field patches"),
+        ("resources:", "namePrefix: x-\nresources:", "the sandbox does not render the field namePrefix"),
         ("newTag: v2-20261101T090000Z", "newTag: 1.10", "cannot unmarshal number into Go struct field Image.images.newTag"),
         ("[name=MODEL_VERSION]", "[name=NOTHING]", "in replacement target"),
         ("name: release,", "name: other,", "expected 1 match for source ConfigMap.other, found 0"),

@@ -27,6 +27,7 @@ BRISK = {
     "replicas: 3": "replicas: 1",
     "duration: 5s": "duration: 1s",
     "interval: 2s": "interval: 500ms",
+    "  metrics:\n": "  metrics:\n  - {name: predictions, count: 3, interval: 1s, failureLimit: 0, provider: {job: {}}}\n",
 }
 
 
@@ -126,7 +127,7 @@ def test_a_canary_goes_live_and_a_wrong_one_is_aborted_and_no_request_fails(worl
         get(sandbox, refresh="normal")
         until(sandbox, healthy_at(restored))
     message = next(item for item in aborted["status"]["resources"] if item["kind"] == "Rollout")["health"]["message"]
-    assert message.endswith('Metric "prediction" assessed Failed due to failed (1) > failureLimit (0)')
+    assert message.endswith('Metric "predictions" assessed Failed due to failed (1) > failureLimit (0)')
     assert set(traffic.answers) == {'{"predictions": [1.0, 1.0, 1.0]}', '{"predictions": [7.0, 7.0, 7.0]}'}
 
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, PullRequestSection, validated
+from promoter.config.file import (
+    ApplicationSection,
+    EnvironmentSection,
+    File,
+    ImageSection,
+    ModelSection,
+    PullRequestSection,
+    validated,
+)
 from promoter.config.manifest import application_of
 from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
 from promoter.errors import ConfigError, UsageError
@@ -48,12 +57,7 @@ def load(path: Path) -> Config:
         root=root,
         models=models,
         environments=environments,
-        image=ImageConfig(
-            runtime=file.image.runtime,
-            platform=file.image.platform,
-            layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
-            insecure_registries=file.image.insecure_registries,
-        ),
+        image=_image(file.image, root, document),
         git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
         forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
@@ -94,6 +98,58 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
     return Model(name, repository, section.kustomize_image or image_name(name), section.release_file)
 
 
+def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig:
+    _one_way_to_an_image(section, document)
+    return ImageConfig(
+        runtime=section.runtime,
+        platform=section.platform,
+        layout=root / section.layout.removeprefix("oci:") if section.layout else None,
+        insecure_registries=section.insecure_registries,
+        compress=section.compress,
+        model=section.model,
+        embed_limit=section.embed_limit,
+        base=section.base,
+        constraints=_file(section.constraints, root, document, ("image", "constraints")),
+        dockerfile=_file(section.dockerfile, root, document, ("image", "dockerfile")),
+        build_args=section.build_args,
+        strategy=section.strategy,
+    )
+
+
+def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
+    """Keys that would be ignored are complained about."""
+    if section.runtime is not None:
+        for key in ("base", "constraints", "dockerfile", "build_args", "strategy"):
+            if key in section.model_fields_set:
+                raise document.error(
+                    "can't go with image.runtime, which names an image that is ready",
+                    ("image", key.replace("_", "-")),
+                    hint="keep one of them",
+                )
+    if section.build_args and section.dockerfile is None:
+        raise document.error(
+            "is for image.dockerfile, which is not set", ("image", "build-args"), hint="set it, or take this out"
+        )
+    if section.layout and section.runtime is None:
+        raise document.error(
+            "needs image.runtime: a runtime is built and kept in a container registry",
+            ("image", "layout"),
+            hint="name a ready image, or scratch for images of the model alone",
+        )
+
+
+def _file(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:
+    """A file that promoter.yaml names, which lies in its repository."""
+    if name is None:
+        return None
+    path = root / name
+    if not path.resolve().is_relative_to(root):
+        raise document.error(f"{name!r} lies outside the repository", place, hint="name a file inside it")
+    if not path.is_file():
+        raise document.error(f"there is no file {name!r}", place, hint="paths start at the folder of promoter.yaml")
+    return path
+
+
 def _environment(
     index: int,
     section: EnvironmentSection,
@@ -110,7 +166,7 @@ def _environment(
         raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
     return Environment(
         name=section.name,
-        model=models[name],
+        model=replace(models[name], repository=section.image or models[name].repository),
         application=_application(section.application, root, document, (*place, "application")),
         alias=section.alias,
         on_alias=section.on_alias,

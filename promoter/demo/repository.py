@@ -22,12 +22,12 @@ Edits = Mapping[str, Mapping[str, str]]
 
 BRISK: Edits = {
     "base/rollout.yaml": {
-        "replicas: 3": "replicas: 2",
         "minReadySeconds: 5": "minReadySeconds: 1",
         "progressDeadlineSeconds: 600": "progressDeadlineSeconds: 180",
         "duration: 10s": "duration: 2s",
     },
-    "base/analysis.yaml": {"30 times 3 s apart": "3 times 1 s apart", "interval: 3s": "interval: 1s", "count: 30": "count: 3"},
+    f"overlays/{ENVIRONMENT}/kustomization.yaml": {'value: "10"': 'value: "3"'},
+    "base/health.yaml": {'value: "3"': 'value: "1"'},
 }
 """The shipped canary takes minutes, this one seconds."""
 

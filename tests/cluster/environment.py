@@ -56,11 +56,6 @@ class Environment:
     def kind(self) -> str:
         return "deployments.apps" if self.variant == "deployment" else "rollouts.argoproj.io"
 
-    @property
-    def client_service(self) -> str:
-        """The Service that clients use: of all pods, in blue-green of the active ones."""
-        return f"{WORKLOAD}-stable" if self.variant == "blue-green" else WORKLOAD
-
     def create(self, *, released: bool = True) -> None:
         """Repository, project and namespace; with the first release, which is live and asked all the time from then on."""
         self.repository.commit("Begin with what promoter ships", lambda root: write_files(root, self.name, self.variant))
@@ -88,7 +83,7 @@ class Environment:
         shutil.rmtree(self.repository.bare, ignore_errors=True)
 
     def _node_port(self) -> int:
-        service = self.cluster.get("service", self.client_service, self.name)
+        service = self.cluster.get("service", WORKLOAD, self.name)
         assert service is not None
         return int(service["spec"]["ports"][0]["nodePort"])
 

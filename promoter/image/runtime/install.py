@@ -1,0 +1,60 @@
+"""Runs inside the build, with nothing but the base image's Python: the locked wheels into /opt/runtime, from no index.
+
+Lines that start with `promoter: ` are for people: the engine's failure is told in their words.
+"""
+
+import compileall
+import os
+import py_compile
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+BUILD = Path("/opt/build")
+RUNTIME = Path("/opt/runtime")
+SERVER = Path("/opt/promoter")
+
+
+def main() -> None:
+    here, wanted = "{}.{}".format(*sys.version_info[:2]), os.environ["MODEL_PYTHON"]
+    if here != wanted:
+        sys.exit(f"promoter: the base image has Python {here}, the model needs Python {wanted}")
+    venv.create(RUNTIME, symlinks=True)
+    install()
+    # Hashes that are never checked: a file system that nobody writes to is not asked for times at every import.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    # A third of the bytecode would be that of the packages' own tests.
+    tests = re.compile(r"/tests?/")
+    for folder in (RUNTIME / "lib", SERVER):
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=tests)
+    for folder in (RUNTIME, SERVER):
+        settle(folder)
+
+
+def install() -> None:
+    """pip runs from its own wheel and takes itself out again."""
+    wheels = BUILD / "wheels"
+    pip = [str(RUNTIME / "bin/python"), str(next(wheels.glob("pip-*.whl")) / "pip")]
+    options = ["--no-index", "--find-links", str(wheels), "--require-hashes", "--no-deps"]
+    quiet = ["--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--quiet"]
+    for command in (
+        ["install", *options, *quiet, "--requirement", str(BUILD / "requirements.lock")],
+        ["uninstall", "--yes", "pip"],
+    ):
+        done = subprocess.run([*pip, *command], check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
+    lock = RUNTIME / "requirements.lock"
+    lock.write_bytes((BUILD / "requirements.lock").read_bytes())
+
+
+def settle(folder: Path) -> None:
+    """The same files at the same time of day make the same layer."""
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (0, 0), follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The locked wheels, fetched to this host: an index and its credentials belong here, never in a build."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promoter.image.runtime.tools import pip, pip_platforms, tool_failure
+
+if TYPE_CHECKING:
+    from promoter.image.base import Platform
+
+_OPTIONS = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-input", "--progress-bar", "off", "--quiet")
+
+
+def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, env: Mapping[str, str]) -> None:
+    """Every wheel of the lock into `folder`, for CPython `python` (3.11) on `platform`, checked against its hashes.
+
+    Raises:
+        RefusedError: the index does not have a wheel, or has another file.
+        AuthError, UnreachableError: as the index answers, or the disk is full.
+        UsageError: there is no pip here, or no wheels are made for the platform.
+    """
+    folder.mkdir(parents=True)
+    target = ["--python-version", python, "--implementation", "cp"]
+    for abi in (f"cp{python.replace('.', '')}", "abi3", "none"):
+        target += ["--abi", abi]
+    for tag in pip_platforms(platform):
+        target += ["--platform", tag]
+    options = [*_OPTIONS, "--disable-pip-version-check", *target, "--dest", str(folder), "--requirement", str(lock)]
+    done = pip(["download", *options], folder, env)
+    if done.returncode == 0:
+        return
+    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    if missing := re.search(r"No matching distribution found for (\S+)", done.stderr):
+        errors = [f"the index has no wheel of {missing[1]} that is in the lock"]
+    doing = f"fetch the wheels for Python {python} on {platform}"
+    hint = "check that the index still has these files; pip's cache and `pip config list` say where it looks"
+    raise tool_failure(done, doing, " ".join(errors) or done.stderr.strip()[-500:], hint)
