@@ -20,6 +20,7 @@ from promoter.steps import Steps
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
+    from promoter.forge import Forge
     from promoter.gitops import Pushed, Snapshot
     from promoter.plan import Plan
 
@@ -48,8 +49,9 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
         SupersededError: another release was committed since the plan, and it is not known that ours is still wanted.
         RefusedError: the branch does not take a direct commit, or a person closed the pull request.
     """
-    environment = plan.environment
-    version = plan.version
+    environment, version = plan.environment, plan.version
+    # before anything is published: a pull request that nobody could open needs no image
+    forge = clients.forge(environment.application) if environment.write is Write.PULL_REQUEST else None
     image = steps.run(
         "publish",
         lambda: clients.publisher(environment.model).ensure(version, lambda file: clients.model_registry.open(version, file)),
@@ -59,8 +61,8 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
     release = release_of(environment, version, image)
     commit = _Commit(clients, plan, release)
     opened, pushed = None, None
-    if environment.write is Write.PULL_REQUEST:
-        work = _proposing(clients, plan, image, commit, again=again).run
+    if forge is not None:
+        work = _proposing(clients, forge, plan, image, commit, again=again).run
         opened = steps.run("propose", work, _told_opened, lambda found: found is None)
     else:
         repository = clients.repository(environment.application)
@@ -80,12 +82,11 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
 def proposing(clients: Clients, plan: Plan, image: Image) -> Proposing:
     """What brings the plan's pull request up to date, each time it is run."""
     commit = _Commit(clients, plan, release_of(plan.environment, plan.version, image))
-    return _proposing(clients, plan, image, commit, again=True)
+    return _proposing(clients, clients.forge(plan.environment.application), plan, image, commit, again=True)
 
 
-def _proposing(clients: Clients, plan: Plan, image: Image, commit: _Commit, *, again: bool) -> Proposing:
-    application = plan.environment.application
-    repository, forge = clients.repository(application), clients.forge(application)
+def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit: _Commit, *, again: bool) -> Proposing:
+    repository = clients.repository(plan.environment.application)
 
     def describe(diff: str, room: int) -> str:
         return promotion(_facts(clients, plan, image, commit, diff), room)

@@ -23,6 +23,7 @@ Describe = Callable[[str, int], str]
 """The body of a pull request for a commit with this diff, in at most so many characters."""
 
 _URGENT = "urgent"
+_LONGEST_TITLE = 250  # GitHub takes 256 characters
 _POLL = 10.0  # seconds: 360 requests an hour of the 5,000 that GitHub allows
 _VARIES = "Promotion-Id"  # holds what the promotion replaces: the same release is wanted whatever it takes the place of
 
@@ -159,7 +160,8 @@ class Proposing:
         end = f"{link}\n\n---\n\n{proposal.trailer_block}\n"
         body = self.describe(self._diff, self.forge.longest_body - len(end)) + end
         labels = (*policy.labels, _URGENT) if self.restoring and _URGENT not in policy.labels else policy.labels
-        return Draft(branch, base, proposal.subject, body, labels, policy.reviewers, policy.draft)
+        title = " ".join(proposal.subject.split())[:_LONGEST_TITLE]
+        return Draft(branch, base, title, body, labels, policy.reviewers, policy.draft)
 
     def _merge_when_ready(self, now: PullRequest, proposal: Proposal) -> Sequence[str]:
         policy = self.environment.pull_request
@@ -194,6 +196,7 @@ class Waiting:
     now: Callable[[], float] = time.monotonic
     _said: str = ""
     _queued: bool = False
+    _taken_out: int = 0
 
     def run(self) -> Ended:
         """Until it is merged or closed, a required check fails, or the time is over. Its branch goes with it.
@@ -231,9 +234,10 @@ class Waiting:
         if standing.failed and not standing.pending:
             named = "; ".join(f"{check.name} {check.url}".rstrip() for check in standing.failed)
             return Ended(End.CHECKS_FAILED, f"{self._name} has required checks that failed: {named}")
-        if self._queued and standing.queue is None:
-            return Ended(End.CHECKS_FAILED, f"the merge queue took {self._name} out: see {self.opened.url}")
-        self._queued = standing.queue is not None
+        self._taken_out = self._taken_out + 1 if self._queued and standing.queue is None else 0
+        if self._taken_out > 1:  # once may be the moment between queue and merge
+            return Ended(End.CHECKS_FAILED, f"the merge queue took {self._name} out")
+        self._queued = self._queued or standing.queue is not None
         if standing.conflicts and (renewed := self.proposing.run()) is not None:
             self.opened = renewed
         self._tell(_words(standing))

@@ -337,8 +337,11 @@ def test_the_merge_queue_is_followed_to_the_commit_it_makes(place: Place) -> Non
 
 
 def test_taken_out_of_the_merge_queue(place: Place) -> None:
+    looks: list[int] = []
+
     def meanwhile(_: float) -> None:
-        place.pulls[0].queue = 1 if place.pulls[0].queue is None else None
+        place.pulls[0].queue = None if looks else 1
+        looks.append(1)
 
     ended = place.waiting(1, meanwhile)
     assert (ended.end, ended.exit_code) == (End.CHECKS_FAILED, ExitCode.REFUSED)
