@@ -103,10 +103,14 @@ class Clients:
         url = self.config.git.push_url or application.repo_url
         address = address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
         names = ("PROMOTER_GIT_TOKEN", *_TOKENS[address.kind])
-        token = next((value for name in names if (value := self.environ.get(name))), None)
-        if token is None:
+
+        def token() -> str:
+            if found := next((value for name in names if (value := self.environ.get(name))), None):
+                return found
             raise UsageError(f"there is no token for pull requests in {address.place}", hint=f"set one of {', '.join(names)}")
-        return connect(address, lambda: token, time.sleep)
+
+        token()
+        return connect(address, token, time.sleep)
 
     def publisher(self, model: Model) -> Publisher:
         """Publishes into the model's repository; `environment.model` is the model with that environment's.

@@ -99,49 +99,47 @@ class Follower:
 
     def _restore(self, committed: Committed, verdict: Verdict) -> Ending:
         """Raises: SupersededError, with nothing written."""
+        opened, note = None, ""
         try:
             restoration = plan_restore(self.argocd, self.repository, self.environment, committed, verdict)
             for line in restoration.logs:
                 self.say(line)
             if self.environment.on_failure is OnFailure.PULL_REQUEST:
-                return self._restore_by_pull_request(committed, restoration)
-            restored = restore(self.repository, self.argocd, restoration)
+                opened, restored, note = self._restore_by_pull_request(restoration)
+            else:
+                restored = restore(self.repository, self.argocd, restoration)
         except SupersededError:
             raise
         except PromoterError as error:
             self.say(f"not restored: {error.message}")
             return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=error.message)
-        return self._restored(committed, restoration, restored)
-
-    def _restored(self, committed: Committed, restoration: Restoration, restored: Committed) -> Ending:
-        verdict = restoration.verdict
+        if restored is None:
+            ending = self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=note, logs=restoration.logs)
+            return replace(ending, pull_request=opened)
         self.say(f"restored version {restored.release.version} with commit {restored.commit.sha}")
         ending = self._until_restored(committed, verdict, restored, restoration.logs)
         if verdict.quarantine:
             self._tell_mlflow(committed.release, restored.commit.sha)
-        return ending
+        return replace(ending, pull_request=opened)
 
-    def _restore_by_pull_request(self, committed: Committed, restoration: Restoration) -> Ending:
-        """Opens the urgent pull request; Git is restored when it is merged.
+    def _restore_by_pull_request(self, restoration: Restoration) -> tuple[Opened | None, Committed | None, str]:
+        """The urgent pull request, and what Git was restored by; without that, why it is not restored yet.
 
         Raises: as `Proposing.run` and `Waiting.run`.
         """
         forge = self.clients.forge(self.environment.application)
         proposing = proposing_restore(self.repository, forge, restoration)
-        verdict, stable = restoration.verdict, restoration.stable.release
         opened = proposing.run()
-        if opened is None:
-            return self._restored(committed, restoration, releases.current(self.repository, self.environment))
-        note = f"Git is restored when {opened.url} is merged"
+        if opened is None:  # somebody else put it back meanwhile
+            return None, releases.current(self.repository, self.environment), ""
         self.say(f"{opened.done} {opened.url}: {opened.title}")
-        if self.waits:
-            ended = self.merge(proposing, opened)
-            if ended.merged is not None:
-                restored = releases.merged(self.repository, self.environment, ended.merged, stable)
-                return replace(self._restored(committed, restoration, restored), pull_request=opened)
-            note = ended.detail
-        ending = self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=note, logs=restoration.logs)
-        return replace(ending, pull_request=opened)
+        if not self.waits:
+            return opened, None, f"Git is restored when {opened.url} is merged"
+        ended = self.merge(proposing, opened)
+        if ended.merged is None:
+            return opened, None, ended.detail
+        stable = restoration.stable.release
+        return opened, releases.merged(self.repository, self.environment, ended.merged, stable), ""
 
     def _tell_mlflow(self, bad: Release, commit: str) -> None:
         """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""

@@ -196,7 +196,7 @@ def fenced(text: str, kind: str) -> str:
 def _folded(fold: Folded, room: int) -> str:
     """As many lines as fit, and how many do not; "" when that would be next to none."""
     lines = fold.text.rstrip().splitlines()
-    for keep in _halving(len(lines)):
+    for keep in _fewer(len(lines)):
         more = "" if keep == len(lines) else f"\n\n{len(lines) - keep} more lines are not shown here."
         shown = (
             f"<details><summary>{fold.title}</summary>\n\n{fenced(chr(10).join(lines[:keep]), fold.kind)}{more}\n\n</details>"
@@ -206,7 +206,8 @@ def _folded(fold: Folded, room: int) -> str:
     return ""
 
 
-def _halving(count: int) -> Iterable[int]:
+def _fewer(count: int) -> Iterable[int]:
+    """All of them, and then fewer and fewer."""
     yield count
     while (count := count * 4 // 5) >= _LEAST_LINES:
         yield count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.forge import Draft, Forge, PullRequest, State, address_of
+from promoter.forge.github_queries import STANDING
 from promoter.models import ForgeKind, MergeMethod
 from tests.support.forge_repository import METHODS, Check, ForgeRepository
 from tests.support.forge_server import IDENTITY, TOKEN, Answer, ForgeServer, forge_server
@@ -25,14 +27,11 @@ def server(tmp_path: Path) -> Iterator[ForgeServer]:
     """A repository whose branch is one commit ahead of main."""
     bare = bare_repository(tmp_path)
     begin = bare.commit({"a.txt": b"1\n"}, "Begin")
-    change(bare.commit({"a.txt": b"2\n"}, "Change a\n\nWhy: because\nModel: m"), bare.git)
+    proposed = bare.commit({"a.txt": b"2\n"}, "Change a\n\nWhy: because\nModel: m")
+    bare.git("update-ref", f"refs/heads/{BRANCH}", proposed)
     bare.git("update-ref", "refs/heads/main", begin)
     with forge_server(ForgeRepository(bare.path)) as running:
         yield running
-
-
-def change(commit: str, git: object) -> None:
-    git("update-ref", f"refs/heads/{BRANCH}", commit)  # type: ignore[operator]
 
 
 def draft(**changes: object) -> Draft:
@@ -112,7 +111,7 @@ def test_merged_by_hand(server: ForgeServer, forge: Forge, method: str) -> None:
     after = forge.standing(1).pull_request
     assert (after.state, after.merged) == (State.MERGED, merged)
     assert after.merged == server.repository.head("main")
-    assert (after.merged == after.head) is False
+    assert after.merged != after.head
     assert forge.pull_requests(BRANCH, "main")[0].merged == merged
 
 
@@ -140,7 +139,7 @@ def test_required_checks(server: ForgeServer, forge: Forge) -> None:
     assert [one.name for one in forge.standing(1).failed] == ["build"]
 
 
-def test_a_conflict_is_seen(server: ForgeServer, forge: Forge, tmp_path: Path) -> None:
+def test_a_conflict_is_seen(server: ForgeServer, forge: Forge) -> None:
     forge.open(draft())
     assert not forge.standing(1).conflicts
     other = server.repository.git("commit-tree", _tree(server, "3\n"), "-p", "main", "-m", "Other")
@@ -293,10 +292,6 @@ def test_checks_that_the_token_may_not_see_do_not_hide_the_rest(server: ForgeSer
 
 
 def _query(number: int) -> bytes:
-    import json
-
-    from promoter.forge.github_queries import STANDING
-
     return json.dumps({"query": STANDING, "variables": {"owner": "org", "name": "repository", "number": number}}).encode()
 
 
