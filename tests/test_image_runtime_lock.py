@@ -132,8 +132,8 @@ def test_wheels_of_the_lock_are_fetched_for_the_platform(tmp_path: Path, env: di
 @pytest.mark.parametrize(
     ("lock", "python", "told"),
     [
-        ("shell==1.0 --hash=sha256:" + "0" * 64, "3.11", "DO NOT MATCH THE HASHES"),
-        ("kernel==2.0 --hash=sha256:" + "0" * 64, "3.10", "the index has no wheel of kernel==2.0 that is in the lock"),
+        ("shell==1.0 --hash=sha256:" + "0" * 64, "3.11", "shell==1.0 from http"),
+        ("kernel==2.0 --hash=sha256:" + "0" * 64, "3.10", "the index shows no wheel of kernel==2.0, which is in the lock"),
     ],
 )
 def test_wheels_that_the_index_does_not_have(lock: str, python: str, told: str, tmp_path: Path, env: dict[str, str]) -> None:
@@ -142,3 +142,11 @@ def test_wheels_that_the_index_does_not_have(lock: str, python: str, told: str, 
         download_wheels(tmp_path / "requirements.lock", python, AMD64, tmp_path / "wheels", env)
     assert told in refused.value.message
     assert TOKEN not in refused.value.message + refused.value.hint
+
+
+def test_index_that_does_not_answer_is_told_when_wheels_are_fetched(tmp_path: Path, env: dict[str, str]) -> None:
+    (tmp_path / "requirements.lock").write_text("shell==1.0 --hash=sha256:" + "0" * 64)
+    gone = {"PIP_INDEX_URL": "http://ci:secret@127.0.0.1:9/simple", "PIP_RETRIES": "1"}
+    with pytest.raises(UnreachableError, match=r"shell==1\.0") as refused:
+        download_wheels(tmp_path / "requirements.lock", "3.11", AMD64, tmp_path / "wheels", env | gone)
+    assert "secret" not in refused.value.message

@@ -126,8 +126,8 @@ def resolve(requirements: Requirements, platform: Platform, constraints: str, en
 
 
 def _words(text: str) -> str:
-    """What uv drew over several lines, in one."""
-    return " ".join(text.translate(str.maketrans("×╰─▶│├", "      ")).split())
+    """What uv drew, without the frame."""
+    return text.translate(str.maketrans("×╰─▶│├", "      ")).strip().removeprefix("error: ")
 
 
 def read_constraints(file: Path | None) -> str:

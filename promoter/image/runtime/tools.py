@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _GLIBC_MINOR = 28
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _UV_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
+# In pip's and in uv's words.
+_DENIED = re.compile(r"\b40[13] (Unauthorized|Forbidden|Client Error)|HTTP error 40[13]")
+_UNREACHED = re.compile(
+    r"error sending request|connection broken|(Connect|Read)Timeout|\b(429|50[0-4]) [A-Z]|HTTP error (429|50[0-4])"
+)
 _PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -86,14 +91,14 @@ def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subpr
 
 def tool_failure(done: subprocess.CompletedProcess[str], doing: str, refused: str, hint: str) -> PromoterError:
     """What went wrong, in the tool's words (`refused`), told apart by whether running again or a login can help."""
-    said = done.stdout + done.stderr
+    said, message = done.stdout + done.stderr, f"can't {doing}: {' '.join(refused.split())}"
     if "No space left on device" in said:
         return UnreachableError(f"can't {doing}: no space left on the disk", hint="free some, or point TMPDIR elsewhere")
-    if re.search(r"\b(401|403)\b|authentication", said):
-        return AuthError(f"can't {doing}: {refused}", hint="check the credentials in pip's configuration (`pip config list`)")
-    if re.search(r"\b(connect|timed? ?out|dns error|429|5\d\d) ?", said) and "No solution" not in said:
-        return UnreachableError(f"can't {doing}: {refused}", hint="check that the package index can be reached from here")
-    return RefusedError(f"can't {doing}: {refused}", hint=hint)
+    if _DENIED.search(said):
+        return AuthError(message, hint="check the credentials in pip's configuration (`pip config list`)")
+    if _UNREACHED.search(said):
+        return UnreachableError(message, hint="check that the package index can be reached from here, and run again")
+    return RefusedError(message, hint=hint)
 
 
 def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:

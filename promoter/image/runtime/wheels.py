@@ -12,6 +12,7 @@ from promoter.image.runtime.tools import pip, pip_platforms, tool_failure
 if TYPE_CHECKING:
     from promoter.image.base import Platform
 
+_FROM = re.compile(r" \(from -r [^)]*\)\)")
 _OPTIONS = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-input", "--progress-bar", "off", "--quiet")
 
 
@@ -33,9 +34,9 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
     done = pip(["download", *options], folder, env)
     if done.returncode == 0:
         return
-    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-    if missing := re.search(r"No matching distribution found for (\S+)", done.stderr):
-        errors = [f"the index has no wheel of {missing[1]} that is in the lock"]
+    told = done.stderr[max(done.stderr.find("ERROR: "), 0) :]
+    if missing := re.search(r"No matching distribution found for (\S+)", told):
+        told = f"the index shows no wheel of {missing[1]}, which is in the lock: it has none now, or does not let us in"
     doing = f"fetch the wheels for Python {python} on {platform}"
-    hint = "check that the index still has these files; pip's cache and `pip config list` say where it looks"
-    raise tool_failure(done, doing, " ".join(errors) or done.stderr.strip()[-500:], hint)
+    hint = "check what the index of `pip config list` has, and our credentials for it"
+    raise tool_failure(done, doing, _FROM.sub("", told.removeprefix("ERROR: ")), hint)
