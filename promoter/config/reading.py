@@ -19,7 +19,7 @@ from promoter.config.file import (
 from promoter.config.manifest import application_of
 from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
 from promoter.errors import ConfigError, UsageError
-from promoter.models import Application, Environment, Model, PullRequestPolicy
+from promoter.models import Application, Environment, Model, PullRequestPolicy, Strategy
 from promoter.names import image_name
 from promoter.yaml import Document, documents
 
@@ -133,24 +133,22 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
 
 def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
     """Keys that would be ignored are complained about."""
-    if section.runtime is not None:
-        for key in ("base", "constraints", "dockerfile", "build_args", "strategy"):
-            if key in section.model_fields_set:
-                raise document.error(
-                    "can't go with image.runtime, which names an image that is ready",
-                    ("image", key.replace("_", "-")),
-                    hint="keep one of them",
-                )
-    if section.build_args and section.dockerfile is None:
-        raise document.error(
-            "is for image.dockerfile, which is not set", ("image", "build-args"), hint="set it, or take this out"
-        )
+    ignored: dict[str, str] = {}
     if section.layout and section.runtime is None:
-        raise document.error(
-            "needs image.runtime: a runtime is built and kept in a container registry",
-            ("image", "layout"),
-            hint="name a ready image, or scratch for images of the model alone",
-        )
+        ignored["layout"] = "needs image.runtime: the runtimes that promoter builds are kept in a container registry"
+    if section.dockerfile is None and section.build_args:
+        ignored["build_args"] = "is for image.dockerfile, which is not set"
+    if section.strategy is Strategy.BUILD:
+        layer_only = "is for image.strategy: layer; a whole image is what its Dockerfile makes of it"
+        ignored |= dict.fromkeys(("compress", "model", "embed_limit"), layer_only)
+    if section.runtime is not None:
+        ready = "can't go with image.runtime, which names an image that is ready"
+        ignored |= dict.fromkeys(("base", "constraints", "dockerfile", "build_args", "strategy"), ready)
+    for key, why in ignored.items():
+        if key in section.model_fields_set:
+            raise document.error(
+                why, ("image", key.replace("_", "-")), hint=f"take {key.replace('_', '-')} out, or set what it needs"
+            )
 
 
 def _file(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:

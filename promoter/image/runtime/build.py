@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promoter.errors import PromoterError
 from promoter.image.base import BaseImage
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
@@ -42,7 +43,7 @@ class RuntimeBuilder:
         tag = f"runtime-{recipe.key}"
         if self.target.read_manifest(tag) is None:
             with recipe.context() as (folder, dockerfile):
-                build_and_push(recipe, folder, dockerfile, recipe.source.runtime_stage, (tag, _NEWEST))
+                build_and_push(recipe, folder, dockerfile, recipe.source.runtime_stage, tag, _NEWEST)
         # By its tag: what it is made of is to be seen, and its digest is the registry's to say.
         return BaseImage(self.target, tag)
 
@@ -59,10 +60,10 @@ class RuntimeBuilder:
         return Recipe(self.target, self.settings, self.env, self.say, version, open_file, whole)
 
 
-def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | None, tags: tuple[str, ...]) -> str | None:
-    """Builds the Dockerfile up to `stage` (its end) and pushes under each tag; the digest, where the engine says it.
+def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | None, tag: str, newest: str) -> str | None:
+    """Builds the Dockerfile up to `stage` (None: its end) and pushes it as `tag`; its digest, where the engine says it.
 
-    The last tag is that of the newest such image, whose layers are the cache of an engine that built none itself.
+    The tag `newest` moves to it: that image is the cache of an engine that built none of them itself.
 
     Raises:
         RefusedError, AuthError, UnreachableError: as the engine and, to it, the registries answer.
@@ -73,13 +74,17 @@ def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | 
     with Engine(recipe.env, recipe.say) as engine:
         if recipe.pinned_base:
             engine.pull(recipe.pinned_base)
-        cache = _cache(recipe, engine, replace(named, tag=tags[-1]))
+        cache = _cache(recipe, engine, replace(named, tag=newest))
         # Our own steps need no network; a user's may.
         network = "none" if recipe.source.folder is None else None
         build = Build(folder, dockerfile, recipe.platform, stage, recipe.arguments, recipe.labels, cache, network)
         image = engine.build(build)
-        digests = [engine.push(image, replace(named, tag=tag)) for tag in tags]
-    return digests[-1]
+        digest = engine.push(image, replace(named, tag=tag))
+        try:
+            engine.push(image, replace(named, tag=newest))
+        except PromoterError as error:  # a repository whose tags can't be moved has no cache, and works
+            recipe.say(f"tag {newest} stays where it was: {error.message}")
+    return digest
 
 
 def _cache(recipe: Recipe, engine: Engine, newest: ImageReference) -> str | None:

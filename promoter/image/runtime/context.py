@@ -55,7 +55,7 @@ class Source:
 
     def names(self, offered: str) -> bool:
         """Whether it takes this from `.promoter/`."""
-        return f"{OFFERED}/{offered}" in self.text
+        return f"{OFFERED}/{offered}" in re.sub(r"(?m)^\s*#.*", "", self.text)
 
     def takes(self, argument: str) -> bool:
         """Whether it declares this build argument."""
@@ -68,8 +68,17 @@ class Source:
         return found[1] if found else None
 
     def digest(self) -> str:
-        """Of everything in the context that does not come from a model."""
-        content = {name: file_digest(path) for name, path in _files(self.folder)} if self.folder else {}
+        """Of everything in the context that does not come from a model.
+
+        Raises:
+            UsageError: a file can't be read.
+        """
+        try:
+            content = {name: file_digest(path) for name, path in _files(self.folder)} if self.folder else {}
+        except OSError as error:
+            raise UsageError(
+                f"{error.filename}, beside image.dockerfile, can't be read: {error.strerror}", hint="name it in .dockerignore"
+            ) from None
         if self.names("install.py"):
             content[f"{OFFERED}/install.py"] = file_digest(INSTALL)
         if self.names("server"):

@@ -65,8 +65,11 @@ def check() -> None:
 
 
 def settle(folder: Path) -> None:
-    """The same files at the same time of day make the same layer."""
+    """The same files make the same layer, whenever and by whomever they were copied here, and every user can read them."""
     for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
         os.utime(path, (0, 0), follow_symlinks=False)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from promoter.image.layer import Open, Readable
     from promoter.models import ModelFile, ModelVersion
 
-_NEWEST = "build"  # the tag of what was built last, and no release's image
+_NEWEST = "build"
 
 
 class WholePublisher(Publisher):
@@ -44,7 +44,7 @@ class WholePublisher(Publisher):
         self._builder = builder
 
     def _make(self, version: ModelVersion, tag: str, open_file: Open) -> Image:
-        base, model = build_whole(self._builder, version, open_file)
+        base, model = build_whole(self._builder, version, open_file, f"{tag}.build")
         layers = [Blob(Role.RUNTIME, layer.digest, layer.size) for layer in base.layers]
         return self._publish(version, tag, base, layers, model)
 
@@ -54,8 +54,8 @@ class WholePublisher(Publisher):
         return self._reuse(version, tag, found, open_file) if found else self._make(version, tag, open_file)
 
 
-def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open) -> tuple[Base, Model]:
-    """Builds the Dockerfile to its end, with the model's files where it names them, and pushes it under the tag `build`.
+def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open, tag: str) -> tuple[Base, Model]:
+    """Builds the Dockerfile to its end, with the model's files where it names them, and pushes it as `tag`.
 
     Gives the model and what is underneath. A Dockerfile that takes the model has it in its last layer; the image of one that
     does not gets MODEL_URI, from where its server downloads the model.
@@ -65,10 +65,12 @@ def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open)
     recipe = builder.recipe(version, open_file, whole=True)
     embedded = recipe.source.names("model")
     with recipe.context() as (folder, dockerfile):
-        keep = _keeping(folder / OFFERED / "model", open_file) if embedded else open_file
-        content = content_digest(version.files, keep)
-        digest = build_and_push(recipe, folder, dockerfile, None, (_NEWEST,))
-    pushed = BaseImage(builder.target, digest or _NEWEST)
+        model = folder / OFFERED / "model"
+        content = content_digest(version.files, _keeping(model, open_file) if embedded else open_file)
+        for path in model.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)  # whatever our umask: the server is another user
+        digest = build_and_push(recipe, folder, dockerfile, None, tag, _NEWEST)
+    pushed = BaseImage(builder.target, digest or tag)
     base = read_base(pushed, recipe.platform)
     if not base.layers:
         raise RefusedError(f"the image that was built, {pushed}, has no layers", hint="see image.dockerfile")
