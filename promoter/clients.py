@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
-from promoter.models import CommitBy, Strategy
+from promoter.models import CommitBy, ForgeKind, Strategy
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
     from promoter.config import Config
+    from promoter.forge import Forge
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
     from promoter.observed import ApplicationState
+
+
+_TOKENS = {
+    ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
+    ForgeKind.AZURE_DEVOPS: ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,24 @@ class Clients:
             history_limit=self.config.git.history_limit,
         )
 
+    def forge(self, application: Application) -> Forge:
+        """The forge of the repository that promoter pushes to.
+
+        Raises:
+            UsageError: it can't be told which, or there is no token for it.
+        """
+        from promoter.forge import address_of, connect
+
+        forge = self.config.forge
+        url = self.config.git.push_url or application.repo_url
+        address = address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+
+        def token() -> str:
+            return _forge_token(address.kind, self.environ, address.place)
+
+        token()
+        return connect(address, token, time.sleep)
+
     def publisher(self, model: Model) -> Publisher:
         """Publishes into the model's repository; `environment.model` is the model with that environment's.
 
@@ -134,6 +160,24 @@ class Clients:
         if image.layout:
             return LayoutRepository(image.layout, name)
         return RegistryRepository(ImageReference.parse(name), insecure=image.insecure_registries, env=self.environ)
+
+
+def _forge_token(kind: ForgeKind, environ: Mapping[str, str], place: str) -> str:
+    """The token of pull requests in `place`; a GitHub App's is minted where the environment names one.
+
+    Raises:
+        UsageError: there is none.
+        AuthError, UnreachableError: as GitHub answers for its App.
+    """
+    from promoter.github_app import installation_token
+
+    names = _TOKENS[kind]
+    app = kind is ForgeKind.GITHUB and not environ.get("PROMOTER_GIT_TOKEN") and installation_token(environ)
+    found = environ.get("PROMOTER_GIT_TOKEN") or app or next((value for name in names if (value := environ.get(name))), None)
+    if not found:
+        wanted = ", ".join(("PROMOTER_GIT_TOKEN", *names))
+        raise UsageError(f"there is no token for pull requests in {place}", hint=f"set one of {wanted}")
+    return found
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

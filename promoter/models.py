@@ -187,6 +187,29 @@ class OnFailure(StrEnum):
     HOLD = "hold"
 
 
+class MergeMethod(StrEnum):
+    MERGE = "merge"
+    SQUASH = "squash"
+    REBASE = "rebase"
+
+
+class ForgeKind(StrEnum):
+    GITHUB = "github"
+    AZURE_DEVOPS = "azure-devops"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestPolicy:
+    """How pull requests of an environment are opened; `timeout` is how many seconds `--wait` waits for the merge."""
+
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    auto_merge: MergeMethod | None = None
+    draft: bool = False
+    branch_prefix: str = "promoter"
+    timeout: float = 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A registered model as promoter.yaml names it: image repository, `images:` entry and release file of its overlays."""
@@ -220,6 +243,7 @@ class Environment:
     on_alias: OnAlias = OnAlias.IGNORE
     write: Write = Write.PUSH
     on_failure: OnFailure = OnFailure.RESTORE
+    pull_request: PullRequestPolicy = PullRequestPolicy()
 
 
 # -- change and outcome -----------------------------------------------------------------------------------------------

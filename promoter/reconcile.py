@@ -33,6 +33,7 @@ class Action(StrEnum):
     AGREES = "agrees"
     ON_ITS_WAY = "on its way"
     PROMOTED = "promoted"
+    PROPOSED = "proposed"
     RESTORED = "restored"
     DISPATCHED = "dispatched"
     LEFT = "left alone"
@@ -163,7 +164,10 @@ class Reconciler:
         steps = Steps(self.report)
         reference = ModelReference.at(environment.model.name, str(environment.alias))
         made = plan(self.clients, environment, reference, steps)
-        outcome = promote(self.clients, made, steps)
+        outcome = promote(self.clients, made, steps, again=False)
+        if outcome.pull_request is not None:
+            detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
+            return self._said(environment, Action.PROPOSED, detail)
         follower = self._follower(environment)
         ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
         return self._ended(environment, ending)
@@ -204,7 +208,8 @@ class Reconciler:
             done = self._said(environment, Action.RESTORED, detail, ending.exit_code)
         else:
             detail = ending.note or f"{ending.verdict.kind}: {ending.verdict.summary}"
-            done = self._said(environment, Action.LEFT, detail, ending.exit_code)
+            action = Action.PROPOSED if ending.pull_request else Action.LEFT
+            done = self._said(environment, action, detail, ending.exit_code)
         return replace(done, commit=ending.restored or ending.commit)
 
     def _said(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from promoter.models import Blob, Role
 from promoter.output import coloured, size, table
+from promoter.signature import columns
 
 if TYPE_CHECKING:
     from promoter.describe import Facts
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from promoter.plan import Plan
     from promoter.promote import Outcome
     from promoter.publish import Publication, Reasons
+    from promoter.pull_request import Opened
     from promoter.reconcile import Reconciled
     from promoter.rollback import Rollback
     from promoter.status import Standing
@@ -87,9 +89,20 @@ def plan_text(plan: Plan) -> str:
 def outcome_text(outcome: Outcome) -> str:
     release = outcome.release
     what = f"{release.model} version {release.version}"
+    if outcome.pull_request is not None:
+        return opened_text(outcome.pull_request)
     if outcome.commit is None:
         return f"{what} is already there in {outcome.environment}: no commit\n"
     return f"{what} is committed to {outcome.environment}: {outcome.commit}\n"
+
+
+def opened_text(opened: Opened | None) -> str:
+    if opened is None:
+        return "already there: nothing to propose\n"
+    lines = [f"{opened.done} {opened.url}: {opened.title}"]
+    if opened.supersedes is not None:
+        lines.append(f"it supersedes pull request {opened.supersedes}")
+    return "\n".join([*lines, *opened.notes]) + "\n"
 
 
 def ending_text(ending: Ending) -> str:
@@ -182,13 +195,5 @@ def _signature_rows(signature: Signature | None) -> list[tuple[str, str]]:
     return [("takes", _specs(signature.inputs)), ("gives", _specs(signature.outputs)), ("params", _specs(signature.params))]
 
 
-def _specs(specs: Sequence[object]) -> str:
-    texts = []
-    for spec in specs:
-        if isinstance(spec, dict):
-            kind = spec.get("type", "")
-            if kind == "tensor":
-                tensor = spec.get("tensor-spec", {})
-                kind = f"{tensor.get('dtype')}{tensor.get('shape')}"
-            texts.append(f"{spec['name']}: {kind}" if spec.get("name") else str(kind))
-    return ", ".join(texts)
+def _specs(specs: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{name}: {kind}" if name else kind for name, kind in columns(specs))

@@ -10,7 +10,7 @@ import pytest
 
 from promoter import config, template
 from promoter.errors import ConfigError, ExitCode, UsageError
-from promoter.models import Compress, Embed
+from promoter.models import Compress, Embed, ForgeKind, MergeMethod
 
 
 @pytest.fixture
@@ -57,6 +57,18 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
             "alias: challenger",
             "write: pushh",
             "promoter.yaml:14: environments[0].write: input should be 'push' or 'pull-request', not 'pushh'",
+            "",
+        ),
+        (
+            "alias: challenger",
+            "pull-request: {auto-merge: quash}",
+            "promoter.yaml:14: environments[0].pull-request.auto-merge: input should be 'merge', 'squash' or 'rebase', not 'quash'",
+            "",
+        ),
+        (
+            "alias: challenger",
+            "pull-request: {lables: [x]}",
+            "promoter.yaml:14: environments[0].pull-request.lables: unknown key; did you mean 'labels'?",
             "",
         ),
         ("name: staging", "name: Sta ging", "promoter.yaml:11: environments[0].name: string should match pattern", ""),
@@ -202,3 +214,19 @@ def test_the_schema_beside_the_docs_is_the_schema() -> None:
     shipped = Path(__file__).parent.parent / "docs" / "promoter.schema.json"
     assert shipped.read_text() == config.schema()
     assert json.loads(config.schema())["properties"]["models"]
+
+
+def test_an_environment_sets_its_own_keys_of_pull_requests(repository: Path) -> None:
+    edit(repository, "  alias: challenger\n", "  alias: challenger\n  pull-request: {labels: [staging], auto-merge: null}\n")
+    edit(repository, "image:\n", "pull-request: {labels: [model], auto-merge: squash, timeout: 60}\nimage:\n")
+    loaded = config.load(repository / config.FILE)
+    staging, production = (loaded.environment(name).pull_request for name in ("staging", "production"))
+    assert (staging.labels, staging.auto_merge, staging.timeout) == (("staging",), None, 60)
+    assert (production.labels, production.auto_merge, production.branch_prefix) == (("model",), MergeMethod.SQUASH, "promoter")
+
+
+def test_the_forge_is_found_by_the_address_unless_it_is_configured(repository: Path) -> None:
+    assert config.load(repository / config.FILE).forge == config.ForgeConfig()
+    edit(repository, "image:\n", "forge: {kind: azure-devops, api-url: https://tfs.example.com/Main}\nimage:\n")
+    forge = config.load(repository / config.FILE).forge
+    assert (forge.kind, forge.api_url, forge.repository) == (ForgeKind.AZURE_DEVOPS, "https://tfs.example.com/Main", None)

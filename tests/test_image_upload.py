@@ -175,6 +175,13 @@ def test_a_registry_that_can_not_say_what_it_has_gets_everything_again(server: f
     assert send(server, SMALL).reads == 2
 
 
+@pytest.mark.parametrize("there", ["0-9", "0-999999999"])
+def test_a_registry_that_has_less_or_more_than_it_said_gets_everything_again(server: fake.FakeRegistry, there: str) -> None:
+    server.cuts = [CHUNK_SIZE + 1000]
+    server.fail("GET /v2/", 204, headers={"Range": there})
+    assert send(server, LARGE).reads == 2
+
+
 def test_an_upload_that_was_completed_by_the_try_before_is_complete(server: fake.FakeRegistry) -> None:
     server.blobs[sha256(SMALL)] = SMALL
     server.fail("PUT /v2/team/model/blobs/", 404, code="BLOB_UPLOAD_UNKNOWN")
@@ -281,6 +288,15 @@ def test_a_mount_that_is_refused_becomes_a_copy(server: fake.FakeRegistry, statu
     assert server.blobs == {sha256(SMALL): SMALL}
     # The upload that a 202 opens is the one that is used.
     assert len(server.asked("POST")) - posts == (1 if status == 202 else 2)
+
+
+def test_the_upload_that_a_refused_mount_opened_may_be_lost(server: fake.FakeRegistry) -> None:
+    mine, theirs = two_repositories(server.host)
+    blob = Descriptor("x", theirs.write_blob([SMALL], len(SMALL)), len(SMALL))
+    server.mounts = False
+    server.fail("PATCH /v2/", 404, code="BLOB_UPLOAD_UNKNOWN")
+    assert mine.copy_blob(blob, theirs) is Origin.SENT
+    assert len([call for call in server.asked("POST") if "/team/model/" in call.path]) == 2
 
 
 def test_a_mount_that_wants_another_login_becomes_a_copy(server: fake.FakeRegistry) -> None:

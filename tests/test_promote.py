@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from promoter import kustomize
-from promoter.errors import AuthError, ExitCode, PromoterError, RefusedError, SupersededError
+from promoter.errors import AuthError, ExitCode, PromoterError, SupersededError, UsageError
 from promoter.history import history
 from promoter.models import Status
 from promoter.names import image_name
@@ -77,7 +77,18 @@ def test_the_outcome_as_json_has_these_fields(path: WritePath) -> None:
     path.register()
     done = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render", "-o", "json")
     outcome = json.loads(done.stdout)
-    assert list(outcome) == ["event", "time", "environment", "release", "image", "changes", "commit", "steps", "exit_code"]
+    assert list(outcome) == [
+        "event",
+        "time",
+        "environment",
+        "release",
+        "image",
+        "changes",
+        "commit",
+        "steps",
+        "pull_request",
+        "exit_code",
+    ]
     assert (outcome["event"], outcome["exit_code"]) == ("outcome", 0)
     assert [step["name"] for step in outcome["steps"]] == ["model", "image", "overlay", "gates", "publish", "commit"]
     assert list(outcome["steps"][0]) == ["name", "status", "detail", "seconds"]
@@ -189,13 +200,14 @@ def test_files_that_were_changed_after_publishing_are_refused(path: WritePath) -
     assert path.tip == tip
 
 
-def test_an_environment_that_takes_pull_requests_only(path: WritePath) -> None:
+def test_pull_requests_of_a_forge_that_nobody_named(path: WritePath) -> None:
+    """Nothing is published first."""
     path.register()
     path.edit("promoter.yaml", "  alias: challenger", "  alias: challenger\n  write: pull-request")
     before = path.outside()
-    with pytest.raises(RefusedError, match=r"takes pull requests only \(write: pull-request\)") as caught:
+    with pytest.raises(UsageError, match=r"which forge .* belongs to can't be told") as caught:
         path.promote(f"{path.model}:1")
-    assert caught.value.exit_code == ExitCode.REFUSED
+    assert "forge.kind" in caught.value.hint
     assert path.outside() == before
 
 

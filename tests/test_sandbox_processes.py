@@ -142,7 +142,7 @@ def test_an_image_that_is_nowhere_and_a_model_that_does_not_load(tmp_path: Path)
         while (status := runtime.status(broken)).reason != "CrashLoopBackOff":
             assert status == PodStatus("Running", ready=False, address=status.address)
             time.sleep(0.1)
-        assert "can't be loaded" in " ".join(runtime.logs("broken"))
+        assert "MLmodel is missing" in " ".join(runtime.logs("broken"))
         assert runtime.gone(missing)
         assert runtime.gone(broken)
     finally:

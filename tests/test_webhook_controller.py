@@ -141,7 +141,7 @@ def test_it_may_lie_in_a_folder_of_the_repository(origin: BareRepository, tmp_pa
 
 
 def test_a_folder_for_images_has_to_be_named_in_whole(origin: BareRepository, tmp_path: Path) -> None:
-    lines = FILES["promoter.yaml"] + b"  layout: oci:images\n"
+    lines = FILES["promoter.yaml"].partition(b"image:\n")[0] + b"image:\n  runtime: scratch\n  layout: oci:images\n"
     origin.commit({**FILES, "promoter.yaml": lines})
     with pytest.raises(ConfigError) as caught:
         remote(origin, tmp_path).clients()

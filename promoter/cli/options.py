@@ -23,6 +23,9 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS,
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
 OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")
+]
 RenderOption = Annotated[
     bool, typer.Option("--render/--no-render", help="Build the overlay before and after, and show the difference.")
 ]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
-from promoter.models import CommitBy, Compress, Embed, OnAlias, OnFailure, Strategy, Write
+from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, OnAlias, OnFailure, Strategy, Write
 from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
@@ -60,6 +60,25 @@ class ApplicationSection(_Section):
     namespace: str = Field("argocd", min_length=1)
 
 
+class PullRequestSection(_Section):
+    """How pull requests are opened; an environment's own keys take the place of these."""
+
+    labels: tuple[str, ...] | None = Field(None, strict=False, description="Labels that each pull request gets.")
+    reviewers: tuple[str, ...] | None = Field(
+        None, strict=False, description="GitHub: logins, and teams as org/team. Azure DevOps: ids of identities."
+    )
+    auto_merge: Annotated[MergeMethod | None, Field(strict=False)] = Field(
+        None, description="Merge by this method as soon as the forge's rules allow it."
+    )
+    draft: bool | None = Field(None, description="Open as a draft.")
+    branch_prefix: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$",
+        description="First part of the branches' names; promoter by default.",
+    )
+    timeout: float | None = Field(None, gt=0, description="Seconds that --wait waits for the merge; 3600 by default.")
+
+
 class EnvironmentSection(_Section):
     """One model in one environment."""
 
@@ -84,6 +103,7 @@ class EnvironmentSection(_Section):
     on_failure: Annotated[OnFailure, Field(strict=False)] = Field(
         OnFailure.RESTORE, description="What happens to Git after an abort."
     )
+    pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
 
 
 class ImageSection(_Section):
@@ -135,6 +155,20 @@ class GitSection(_Section):
     )
 
 
+class ForgeSection(_Section):
+    """Where pull requests are opened; found from the repository's address for github.com and Azure DevOps Services."""
+
+    kind: Annotated[ForgeKind | None, Field(strict=False)] = Field(None, description="The forge behind another address.")
+    api_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="GitHub: the root of its REST API. Azure DevOps: the organization or collection.",
+    )
+    repository: str | None = Field(
+        None, pattern=r"^[^/\s]+/[^/]+$", description="owner/name, or project/repository, where the address does not tell."
+    )
+
+
 class MlflowSection(_Section):
     tracking_uri: str | None = Field(None, min_length=1, description="Used when MLFLOW_TRACKING_URI is not set.")
 
@@ -156,6 +190,8 @@ class File(_Section):
     environments: tuple[EnvironmentSection, ...] = Field(min_length=1, strict=False)
     image: ImageSection = Field(default_factory=ImageSection)
     git: GitSection = Field(default_factory=GitSection)
+    forge: ForgeSection = Field(default_factory=ForgeSection)
+    pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
     watch: WatchSection = Field(default_factory=WatchSection)

@@ -7,11 +7,19 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from promoter.config.file import ApplicationSection, EnvironmentSection, File, ImageSection, ModelSection, validated
+from promoter.config.file import (
+    ApplicationSection,
+    EnvironmentSection,
+    File,
+    ImageSection,
+    ModelSection,
+    PullRequestSection,
+    validated,
+)
 from promoter.config.manifest import application_of
-from promoter.config.values import FILE, Config, GitConfig, ImageConfig, WatchConfig, nearest
+from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
 from promoter.errors import ConfigError, UsageError
-from promoter.models import Application, Environment, Model, Strategy
+from promoter.models import Application, Environment, Model, PullRequestPolicy, Strategy
 from promoter.names import image_name
 from promoter.yaml import Document, documents
 
@@ -44,7 +52,8 @@ def load(path: Path) -> Config:
     root = path.resolve().parent
     models = {name: _model(name, section, file, document) for name, section in file.models.items()}
     environments = tuple(
-        _environment(index, section, models, root, document) for index, section in enumerate(file.environments)
+        _environment(index, section, models, root, document, file.pull_request)
+        for index, section in enumerate(file.environments)
     )
     _unique(environments, document)
     return Config(
@@ -53,6 +62,7 @@ def load(path: Path) -> Config:
         environments=environments,
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
+        forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
@@ -154,7 +164,12 @@ def _file(name: str | None, root: Path, document: Document, place: tuple[str | i
 
 
 def _environment(
-    index: int, section: EnvironmentSection, models: Mapping[str, Model], root: Path, document: Document
+    index: int,
+    section: EnvironmentSection,
+    models: Mapping[str, Model],
+    root: Path,
+    document: Document,
+    pull_request: PullRequestSection,
 ) -> Environment:
     place = ("environments", index)
     name = section.model or (next(iter(models)) if len(models) == 1 else None)
@@ -170,7 +185,14 @@ def _environment(
         on_alias=section.on_alias,
         write=section.write,
         on_failure=section.on_failure,
+        pull_request=_pull_request(pull_request, section.pull_request),
     )
+
+
+def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRequestPolicy:
+    """What is set for all environments, with the keys that one sets for itself (null takes auto-merge away again)."""
+    given = {name: getattr(section, name) for section in (common, own) for name in section.model_fields_set}
+    return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
 
 
 def _unique(environments: Sequence[Environment], document: Document) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import CommitBy, Compress, Embed, Environment, Model, Strategy
+from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -44,6 +44,15 @@ class GitConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgeConfig:
+    """What the repository's address does not tell of its forge; `repository` is owner/name, or project/repository."""
+
+    kind: ForgeKind | None = None
+    api_url: str | None = None
+    repository: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WatchConfig:
     """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress."""
 
@@ -61,6 +70,7 @@ class Config:
     environments: tuple[Environment, ...]
     image: ImageConfig
     git: GitConfig
+    forge: ForgeConfig
     watch: WatchConfig
     tracking_uri: str | None
     argocd_server: str | None

@@ -99,13 +99,18 @@ class Worker:
 
     def _load(self) -> None:
         try:
-            self._prepare()
-            folder = model_folder(self._settings, self._scratch)
-            metrics = self._service.metrics
-            model, seconds = load(folder, self._settings.max_batch_size, metrics.batch_size.observe)
+            self._load_model()
         except StartError as error:
             self._fail(str(error))
-            return
+        except Exception as error:  # a thread that dies would leave a server that is never ready
+            _log.error("loading the model failed", exc_info=error)
+            self._fail(f"the model can't be served: {type(error).__name__}: {error}")
+
+    def _load_model(self) -> None:
+        self._prepare()
+        folder = model_folder(self._settings, self._scratch)
+        metrics = self._service.metrics
+        model, seconds = load(folder, self._settings.max_batch_size, metrics.batch_size.observe)
         metrics.load_seconds.set(seconds)
         self._service.openapi = document(self._settings, model.signature)
         self._service.inference = self._inference(model)

@@ -54,7 +54,7 @@ class Score(mlflow.pyfunc.PythonModel):
         if self.behaviour == "leaks" and (model_input["x"] >= {_LEAKS_AT}).any():
             raise ValueError("a branch that nobody tried")
         factor = 3.0 if self.behaviour == "drifts" else 2.0
-        return factor * model_input["x"] + model_input["y"]
+        return (factor * model_input["x"] + model_input["y"]).to_numpy()
 
 
 mlflow.models.set_model(Score())
@@ -80,6 +80,7 @@ def _files() -> dict[str, bytes]:
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as name:
         warnings.simplefilter("ignore")  # MLflow's, of type hints
         import mlflow.pyfunc
+        import numpy
         import pandas
         from mlflow.models import infer_signature
 
@@ -91,7 +92,7 @@ def _files() -> dict[str, bytes]:
             folder / "model",
             python_model=str(folder / "score.py"),
             artifacts={"behaviour": str(folder / "behaviour")},
-            signature=infer_signature(example, pandas.Series(_EXPECTED["predictions"])),
+            signature=infer_signature(example, numpy.array(_EXPECTED["predictions"])),
             input_example=example,
             pip_requirements=[f"{package}=={installed(package)}" for package in ("mlflow", "numpy", "pandas")],
         )
