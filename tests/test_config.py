@@ -98,9 +98,9 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("  fraud-detector: #", "  a/b: #", "'a/b' can't be the name of a registered model", "neither"),
         ("name: production", "name: staging", "environments[1]: 'staging' of model 'fraud-detector' is there twice", "keep one"),
         ("  base:", "  compress: zstd\n  #", "image.compress: is none or gzip: Docker Engine before 23", ""),
-        ("  runtime: scratch", "  embed-limit: 2 GB", "image.embed-limit: is a number of bytes", ""),
-        ("  runtime: scratch", "  embed-limit: -1", "image.embed-limit: input should be greater than or equal to 0", ""),
-        ("  runtime: scratch", "  model: url", "image.model: input should be 'embed' or 'uri', not 'url'", ""),
+        ("  base:", "  embed-limit: 2 GB\n  base:", "image.embed-limit: is a number of bytes", ""),
+        ("  base:", "  embed-limit: -1\n  base:", "image.embed-limit: input should be greater than or equal to 0", ""),
+        ("  base:", "  model: url\n  base:", "image.model: input should be 'embed' or 'uri', not 'url'", ""),
         ("models:", "models: [", "promoter.yaml:", ""),
         ("- name: staging", "- name: staging\n  name: again", 'promoter.yaml:12: is not valid YAML: while constructing a mapping found duplicate key "name"', ""),
     ],
@@ -194,7 +194,7 @@ def test_an_environment_may_have_its_own_repository(repository: Path) -> None:
     ("written", "limit"), [("0", 0), ("123", 123), ("2 GiB", 2 << 30), ("1.5MiB", 3 << 19), ("10 B", 10), ("null", None)]
 )
 def test_a_limit_is_in_bytes_or_larger_units(repository: Path, written: str, limit: int | None) -> None:
-    edit(repository, "  runtime: scratch", f"  embed-limit: {written}\n  model: uri\n  compress: gzip")
+    edit(repository, "  base:", f"  embed-limit: {written}\n  model: uri\n  compress: gzip\n  base:")
     image = config.load(repository / config.FILE).image
     assert (image.embed_limit, image.model, image.compress) == (limit, Embed.URI, Compress.GZIP)
 

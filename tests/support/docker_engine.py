@@ -25,7 +25,7 @@ import pytest
 from docker.errors import DockerException
 
 # The machine's own, before a test gets an environment and a home that are not.
-_ENVIRON = dict(os.environ)
+_ENVIRON = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 _CACHE = Path(_ENVIRON.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "promoter-tests"
 _START_SECONDS = 60
 # The C++ library is what every manylinux wheel may expect of a system.
@@ -59,7 +59,7 @@ def docker_engine() -> Iterator[DockerEngine]:
         with closing(client):
             yield DockerEngine(named, client)
         return
-    missing = [program for program in ("dockerd", "containerd", "runc") if shutil.which(program) is None]
+    missing = [program for program in ("dockerd", "containerd", "runc") if not shutil.which(program, path=_ENVIRON["PATH"])]
     if missing or os.geteuid() != 0:
         why = f"{', '.join(missing)} (package docker.io) missing" if missing else "only root can start dockerd"
         pytest.skip(f"no Docker engine on this machine: DOCKER_HOST names none on a unix socket, and {why}")
@@ -109,7 +109,7 @@ def _client(host: str) -> docker.APIClient | None:
 def python_base() -> PythonBase:
     """Made once by mmdebstrap, from the suite and the mirror that this machine's own packages come from."""
     suite, mirror = _suite(), _mirror()
-    if shutil.which("mmdebstrap") is None or suite is None or mirror is None:
+    if not shutil.which("mmdebstrap") or suite is None or mirror is None:
         pytest.skip("no base image can be made here: mmdebstrap (package mmdebstrap) is missing, or this is no Debian")
     recipe = ["mmdebstrap", "--quiet", "--variant=extract", "--format=tar", f"--include={_PACKAGES}", suite]
 
