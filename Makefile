@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-cluster check format bench lock clean
+.PHONY: demo test test-cluster check format soak bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
@@ -25,6 +25,10 @@ check: $(READY) ## formatting, lint, types, architecture
 format: $(READY)
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+SECONDS ?= 300
+soak: $(READY) ## ten promoters on one repository over a bad line, and somebody else who commits too; SECONDS=60 for a minute of it
+	$(VENV)/bin/python -m benchmarks.soak $(SECONDS)
 
 bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import edit, promotion, resolve, startup
+from benchmarks import contention, edit, huge_repository, promotion, resolve, startup
 from benchmarks.figures import Section
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")
@@ -19,7 +19,7 @@ _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 def main() -> None:
     sections = []
-    for module in (startup, edit, resolve, promotion):
+    for module in (startup, edit, resolve, promotion, contention, huge_repository):
         print(f"measuring: {module.__name__}", file=sys.stderr)
         sections.append(module.measure())
     _PAGE.write_text(_page(sections))

@@ -63,7 +63,7 @@ def measure(teams: int = TEAMS, commits: int = COMMITS) -> Section:
         folder = Path(name)
         origin = BareRepository(folder / "huge.git", isolated_environ(folder / "home"))
         generate(origin.path, commits=commits, teams=teams)
-        with _served(folder, origin) as remote:
+        with served(folder, origin) as remote:
             clone = _timed(lambda: _git(folder, "clone", "--quiet", "--depth=1", remote.url, str(folder / "clone")))
             peer = _timed(lambda: _gitpython(remote.url, folder / "gitpython"))
             caches = [str(folder / f"cold{number}") for number in range(3)]
@@ -164,7 +164,7 @@ def _resident(process: int) -> int:
 
 
 @contextmanager
-def _served(folder: Path, origin: BareRepository) -> Iterator[Remote]:
+def served(folder: Path, origin: BareRepository) -> Iterator[Remote]:
     with subprocess.Popen(
         [sys.executable, "-c", _SERVER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
