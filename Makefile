@@ -3,18 +3,24 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 READY := $(VENV)/.ready
+# Many tests wait for a server more than they compute; those of a file share one, so they stay together.
+WORKERS ?= 3
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-cluster check format soak bench lock clean
+.PHONY: demo test test-cluster soak check format bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
 
 test: $(READY) ## every test; what this machine lacks is skipped by name
-	$(VENV)/bin/python -m pytest --ignore=tests/cluster $(ARGS)
+	$(VENV)/bin/python -m pytest --ignore=tests/cluster --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster $(ARGS)
+
+soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line; shorter: DELIVERIES=500 SECONDS=60
+	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
+	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 
 check: $(READY) ## formatting, lint, types, architecture
 	$(VENV)/bin/ruff format --check .
@@ -25,10 +31,6 @@ check: $(READY) ## formatting, lint, types, architecture
 format: $(READY)
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
-
-SECONDS ?= 300
-soak: $(READY) ## ten promoters on one repository over a bad line, and somebody else who commits too; SECONDS=60 for a minute of it
-	$(VENV)/bin/python -m benchmarks.soak $(SECONDS)
 
 bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks

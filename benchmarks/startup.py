@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figure, Section
+from promoter.cli import app
 
 _RUNS = 15
 
@@ -20,7 +20,7 @@ def measure() -> Section:
     scripts = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder, "bare.py")
-        bare.write_text(_bare_app(_commands()))
+        bare.write_text(_bare_app(len(app.registered_commands)))
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "bare Typer --help": [sys.executable, str(bare), "--help"],
@@ -42,11 +42,6 @@ def measure() -> Section:
             Figure("mlflow --help / promoter --help", seconds["mlflow --help"] / seconds["promoter --help"], at_least=8),
         ),
     )
-
-
-def _commands() -> int:
-    source = Path(__file__).parent.parent.joinpath("promoter", "cli.py").read_text()
-    return len(re.findall(r"^@\w+\.command", source, flags=re.MULTILINE))
 
 
 def _bare_app(commands: int) -> str:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
-from promoter.models import CommitBy
+from promoter.models import CommitBy, ForgeKind, Strategy
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
     from promoter.config import Config
+    from promoter.forge import Forge
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
+    from promoter.image.oci import Repository as ImageRepository
     from promoter.image.publish import Publisher
+    from promoter.image.runtime.build import RuntimeBuilder
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
     from promoter.observed import ApplicationState
 
 
+_TOKENS = {
+    ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
+    ForgeKind.AZURE_DEVOPS: ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"),
+}
+
+
 @dataclass(frozen=True)
 class Clients:
-    """Everything outside, as one command sees it. Constructing it does nothing."""
+    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes."""
 
     config: Config
     environ: Mapping[str, str]
+    say: Callable[[str], None] = lambda _: None
 
     @cached_property
     def model_registry(self) -> ModelRegistry:
@@ -81,25 +92,92 @@ class Clients:
             history_limit=self.config.git.history_limit,
         )
 
+    def forge(self, application: Application) -> Forge:
+        """The forge of the repository that promoter pushes to.
+
+        Raises:
+            UsageError: it can't be told which, or there is no token for it.
+        """
+        from promoter.forge import address_of, connect
+
+        forge = self.config.forge
+        url = self.config.git.push_url or application.repo_url
+        address = address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+
+        def token() -> str:
+            return _forge_token(address.kind, self.environ, address.place)
+
+        token()
+        return connect(address, token, time.sleep)
+
     def publisher(self, model: Model) -> Publisher:
-        from promoter.image.base import open_base
-        from promoter.image.layout import LayoutRepository
+        """Publishes into the model's repository; `environment.model` is the model with that environment's.
+
+        Raises:
+            UsageError: the repository is none.
+        """
+        from promoter.image.assemble import Packing
         from promoter.image.publish import Publisher
+        from promoter.image.runtime.whole import WholePublisher
+
+        image = self.config.image
+        target = self._image_repository(model.repository)
+        elsewhere = [self._image_repository(name) for name in self.config.repositories_before(model)]
+        builder = self._runtime_builder(model)
+        if builder and image.strategy is Strategy.BUILD:
+            return WholePublisher(target, model.repository, builder, image.platform, elsewhere=elsewhere)
+        packing = Packing(image.compress, image.model, image.embed_limit)
+        runtime = builder or self._ready_runtime
+        return Publisher(target, model.repository, runtime, image.platform, packing=packing, elsewhere=elsewhere)
+
+    def runtime(self, model: Model, version: ModelVersion, open_file: Open) -> BaseImage | None:
+        """The image that the version would be put on today, as far as it is known without making one."""
+        builder = self._runtime_builder(model)
+        return builder.find(version, open_file) if builder else self._ready_runtime(version, open_file)
+
+    def _runtime_builder(self, model: Model) -> RuntimeBuilder | None:
+        """None where image.runtime names a ready image, or where there is a layout and no registry for an engine to push to."""
+        from promoter.image.registry import RegistryRepository
+        from promoter.image.runtime.build import RuntimeBuilder
+
+        target = self._image_repository(model.repository)
+        if self.config.image.runtime is not None or not isinstance(target, RegistryRepository):
+            return None
+        return RuntimeBuilder(target, self.config.image, self.environ, self.say)
+
+    def _ready_runtime(self, _version: ModelVersion, _open: Open) -> BaseImage | None:
+        from promoter.image.base import open_base
+
+        image = self.config.image
+        return open_base(image.runtime or "scratch", insecure=image.insecure_registries, env=self.environ)
+
+    def _image_repository(self, name: str) -> ImageRepository:
+        from promoter.image.layout import LayoutRepository
         from promoter.image.reference import ImageReference
         from promoter.image.registry import RegistryRepository
 
         image = self.config.image
-        named = ImageReference.parse(model.repository)
-        target = (
-            LayoutRepository(image.layout, model.repository)
-            if image.layout
-            else RegistryRepository(named, insecure=image.insecure_registries, env=self.environ)
-        )
+        if image.layout:
+            return LayoutRepository(image.layout, name)
+        return RegistryRepository(ImageReference.parse(name), insecure=image.insecure_registries, env=self.environ)
 
-        def runtime(_version: ModelVersion, _open: Open) -> BaseImage | None:
-            return open_base(image.runtime, insecure=image.insecure_registries, env=self.environ)
 
-        return Publisher(target, model.repository, runtime, image.platform)
+def _forge_token(kind: ForgeKind, environ: Mapping[str, str], place: str) -> str:
+    """The token of pull requests in `place`; a GitHub App's is minted where the environment names one.
+
+    Raises:
+        UsageError: there is none.
+        AuthError, UnreachableError: as GitHub answers for its App.
+    """
+    from promoter.github_app import installation_token
+
+    names = _TOKENS[kind]
+    app = kind is ForgeKind.GITHUB and not environ.get("PROMOTER_GIT_TOKEN") and installation_token(environ)
+    found = environ.get("PROMOTER_GIT_TOKEN") or app or next((value for name in names if (value := environ.get(name))), None)
+    if not found:
+        wanted = ", ".join(("PROMOTER_GIT_TOKEN", *names))
+        raise UsageError(f"there is no token for pull requests in {place}", hint=f"set one of {wanted}")
+    return found
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

@@ -1,17 +1,19 @@
-"""follow: watches a release to its end, and restores Git where that end calls for it."""
+"""follow: waits for a pull request, watches a release to its end, and restores Git where that end calls for it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from promoter import releases
 from promoter.errors import ExitCode, PromoterError, SupersededError
-from promoter.models import Environment, Release
+from promoter.models import Environment, OnFailure, Release
 from promoter.observe import Observer
-from promoter.restore import carries, plan_restore, restore, restored_by
+from promoter.pull_request import Ended, Opened, Proposing, Waiting
+from promoter.restore import Restoration, carries, plan_restore, proposing_restore, restore, restored_by
 from promoter.verdict import Kind, Verdict
 from promoter.watch import Clock, Tell, Timing, Watched, Watcher, listen
 
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a release ended. `restored` is the commit that put the stable release back, `note` why there is none."""
+    """How a release ended. `restored` is the commit that put the stable release back, `note` why there is none.
+
+    `pull_request` is to restore it, where Git is restored by one.
+    """
 
     environment: str
     release: Release
@@ -34,11 +39,15 @@ class Ending:
     restored: str | None = None
     note: str = ""
     logs: tuple[str, ...] = ()
+    pull_request: Opened | None = None
 
 
 @dataclass(slots=True)
 class Follower:
-    """Follows releases of one environment. `tell` hears every verdict, and `say` every sentence between them."""
+    """Follows releases of one environment. `tell` hears every verdict, and `say` every sentence between them.
+
+    `waits`: for the merge of the pull request that restores Git, where one has to.
+    """
 
     clients: Clients
     environment: Environment
@@ -46,6 +55,7 @@ class Follower:
     say: Callable[[str], None]
     timing: Timing | None = None
     clock: Clock = field(default_factory=Clock)
+    waits: bool = False
     _argocd: ArgoCD | None = None
     _repository: Repository | None = None
 
@@ -58,6 +68,14 @@ class Follower:
     def repository(self) -> Repository:
         self._repository = self._repository or self.clients.repository(self.environment.application)
         return self._repository
+
+    def merge(self, proposing: Proposing, opened: Opened) -> Ended:
+        """Waits until a pull request is merged, closed or refused; raises as `Waiting.run`."""
+
+        def sleep(seconds: float) -> None:
+            self.clock.wait(seconds, threading.Event())
+
+        return Waiting(proposing, opened, self.say, sleep, self.clock.now).run()
 
     def follow(self, committed: Committed, *, restoring: bool = True) -> Ending:
         """To the end of this release, and where it failed on to the end of the restore.
@@ -81,21 +99,47 @@ class Follower:
 
     def _restore(self, committed: Committed, verdict: Verdict) -> Ending:
         """Raises: SupersededError, with nothing written."""
+        opened, note = None, ""
         try:
             restoration = plan_restore(self.argocd, self.repository, self.environment, committed, verdict)
             for line in restoration.logs:
                 self.say(line)
-            restored = restore(self.repository, self.argocd, restoration)
+            if self.environment.on_failure is OnFailure.PULL_REQUEST:
+                opened, restored, note = self._restore_by_pull_request(restoration)
+            else:
+                restored = restore(self.repository, self.argocd, restoration)
         except SupersededError:
             raise
         except PromoterError as error:
             self.say(f"not restored: {error.message}")
             return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=error.message)
+        if restored is None:
+            ending = self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=note, logs=restoration.logs)
+            return replace(ending, pull_request=opened)
         self.say(f"restored version {restored.release.version} with commit {restored.commit.sha}")
         ending = self._until_restored(committed, verdict, restored, restoration.logs)
         if verdict.quarantine:
             self._tell_mlflow(committed.release, restored.commit.sha)
-        return ending
+        return replace(ending, pull_request=opened)
+
+    def _restore_by_pull_request(self, restoration: Restoration) -> tuple[Opened | None, Committed | None, str]:
+        """The urgent pull request, and what Git was restored by; without that, why it is not restored yet.
+
+        Raises: as `Proposing.run` and `Waiting.run`.
+        """
+        forge = self.clients.forge(self.environment.application)
+        proposing = proposing_restore(self.repository, forge, restoration)
+        opened = proposing.run()
+        if opened is None:  # somebody else put it back meanwhile
+            return None, releases.current(self.repository, self.environment), ""
+        self.say(f"{opened.done} {opened.url}: {opened.title}")
+        if not self.waits:
+            return opened, None, f"Git is restored when {opened.url} is merged"
+        ended = self.merge(proposing, opened)
+        if ended.merged is None:
+            return opened, None, ended.detail
+        stable = restoration.stable.release
+        return opened, releases.merged(self.repository, self.environment, ended.merged, stable), ""
 
     def _tell_mlflow(self, bad: Release, commit: str) -> None:
         """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""

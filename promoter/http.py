@@ -15,6 +15,7 @@ from requests.auth import AuthBase
 from promoter.errors import UnreachableError, without_credentials
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
+_LONGEST_WAIT = 120.0
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -79,11 +80,12 @@ class Http:
         stream: bool = False,
         retry: bool | None = None,
         read_timeout: float | None = None,
+        send_timeout: float | None = None,
     ) -> requests.Response:
         """The server's answer, whatever its status; 429, 5xx and broken connections are tried again until `limits.total`.
 
         `path` is appended to the base URL, unless it is a whole URL. `retry` defaults to the idempotent methods, and
-        is never done for a `data` that can be read only once.
+        is never done for a `data` that can be read only once. `send_timeout` is for connecting and for each piece of `data`.
 
         Raises:
             UnreachableError: no answer at all within the limits.
@@ -103,7 +105,7 @@ class Http:
                     data=data,
                     headers=dict(headers or {}),
                     stream=stream,
-                    timeout=(self.limits.connect, read_timeout or self.limits.read),
+                    timeout=(send_timeout or self.limits.connect, read_timeout or self.limits.read),
                     allow_redirects=False,
                     verify=self._verify,
                     cert=self._cert,
@@ -123,6 +125,14 @@ class Http:
                 response.close()
             self._sleep(wait)
         raise AssertionError("unreachable: the deadline ends the loop")
+
+    def wait(self, attempt: int, response: requests.Response | None = None) -> bool:
+        """Waits as `request` does before it tries again; False, at once, where the server asks for more than two minutes."""
+        seconds = self._backoff(attempt, response)
+        if seconds > _LONGEST_WAIT:
+            return False
+        self._sleep(seconds)
+        return True
 
     def _backoff(self, attempt: int, response: requests.Response | None) -> float:
         """Full jitter, or what the server asked for in Retry-After (seconds)."""

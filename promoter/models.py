@@ -66,9 +66,39 @@ class ModelVersion:
 # -- image and release ------------------------------------------------------------------------------------------------
 
 
+class Origin(StrEnum):
+    """How a blob came to be in an image's repository."""
+
+    THERE = "already there"
+    MOUNTED = "mounted"
+    SENT = "sent"
+
+
+class Role(StrEnum):
+    """What a blob is in an image: its config, a layer of the runtime underneath, or the model's layer."""
+
+    CONFIG = "config"
+    RUNTIME = "runtime"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One blob of an image: `size` in bytes as it is stored."""
+
+    role: Role
+    digest: str
+    size: int
+    origin: Origin = Origin.THERE
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A published image: `digest` is that of its manifest, `content_digest` that of the model files inside it."""
+    """A published image: `digest` is that of its manifest, `content_digest` that of the model files that it serves.
+
+    `size` is the bytes of the model layer, 0 where the server downloads the model. `blobs` and `copied_from`, the repository
+    of another environment that had the image, tell how this run came to it and do not make it another image.
+    """
 
     repository: str
     tag: str
@@ -76,10 +106,22 @@ class Image:
     content_digest: str
     size: int = 0
     reused: bool = False
+    blobs: tuple[Blob, ...] = field(default=(), compare=False)
+    copied_from: str = field(default="", compare=False)
 
     @property
     def reference(self) -> str:
         return f"{self.repository}:{self.tag}@{self.digest}"
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of all blobs together."""
+        return sum(blob.size for blob in self.blobs)
+
+    @property
+    def sent(self) -> int:
+        """Bytes that this run had to send."""
+        return sum(blob.size for blob in self.blobs if blob.origin is Origin.SENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +141,27 @@ class Release:
 
 
 # -- configuration ----------------------------------------------------------------------------------------------------
+
+
+class Compress(StrEnum):
+    """How a model layer is stored."""
+
+    NONE = "none"
+    GZIP = "gzip"
+
+
+class Embed(StrEnum):
+    """Where a server finds its model: in a layer of its image, or behind a URI that it downloads when it starts."""
+
+    EMBED = "embed"
+    URI = "uri"
+
+
+class Strategy(StrEnum):
+    """How an image is made: the model as a layer on a runtime, or all of it by the Docker engine."""
+
+    LAYER = "layer"
+    BUILD = "build"
 
 
 class OnAlias(StrEnum):
@@ -122,6 +185,29 @@ class OnFailure(StrEnum):
     RESTORE = "restore"
     PULL_REQUEST = "pull-request"
     HOLD = "hold"
+
+
+class MergeMethod(StrEnum):
+    MERGE = "merge"
+    SQUASH = "squash"
+    REBASE = "rebase"
+
+
+class ForgeKind(StrEnum):
+    GITHUB = "github"
+    AZURE_DEVOPS = "azure-devops"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestPolicy:
+    """How pull requests of an environment are opened; `timeout` is how many seconds `--wait` waits for the merge."""
+
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    auto_merge: MergeMethod | None = None
+    draft: bool = False
+    branch_prefix: str = "promoter"
+    timeout: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +243,7 @@ class Environment:
     on_alias: OnAlias = OnAlias.IGNORE
     write: Write = Write.PUSH
     on_failure: OnFailure = OnFailure.RESTORE
+    pull_request: PullRequestPolicy = PullRequestPolicy()
 
 
 # -- change and outcome -----------------------------------------------------------------------------------------------

@@ -71,6 +71,15 @@ def report(step: Step) -> None:
     say(f"{line}{seconds}")
 
 
+def progress(text: str) -> None:
+    """What a step that takes minutes is at: on a terminal a line that the next one takes the place of, in CI a line each."""
+    if sys.stderr.isatty() and not os.environ.get("CI"):
+        width = shutil.get_terminal_size().columns - 3
+        _rewrite(sys.stderr, f"… {without_credentials(text)[:width]}")
+    else:
+        say(f"  {text}")
+
+
 def _rewrite(stream: TextIO, text: str) -> None:
     stream.write(f"\r\x1b[K{text}")
     stream.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,3 +58,18 @@ def overlay_paths(environment: Environment) -> list[str]:
 def release_path(environment: Environment) -> str:
     """The environment's release file, from the repository's root."""
     return posixpath.normpath(posixpath.join(environment.application.path, environment.model.release_file))
+
+
+def unified(tree: Tree, files: Mapping[str, bytes]) -> str:
+    """What putting these files into the tree changes, as a unified diff."""
+    text = ""
+    for path, content in sorted(files.items()):
+        old = (tree.read(path) or b"").decode().splitlines(True)
+        text += "".join(
+            _ended(line) for line in difflib.unified_diff(old, content.decode().splitlines(True), f"a/{path}", f"b/{path}")
+        )
+    return text
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

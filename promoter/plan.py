@@ -14,7 +14,7 @@ from promoter.argocd_errors import NotFoundError
 from promoter.errors import RefusedError
 from promoter.image.reference import image_tag
 from promoter.models import Change, Environment, Image, ModelVersion, Release
-from promoter.overlay import overlay_paths, read_overlay
+from promoter.overlay import overlay_paths, read_overlay, unified
 from promoter.render import render
 from promoter.steps import Steps
 
@@ -65,15 +65,15 @@ def plan(
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
     """
-    reference = _wanted(reference, environment)
+    reference = wanted(reference, environment)
     repository = clients.repository(environment.application)
     version = steps.run(
         "model", lambda: clients.model_registry.resolve(reference), lambda found: f"{reference} is version {found.version}"
     )
     image = steps.run(
         "image",
-        lambda: clients.publisher(environment.model).find(version),
-        lambda found: found.reference if found else "not built yet",
+        lambda: clients.publisher(environment.model).expect(version),
+        _image_detail,
     )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
     warned = steps.run(
@@ -86,7 +86,7 @@ def plan(
     edited = kustomize.write_release(overlay, environment.model, _shown(after))
     rendered = None
     if rendering:
-        render_it = partial(_rendered, snapshot, environment, edited.files)
+        render_it = partial(rendered_change, snapshot, environment, edited.files)
         rendered = steps.run("render", render_it, _build_detail, lambda text: text is None)
     return Plan(
         environment=environment,
@@ -96,7 +96,7 @@ def plan(
         before=kustomize.carried(overlay, environment.model),
         after=after,
         changes=edited.changes,
-        diff=_unified(snapshot, edited.files),
+        diff=unified(snapshot, edited.files),
         rendered=rendered,
         commit=snapshot.commit,
         warnings=warned,
@@ -120,6 +120,12 @@ def _gates(
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
 
 
+def _image_detail(image: Image | None) -> str:
+    if image is None:
+        return "not built yet"
+    return image.reference + (f", in {image.copied_from} so far" if image.copied_from else "")
+
+
 def release_of(environment: Environment, version: ModelVersion, image: Image | None) -> Release:
     """The release an overlay is to carry; its digests are empty while the image is not built."""
     return Release(
@@ -138,8 +144,12 @@ def promotion_id(environment: Environment, release: Release, replaced: str) -> s
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _wanted(reference: ModelReference, environment: Environment) -> ModelReference:
-    """A bare name means the alias that the environment follows."""
+def wanted(reference: ModelReference, environment: Environment) -> ModelReference:
+    """The reference, where a bare name means the alias that the environment follows.
+
+    Raises:
+        RefusedError: it follows none.
+    """
     if reference.version or reference.alias or reference.stage:
         return reference
     if environment.alias is None:
@@ -161,7 +171,7 @@ def _where(environment: Environment) -> str:
     return f"{application.path} on {application.target_revision} of {application.repo_url}"
 
 
-def _rendered(snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes]) -> str | None:
+def rendered_change(snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes]) -> str | None:
     """The difference this change makes to what Argo CD applies; "" when none, None when no tool is here."""
     directory = environment.application.path
     after = render(snapshot, directory, files)
@@ -176,17 +186,3 @@ def _rendered(snapshot: Snapshot, environment: Environment, files: Mapping[str, 
 
 def _build_detail(rendered: str | None) -> str:
     return "neither kustomize nor kubectl is here" if rendered is None else "builds"
-
-
-def _unified(snapshot: Snapshot, files: Mapping[str, bytes]) -> str:
-    text = ""
-    for path, content in sorted(files.items()):
-        old = (snapshot.read(path) or b"").decode().splitlines(True)
-        text += "".join(
-            _ended(line) for line in difflib.unified_diff(old, content.decode().splitlines(True), f"a/{path}", f"b/{path}")
-        )
-    return text
-
-
-def _ended(line: str) -> str:
-    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

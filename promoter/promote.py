@@ -1,27 +1,33 @@
-"""promote: does exactly what a plan says: publishes the image and commits the release."""
+"""promote: does exactly what a plan says: publishes the image and commits the release, or proposes the commit for review."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter import kustomize
-from promoter.errors import RefusedError, SupersededError
+from promoter.errors import PromoterError, SupersededError
 from promoter.gitops import Proposal
-from promoter.models import Change, Image, Release, Step, Write
+from promoter.model_registry import ModelReference
+from promoter.models import Change, Image, ModelVersion, Release, Step, Write
 from promoter.overlay import read_overlay
-from promoter.plan import promotion_id, release_of
+from promoter.plan import promotion_id, release_of, rendered_change
+from promoter.pull_request import Opened, Proposing
+from promoter.pull_request_body import Facts, promotion
 from promoter.steps import Steps
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
+    from promoter.forge import Forge
     from promoter.gitops import Pushed, Snapshot
     from promoter.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a promotion ended: `commit` is None when the overlay carried the release already."""
+    """How a promotion ended: `commit` is None when the overlay carried the release already, or gets it by `pull_request`."""
 
     environment: str
     release: Release
@@ -29,60 +35,113 @@ class Outcome:
     changes: tuple[Change, ...]
     commit: str | None
     steps: tuple[Step, ...]
+    pull_request: Opened | None = None
 
 
-def promote(clients: Clients, plan: Plan, steps: Steps) -> Outcome:
+def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -> Outcome:
     """Publishes the image of the plan's model version and commits its release on the tip of the environment's branch.
 
-    Safe to repeat and to kill anywhere: the image is found by its content, the release by what the overlay carries.
+    With `write: pull-request` the commit is proposed for review instead: opened, or an open pull request brought up to date.
+    `again`: also where a person closed the same pull request before. Safe to repeat and to kill anywhere: the image is found
+    by its content, the release by what the overlay carries, the pull request by its branch.
 
     Raises:
         SupersededError: another release was committed since the plan, and it is not known that ours is still wanted.
-        RefusedError: the branch or the environment's policy does not take a direct commit.
+        RefusedError: the branch does not take a direct commit, or a person closed the pull request.
     """
-    if plan.environment.write is not Write.PUSH:
-        raise RefusedError(
-            f"environment {plan.environment.name!r} takes pull requests only (write: pull-request)",
-            hint="pull requests are not supported yet: set write: push, or commit the plan's diff by hand",
-        )
-    environment = plan.environment
-    version = plan.version
+    environment, version = plan.environment, plan.version
+    # before anything is published: a pull request that nobody could open needs no image
+    forge = clients.forge(environment.application) if environment.write is Write.PULL_REQUEST else None
     image = steps.run(
         "publish",
         lambda: clients.publisher(environment.model).ensure(version, lambda file: clients.model_registry.open(version, file)),
-        lambda found: found.reference,
+        _published,
         lambda found: found.reused,
     )
     release = release_of(environment, version, image)
     commit = _Commit(clients, plan, release)
-    pushed = steps.run(
-        "commit", lambda: clients.repository(environment.application).apply(commit), _told, lambda done: done.commit is None
-    )
+    opened, pushed = None, None
+    if forge is not None:
+        work = _proposing(clients, forge, plan, image, commit, again=again).run
+        opened = steps.run("propose", work, _told_opened, lambda found: found is None)
+    else:
+        repository = clients.repository(environment.application)
+        pushed = steps.run("commit", lambda: repository.apply(commit), _told, lambda done: done.commit is None)
+    made = pushed.commit if pushed else None
     return Outcome(
         environment=environment.name,
         release=release,
         image=image,
-        changes=commit.changes if pushed.commit else (),
-        commit=pushed.commit.sha if pushed.commit else None,
+        changes=commit.changes if made or opened else (),
+        commit=made.sha if made else None,
         steps=tuple(steps.done),
+        pull_request=opened,
     )
 
 
+def proposing(clients: Clients, plan: Plan, image: Image) -> Proposing:
+    """What brings the plan's pull request up to date, each time it is run."""
+    commit = _Commit(clients, plan, release_of(plan.environment, plan.version, image))
+    return _proposing(clients, clients.forge(plan.environment.application), plan, image, commit, again=True)
+
+
+def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit: _Commit, *, again: bool) -> Proposing:
+    repository = clients.repository(plan.environment.application)
+
+    def describe(diff: str, room: int) -> str:
+        return promotion(_facts(clients, plan, image, commit, diff), room)
+
+    return Proposing(repository, forge, plan.environment, commit, describe, again=again)
+
+
+def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: str) -> Facts:
+    passed = [f"not quarantined in {plan.environment.name}"]
+    if plan.rendered is not None:
+        passed.append("the overlay builds")
+    if clients.argocd_server:
+        passed.append("Argo CD follows this branch and path, and overrides no image")
+    return Facts(
+        environment=plan.environment,
+        before=commit.before,
+        after=release_of(plan.environment, plan.version, image),
+        version=plan.version,
+        live=_live(clients, commit.before),
+        image_size=image.size,
+        passed=tuple(passed),
+        warnings=plan.warnings,
+        diff=diff,
+        rendered=plan.rendered if plan.image or not plan.rendered else commit.rendered(),
+    )
+
+
+def _live(clients: Clients, before: Release | None) -> ModelVersion | None:
+    """What MLflow says of the version that is there now; None where it can't say it any more."""
+    if before is None or not before.version:
+        return None
+    try:
+        return clients.model_registry.resolve(ModelReference(before.model, version=before.version))
+    except PromoterError:
+        return None
+
+
 class _Commit:
-    """The edit, made anew on every tip it is tried on; `changes` are those of the last try."""
+    """The edit, made anew on every tip it is tried on; what it remembers is of the last try."""
 
     def __init__(self, clients: Clients, plan: Plan, release: Release) -> None:
         self._clients, self._plan, self._release = clients, plan, release
+        self.before: Release | None = plan.before
         self.changes: tuple[Change, ...] = ()
+        self.rendered: Callable[[], str | None] = lambda: plan.rendered
 
     def __call__(self, snapshot: Snapshot) -> Proposal | None:
         environment = self._plan.environment
         overlay = read_overlay(snapshot, environment)
         edited = kustomize.write_release(overlay, environment.model, self._release)
+        self.before = carried = kustomize.carried(overlay, environment.model)
         self.changes = edited.changes
+        self.rendered = partial(rendered_change, snapshot, environment, edited.files)
         if not edited.files:
             return None
-        carried = kustomize.carried(overlay, environment.model)
         if carried != self._plan.before:
             self._still_wanted(carried, snapshot.commit)
         return Proposal(
@@ -130,8 +189,16 @@ def _trailers(plan: Plan, release: Release, replaced: str) -> tuple[tuple[str, s
     )
 
 
+def _published(image: Image) -> str:
+    return image.reference + (f", copied from {image.copied_from}" if image.copied_from else "")
+
+
 def _told(pushed: Pushed) -> str:
     if pushed.commit is None:
         return "already there"
     tries = f", after {pushed.attempts} tries" if pushed.attempts > 1 else ""
     return f"{pushed.commit.sha[:10]} {pushed.commit.subject}{tries}"
+
+
+def _told_opened(opened: Opened | None) -> str:
+    return f"{opened.done} {opened.url}" if opened else "already there"

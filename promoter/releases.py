@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promoter import kustomize
-from promoter.errors import ConfigError, RefusedError
+from promoter.errors import ConfigError, RefusedError, SupersededError
 from promoter.gitops import Commit, Repository
 from promoter.models import Environment, Release
 from promoter.observed import Expectation, RunningRelease
@@ -46,6 +46,24 @@ def current(repository: Repository, environment: Environment, start: str | None 
         raise RefusedError(
             f"{environment.application.path} on {environment.application.target_revision} carries no release",
             hint=f"promote one first: promoter promote {environment.model.name}@ALIAS --to {environment.name}",
+        )
+    return found
+
+
+def merged(repository: Repository, environment: Environment, commit: str, release: Release) -> Committed:
+    """`release`, with the commit that brought it onto the branch when a forge merged it as `commit`.
+
+    After a squash or a rebase that is `commit` itself; below a merge commit it is the one that was proposed.
+
+    Raises:
+        SupersededError: what was merged is another release.
+    """
+    on_branch = repository.is_ancestor(commit, repository.fetch().commit)
+    found = current(repository, environment, commit if on_branch else None)
+    if found.release != release:
+        raise SupersededError(
+            f"{commit[:10]} is merged, and {environment.name!r} carries another release: {found.release.image}",
+            hint=f"see what became of it: promoter watch {environment.name}",
         )
     return found
 

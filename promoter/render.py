@@ -96,11 +96,14 @@ def _named(content: bytes, path: str) -> Iterator[str]:
     folder = posixpath.dirname(path)
     for text in _strings(values):
         for part in (text, text.partition("=")[2]):
-            target = (
-                posixpath.normpath(posixpath.join(folder, part)) if part and "\n" not in part and "://" not in part else ".."
-            )
+            target = posixpath.normpath(posixpath.join(folder, part)) if _may_be_path(part) else ".."
             if not target.startswith(("..", "/")) and target != ".":
                 yield target
+
+
+def _may_be_path(text: str) -> bool:
+    """Whether a tree can be asked for it: no URL, and nothing that no path in Git can hold."""
+    return bool(text) and "://" not in text and not set(text) & set("\0\n\\") and ".git" not in text.lower().split("/")
 
 
 def _strings(value: Any) -> Iterator[str]:

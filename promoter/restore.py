@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from promoter import kustomize, releases
+from promoter import kustomize, pull_request_body, releases
 from promoter.errors import PromoterError, RefusedError, SupersededError
 from promoter.gitops import Proposal
 from promoter.models import Environment, OnFailure, Release
 from promoter.overlay import read_overlay
+from promoter.pull_request import Proposing
 from promoter.releases import Committed
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
+    from promoter.forge import Forge
     from promoter.gitops import Repository, Snapshot
     from promoter.verdict import Verdict
 
@@ -46,7 +48,7 @@ def plan_restore(
         RefusedError: there is none, and why.
         AuthError, UnreachableError: as the Git server answers.
     """
-    if environment.on_failure is not OnFailure.RESTORE:
+    if environment.on_failure is OnFailure.HOLD:
         raise RefusedError(f"environment {environment.name!r} says on-failure: {environment.on_failure}; Git stays as it is")
     if bad.restores:
         raise RefusedError(f"{bad.commit.sha[:10]} is itself a restore, and is never restored")
@@ -71,6 +73,18 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
     bad, stable = restoration.bad.release, restoration.stable.release
     pushed = repository.apply(put_back(restoration.environment, bad, stable, partial(_proposal, restoration)))
     return releases.current(repository, restoration.environment, pushed.tip)
+
+
+def proposing_restore(repository: Repository, forge: Forge, restoration: Restoration) -> Proposing:
+    """What opens the urgent pull request with the commit of `restore`, each time it is run; not again where it was closed."""
+    environment, bad, stable = restoration.environment, restoration.bad.release, restoration.stable.release
+    edit = put_back(environment, bad, stable, partial(_proposal, restoration))
+    evidence = (restoration.verdict.summary, *restoration.verdict.evidence)
+
+    def describe(diff: str, room: int) -> str:
+        return pull_request_body.restoration(environment, bad, stable, evidence, diff, room)
+
+    return Proposing(repository, forge, environment, edit, describe, restoring=True, again=False)
 
 
 def restored_by(repository: Repository, environment: Environment, bad: Committed) -> Committed | None:

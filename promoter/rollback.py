@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from promoter import releases
+from promoter import pull_request_body, releases
 from promoter.errors import RefusedError
 from promoter.gitops import Proposal
 from promoter.models import Environment
+from promoter.pull_request import Edit, Proposing
 from promoter.releases import Committed
 from promoter.restore import put_back, release_trailers
 
 if TYPE_CHECKING:
+    from promoter.forge import Forge
     from promoter.gitops import Repository
 
 ROLLED_BACK = "Rolled-Back-Version"
@@ -68,6 +70,21 @@ def rollback(repository: Repository, planned: Rollback) -> Committed:
         SupersededError: the overlay carries a third release.
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
+    pushed = repository.apply(_edit(planned))
+    return releases.current(repository, planned.environment, pushed.tip)
+
+
+def proposing_rollback(repository: Repository, forge: Forge, planned: Rollback) -> Proposing:
+    """What opens the pull request with the commit of `rollback`, each time it is run."""
+    current, target = planned.current.release, planned.target.release
+
+    def describe(diff: str, room: int) -> str:
+        return pull_request_body.going_back(planned.environment, current, target, diff, room)
+
+    return Proposing(repository, forge, planned.environment, _edit(planned), describe)
+
+
+def _edit(planned: Rollback) -> Edit:
     current, target = planned.current.release, planned.target.release
 
     def propose(files: Mapping[str, bytes]) -> Proposal:
@@ -77,5 +94,4 @@ def rollback(repository: Repository, planned: Rollback) -> Committed:
         trailers = (*release_trailers(planned.environment, planned.target), (ROLLED_BACK, current.version))
         return Proposal(files, subject, body, trailers)
 
-    pushed = repository.apply(put_back(planned.environment, current, target, propose))
-    return releases.current(repository, planned.environment, pushed.tip)
+    return put_back(planned.environment, current, target, propose)

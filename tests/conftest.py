@@ -11,7 +11,10 @@ from tests.support.mlflow_server import mlflow_server
 
 __all__ = ["mlflow_server", "own_environment"]
 
-_FOREIGN = ("GIT_", "MLFLOW_", "ARGOCD_", "GITHUB_", "GH_", "AZURE_", "SYSTEM_", "PROMOTER_", "DOCKER_", "TF_BUILD")
+_FOREIGN = (
+    *("GIT_", "MLFLOW_", "ARGOCD_", "GITHUB_", "GH_", "AZURE_", "SYSTEM_", "PROMOTER_", "DOCKER_", "TF_BUILD"),
+    *("ACR_", "IDENTITY_", "IMDS_", "MSI_"),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 from promoter import __version__
 
 # Typer itself imports pydantic as soon as it converts an argument, for `promote --help` too.
-HEAVY = ("mlflow", "git", "docker", "ruamel", "pydantic", "requests", "pandas", "starlette", "uvicorn")
+HEAVY = ("mlflow", "git", "docker", "ruamel", "pydantic", "requests", "pandas", "starlette", "uvicorn", "azure")
 ROOT = Path(__file__).parent.parent
 
 

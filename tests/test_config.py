@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promoter import config, template
 from promoter.errors import ConfigError, ExitCode, UsageError
+from promoter.models import Compress, Embed, ForgeKind, MergeMethod
 
 
 @pytest.fixture
@@ -57,6 +59,18 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
             "promoter.yaml:14: environments[0].write: input should be 'push' or 'pull-request', not 'pushh'",
             "",
         ),
+        (
+            "alias: challenger",
+            "pull-request: {auto-merge: quash}",
+            "promoter.yaml:14: environments[0].pull-request.auto-merge: input should be 'merge', 'squash' or 'rebase', not 'quash'",
+            "",
+        ),
+        (
+            "alias: challenger",
+            "pull-request: {lables: [x]}",
+            "promoter.yaml:14: environments[0].pull-request.lables: unknown key; did you mean 'labels'?",
+            "",
+        ),
         ("name: staging", "name: Sta ging", "promoter.yaml:11: environments[0].name: string should match pattern", ""),
         ("  application: environments/staging.yaml\n", "", "promoter.yaml:11: environments[0].application: is required", ""),
         (
@@ -69,12 +83,24 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
         ("model: fraud-detector", "model: fraud-detectr", "there is no model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
-        ("  runtime:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
+        ("  base:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
+        ("  base:", "  runtime: scratch\n  base:", "promoter.yaml:22: image.base: can't go with image.runtime, which names", "take base out"),
+        ("  base:", "  runtime: scratch\n  strategy: build\n  #", "promoter.yaml:22: image.strategy: can't go with image.runtime", "take strategy out"),
+        ("  base:", "  strategy: build\n  compress: gzip\n  base:", "promoter.yaml:22: image.compress: is for image.strategy: layer", "take compress"),
+        ("  base:", "  layout: oci:images\n  base:", "promoter.yaml:21: image.layout: needs image.runtime", "set what it needs"),
+        ("  base:", "  build-args: {A: b}\n  base:", "promoter.yaml:21: image.build-args: is for image.dockerfile", "take build-args out"),
+        ("  base:", "  dockerfile: Dockerfile\n  base:", "promoter.yaml:21: image.dockerfile: there is no file 'Dockerfile'", "promoter.yaml"),
+        ("  base:", "  constraints: ../c.txt\n  base:", "image.constraints: '../c.txt' lies outside the repository", "inside"),
+        ("  base:", "  strategy: buildx\n  base:", "promoter.yaml:21: image.strategy: input should be 'layer' or 'build'", ""),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
         ("  fraud-detector: #", "  a/b: #", "'a/b' can't be the name of a registered model", "neither"),
         ("name: production", "name: staging", "environments[1]: 'staging' of model 'fraud-detector' is there twice", "keep one"),
+        ("  runtime: scratch", "  compress: zstd", "image.compress: is none or gzip: Docker Engine before 23", ""),
+        ("  runtime: scratch", "  embed-limit: 2 GB", "image.embed-limit: is a number of bytes", ""),
+        ("  runtime: scratch", "  embed-limit: -1", "image.embed-limit: input should be greater than or equal to 0", ""),
+        ("  runtime: scratch", "  model: url", "image.model: input should be 'embed' or 'uri', not 'url'", ""),
         ("models:", "models: [", "promoter.yaml:", ""),
         ("- name: staging", "- name: staging\n  name: again", 'promoter.yaml:12: is not valid YAML: while constructing a mapping found duplicate key "name"', ""),
     ],
@@ -94,7 +120,7 @@ def test_a_mistake_is_named_with_file_line_and_key(repository: Path, old: str, n
         ("path: overlays/staging", "path: /etc", "'/etc' lies outside the repository"),
         ("targetRevision: main", "targetRevision: HEAD", "environments/staging.yaml:11: spec.source.targetRevision: names no branch"),
         ("    path: overlays/staging\n", "", "spec.source.path: is required, as text"),
-        ("  project: default", "  sourceHydrator: {}", "environments/staging.yaml:8: spec.sourceHydrator: the source hydrator is not supported"),
+        ("  project: fraud-detector", "  sourceHydrator: {}", "environments/staging.yaml:8: spec.sourceHydrator: the source hydrator is not supported"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_cannot_be_followed_is_refused(repository: Path, old: str, new: str, message: str) -> None:
@@ -146,11 +172,31 @@ def test_environments_of_several_models_are_told_apart_by_model(repository: Path
 
 def test_a_repository_is_made_from_the_registry_and_the_models_name(repository: Path) -> None:
     edit(repository, "    image: registry.example.com/models/fraud-detector\n", "")
-    edit(repository, "  runtime:", "  registry: registry.example.com/models/\n  runtime:")
+    edit(repository, "  base:", "  registry: registry.example.com/models/\n  base:")
     assert (
         config.load(repository / config.FILE).models["fraud-detector"].repository
         == "registry.example.com/models/fraud-detector"
     )
+
+
+def test_an_environment_may_have_its_own_repository(repository: Path) -> None:
+    edit(repository, "  alias: champion", "  alias: champion\n  image: production.example.com/fraud")
+    loaded = config.load(repository / config.FILE)
+    staging, production = (loaded.environment(name).model for name in ("staging", "production"))
+    assert production.repository == "production.example.com/fraud"
+    assert staging == loaded.models["fraud-detector"]
+    assert loaded.repositories_before(production) == [staging.repository]
+    assert loaded.repositories_before(staging) == []
+    assert loaded.repositories_before(replace(staging, repository="nobody.example.com/x")) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"), [("0", 0), ("123", 123), ("2 GiB", 2 << 30), ("1.5MiB", 3 << 19), ("10 B", 10), ("null", None)]
+)
+def test_a_limit_is_in_bytes_or_larger_units(repository: Path, written: str, limit: int | None) -> None:
+    edit(repository, "  runtime: scratch", f"  embed-limit: {written}\n  model: uri\n  compress: gzip")
+    image = config.load(repository / config.FILE).image
+    assert (image.embed_limit, image.model, image.compress) == (limit, Embed.URI, Compress.GZIP)
 
 
 def test_promoter_yaml_is_found_in_a_folder_above(repository: Path) -> None:
@@ -168,3 +214,19 @@ def test_the_schema_beside_the_docs_is_the_schema() -> None:
     shipped = Path(__file__).parent.parent / "docs" / "promoter.schema.json"
     assert shipped.read_text() == config.schema()
     assert json.loads(config.schema())["properties"]["models"]
+
+
+def test_an_environment_sets_its_own_keys_of_pull_requests(repository: Path) -> None:
+    edit(repository, "  alias: challenger\n", "  alias: challenger\n  pull-request: {labels: [staging], auto-merge: null}\n")
+    edit(repository, "image:\n", "pull-request: {labels: [model], auto-merge: squash, timeout: 60}\nimage:\n")
+    loaded = config.load(repository / config.FILE)
+    staging, production = (loaded.environment(name).pull_request for name in ("staging", "production"))
+    assert (staging.labels, staging.auto_merge, staging.timeout) == (("staging",), None, 60)
+    assert (production.labels, production.auto_merge, production.branch_prefix) == (("model",), MergeMethod.SQUASH, "promoter")
+
+
+def test_the_forge_is_found_by_the_address_unless_it_is_configured(repository: Path) -> None:
+    assert config.load(repository / config.FILE).forge == config.ForgeConfig()
+    edit(repository, "image:\n", "forge: {kind: azure-devops, api-url: https://tfs.example.com/Main}\nimage:\n")
+    forge = config.load(repository / config.FILE).forge
+    assert (forge.kind, forge.api_url, forge.repository) == (ForgeKind.AZURE_DEVOPS, "https://tfs.example.com/Main", None)

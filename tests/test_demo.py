@@ -124,7 +124,7 @@ def test_it_is_shown_as_it_happens(told: Told) -> None:
         "Promote fraud-detector version 3 to staging (was 2)",
         "fraud-detector-staging rolling step 0 of 4, 34 %",
         "fraud-detector-staging aborted (analysis failed)",
-        "metric prediction Failed, measured 0.0",
+        "metric predictions Failed, measured 0.0",
         "restored version 2 with commit",
         "fraud-detector-staging live",
         "(exit code 10)",
@@ -231,13 +231,17 @@ def test_on_a_cluster_it_has_names_of_its_own_and_an_analysis_by_prediction(tmp_
     assert environment.model.repository == "registry.example.org/demo/fraud-detector"
     assert config.image.runtime == "registry.example.org/serving:1"
     files = {file.relative_to(place.checkout).as_posix(): file.read_bytes() for file in place.checkout.rglob("*.yaml")}
-    manifests = {item["kind"]: item for item in render(files, "overlays/staging", "unused")}
-    assert {item["metadata"]["namespace"] for item in manifests.values()} == {place.branch}
-    health, prediction = manifests["AnalysisTemplate"]["spec"]["metrics"]
-    assert prediction["successCondition"] == "result.predictions[0] == 0 && result.predictions[1] == 1"
-    assert prediction["provider"]["web"]["jsonBody"] == {"inputs": [[0.5, -1.25], [2.0, 3.0]]}
-    assert prediction["provider"]["web"]["url"] == health["provider"]["web"]["url"].replace("/health", "/predict")
-    assert prediction["provider"]["web"]["headers"] == health["provider"]["web"]["headers"]
+    manifests = render(files, "overlays/staging", "unused")
+    assert {item["metadata"]["namespace"] for item in manifests} == {place.branch}
+    metrics = {item["metadata"]["name"]: item["spec"]["metrics"] for item in manifests if item["kind"] == "AnalysisTemplate"}
+    [predictions] = metrics["inference-service-predictions"]
+    assert predictions["successCondition"] == "result.predictions[0] == 0 && result.predictions[1] == 1"
+    web = predictions["provider"]["web"]
+    assert web["jsonBody"] == {"inputs": [[0.5, -1.25], [2.0, 3.0]]}
+    assert web["url"] == f"http://inference-service-canary.{place.branch}.svc/predict"
+    assert web["headers"] == [{"key": "Connection", "value": "close"}]
+    assert application.project == "default", "a demo makes no AppProject"
+    assert not [item for item in manifests if item["kind"] == "NetworkPolicy"]
     assert git("-C", str(remote), "log", "--format=%s", place.branch) == "Start the GitOps repository"
 
 
@@ -248,7 +252,7 @@ def test_on_a_cluster_it_says_at_once_what_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 2
     missing = "--git-url, --base-image, kubectl on PATH, ARGOCD_SERVER, ARGOCD_AUTH_TOKEN"
     assert f"error: the demo on a cluster can't start: missing are {missing}\n" in done.stderr
-    assert "promoter builds no runtime image yet" in done.stderr
+    assert "--base-image names an image that serves the MLflow model in /opt/model" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

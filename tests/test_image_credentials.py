@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from promoter.errors import AuthError, ConfigError
-from promoter.image.credentials import Credentials, docker_credentials
+from promoter.errors import AuthError, ConfigError, UsageError
+from promoter.image.credentials import Credentials, IdentityToken, docker_credentials, engine_auth, registry_login
 
 SECRET = "hunter2:with:colons"
 AUTH = base64.b64encode(f"robot:{SECRET}".encode()).decode()
@@ -87,8 +87,6 @@ def test_a_broken_file_is_named(tmp_path: Path, config: Any) -> None:
         ({"credsStore": "absent"}, "ghcr.io", "not on PATH"),
         ({"credsStore": "test"}, "broken.example", "exit code 3"),
         ({"credsStore": "test"}, "odd.example", "no credentials"),
-        ({"credsStore": "test"}, "token.example", "identity token"),
-        ({"auths": {"ghcr.io": {"identitytoken": SECRET}}}, "ghcr.io", "identity token"),
     ],
 )
 def test_helpers_fail_without_telling_secrets(tmp_path: Path, config: Any, registry: str, message: str) -> None:
@@ -97,5 +95,66 @@ def test_helpers_fail_without_telling_secrets(tmp_path: Path, config: Any, regis
     assert "hunter2" not in error.value.message + error.value.hint
 
 
-def test_a_password_is_not_shown_with_its_owner() -> None:
-    assert "hunter2" not in repr(ROBOT)
+@pytest.mark.parametrize(
+    ("config", "registry"),
+    [
+        ({"credsStore": "test"}, "token.example"),
+        ({"auths": {"ghcr.io": {"identitytoken": SECRET}}}, "ghcr.io"),
+        ({"auths": {"ghcr.io": {"auth": base64.b64encode(b"robot:").decode(), "identitytoken": SECRET}}}, "ghcr.io"),
+    ],
+)
+def test_an_identity_token_is_kept_in_a_password_s_place(tmp_path: Path, config: Any, registry: str) -> None:
+    assert docker_credentials(registry, environment(tmp_path, config)) == IdentityToken(SECRET)
+
+
+def test_what_is_secret_is_not_shown() -> None:
+    assert "hunter2" not in repr(ROBOT) + repr(IdentityToken(SECRET))
+
+
+# -- the variables of Azure container registries ------------------------------------------------------------------------
+
+VARIABLES = {"ACR_USERNAME": "robot", "ACR_PASSWORD": SECRET, "DOCKER_CONFIG": "nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("server", "registry", "expected"),
+    [
+        ("", "contoso.azurecr.io", ROBOT),
+        ("", "Contoso.AzureCR.us", ROBOT),
+        ("", "ghcr.io", None),
+        ("", "azurecr.io.example.com", None),
+        ("contoso.azurecr.io", "contoso.azurecr.io", ROBOT),
+        ("https://Contoso.azurecr.io/", "contoso.azurecr.io", ROBOT),
+        ("contoso.azurecr.io", "ghcr.io", None),
+        ("registry.example.com:5000", "registry.example.com:5000", ROBOT),
+    ],
+)
+def test_acr_username_and_password(server: str, registry: str, expected: Credentials | None) -> None:
+    assert registry_login(registry, VARIABLES | {"ACR_LOGIN_SERVER": server}) == expected
+
+
+@pytest.mark.parametrize("missing", ["ACR_USERNAME", "ACR_PASSWORD"])
+def test_half_a_login_is_named(missing: str) -> None:
+    env = {name: value for name, value in VARIABLES.items() if name != missing}
+    with pytest.raises(UsageError, match=f"{missing} is not set") as error:
+        registry_login("contoso.azurecr.io", env)
+    assert "hunter2" not in error.value.message + error.value.hint
+    assert registry_login("ghcr.io", env) is None
+
+
+# -- the Docker engine --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [
+        ("ghcr.io", {"username": "robot", "password": SECRET, "serveraddress": "ghcr.io"}),
+        ("docker.io", {"username": "robot", "password": SECRET, "serveraddress": "https://index.docker.io/v1/"}),
+        ("token.example", {"identitytoken": SECRET, "serveraddress": "token.example"}),
+        ("quay.io", None),
+    ],
+)
+def test_the_engine_is_told_the_same(tmp_path: Path, registry: str, expected: dict[str, str] | None) -> None:
+    auths = {"ghcr.io": {"auth": AUTH}, "https://index.docker.io/v1/": {"auth": AUTH}}
+    env = environment(tmp_path, {"credsStore": "test", "auths": auths})
+    assert engine_auth(registry, env) == expected

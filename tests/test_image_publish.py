@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from promoter.errors import RefusedError, UnreachableError, UsageError
+from promoter.image.assemble import Packing
 from promoter.image.base import BaseImage, open_base
 from promoter.image.layout import LayoutRepository
 from promoter.image.oci import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Repository, canonical, decode, read_bytes, sha256
 from promoter.image.publish import Publisher, listing_tag
 from promoter.image.reference import ImageReference, image_tag
 from promoter.image.registry import RegistryRepository
+from promoter.models import Embed
 from tests.support import fake_registry as fake
 from tests.support.models import FILES, listing, model_version, store
 from tests.support.registry_server import RegistryServer, registry_server
@@ -190,7 +193,7 @@ def test_a_listing_that_proves_nothing_is_read_and_still_is_the_image(target: Re
     # Strong ETags from there are known from now on; without them nothing can be.
     once_more = store()
     publisher.ensure(seen, once_more.open)
-    assert bool(once_more.opened) == (listing_tag(seen) is None)
+    assert bool(once_more.opened) == (listing_tag(seen, TAG) is None)
 
 
 @pytest.mark.parametrize("etag", [None, "e2"])
@@ -203,7 +206,7 @@ def test_files_changed_in_place_are_refused_and_nothing_is_overwritten(target: R
     assert first.content_digest in error.value.message
     assert error.value.message.count("sha256:") == 2
     assert publisher.find(changed) == replace(first, reused=True)
-    assert listing_tag(changed) is None or target.read_manifest(listing_tag(changed) or "") is None
+    assert listing_tag(changed, TAG) is None or target.read_manifest(listing_tag(changed, TAG) or "") is None
 
 
 def test_a_tag_that_is_not_ours_is_refused(target: Repository) -> None:
@@ -358,17 +361,23 @@ def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapp
 # -- nothing half-published ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_line", ["PATCH /v2/", "PUT /v2/team/model/blobs/", "PUT /v2/team/model/manifests/"])
-def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(tmp_path: Path, request_line: str) -> None:
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [("POST /v2/", 507), ("PATCH /v2/", 507), ("PUT /v2/team/model/blobs/", 400), ("PUT /v2/team/model/manifests/", 400)],
+)
+def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(
+    tmp_path: Path, request_line: str, status: int
+) -> None:
     with fake.fake_registry(fake.FakeRegistry()) as server:
         repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
         publisher = publishing(repository, NAME, BaseImage(base_layout(tmp_path / "base"), "linux-amd64"))
-        server.fail(request_line, 400, code="UNSUPPORTED")
-        with pytest.raises(RefusedError, match="UNSUPPORTED"):
+        server.fail(request_line, status, code="MANIFEST_INVALID", times=99)
+        with pytest.raises(RefusedError, match=f"{status} MANIFEST_INVALID"):
             publisher.ensure(model_version(listing(etag="e")), store().open)
         assert server.manifests == {}
+        server.faults.clear()
         image = publisher.ensure(model_version(listing(etag="e")), store().open)
-        assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")))}
+        assert set(server.manifests) == {TAG, listing_tag(model_version(listing(etag="e")), TAG)}
         assert {sha256(manifest) for manifest in server.manifests.values()} == {image.digest}
         # The image itself is the last thing written but for its second tag.
         assert [call.path for call in server.asked("PUT")][-2].endswith(f"/manifests/{image_tag(model_version())}")
@@ -381,6 +390,25 @@ def test_who_may_read_the_image_but_not_push_can_use_it(tmp_path: Path) -> None:
         first = publisher.ensure(model_version(), store().open)
         server.fail("PUT /v2/", 403, code="DENIED")
         assert publisher.ensure(model_version(listing(etag="e")), store().open) == replace(first, reused=True)
+
+
+def test_no_secret_of_this_machine_is_published(tmp_path: Path) -> None:
+    """The registry's login, and the credentials in the address that the model's files are read from."""
+    auth = base64.b64encode(f"{fake.USERNAME}:{fake.PASSWORD}".encode()).decode()
+    with fake.fake_registry(fake.FakeRegistry(bearer=True)) as server:
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
+        repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
+        runtime = BaseImage(base_layout(tmp_path / "base"), "linux-amd64")
+        for version, packing in (("7", Packing()), ("8", Packing(model=Embed.URI))):
+            read_from = model_version(
+                listing(etag="e"), version=version, uri="https://ann:s3cret@store.example/models?sig=s1gned"
+            )
+            publisher = Publisher(repository, NAME, lambda *_: runtime, packing=packing)
+            publisher.ensure(read_from, store().open)
+        stored = [*server.blobs.values(), *server.manifests.values(), *map(str.encode, server.manifests)]
+    assert len(stored) >= 9
+    for secret in (fake.PASSWORD, fake.TOKEN, auth, "s3cret", "s1gned", "store.example", server.host):
+        assert not any(secret.encode() in data for data in stored)
 
 
 def test_a_model_that_changes_or_vanishes_while_it_is_packed_leaves_no_tag(target: Repository) -> None:

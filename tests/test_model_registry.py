@@ -190,7 +190,7 @@ def test_a_folder_that_is_not_on_this_machine_is_unreachable(mlflow_server: Mlfl
         resolve(mlflow_server, f"elsewhere:{version}")
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "inside"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "inside", "MLmodel", "nowhere"])
 def test_a_link_in_the_model_s_folder_is_refused(mlflow_server: MlflowServer, tmp_path: Path, target: str) -> None:
     name = f"linked-{Path(target).name}"
     version = _in_folder(mlflow_server, tmp_path, name)

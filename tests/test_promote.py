@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from promoter import kustomize
-from promoter.errors import AuthError, ExitCode, PromoterError, RefusedError, SupersededError
+from promoter.errors import AuthError, ExitCode, PromoterError, SupersededError, UsageError
 from promoter.history import history
 from promoter.models import Status
 from promoter.names import image_name
@@ -77,7 +77,18 @@ def test_the_outcome_as_json_has_these_fields(path: WritePath) -> None:
     path.register()
     done = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render", "-o", "json")
     outcome = json.loads(done.stdout)
-    assert list(outcome) == ["event", "time", "environment", "release", "image", "changes", "commit", "steps", "exit_code"]
+    assert list(outcome) == [
+        "event",
+        "time",
+        "environment",
+        "release",
+        "image",
+        "changes",
+        "commit",
+        "steps",
+        "pull_request",
+        "exit_code",
+    ]
     assert (outcome["event"], outcome["exit_code"]) == ("outcome", 0)
     assert [step["name"] for step in outcome["steps"]] == ["model", "image", "overlay", "gates", "publish", "commit"]
     assert list(outcome["steps"][0]) == ["name", "status", "detail", "seconds"]
@@ -150,6 +161,25 @@ def test_other_peoples_edits_since_the_plan_stay(path: WritePath) -> None:
     assert path.read("overlays/staging/notes.txt") == b"theirs\n"
 
 
+def test_an_environment_with_its_own_repository_gets_the_image_that_the_one_before_runs(path: WritePath) -> None:
+    path.register()
+    path.edit("promoter.yaml", "  alias: champion", "  alias: champion\n  image: production.example.com/models")
+    staged = path.promote(f"{path.model}:1")
+    made = path.plan(f"{path.model}:1", to="production")
+    assert made.image
+    assert made.after.image == f"production.example.com/models:{staged.image.tag}@{staged.image.digest}"
+    assert path.image_digest(staged.image.tag, "production.example.com/models") is None
+    outcome = path.apply(made)
+    assert outcome.release == made.after
+    assert outcome.image.copied_from
+    assert path.image_digest(staged.image.tag, "production.example.com/models") == staged.image.digest
+    assert b"newName: production.example.com/models" in path.read("overlays/production/kustomization.yaml")
+    # Staging does not look ahead.
+    path.register()
+    path.promote(f"{path.model}:2", to="production")
+    assert path.plan(f"{path.model}:2").image is None
+
+
 # -- what forbids it --------------------------------------------------------------------------------------------------
 
 
@@ -170,13 +200,14 @@ def test_files_that_were_changed_after_publishing_are_refused(path: WritePath) -
     assert path.tip == tip
 
 
-def test_an_environment_that_takes_pull_requests_only(path: WritePath) -> None:
+def test_pull_requests_of_a_forge_that_nobody_named(path: WritePath) -> None:
+    """Nothing is published first."""
     path.register()
     path.edit("promoter.yaml", "  alias: challenger", "  alias: challenger\n  write: pull-request")
     before = path.outside()
-    with pytest.raises(RefusedError, match=r"takes pull requests only \(write: pull-request\)") as caught:
+    with pytest.raises(UsageError, match=r"which forge .* belongs to can't be told") as caught:
         path.promote(f"{path.model}:1")
-    assert caught.value.exit_code == ExitCode.REFUSED
+    assert "forge.kind" in caught.value.hint
     assert path.outside() == before
 
 

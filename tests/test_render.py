@@ -10,6 +10,7 @@ import pytest
 
 from promoter import template
 from promoter.errors import ExitCode, RefusedError
+from promoter.gitops.tree import checked
 from promoter.render import render, tool
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")
@@ -49,7 +50,7 @@ def test_a_release_reaches_image_environment_and_label(shipped: dict[str, bytes]
     digest = "sha256:" + "a" * 64
     entry = f'- name: inference-service\n  newName: r.example.com/fraud\n  newTag: "v7-20261123000000"\n  digest: {digest}\n'
     changed = {
-        path: shipped[path].replace(b"- name: inference-service\nreplacements", f"{entry}replacements".encode()),
+        path: shipped[path].replace(b"- name: inference-service\n", entry.encode()),
         "overlays/staging/release.yaml": shipped["overlays/staging/release.yaml"].replace(
             b'modelVersion: ""', b'modelVersion: "7"'
         ),
@@ -85,16 +86,31 @@ def test_only_what_the_overlay_names_is_read(shipped: dict[str, bytes]) -> None:
     assert not [path for path in asked if posixpath.commonpath([path, "other"]) == "other"]
 
 
-def test_files_named_beside_the_overlay_come_along(shipped: dict[str, bytes]) -> None:
+def test_what_no_tree_can_be_asked_for_is_no_file(shipped: dict[str, bytes]) -> None:
     path = "overlays/staging/kustomization.yaml"
+    odd = b"""commonAnnotations:
+  escaped: a\\.b/c
+  repository: ssh/.git/hooks
+"""
+
+    @dataclass(frozen=True)
+    class Strict(Files):
+        def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+            return super().export([checked(path) for path in paths])
+
+    assert "kind: Rollout" in (render(Strict({**shipped, path: shipped[path] + odd}), "overlays/staging", {}) or "")
+
+
+def test_files_named_beside_the_overlay_come_along(shipped: dict[str, bytes]) -> None:
+    path = "overlays/production/kustomization.yaml"
     more = (
-        shipped[path]
-        + b"components:\n- ../../shared\nconfigMapGenerator:\n- name: settings\n  files: [app.conf=../staging/app.txt]\n"
+        shipped[path].replace(b"components:", b"components:\n- ../../shared\n#")
+        + b"configMapGenerator:\n- name: app\n  files: [app.conf=../production/app.txt]\n"
     )
     patch = b"apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: inference-service}\nspec: {replicas: 5}\n"
     component = b"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches:\n- path: scale.yaml\n"
     shared = {"shared/kustomization.yaml": component, "shared/scale.yaml": patch}
-    tree = Files({**shipped, **shared, path: more, "overlays/staging/app.txt": b"hello"})
-    text = render(tree, "overlays/staging", {}) or ""
+    tree = Files({**shipped, **shared, path: more, "overlays/production/app.txt": b"hello"})
+    text = render(tree, "overlays/production", {}) or ""
     assert "replicas: 5" in text
     assert "app.conf: hello" in text

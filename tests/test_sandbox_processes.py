@@ -27,6 +27,7 @@ BRISK = {
     "replicas: 3": "replicas: 1",
     "duration: 5s": "duration: 1s",
     "interval: 2s": "interval: 500ms",
+    "  metrics:\n": "  metrics:\n  - {name: predictions, count: 3, interval: 1s, failureLimit: 0, provider: {job: {}}}\n",
 }
 
 
@@ -126,7 +127,7 @@ def test_a_canary_goes_live_and_a_wrong_one_is_aborted_and_no_request_fails(worl
         get(sandbox, refresh="normal")
         until(sandbox, healthy_at(restored))
     message = next(item for item in aborted["status"]["resources"] if item["kind"] == "Rollout")["health"]["message"]
-    assert message.endswith('Metric "prediction" assessed Failed due to failed (1) > failureLimit (0)')
+    assert message.endswith('Metric "predictions" assessed Failed due to failed (1) > failureLimit (0)')
     assert set(traffic.answers) == {'{"predictions": [1.0, 1.0, 1.0]}', '{"predictions": [7.0, 7.0, 7.0]}'}
 
 
@@ -141,7 +142,7 @@ def test_an_image_that_is_nowhere_and_a_model_that_does_not_load(tmp_path: Path)
         while (status := runtime.status(broken)).reason != "CrashLoopBackOff":
             assert status == PodStatus("Running", ready=False, address=status.address)
             time.sleep(0.1)
-        assert "can't be loaded" in " ".join(runtime.logs("broken"))
+        assert "MLmodel is missing" in " ".join(runtime.logs("broken"))
         assert runtime.gone(missing)
         assert runtime.gone(broken)
     finally:

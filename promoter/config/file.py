@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
-from promoter.models import CommitBy, OnAlias, OnFailure, Write
+from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, OnAlias, OnFailure, Strategy, Write
 from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
 DEFAULT_HISTORY_LIMIT = 10_000
 
 _NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i)?B?")
+_UNITS = {None: 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
+
+def _bytes(value: object) -> object:
+    """`2 GiB` in bytes."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, str) and not match:
+        raise ValueError("is a number of bytes, or one with KiB, MiB, GiB or TiB")
+    return int(float(match[1]) * _UNITS[match[2]]) if match else value
+
+
+def _compress(value: object) -> object:
+    if value == "zstd":
+        raise ValueError("is none or gzip: Docker Engine before 23 and other older engines can't unpack zstd")
+    return value
 
 
 class _Section(BaseModel):
@@ -43,6 +60,25 @@ class ApplicationSection(_Section):
     namespace: str = Field("argocd", min_length=1)
 
 
+class PullRequestSection(_Section):
+    """How pull requests are opened; an environment's own keys take the place of these."""
+
+    labels: tuple[str, ...] | None = Field(None, strict=False, description="Labels that each pull request gets.")
+    reviewers: tuple[str, ...] | None = Field(
+        None, strict=False, description="GitHub: logins, and teams as org/team. Azure DevOps: ids of identities."
+    )
+    auto_merge: Annotated[MergeMethod | None, Field(strict=False)] = Field(
+        None, description="Merge by this method as soon as the forge's rules allow it."
+    )
+    draft: bool | None = Field(None, description="Open as a draft.")
+    branch_prefix: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$",
+        description="First part of the branches' names; promoter by default.",
+    )
+    timeout: float | None = Field(None, gt=0, description="Seconds that --wait waits for the merge; 3600 by default.")
+
+
 class EnvironmentSection(_Section):
     """One model in one environment."""
 
@@ -57,6 +93,9 @@ class EnvironmentSection(_Section):
         pattern=r"^(stage/[A-Za-z]+|[A-Za-z0-9_-]+)$",
         description="The alias this environment follows, or stage/Production.",
     )
+    image: str | None = Field(
+        None, min_length=1, description="Image repository of this environment, in place of the model's own."
+    )
     on_alias: Annotated[OnAlias, Field(strict=False)] = Field(
         OnAlias.IGNORE, description="What reconcile does when the alias moved."
     )
@@ -64,18 +103,44 @@ class EnvironmentSection(_Section):
     on_failure: Annotated[OnFailure, Field(strict=False)] = Field(
         OnFailure.RESTORE, description="What happens to Git after an abort."
     )
+    pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
 
 
 class ImageSection(_Section):
     registry: str | None = Field(None, min_length=1, description="Prefix of the repositories of models that name none.")
-    runtime: str = Field(
-        "scratch", min_length=1, description="Image that models are put on: a reference, oci:PATH, or scratch."
+    runtime: str | None = Field(
+        None,
+        min_length=1,
+        description="Ready image that models are put on: a reference, oci:PATH, or scratch. Built by promoter when left out.",
+    )
+    base: str = Field(
+        "python:{python}-slim",
+        min_length=1,
+        description="Image that runtimes are built on; {python} is the model's Python (3.11).",
+    )
+    constraints: str | None = Field(
+        None, min_length=1, description="A pip constraints file; requirements are locked within it."
+    )
+    dockerfile: str | None = Field(None, min_length=1, description="Builds the runtime in place of promoter's own Dockerfile.")
+    build_args: dict[str, str] = Field(default_factory=dict, description="Build arguments for image.dockerfile; no secrets.")
+    strategy: Annotated[Strategy, Field(strict=False)] = Field(
+        Strategy.LAYER,
+        description="layer: the model is put on the runtime. build: the Docker engine builds each version's whole image.",
     )
     platform: str = Field(DEFAULT_PLATFORM, pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")
     layout: str | None = Field(
         None, pattern=r"^oci:.+", description="oci:PATH writes images to an OCI image layout folder instead."
     )
     insecure_registries: tuple[str, ...] = Field((), strict=False, description="Hosts that are spoken to over plain HTTP.")
+    compress: Annotated[Compress, Field(strict=False), BeforeValidator(_compress)] = Field(
+        Compress.NONE, description="none, or gzip where the link to the registry is slow."
+    )
+    model: Annotated[Embed, Field(strict=False)] = Field(
+        Embed.EMBED, description="embed: the model is a layer of the image. uri: the server downloads it when it starts."
+    )
+    embed_limit: Annotated[int | None, BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = Field(
+        None, ge=0, description="Models of more than this many bytes (2147483648, or 2 GiB) are not embedded."
+    )
 
 
 class GitSection(_Section):
@@ -87,6 +152,20 @@ class GitSection(_Section):
     )
     history_limit: int = Field(
         DEFAULT_HISTORY_LIMIT, ge=1, description="Commits looked through at most when history is asked for."
+    )
+
+
+class ForgeSection(_Section):
+    """Where pull requests are opened; found from the repository's address for github.com and Azure DevOps Services."""
+
+    kind: Annotated[ForgeKind | None, Field(strict=False)] = Field(None, description="The forge behind another address.")
+    api_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="GitHub: the root of its REST API. Azure DevOps: the organization or collection.",
+    )
+    repository: str | None = Field(
+        None, pattern=r"^[^/\s]+/[^/]+$", description="owner/name, or project/repository, where the address does not tell."
     )
 
 
@@ -111,6 +190,8 @@ class File(_Section):
     environments: tuple[EnvironmentSection, ...] = Field(min_length=1, strict=False)
     image: ImageSection = Field(default_factory=ImageSection)
     git: GitSection = Field(default_factory=GitSection)
+    forge: ForgeSection = Field(default_factory=ForgeSection)
+    pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
     watch: WatchSection = Field(default_factory=WatchSection)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from promoter.config.file import ApplicationSection, EnvironmentSection, File, ModelSection, validated
+from promoter.config.file import (
+    ApplicationSection,
+    EnvironmentSection,
+    File,
+    ImageSection,
+    ModelSection,
+    PullRequestSection,
+    validated,
+)
 from promoter.config.manifest import application_of
-from promoter.config.values import FILE, Config, GitConfig, ImageConfig, WatchConfig, nearest
+from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
 from promoter.errors import ConfigError, UsageError
-from promoter.models import Application, Environment, Model
+from promoter.models import Application, Environment, Model, PullRequestPolicy, Strategy
 from promoter.names import image_name
 from promoter.yaml import Document, documents
+
+_parsed = lru_cache(maxsize=1024)(documents)  # a receiver of webhooks reads the same files again and again
 
 
 def find(start: Path) -> Path:
@@ -40,24 +52,33 @@ def load(path: Path) -> Config:
     root = path.resolve().parent
     models = {name: _model(name, section, file, document) for name, section in file.models.items()}
     environments = tuple(
-        _environment(index, section, models, root, document) for index, section in enumerate(file.environments)
+        _environment(index, section, models, root, document, file.pull_request)
+        for index, section in enumerate(file.environments)
     )
     _unique(environments, document)
     return Config(
         root=root,
         models=models,
         environments=environments,
-        image=ImageConfig(
-            runtime=file.image.runtime,
-            platform=file.image.platform,
-            layout=root / file.image.layout.removeprefix("oci:") if file.image.layout else None,
-            insecure_registries=file.image.insecure_registries,
-        ),
+        image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
+        forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
     )
+
+
+def named_files(path: Path) -> list[str]:
+    """The files that this promoter.yaml names, relative to its folder: all that `load` reads beside it.
+
+    Raises:
+        ConfigError: whatever is wrong in it.
+        UsageError: it can't be read.
+    """
+    file = validated(_single(_read(path, path.name), path.name))
+    manifests = [section.application for section in file.environments if isinstance(section.application, str)]
+    return [*manifests, *filter(None, (file.image.constraints, file.image.dockerfile))]
 
 
 def _read(path: Path, shown: str) -> str:
@@ -70,7 +91,7 @@ def _read(path: Path, shown: str) -> str:
 
 
 def _single(text: str, shown: str) -> Document:
-    found = documents(text, shown)
+    found = _parsed(text, shown)
     if len(found) != 1:
         raise ConfigError(f"holds {len(found)} YAML documents where one is expected", file=shown, hint="keep one document")
     return found[0]
@@ -92,8 +113,63 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
     return Model(name, repository, section.kustomize_image or image_name(name), section.release_file)
 
 
+def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig:
+    _one_way_to_an_image(section, document)
+    return ImageConfig(
+        runtime=section.runtime,
+        platform=section.platform,
+        layout=root / section.layout.removeprefix("oci:") if section.layout else None,
+        insecure_registries=section.insecure_registries,
+        compress=section.compress,
+        model=section.model,
+        embed_limit=section.embed_limit,
+        base=section.base,
+        constraints=_file(section.constraints, root, document, ("image", "constraints")),
+        dockerfile=_file(section.dockerfile, root, document, ("image", "dockerfile")),
+        build_args=section.build_args,
+        strategy=section.strategy,
+    )
+
+
+def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
+    """Keys that would be ignored are complained about."""
+    ignored: dict[str, str] = {}
+    if section.layout and section.runtime is None:
+        ignored["layout"] = "needs image.runtime: the runtimes that promoter builds are kept in a container registry"
+    if section.dockerfile is None and section.build_args:
+        ignored["build_args"] = "is for image.dockerfile, which is not set"
+    if section.strategy is Strategy.BUILD:
+        layer_only = "is for image.strategy: layer; a whole image is what its Dockerfile makes of it"
+        ignored |= dict.fromkeys(("compress", "model", "embed_limit"), layer_only)
+    if section.runtime is not None:
+        ready = "can't go with image.runtime, which names an image that is ready"
+        ignored |= dict.fromkeys(("base", "constraints", "dockerfile", "build_args", "strategy"), ready)
+    for key, why in ignored.items():
+        if key in section.model_fields_set:
+            raise document.error(
+                why, ("image", key.replace("_", "-")), hint=f"take {key.replace('_', '-')} out, or set what it needs"
+            )
+
+
+def _file(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:
+    """A file that promoter.yaml names, which lies in its repository."""
+    if name is None:
+        return None
+    path = root / name
+    if not path.resolve().is_relative_to(root):
+        raise document.error(f"{name!r} lies outside the repository", place, hint="name a file inside it")
+    if not path.is_file():
+        raise document.error(f"there is no file {name!r}", place, hint="paths start at the folder of promoter.yaml")
+    return path
+
+
 def _environment(
-    index: int, section: EnvironmentSection, models: Mapping[str, Model], root: Path, document: Document
+    index: int,
+    section: EnvironmentSection,
+    models: Mapping[str, Model],
+    root: Path,
+    document: Document,
+    pull_request: PullRequestSection,
 ) -> Environment:
     place = ("environments", index)
     name = section.model or (next(iter(models)) if len(models) == 1 else None)
@@ -103,13 +179,20 @@ def _environment(
         raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
     return Environment(
         name=section.name,
-        model=models[name],
+        model=replace(models[name], repository=section.image or models[name].repository),
         application=_application(section.application, root, document, (*place, "application")),
         alias=section.alias,
         on_alias=section.on_alias,
         write=section.write,
         on_failure=section.on_failure,
+        pull_request=_pull_request(pull_request, section.pull_request),
     )
+
+
+def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRequestPolicy:
+    """What is set for all environments, with the keys that one sets for itself (null takes auto-merge away again)."""
+    given = {name: getattr(section, name) for section in (common, own) for name in section.model_fields_set}
+    return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
 
 
 def _unique(environments: Sequence[Environment], document: Document) -> None:
@@ -134,9 +217,7 @@ def _application(
     if not path.is_file():
         raise document.error(f"there is no file {section!r}", place, hint="it is the Application manifest that Argo CD follows")
     manifests = [
-        d
-        for d in documents(_read(path, section), section)
-        if isinstance(d.value, dict) and d.value.get("kind") == "Application"
+        d for d in _parsed(_read(path, section), section) if isinstance(d.value, dict) and d.value.get("kind") == "Application"
     ]
     if len(manifests) != 1:
         raise ConfigError(

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import CommitBy, Environment, Model
+from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
 
 FILE = "promoter.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Where images are published, and on what; `layout` is a folder that takes the place of the container registry."""
+    """Where images are published, on what, and how; `layout` is a folder that takes the place of the container registry.
 
-    runtime: str
+    A model of more than `embed_limit` bytes is not embedded, whatever `model` says.
+    `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`.
+    """
+
+    runtime: str | None
     platform: str
     layout: Path | None
     insecure_registries: tuple[str, ...]
+    compress: Compress
+    model: Embed
+    embed_limit: int | None
+    base: str
+    constraints: Path | None
+    dockerfile: Path | None
+    build_args: Mapping[str, str]
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,15 @@ class GitConfig:
     push_url: str | None
     history_limit: int
     commit: CommitBy
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeConfig:
+    """What the repository's address does not tell of its forge; `repository` is owner/name, or project/repository."""
+
+    kind: ForgeKind | None = None
+    api_url: str | None = None
+    repository: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +70,7 @@ class Config:
     environments: tuple[Environment, ...]
     image: ImageConfig
     git: GitConfig
+    forge: ForgeConfig
     watch: WatchConfig
     tracking_uri: str | None
     argocd_server: str | None
@@ -69,6 +92,12 @@ class Config:
             models = ", ".join(sorted(env.model.name for env in found))
             raise UsageError(f"several models have an environment {name!r}: {models}", hint="say which one with --model")
         return found[0]
+
+    def repositories_before(self, model: Model) -> list[str]:
+        """The image repositories of the environments that come before the first one which has this model's, in order."""
+        of_model = [env.model.repository for env in self.environments if env.model.name == model.name]
+        before = itertools.takewhile(lambda repository: repository != model.repository, of_model)
+        return list(dict.fromkeys(before)) if model.repository in of_model else []
 
     def named(self, name: str) -> list[Environment]:
         """Every environment of that name, one for each model.

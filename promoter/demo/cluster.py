@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from promoter import config, output
+from promoter import config, output, template
 from promoter.demo.place import Place, prepare
 from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, manifest_edits, seed, settings_edits
 from promoter.demo.signals import ended_by_signals, hold_signals
@@ -21,26 +21,33 @@ from promoter.errors import PromoterError, UsageError
 from promoter.gitops.credentials import address
 
 _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
-# The canary's Service is pointed at its pods as the analysis begins, and nodes hear of that a moment later.
-_MEASURED = "initialDelay: 5s\n    interval: 1s"
-_METRIC = """\
-          value: close
-  - name: prediction # of cases whose answers are known
-    {measured}
+_PREDICTIONS_FILE = "base/predictions.yaml"
+_PREDICTIONS = """\
+# The canary is asked for the predictions of cases whose answers are known.
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata:
+  name: inference-service-predictions
+spec:
+  metrics:
+  - name: predictions
+    initialDelay: 5s # nodes hear of the canary Service's new endpoints a moment after the controller
+    interval: 1s
     count: 3
     failureLimit: 0
     consecutiveErrorLimit: 0
     successCondition: {condition}
     provider:
       web:
-        url: http://inference-service-canary.{{{{args.namespace}}}}.svc/predict
+        url: http://inference-service-canary.{namespace}.svc/predict
         method: POST
         timeoutSeconds: 5
         headers: # a connection that is kept leads the next analysis to the pods of this one
         - key: Connection
           value: close
         jsonBody:
-          inputs: {rows}"""
+          inputs: {rows}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,8 @@ def options(git_url: str | None, registry: str | None, base_image: str | None, *
     if not git_url or not registry or not base_image or missing:
         raise UsageError(
             f"the demo on a cluster can't start: missing are {', '.join(missing)}",
-            hint="promoter builds no runtime image yet: --base-image names one that serves the MLflow model in /opt/model "
-            "(GET /health, GET /ready, POST /predict on $PORT). Without a cluster: promoter demo",
+            hint="--base-image names an image that serves the MLflow model in /opt/model, such as a runtime that promoter "
+            "built (tag `runtime` of a model's image repository). Without a cluster: promoter demo",
         )
     return ClusterOptions(git_url, registry.rstrip("/"), base_image, keep)
 
@@ -97,18 +104,21 @@ def edits(place: Place, chosen: ClusterOptions, example: Example) -> Edits:
     """Names and addresses of this demo; the analysis asks the canary for predictions that are known."""
     name, shipped = place.branch, f"fraud-detector-{ENVIRONMENT}"
     condition = " && ".join(f"result.predictions[{index}] == {label}" for index, label in enumerate(example.labels))
-    metric = _METRIC.format(measured=_MEASURED, condition=condition, rows=[list(row) for row in example.rows])
+    predictions = _PREDICTIONS.format(namespace=name, condition=condition, rows=[list(row) for row in example.rows])
+    shipped_predictions = dict(template.files())[_PREDICTIONS_FILE].decode()
+    overlay = f"overlays/{ENVIRONMENT}/kustomization.yaml"
     manifest = {
         **manifest_edits(place),
         f"metadata:\n  name: {shipped}": f"metadata:\n  name: {name}",
         f"    namespace: {shipped}": f"    namespace: {name}",
         "targetRevision: main": f"targetRevision: {name}",
+        "project: fraud-detector": "project: default",
     }
-    analysis = {**BRISK["base/analysis.yaml"], "          value: close": metric}
     return {
         **BRISK,
-        "base/analysis.yaml": analysis,
-        f"overlays/{ENVIRONMENT}/kustomization.yaml": {f"namespace: {shipped}": f"namespace: {name}"},
+        _PREDICTIONS_FILE: {shipped_predictions: predictions},
+        "base/kustomization.yaml": {"- network-policies.yaml\n": ""},  # the client asks through the API server
+        overlay: {**BRISK[overlay], f"namespace: {shipped}": f"namespace: {name}"},
         _MANIFEST: manifest,
         config.FILE: {
             **settings_edits(place, f"runtime: {chosen.base_image}"),

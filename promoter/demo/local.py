@@ -61,9 +61,10 @@ def demo(folder: Path) -> None:
 def _edits(place: Place) -> Edits:
     """The addresses of this machine in the places of the examples'."""
     settings = settings_edits(place, f"runtime: scratch\n  layout: oci:{place.images}")
-    manifests = {f"environments/{name}.yaml": manifest_edits(place) for name in ("staging", "production")}
-    analysis = {**BRISK["base/analysis.yaml"], "initialDelay: 5s": "initialDelay: 0s"}  # the proxy knows its pods at once
-    return {**BRISK, "base/analysis.yaml": analysis, **manifests, config.FILE: settings}
+    manifests = {f"environments/{name}.yaml": manifest_edits(place) for name in ("staging", "production", "project")}
+    at_once = {"initialDelay: 5s": "initialDelay: 0s"}  # the proxy knows its pods at once
+    analysis = {file: {**BRISK.get(file, {}), **at_once} for file in ("base/health.yaml", "base/predictions.yaml")}
+    return {**BRISK, **analysis, **manifests, config.FILE: settings}
 
 
 def _application(place: Place) -> Application:

@@ -16,18 +16,19 @@ REPOSITORY = "registry.example.com/models/fraud-detector"
 """The image repository, as shipped."""
 
 _GIT_URL = "https://github.com/your-org/your-gitops-repository.git"
+_IMAGE = "base: python:{python}-slim # {python} is the model's own"
 
 Edits = Mapping[str, Mapping[str, str]]
 """By file: what is replaced by what; each must be there."""
 
 BRISK: Edits = {
     "base/rollout.yaml": {
-        "replicas: 3": "replicas: 2",
         "minReadySeconds: 5": "minReadySeconds: 1",
         "progressDeadlineSeconds: 600": "progressDeadlineSeconds: 180",
         "duration: 10s": "duration: 2s",
     },
-    "base/analysis.yaml": {"30 times 3 s apart": "3 times 1 s apart", "interval: 3s": "interval: 1s", "count: 30": "count: 3"},
+    f"overlays/{ENVIRONMENT}/kustomization.yaml": {'value: "10"': 'value: "3"'},
+    "base/health.yaml": {'value: "3"': 'value: "1"'},
 }
 """The shipped canary takes minutes, this one seconds."""
 
@@ -40,7 +41,7 @@ def manifest_edits(place: Place) -> dict[str, str]:
 def settings_edits(place: Place, image: str) -> dict[str, str]:
     """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
     store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
-    return {"runtime: scratch": image, "environments: # in": f"{store}environments: # in"}
+    return {_IMAGE: image, "environments: # in": f"{store}environments: # in"}
 
 
 def seed(place: Place, edits: Edits) -> None:

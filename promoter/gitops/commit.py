@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from promoter.errors import UsageError
 
 # Fields of one commit for `git log -z --format=`, each ended by NUL.
-LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)"
-_FIELDS = 6
+LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)%x00%b"
+_FIELDS = 7
 _TRAILER_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_TRAILER = re.compile(r"[A-Z][A-Za-z0-9-]*: .*")
+_OF_FORGES = ("Co-authored-by", "Signed-off-by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,18 @@ class Proposal:
             if not _TRAILER_KEY.fullmatch(key):
                 raise UsageError(f"'{key}' can't be the key of a commit trailer", hint="use letters, digits and hyphens")
         body = "\n".join(_body_line(line) for line in self.body.splitlines()).strip("\n")
-        trailers = "\n".join(f"{key}: {_one_line(value)}" for key, value in self.trailers)
-        message = "\n\n".join(part for part in (subject, body, trailers) if part) + "\n"
+        message = "\n\n".join(part for part in (subject, body, self.trailer_block) if part) + "\n"
         return message.encode("utf-8", "replace")
+
+    @property
+    def read_back(self) -> dict[str, str]:
+        """The trailers as they are read from the commit."""
+        return _trailers(self.trailer_block)
+
+    @property
+    def trailer_block(self) -> str:
+        """The trailers as the message ends with them."""
+        return "\n".join(f"{key}: {_one_line(value)}" for key, value in self.trailers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +81,21 @@ def parse_log(raw: bytes) -> Iterator[Commit]:
     """The commits in the output of `git log -z --format=LOG_FORMAT`."""
     fields = raw.decode("utf-8", "replace").split("\0")
     for start in range(0, len(fields) - _FIELDS + 1, _FIELDS):
-        sha, parents, author, seconds, subject, trailers = fields[start : start + _FIELDS]
+        sha, parents, author, seconds, subject, trailers, body = fields[start : start + _FIELDS]
         when = datetime.fromtimestamp(int(seconds), UTC)
-        yield Commit(sha, tuple(parents.split()), subject, author, when, _trailers(trailers))
+        yield Commit(sha, tuple(parents.split()), subject, author, when, trailers_of(body) | _trailers(trailers))
+
+
+def trailers_of(text: str) -> dict[str, str]:
+    """The trailers in the last paragraph that is made of nothing else, wherever it stands.
+
+    A forge that squashes puts commit messages one below the other and co-authors after them: there git finds no others.
+    """
+    for paragraph in reversed(re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n").strip())):
+        lines = paragraph.splitlines()
+        if all(_TRAILER.fullmatch(line) for line in lines) and not all(line.startswith(_OF_FORGES) for line in lines):
+            return _trailers(paragraph)
+    return {}
 
 
 def _trailers(block: str) -> dict[str, str]:

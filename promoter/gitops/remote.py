@@ -76,9 +76,12 @@ class Remote:
         self._objects.forget()
         return self._git.text("rev-parse", "--verify", _TIP)
 
-    def push(self, commit: str, tip: str) -> None:
-        """Makes `commit` the branch's tip, if that still is `tip` (git-push(1), --force-with-lease). Raises GitError."""
-        target = f"refs/heads/{self.branch}"
+    def push(self, commit: str, tip: str, branch: str = "") -> None:
+        """Makes `commit` the tip of the branch (or another), if that still is `tip` (git-push(1), --force-with-lease).
+
+        An empty `tip` is a branch that is not there, an empty `commit` removes it. Raises GitError.
+        """
+        target = f"refs/heads/{branch or self.branch}"
         self._over_the_wire(
             "push",
             "--porcelain",
@@ -89,6 +92,10 @@ class Remote:
             _REMOTE,
             f"{commit}:{target}",
         )
+
+    def head(self, branch: str) -> str:
+        """The commit that another branch points to now; empty when there is no such branch. Raises GitError."""
+        return self._over_the_wire("ls-remote", _REMOTE, f"refs/heads/{branch}").decode().partition("\t")[0]
 
     def deepen(self, commit: str, depth: int) -> None:
         """Fetches history until `depth` commits below the branch's tip, and below `commit` where that is not on it."""
@@ -147,6 +154,11 @@ class Remote:
     def commit(self, sha: str) -> Commit:
         """The commit, which is here. Raises GitError."""
         return self.log(sha, (), 1)[0]
+
+    def parent(self, commit: str) -> str:
+        """The first parent, also where it was not fetched: `git log` hides those."""
+        header = self._git.text("cat-file", "commit", commit).partition("\n\n")[0]
+        return next((line.removeprefix("parent ") for line in header.splitlines() if line.startswith("parent ")), "")
 
     def depth(self, commit: str) -> int:
         """How many commits were fetched from this one down, along first parents."""

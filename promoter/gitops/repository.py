@@ -133,6 +133,45 @@ class Repository:
 
         return self._persistently(attempt)
 
+    def propose(
+        self, branch: str, edit: Callable[[Snapshot], Proposal | None], replacing: Callable[[Proposal], None]
+    ) -> Commit | None:
+        """Commits what `edit` proposes for the tip and makes it the head of `branch`, which is promoter's own.
+
+        A head that proposes the same stays as it is, and reviews of it with it, while its files are on the tip what they were
+        for it. `replacing` is called before the branch gets another head. None: there is nothing to do. Raises as `apply`.
+        """
+
+        def attempt(_: int) -> Commit | None:
+            tip = Snapshot(self._remote.update(), self)
+            proposal = edit(tip)
+            if proposal is None or all(tip.read(path) == content for path, content in proposal.files.items()):
+                return None
+            head = self._remote.head(branch)
+            if head and self._proposes(head, proposal, tip):
+                return self._remote.log(head, (), 1)[0]
+            replacing(proposal)
+            root = self._remote.write(tip.commit, proposal)
+            if root is None:
+                return None
+            sha = self._remote.commit_tree(root, tip.commit, proposal.message())
+            self._remote.push(sha, head, branch)
+            return self._remote.commit(sha)
+
+        return self._persistently(attempt, branch)
+
+    def remove(self, branch: str, head: str) -> bool:
+        """Removes another branch if `head` still is its commit; gives whether it did. Raises as `apply`."""
+
+        def attempt(_: int) -> bool:
+            self._remote.update()
+            if self._remote.head(branch) != head:
+                return False
+            self._remote.push("", head, branch)
+            return True
+
+        return self._persistently(attempt, branch)
+
     def history(self, paths: Sequence[str], *, limit: int, start: str | None = None) -> Iterator[Commit]:
         """The newest commits that touch the paths, at most `limit`, from `start` (default: the tip now) down.
 
@@ -198,7 +237,20 @@ class Repository:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _persistently(self, action: Callable[[int], T]) -> T:
+    def _proposes(self, head: str, proposal: Proposal, tip: Snapshot) -> bool:
+        """Whether a commit is this proposal, made where the files were what they are at `tip`."""
+        if not self._available(head) or self._remote.log(head, (), 1)[0].trailers != proposal.read_back:
+            return False
+        try:
+            made, base = Snapshot(head, self), self.at(self._remote.parent(head))
+            return all(
+                made.read(path) == content and base.blob_id(path) == tip.blob_id(path)
+                for path, content in proposal.files.items()
+            )
+        except RefusedError:
+            return False  # the remote does not give it any more: a new one is made
+
+    def _persistently(self, action: Callable[[int], T], branch: str = "") -> T:
         """The action's result, with this branch locked on this machine; tried again as long as that can help."""
         broken, healed = 0, False
         with self._remote.lock(self._clock() + self._patience):
@@ -219,7 +271,7 @@ class Repository:
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
                         self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
                     else:
-                        raise explained(error, self._remote.url, self._remote.branch) from None
+                        raise explained(error, self._remote.url, branch or self._remote.branch) from None
         raise AssertionError("unreachable: the loop has no end")
 
     def _back_off(self, most: float) -> None:

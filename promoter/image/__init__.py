@@ -1,8 +1,12 @@
 """From a model version to a published image: one reproducible layer on a base image, in a container registry or an OCI layout.
 
-reference.py    what an image is called            layer.py     model files -> a tar stream, content digest
-oci.py          the words all of them share        base.py      the image underneath
-layout.py       a folder of images                 manifest.py  config and manifest of ours, bit for bit the same
-registry.py     a container registry               publish.py   the one door: find or ensure a version's image
-token.py        what it wants to see           credentials.py  who we are there
+publish.py      the one door: find or ensure a version's image; explain.py why it is reused or made
+assemble.py     all of an image but its tag        layer.py        model files -> a tar stream, content digest
+manifest.py     config and manifest of ours        gzip.py         the layer compressed, where that is asked for
+base.py         the image underneath               reference.py    what an image is called
+layout.py       a folder of images                 oci.py          the words all of them share
+registry.py     a container registry               upload.py       a blob on its way there, in resumable chunks
+connection.py   HTTP with it                       credentials.py  who we are there
+token.py        what it wants to see               acr.py          who we are at one of Azure's
+runtime/        what a model is put on, built by a Docker engine where nobody has yet
 """

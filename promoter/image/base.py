@@ -11,7 +11,6 @@ from promoter.errors import RefusedError, UsageError
 from promoter.image.layout import LayoutRepository
 from promoter.image.oci import Descriptor, Repository, decode, objects, read_bytes, section, sha256
 from promoter.image.reference import ImageReference
-from promoter.image.registry import RegistryRepository
 
 # The same bytes under Docker's name (image-spec/media-types.md, "Compatibility Matrix"); a layer that is fetched from elsewhere
 # ("foreign", "nondistributable") has no place here.
@@ -81,7 +80,7 @@ class Base:
 def open_base(text: str, *, insecure: Collection[str] = (), env: Mapping[str, str] | None = None) -> BaseImage | None:
     """`scratch` (None), `oci:PATH[:REF]` or an image reference; a registry is not asked yet.
 
-    `insecure` and `env` are those of `RegistryRepository` and `docker_credentials`.
+    `insecure` and `env` are those of `RegistryRepository` and `registry_login`.
 
     Raises:
         UsageError: it is none of these, has neither tag nor digest, or is not in that layout.
@@ -96,6 +95,8 @@ def open_base(text: str, *, insecure: Collection[str] = (), env: Mapping[str, st
     pinned = reference.digest or reference.tag
     if pinned is None:
         raise UsageError(f"base image {text} has neither tag nor digest", hint=f"write {text}:TAG, or better {text}@sha256:...")
+    from promoter.image.registry import RegistryRepository
+
     return BaseImage(RegistryRepository(reference, insecure=insecure, env=env), pinned)
 
 

@@ -1,6 +1,6 @@
-"""Who we are at a container registry: what `docker login` left in Docker's config.json, or nobody.
+"""Who we are at a container registry: what `docker login` left, what the environment says, or an Azure identity; or nobody.
 
-The file and the credential helpers: https://docs.docker.com/reference/cli/docker/login/#credential-stores
+Docker's config.json and the credential helpers: https://docs.docker.com/reference/cli/docker/login/#credential-stores
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promoter.errors import AuthError, ConfigError
+from promoter.errors import AuthError, ConfigError, UsageError
+from promoter.image import acr
 from promoter.image.reference import DOCKER_HUB
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 60
 # What the helpers print when they know nothing of a host (github.com/docker/docker-credential-helpers/credentials/error.go).
 _NOT_FOUND = "credentials not found"
+# The user name under which they keep an identity token.
+_IDENTITY_TOKEN = "<token>"  # noqa: S105 - a name, not a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +37,57 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> Credentials | None:
+@dataclass(frozen=True, slots=True)
+class IdentityToken:
+    """A refresh token for the registry's token server, kept in a password's place."""
+
+    token: str = field(repr=False)
+
+
+Login = Credentials | IdentityToken
+
+
+def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Login | None:
+    """Who we are at this registry (`host[:port]`, or `docker.io`); None is anonymous.
+
+    Docker's configuration comes first, then ACR_USERNAME and ACR_PASSWORD, then at an Azure container registry the identity of
+    the process. Asked anew each time: what this gives may be short-lived.
+
+    Raises:
+        ConfigError: Docker's config.json can't be read.
+        UsageError: of ACR_USERNAME and ACR_PASSWORD only one is set, or the `azure` extra is not installed.
+        AuthError: a credential helper failed, or Azure does not know us.
+        UnreachableError: the Azure container registry can't answer now.
+    """
+    env = os.environ if env is None else env
+    cloud = acr.cloud_of(registry)
+    found = docker_credentials(registry, env) or _from_variables(registry, env)
+    if found is None and cloud is not None:
+        return IdentityToken(acr.refresh_token(registry, cloud, env))
+    return found
+
+
+def engine_auth(registry: str, env: Mapping[str, str] | None = None) -> dict[str, str] | None:
+    """`registry_login` as the Docker engine's API takes it (its `AuthConfig`), raising the same; None is anonymous."""
+    login = registry_login(registry, env)
+    if isinstance(login, Credentials):
+        return {"username": login.username, "password": login.password, "serveraddress": _key(registry)}
+    return {"identitytoken": login.token, "serveraddress": _key(registry)} if login else None
+
+
+def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> Login | None:
     """What Docker would use for this registry: its `credHelpers` entry, else the `credsStore`, else `auths`; None is anonymous.
 
     `env` stands for the process's environment: DOCKER_CONFIG names the folder of config.json, ~/.docker without it.
 
     Raises:
         ConfigError: config.json can't be read.
-        AuthError: a credential helper is missing or failed, or what is kept is not a user and a password.
+        AuthError: a credential helper is missing or failed.
     """
     env = os.environ if env is None else env
     file = Path(env.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     config = _config(file)
-    key = _HUB_KEY if registry == DOCKER_HUB else registry
+    key = _key(registry)
     helper = _section(config, "credHelpers", file).get(registry) or config.get("credsStore")
     if helper:
         found = _from_helper(str(helper), key, env)
@@ -56,6 +97,24 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> C
         if name == key or _host(name) == registry:
             return _from_auths(entry, file, name)
     return None
+
+
+def _from_variables(registry: str, env: Mapping[str, str]) -> Credentials | None:
+    """ACR_USERNAME and ACR_PASSWORD, which are for the host in ACR_LOGIN_SERVER; without that, for Azure's registries."""
+    server = env.get("ACR_LOGIN_SERVER")
+    meant = registry.lower() == _host(server.lower()) if server else acr.cloud_of(registry) is not None
+    if not meant:
+        return None
+    username, password = env.get("ACR_USERNAME"), env.get("ACR_PASSWORD")
+    if bool(username) != bool(password):
+        missing = "ACR_PASSWORD" if username else "ACR_USERNAME"
+        raise UsageError(f"{registry}: {missing} is not set, its counterpart is", hint="set both of them, or neither")
+    return Credentials(username, password) if username and password else None
+
+
+def _key(registry: str) -> str:
+    """What Docker calls the registry in its configuration."""
+    return _HUB_KEY if registry == DOCKER_HUB else registry
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -84,12 +143,12 @@ def _host(key: str) -> str:
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
-def _from_auths(entry: Any, file: Path, name: str) -> Credentials | None:
+def _from_auths(entry: Any, file: Path, name: str) -> Login | None:
     try:
         if not entry:
             return None
         if entry.get("identitytoken"):
-            raise _identity_token(name)
+            return IdentityToken(str(entry["identitytoken"]))
         if not entry.get("auth"):
             return None
         username, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
@@ -102,7 +161,7 @@ def _from_auths(entry: Any, file: Path, name: str) -> Credentials | None:
     return Credentials(username, password.rstrip("\0"))
 
 
-def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> Credentials | None:
+def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> Login | None:
     """Asks `docker-credential-<helper> get`; neither its output nor its errors are shown, they may hold a secret."""
     program = f"docker-credential-{helper}"
     hint = f"see what `echo {key} | {program} get` says"
@@ -123,13 +182,4 @@ def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> Credentials |
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, TypeError, KeyError):
         raise AuthError(f"{program} has no credentials for {key}: exit code {done.returncode}", hint=hint) from None
-    if username == "<token>":
-        raise _identity_token(key)
-    return Credentials(username, secret)
-
-
-def _identity_token(name: str) -> AuthError:
-    return AuthError(
-        f"for {name} Docker's config.json keeps an identity token, which can't be used here",
-        hint=f"run `docker login {name}` with a user name and a password or access token",
-    )
+    return IdentityToken(secret) if username == _IDENTITY_TOKEN else Credentials(username, secret)

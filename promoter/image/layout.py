@@ -17,8 +17,9 @@ from typing import IO, Any
 
 from promoter.errors import RefusedError, UnreachableError, UsageError
 from promoter.image.layer import CHUNK
-from promoter.image.oci import INDEX, MANIFEST, Descriptor, canonical, decode, objects, section, sha256, verified
+from promoter.image.oci import INDEX, MANIFEST, Descriptor, Repository, canonical, decode, objects, section, sha256, verified
 from promoter.image.reference import is_digest
+from promoter.models import Origin
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
@@ -46,7 +47,7 @@ class LayoutRepository:
         """
         return verified(self._chunks(blob.digest), blob, self.name)
 
-    def write_blob(self, chunks: Iterable[bytes], size: int) -> str:
+    def write_blob(self, chunks: Iterable[bytes], size: int | None) -> str:
         """See `Repository`.
 
         Raises:
@@ -59,10 +60,21 @@ class LayoutRepository:
                 file.write(chunk)
                 digest.update(chunk)
                 written += len(chunk)
-            if written != size:
+            if size not in (None, written):
                 raise RefusedError(f"{self.name}: {written} bytes came for a blob of {size}")
             self._place(file, self._blob("sha256:" + digest.hexdigest()))
         return "sha256:" + digest.hexdigest()
+
+    def copy_blob(self, blob: Descriptor, source: Repository) -> Origin:
+        """See `Repository`: repositories of one folder share their blobs.
+
+        Raises:
+            AuthError, UnreachableError, RefusedError: the source's, or as `write_blob`.
+        """
+        if self.has_blob(blob.digest):
+            return Origin.THERE
+        self.write_blob(source.read_blob(blob), blob.size)
+        return Origin.SENT
 
     def read_manifest(self, reference: str) -> bytes | None:
         """See `Repository`.

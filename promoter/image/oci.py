@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promoter.errors import RefusedError
 from promoter.image.reference import is_digest
+from promoter.models import Origin
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).
@@ -17,6 +18,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+LAYER_GZIP = f"{LAYER}+gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
@@ -48,6 +50,16 @@ class Descriptor:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
+@dataclass(frozen=True, slots=True)
+class Restartable(Iterable[bytes]):
+    """Chunks that can be had again from the first on, in case that an upload has to start over."""
+
+    start: Callable[[], Iterator[bytes]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.start()
+
+
 class Repository(Protocol):
     """One image repository, in a container registry or in an OCI image layout folder; `name` is what people call it."""
 
@@ -59,8 +71,14 @@ class Repository(Protocol):
     def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
         """The blob in chunks; it ends with a RefusedError where the bytes are not the ones that were asked for."""
 
-    def write_blob(self, chunks: Iterable[bytes], size: int) -> str:
-        """Stores a blob of `size` bytes and answers its digest; until the last chunk is there nobody can see it."""
+    def write_blob(self, chunks: Iterable[bytes], size: int | None) -> str:
+        """Stores a blob of `size` bytes, None where that is not known, and answers its digest.
+
+        Until the last chunk is there nobody can see it. `chunks` may be read more than once, if they can be (`Restartable`).
+        """
+
+    def copy_blob(self, blob: Descriptor, source: Repository) -> Origin:
+        """Has the blob of another repository here too, the cheapest way there is."""
 
     def read_manifest(self, reference: str) -> bytes | None:
         """The manifest or index behind a tag or digest."""

@@ -2,137 +2,258 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from promoter.errors import AuthError, RefusedError
+from promoter.image.assemble import Model, Packing, copy_layers, write_config, write_model
 from promoter.image.base import Base, BaseImage, Platform, read_base
-from promoter.image.layer import Open, content_digest, pack, packed_size
-from promoter.image.manifest import Published, image_annotations, image_config, image_manifest
-from promoter.image.oci import CONFIG, LAYER, Descriptor, Repository, canonical, sha256
+from promoter.image.explain import Explanation
+from promoter.image.layer import Open, content_digest
+from promoter.image.manifest import ModelLayer, Published
+from promoter.image.oci import Repository, canonical, decode, read_bytes, section, sha256
 from promoter.image.reference import image_tag
-from promoter.models import Image, ModelVersion
+from promoter.models import Blob, Image, ModelVersion
 
 Runtime = Callable[[ModelVersion, Open], BaseImage | None]
 """Finds or builds the image that serves this version, to put its model on; None where an image is the model alone."""
+
+_RUNTIME_TAG = re.compile(r"runtime-([0-9a-f]{8})[0-9a-f]*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A published image, and the repository that it was found in."""
+
+    where: Repository
+    manifest: bytes
 
 
 class Publisher:
     """Publishes into `target`, which people know as `repository`, for one `platform`.
 
-    The `runtime` is asked for only when an image has to be made. A version's image stays what it was when first published:
-    today's runtime makes no second one.
+    A version's image stays what it was when first published: today's runtime makes no second one, and the `runtime` is asked
+    for only when an image has to be made. One that is published in a repository `elsewhere` already, where an earlier
+    environment runs it, is copied from there, digest and all.
     """
 
-    def __init__(self, target: Repository, repository: str, runtime: Runtime, platform: str = "linux/amd64") -> None:
+    def __init__(
+        self,
+        target: Repository,
+        repository: str,
+        runtime: Runtime,
+        platform: str = "linux/amd64",
+        *,
+        packing: Packing | None = None,
+        elsewhere: Sequence[Repository] = (),
+    ) -> None:
         self._target, self._repository, self._runtime = target, repository, runtime
-        self._platform = Platform.parse(platform)
+        self._platform, self._packing = Platform.parse(platform), packing or Packing()
+        self._elsewhere = tuple(elsewhere)
 
     def find(self, version: ModelVersion) -> Image | None:
-        """The image published for this version, by its tag's manifest alone: nobody looks whether the files still are those.
+        """The image published here for this version, by its tag's manifest alone: its files are not looked at.
 
         Raises:
             RefusedError: the tag is taken by something that is not this version's image.
             AuthError, UnreachableError: as the registry answers.
             UsageError: the version can't be a tag.
         """
-        manifest = self._target.read_manifest(image_tag(version))
-        return None if manifest is None else self._image(version, manifest)
+        tag = image_tag(version)
+        manifest = self._target.read_manifest(tag)
+        return None if manifest is None else self._image(version, tag, manifest)
 
-    def ensure(self, version: ModelVersion, open_file: Open) -> Image:
+    def expect(self, version: ModelVersion) -> Image | None:
+        """What `ensure` will answer, as far as it is known before anything is made or copied; raises as `find`."""
+        tag = image_tag(version)
+        found = self._found(tag)
+        return self._image(version, tag, found.manifest, where=found.where) if found else None
+
+    def ensure(self, version: ModelVersion, open_file: Open, *, rebuild: bool = False) -> Image:
         """The version's image, published now if it is not yet; the tag is written last, so that there is no half of an image.
 
         Files of a published version are read again only where their listing does not prove that they are unchanged.
+        With `rebuild` the image is one on today's runtime, whose key is in its tag; the version's own stays where it is.
 
         Raises:
-            RefusedError: the tag stands for other content or something else, or files or base can't be put into an image.
+            RefusedError: the tag stands for other content or something else, files or base can't be put into an image, or
+                there is no runtime to rebuild on.
             AuthError, UnreachableError: as the registries answer, or where a file can't be read.
             UsageError: the version can't be a tag.
         """
-        manifest = self._target.read_manifest(image_tag(version))
-        if manifest is not None:
-            return self._reuse(version, manifest, open_file)
-        manifest, content = self._write(version, open_file)
-        stored = self._target.create_manifest(image_tag(version), manifest)
+        if rebuild:
+            return self._rebuild(version, open_file)
+        tag = image_tag(version)
+        found = self._found(tag)
+        if found is not None:
+            return self._reuse(version, tag, found, open_file)
+        return self._make(version, tag, open_file)
+
+    def explain(self, version: ModelVersion, open_file: Open, runtime: BaseImage | None = None) -> Explanation:
+        """Why `ensure` would reuse, copy or make an image; `runtime` is today's, where there is one already. Writes nothing.
+
+        Raises as `ensure`.
+        """
+        tag = image_tag(version)
+        found = self._found(tag)
+        image, listed = self._proven(version, tag, found, open_file) if found else (None, False)
+        rebuilt = None
+        if runtime is not None:
+            on_it = f"{tag}-{runtime_key(runtime, self._platform)}"
+            manifest = self._target.read_manifest(on_it)
+            rebuilt = self._image(version, on_it, manifest) if manifest is not None else None
+        return Explanation(
+            tag=tag,
+            image=image,
+            listing=listed,
+            runtime_then=Published.parse(found.manifest, tag).runtime if found else "",
+            runtime_now=(read_base(runtime, self._platform).digest or "") if runtime else "",
+            rebuilt=rebuilt,
+        )
+
+    # -- found -------------------------------------------------------------------------------------------------------
+
+    def _found(self, tag: str) -> _Found | None:
+        for repository in (self._target, *self._elsewhere):
+            manifest = repository.read_manifest(tag)
+            if manifest is not None:
+                return _Found(repository, manifest)
+        return None
+
+    def _reuse(self, version: ModelVersion, tag: str, found: _Found, open_file: Open) -> Image:
+        image, listed = self._proven(version, tag, found, open_file)
+        if found.where is not self._target:
+            return self._copy(version, tag, found)
+        if not listed:
+            # It only saves time later; who may read the image but not push can use it all the same.
+            with suppress(AuthError):
+                self._remember_listing(version, tag, found.manifest)
+        return image
+
+    def _proven(self, version: ModelVersion, tag: str, found: _Found, open_file: Open) -> tuple[Image, bool]:
+        """The image, which holds the files that the version has today; and whether their listing alone says so."""
+        image = self._image(version, tag, found.manifest, where=found.where)
+        listing = listing_tag(version, tag)
+        if listing is not None and found.where.read_manifest(listing) == found.manifest:
+            return image, True
+        content = content_digest(version.files, open_file)
+        return self._image(version, tag, found.manifest, content, where=found.where), False
+
+    def _copy(self, version: ModelVersion, tag: str, found: _Found) -> Image:
+        blobs = tuple(
+            Blob(role, blob.digest, blob.size, self._target.copy_blob(blob, found.where))
+            for role, blob in Published.parse(found.manifest, tag).blobs
+        )
+        stored = self._target.create_manifest(tag, found.manifest)
+        content = Published.parse(found.manifest, tag).content_digest
+        image = self._image(version, tag, stored, content, reused=stored != found.manifest, where=found.where)
+        self._remember_listing(version, tag, stored)
+        return replace(image, blobs=blobs)
+
+    # -- made --------------------------------------------------------------------------------------------------------
+
+    def _make(self, version: ModelVersion, tag: str, open_file: Open) -> Image:
+        return self._put_on(self._runtime(version, open_file), version, tag, open_file)
+
+    def _put_on(
+        self, runtime: BaseImage | None, version: ModelVersion, tag: str, open_file: Open, model: Model | None = None
+    ) -> Image:
+        base = read_base(runtime, self._platform)
+        layers = copy_layers(self._target, base, runtime.repository) if runtime else []
+        model = model or write_model(self._target, version, open_file, self._packing, base)
+        return self._publish(version, tag, base, layers, model)
+
+    def _publish(self, version: ModelVersion, tag: str, base: Base, layers: Sequence[Blob], model: Model) -> Image:
+        """What is in the target but for its config, as an image with this tag."""
+        manifest, config = write_config(self._target, version, base, self._platform, model)
+        stored = self._target.create_manifest(tag, manifest)
         # Somebody else may have been first; then theirs is the image.
-        image = self._image(version, stored, content, reused=stored != manifest)
-        self._remember_listing(version, stored)
-        return image
+        image = self._image(version, tag, stored, model.content_digest, reused=stored != manifest)
+        self._remember_listing(version, tag, stored)
+        return replace(image, blobs=(config, *layers, *model.blobs))
 
-    def _reuse(self, version: ModelVersion, manifest: bytes, open_file: Open) -> Image:
-        listing = listing_tag(version)
-        if listing is not None and self._target.read_manifest(listing) == manifest:
-            return self._image(version, manifest)
-        self._image(version, manifest)  # refuses a tag that is not ours before gigabytes are read
-        image = self._image(version, manifest, content_digest(version.files, open_file))
-        # It only saves time later; who may read the image but not push can use it all the same.
-        with suppress(AuthError):
-            self._remember_listing(version, manifest)
-        return image
+    def _rebuild(self, version: ModelVersion, open_file: Open) -> Image:
+        runtime = self._runtime(version, open_file)
+        if runtime is None:
+            raise RefusedError(
+                f"the image of {version.reference} can't be rebuilt: it has no runtime (image.runtime: scratch)",
+                hint="name a runtime in promoter.yaml, or go without --rebuild",
+            )
+        tag = f"{image_tag(version)}-{runtime_key(runtime, self._platform)}"
+        found = self._found(tag)
+        if found is not None:
+            return self._reuse(version, tag, found, open_file)
+        return self._put_on(runtime, version, tag, open_file, self._packed(version, open_file))
 
-    def _remember_listing(self, version: ModelVersion, manifest: bytes) -> None:
+    def _packed(self, version: ModelVersion, open_file: Open) -> Model | None:
+        """The model as the version's own image in the target has it, so that it is not packed again."""
+        tag = image_tag(version)
+        manifest = self._target.read_manifest(tag)
+        if manifest is None:
+            return None
+        image, _ = self._proven(version, tag, _Found(self._target, manifest), open_file)
+        if not self._packing.embeds(version):
+            return Model(image.content_digest, None)
+        published = Published.parse(manifest, tag)
+        if published.model_layer is None:
+            return None
+        config = decode(read_bytes(self._target, published.config), f"the config of {image.reference}")
+        return Model(image.content_digest, ModelLayer(published.model_layer, section(config, "rootfs")["diff_ids"][-1]))
+
+    def _remember_listing(self, version: ModelVersion, tag: str, manifest: bytes) -> None:
         """A second tag of the same image says which listing it was made from; in the manifest it would change the digest."""
-        listing = listing_tag(version)
+        listing = listing_tag(version, tag)
         if listing is not None:
             self._target.create_manifest(listing, manifest)
 
-    def _write(self, version: ModelVersion, open_file: Open) -> tuple[bytes, str]:
-        """Everything but the tag: the manifest to be, and the content digest."""
-        image = self._runtime(version, open_file)
-        base = read_base(image, self._platform)
-        if image is not None:
-            self._copy_layers(base, image.repository)
-        layer, content = self._write_layer(version, open_file)
-        config = image_config(version, base, self._platform, content, diff_id=layer.digest)
-        if not self._target.has_blob(sha256(config)):
-            self._target.write_blob([config], len(config))
-        described = Descriptor(CONFIG, sha256(config), len(config))
-        return image_manifest(base, described, layer, image_annotations(version, base, self._platform, content)), content
-
-    def _copy_layers(self, base: Base, source: Repository) -> None:
-        for layer in base.layers:
-            if not self._target.has_blob(layer.digest):
-                self._target.write_blob(source.read_blob(layer), layer.size)
-
-    def _write_layer(self, version: ModelVersion, open_file: Open) -> tuple[Descriptor, str]:
-        """The model layer, packed, hashed and sent in one pass."""
-        content = ""
-
-        def chunks() -> Iterator[bytes]:
-            nonlocal content
-            content = yield from pack(version.files, open_file)
-
-        size = packed_size(version.files)
-        return Descriptor(LAYER, self._target.write_blob(chunks(), size), size), content
-
-    def _image(self, version: ModelVersion, manifest: bytes, content: str | None = None, *, reused: bool = True) -> Image:
-        """The published image, if it is this version's for our platform, and its content is `content` where that is known.
+    def _image(
+        self,
+        version: ModelVersion,
+        tag: str,
+        manifest: bytes,
+        content: str | None = None,
+        *,
+        reused: bool = True,
+        where: Repository | None = None,
+    ) -> Image:
+        """The image in `where` (the target), if it is this version's for our platform, with `content` where that is known.
 
         Raises:
             RefusedError: it is not.
         """
-        tag = image_tag(version)
-        where = f"{self._repository}:{tag}"
-        published = Published.parse(manifest, where)
+        elsewhere = where.name if where not in (None, self._target) else ""
+        shown = f"{elsewhere or self._repository}:{tag}"
+        published = Published.parse(manifest, shown)
         if (published.model, published.version) != (version.name, version.version):
             raise RefusedError(
-                f"{where} is the image of {published.model}:{published.version}, not of {version.reference}",
+                f"{shown} is the image of {published.model}:{published.version}, not of {version.reference}",
                 hint="give each model an image repository of its own",
             )
         if not self._platform.runs(Platform.parse(published.platform)):
             raise RefusedError(
-                f"{where} was published for {published.platform}, not for {self._platform}",
+                f"{shown} was published for {published.platform}, not for {self._platform}",
                 hint=f"go on with {published.platform}, or use another repository for {self._platform}",
             )
         if content not in (None, published.content_digest):
             raise RefusedError(
-                f"{where} holds {published.content_digest}, but the files of {version.reference} are {content} now",
+                f"{shown} holds {published.content_digest}, but the files of {version.reference} are {content} now",
                 hint="somebody changed the files of a registered version: register a new version instead",
             )
-        return Image(self._repository, tag, published.digest, published.content_digest, published.layer_size, reused)
+        return Image(
+            repository=self._repository,
+            tag=tag,
+            digest=published.digest,
+            content_digest=published.content_digest,
+            size=published.model_layer.size if published.model_layer else 0,
+            reused=reused,
+            blobs=tuple(Blob(role, blob.digest, blob.size) for role, blob in published.blobs),
+            copied_from=elsewhere,
+        )
 
 
-def listing_tag(version: ModelVersion) -> str | None:
+def listing_tag(version: ModelVersion, tag: str) -> str | None:
     """The tag that an image made from exactly this listing carries beside its own, or None where ETags don't prove anything.
 
     An ETag identifies content under its own address only, and a weak one (`W/`) does not promise equal bytes (RFC 9110, 8.8.3).
@@ -141,4 +262,14 @@ def listing_tag(version: ModelVersion) -> str | None:
         return None
     files = sorted((file.path, file.size, file.etag) for file in version.files)
     digest = sha256(canonical({"artifact_uri": version.artifact_uri, "files": files}))
-    return f"{image_tag(version)}.{digest.removeprefix('sha256:')[:32]}"
+    return f"{tag}.{digest.removeprefix('sha256:')[:32]}"
+
+
+def runtime_key(runtime: BaseImage, platform: Platform) -> str:
+    """Tells a version's images on several runtimes apart: the first 8 hexadecimal digits of `runtime-<hex>`, or of the digest.
+
+    Raises:
+        RefusedError, AuthError, UnreachableError: as `read_base`.
+    """
+    named = _RUNTIME_TAG.fullmatch(runtime.reference)
+    return named[1] if named else (read_base(runtime, platform).digest or "").removeprefix("sha256:")[:8]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -99,23 +101,57 @@ class LocalArtifacts:
         return listing(self._files())
 
     def _files(self) -> Iterator[ModelFile]:
-        top = self._folder.resolve()
-        for folder, folders, names in os.walk(top):
-            for link in (Path(folder, name) for name in (*folders, *names) if Path(folder, name).is_symlink()):
-                # A linked folder would be left out in silence; a link that leads elsewhere would carry anything along.
-                if link.is_dir() or not link.resolve().is_relative_to(top):
-                    raise RefusedError(f"{link} is a link, in the model's folder", hint="put the files there themselves")
-            for name in names:
+        for folder, folders, names in os.walk(self._folder, onerror=_unreadable):
+            for name in (*folders, *names):
                 path = Path(folder, name)
-                yield ModelFile(path.relative_to(top).as_posix(), path.stat().st_size)
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    yield ModelFile(path.relative_to(self._folder).as_posix(), status.st_size)
+                elif not stat.S_ISDIR(status.st_mode):
+                    raise _no_file(path)
 
     @contextmanager
     def open(self, file: ModelFile) -> Iterator[Reader]:
-        """See Artifacts."""
+        """See Artifacts; what became a link or a device since it was listed is refused.
+
+        Raises:
+            RefusedError: it did.
+        """
+        path = self._folder / safe(file.path)
         try:
-            with (self._folder / safe(file.path)).open("rb") as content:
-                yield content
-        except FileNotFoundError as error:
-            raise UnreachableError(
-                f"{error.filename} is gone", hint="somebody is changing the model's files: try again"
-            ) from None
+            descriptor = _opened(self._folder, file.path)
+        except FileNotFoundError:
+            raise UnreachableError(f"{path} is gone", hint="somebody is changing the model's files: try again") from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+                raise _no_file(path) from None
+            raise UnreachableError(f"{path} can't be read: {error.strerror}", hint="check its permissions") from None
+        with os.fdopen(descriptor, "rb") as content:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _no_file(path)
+            yield content
+
+
+def _opened(folder: Path, path: str) -> int:
+    """A descriptor of the file, on the way to which no link was followed and no pipe waited for."""
+    *folders, name = path.split("/")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder that can't be looked into must not be left out in silence."""
+    raise UnreachableError(f"{error.filename} can't be read: {error.strerror}", hint="check its permissions") from None
+
+
+def _no_file(path: Path) -> RefusedError:
+    """A link would carry along what is elsewhere, a pipe would wait for ever, a device would have no end."""
+    kind = "a link" if path.is_symlink() else "neither file nor folder"
+    return RefusedError(f"{path} is {kind}, in the model's folder", hint="put the files there themselves, and nothing else")

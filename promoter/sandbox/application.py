@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from promoter.errors import UnreachableError
 from promoter.sandbox.analysis import timestamp
-from promoter.sandbox.render import Manifest, RenderError, render
+from promoter.sandbox.patches import Manifest
+from promoter.sandbox.render import RenderError, render
 from promoter.sandbox.resources import rollout_health, uid
 from promoter.sandbox.rollout import Rollout
 

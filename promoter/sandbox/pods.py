@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,9 +43,6 @@ class Measurement:
 class Runtime(Protocol):
     """Runs pods. Every call returns at once: progress is seen by asking for the status again."""
 
-    metrics: Sequence[Mapping[str, Any]]
-    """Metrics of the runtime's own, measured in every AnalysisRun besides those of the AnalysisTemplates."""
-
     def start(self, pod: Pod) -> None: ...
 
     def status(self, pod: Pod) -> PodStatus: ...
@@ -80,7 +77,6 @@ class ScriptedRuntime:
 
     script: Callable[[Pod], Behaviour]
     clock: Callable[[], float]
-    metrics: Sequence[Mapping[str, Any]] = ()
     _since: dict[str, float] = field(default_factory=dict)
 
     def start(self, pod: Pod) -> None:

@@ -21,6 +21,7 @@ _DRAIN_SECONDS = 0.5  # like a preStop sleep: requests that were sent before the
 _KILL_AFTER_SECONDS = 30.0
 _PROBE_SECONDS = 0.5
 _MEASURE_SECONDS = 5.0
+_PREDICTIONS = "predictions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class ProcessRuntime:
     """Starts `python -m promoter.serving` for each pod.
 
     `find_model` gives the folder with the model of an image reference (None: there is no such image, ErrImagePull);
-    `expect` gives what a model found in that folder must predict, measured as the metric "prediction" of every analysis.
+    `expect` gives what a model found in that folder must predict. That is what the metric "predictions" measures, which is a
+    Job in a cluster; every other metric measures GET /health.
     """
 
     def __init__(
@@ -55,11 +57,8 @@ class ProcessRuntime:
         *,
         folder: Path,
         expect: Callable[[Path], Expectation] | None = None,
-        prediction_metric: Mapping[str, Any] | None = None,
     ) -> None:
         self._find_model, self._folder, self._expect = find_model, folder, expect
-        default = {"name": "prediction", "count": 3, "interval": "1s", "failureLimit": 0, "provider": {"job": {}}}
-        self.metrics: Sequence[Mapping[str, Any]] = [prediction_metric or default] if expect else []
         self._processes: dict[str, _Process] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -69,7 +68,9 @@ class ProcessRuntime:
             return
         port = _free_port()
         log = self._folder / f"{pod.name}.log"
-        environment = {**os.environ, **pod.env, "MODEL_PATH": str(model), "HOST": "127.0.0.1", "PORT": str(port)}
+        local = {"HOST": "127.0.0.1", "PORT": str(port), "MODEL_PATH": str(model)}
+        # One process a pod is enough on one machine, and the proxy knows at once when a pod is to go.
+        environment = {**os.environ, **pod.env, **local, "WORKERS": "1", "DRAIN_SECONDS": "0"}
         with log.open("wb") as output:
             popen = _spawn(environment, output)
         self._processes[pod.name] = _Process(popen, f"127.0.0.1:{port}", log)
@@ -105,8 +106,8 @@ class ProcessRuntime:
 
     def measure(self, metric: Mapping[str, Any], pod: Pod) -> Measurement:
         address = self._processes[pod.name].address
-        if metric in self.metrics:
-            return self._measure_prediction(address, pod)
+        if metric["name"] == _PREDICTIONS:
+            return self._measure_predictions(address, pod)
         answer = _get(address, "/health", _MEASURE_SECONDS)
         if answer is None or answer.status_code != 200:
             said = "no answer" if answer is None else f"received non 2xx response code: {answer.status_code}"
@@ -115,7 +116,7 @@ class ProcessRuntime:
         good = health.get("status") == "ok" and health.get("model_version") == pod.env.get("MODEL_VERSION")
         return Measurement("Successful" if good else "Failed", value=answer.text)
 
-    def _measure_prediction(self, address: str, pod: Pod) -> Measurement:
+    def _measure_predictions(self, address: str, pod: Pod) -> Measurement:
         """The share of predictions that are as expected."""
         model = self._find_model(pod.image)
         if self._expect is None or model is None:

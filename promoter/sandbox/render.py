@@ -1,7 +1,7 @@
 """What an overlay renders to: the part of Kustomize that promoter's overlays use, and an error for any other part.
 
-Resources, namespace, labels, images and replacements, in Kustomize's order. The errors are worded as `kustomize build`
-words them, since Argo CD shows them in the ComparisonError of an Application.
+Resources, components, JSON patches, namespace, labels, images and replacements, in Kustomize's order. The errors are
+worded as `kustomize build` words them, since Argo CD shows them in the ComparisonError of an Application.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import copy
 import functools
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from promoter.errors import PromoterError
+from promoter.sandbox.patches import Manifest, PatchError, patch
 
-Manifest = dict[str, Any]
-
-_KNOWN = {"apiVersion", "kind", "metadata", "namespace", "resources", "labels", "images", "replacements"}
+_KNOWN = {"apiVersion", "kind", "metadata", "namespace", "resources", "components", "patches", "labels", "images"}
+_KNOWN |= {"replacements", "configurations"}  # the last one only says what is renamed, and nothing is renamed here
 _LOCAL = "config.kubernetes.io/local-config"
 
 
@@ -36,6 +36,8 @@ def render(files: Mapping[str, bytes], path: str, namespace: str) -> list[Manife
     """
     try:
         built = _build(files, path)
+    except PatchError as error:
+        raise RenderError(error.message) from None
     except (KeyError, TypeError, AttributeError, re.error) as error:
         raise RenderError(f"invalid Kustomization in {path}: {type(error).__name__}: {error}") from None
     manifests = [item for item in built if (_metadata(item).get("annotations") or {}).get(_LOCAL) != "true"]
@@ -44,9 +46,10 @@ def render(files: Mapping[str, bytes], path: str, namespace: str) -> list[Manife
     return manifests
 
 
-def _build(files: Mapping[str, bytes], path: str) -> list[Manifest]:
+def _build(files: Mapping[str, bytes], path: str, below: Sequence[Manifest] = ()) -> list[Manifest]:
+    """What the kustomization at `path` makes; a component makes it of what is `below` it too."""
     kustomization = _kustomization(files, path)
-    manifests: list[Manifest] = []
+    manifests = [*below]
     for entry in kustomization.get("resources") or []:
         target = posixpath.normpath(posixpath.join(path, entry))
         if target in files:
@@ -58,16 +61,31 @@ def _build(files: Mapping[str, bytes], path: str) -> list[Manifest]:
                 f"accumulating resources: accumulation err='accumulating resources from '{entry}': "
                 f"evalsymlink failure on '{target}' : lstat {target}: no such file or directory'"
             )
+    for entry in kustomization.get("components") or []:
+        manifests = _build(files, posixpath.normpath(posixpath.join(path, entry)), manifests)
+    for entry in kustomization.get("patches") or []:
+        patch(manifests, entry)
+    _transform(manifests, kustomization)
+    return manifests
+
+
+def _transform(manifests: list[Manifest], kustomization: Manifest) -> None:
     for manifest in manifests:
         if namespace := kustomization.get("namespace"):
-            manifest["metadata"]["namespace"] = namespace
+            _set_namespace(manifest, namespace)
         for label in kustomization.get("labels") or []:
             manifest["metadata"].setdefault("labels", {}).update(label.get("pairs") or {})
         for image in kustomization.get("images") or []:
             _set_image(manifest, image)
     for replacement in kustomization.get("replacements") or []:
         _replace(manifests, replacement)
-    return manifests
+
+
+def _set_namespace(manifest: Manifest, namespace: str) -> None:
+    manifest["metadata"]["namespace"] = namespace
+    for subject in manifest.get("subjects") or []:
+        if subject["kind"] == "ServiceAccount":
+            subject["namespace"] = namespace
 
 
 def _kustomization(files: Mapping[str, bytes], path: str) -> Manifest:
@@ -150,20 +168,26 @@ def _replace(manifests: list[Manifest], replacement: Mapping[str, Any]) -> None:
 def _selected(manifest: Manifest, select: Mapping[str, Any]) -> bool:
     group = manifest.get("apiVersion", "").rpartition("/")[0]
     facts = {"group": group, "kind": manifest.get("kind"), "name": _metadata(manifest).get("name")}
-    return all(select.get(key, fact) == fact for key, fact in facts.items())
+    key, _, value = str(select.get("labelSelector", "")).partition("=")
+    labelled = not key or (_metadata(manifest).get("labels") or {}).get(key) == value
+    return labelled and all(select.get(key, fact) == fact for key, fact in facts.items())
 
 
 def _field(manifest: Manifest, path: str, missing: str) -> tuple[Any, Any]:
-    """Where a field path leads to: what holds the field, and its key there. `[name=server]` picks an element of a list."""
+    """Where a field path leads to: what holds the field, and its key there.
+
+    `[name=^server$]` picks the element of a list whose name matches, as in Kustomize; `\\.` is a dot within a key.
+    """
     holder: Any = None
     key: Any = None
     node: Any = manifest
-    for part in re.findall(r"\[[^\]]*\]|[^.\[]+", path):
-        holder = node
+    for part in re.findall(r"\[[^\]]*\]|(?:\\.|[^.\[])+", path):
+        holder, part = node, part.replace("\\.", ".")
         if part.startswith("["):
             name, _, value = part[1:-1].partition("=")
             items = enumerate(node if isinstance(node, list) else [])
-            key = next((index for index, item in items if isinstance(item, dict) and item.get(name) == value), None)
+            matching = (index for index, item in items if isinstance(item, dict) and re.search(value, str(item.get(name, ""))))
+            key = next(matching, None)
         else:
             key = part if isinstance(node, dict) and part in node else None
         if key is None:

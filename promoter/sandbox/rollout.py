@@ -190,7 +190,7 @@ class Rollout:
         metrics = [metric for template in templates for metric in template["spec"]["metrics"]]
         labels = {"rollout-type": "Step", "rollouts-pod-template-hash": self._current, "step-index": str(self._step)}
         name = f"{self.name}-{self._current}-{self.revision}-{self._step}"
-        run = AnalysisRun(name, [*metrics, *self.runtime.metrics], labels=labels, revision=self.revision, now=now)
+        run = AnalysisRun(name, metrics, labels=labels, revision=self.revision, now=now)
         self.analysis_runs = [*self.analysis_runs, run][-_KEPT_RUNS:]
         return run
 

@@ -1,8 +1,43 @@
 """`python -m promoter.serving`: serve the model named by the environment until SIGTERM."""
 
+from __future__ import annotations
+
+import logging
 import os
 import sys
 
-from promoter.serving.server import Settings, serve
+from promoter.serving import log
+from promoter.serving.errors import SettingsError, StartError
+from promoter.serving.scratch import scratch_folder
+from promoter.serving.server import Worker, listener
+from promoter.serving.settings import Settings
+from promoter.serving.states import States
+from promoter.serving.workers import Supervisor
 
-sys.exit(serve(Settings.from_environment(os.environ)))
+_log = logging.getLogger("promoter.serving")
+
+
+def main() -> int:
+    """The exit code: 0 after SIGTERM, 1 when the model can't be served, 2 when the settings can't be used."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        log.configure("INFO")
+        _log.error("%s", error)
+        return 2
+    log.configure(settings.log_level)
+    try:
+        with scratch_folder() as scratch:
+            if settings.workers > 1:
+                return Supervisor(settings, scratch).run()
+            return Worker(settings, States(1), scratch).run(listener(settings, shared=False))
+    except StartError as error:
+        _log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # not waiting for threads that a model has started or a predict call has kept

@@ -1,132 +1,170 @@
-"""One MLflow model behind POST /predict, with GET /health (which model is this?) and GET /ready (may it be asked?).
-
-The model is loaded beside the server, so that /health answers within a second of the start and /ready says 503 until
-the model can predict. MLflow's own scoring functions parse the request and write the answer: what works with
-`mlflow models serve` works here.
-"""
+"""One worker: loads the model beside its event loop, serves, and drains when it is told to end."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import signal
+import socket
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
+from promoter.serving.app import Service, application
+from promoter.serving.batching import answer_alone, answer_together
+from promoter.serving.download import model_folder, prepare
+from promoter.serving.errors import StartError
+from promoter.serving.inference import MOST_STUCK, Inference
+from promoter.serving.metrics import Metrics
+from promoter.serving.model import PyfuncModel, load
+from promoter.serving.openapi import document
+from promoter.serving.settings import Settings
+from promoter.serving.states import DRAINING, READY, States
 
-_log = logging.getLogger("promoter.serving")
+_log = logging.getLogger(__name__)
+
+METRICS_FOLDER = "metrics"
+# Together with DRAIN_SECONDS and a preStop of 10 s less than the pod's grace of 30 s.
+_FINISH_SECONDS = 15
+# Longer than load balancers keep an idle connection: the side that asks should be the one that closes.
+_KEEP_ALIVE_SECONDS = 75
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the container's environment says: MODEL_NAME, MODEL_VERSION, MODEL_DIGEST, MODEL_PATH, HOST, PORT."""
+class Worker:
+    """A worker of number `number`. `scratch` has the folder of the metrics, and the downloaded model."""
 
-    model_name: str = ""
-    model_version: str = ""
-    model_digest: str = ""
-    model_path: str = "/opt/model"
-    host: str = "0.0.0.0"  # noqa: S104 - inside a container the port is what the Service reaches
-    port: int = 8000
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises: ValueError, when PORT is not a number."""
-        return cls(
-            model_name=environ.get("MODEL_NAME", cls.model_name),
-            model_version=environ.get("MODEL_VERSION", cls.model_version),
-            model_digest=environ.get("MODEL_DIGEST", cls.model_digest),
-            model_path=environ.get("MODEL_PATH") or cls.model_path,
-            host=environ.get("HOST") or cls.host,
-            port=int(environ.get("PORT") or cls.port),
+    def __init__(self, settings: Settings, states: States, scratch: Path, number: int = 0) -> None:
+        self._settings, self._states, self._scratch, self._number = settings, states, scratch, number
+        self._service = Service(settings, states, Metrics(scratch / METRICS_FOLDER))
+        self._service.metrics.model(settings.model_name, settings.model_version, settings.model_digest)
+        config = uvicorn.Config(
+            application(self._service),
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_FINISH_SECONDS,
         )
+        self._server = _Server(config)
+        self._exit_code = 0
 
+    def run(self, listener: socket.socket, parent: int | None = None) -> int:
+        """Serves until SIGTERM, and returns the exit code. `parent` is a file descriptor that ends when the supervisor does."""
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+        return self._serve(listener, parent)
 
-@dataclass
-class _Loading:
-    """The model once it is there, or why it will never be."""
+    def run_loaded(self, listen: partial[socket.socket], parent: int | None = None) -> int:
+        """The same for a worker that takes the place of another: it takes no request before it can answer."""
+        self._load()
+        return self._exit_code or self._serve(listen(), parent)
 
-    done: threading.Event = field(default_factory=threading.Event)
-    model: Any = None
-    error: str = ""
+    def _serve(self, listener: socket.socket, parent: int | None) -> int:
+        asyncio.run(self._main(listener, parent))
+        return self._exit_code
 
-    def load(self, path: str, server: uvicorn.Server) -> None:
-        import mlflow.pyfunc
+    async def _main(self, listener: socket.socket, parent: int | None) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._drain)
+        if parent is not None:
+            loop.add_reader(parent, self._stop)
+        await self._server.serve([listener])
 
+    def _drain(self) -> None:
+        """/ready says 503 at once; requests are taken for a moment more, from those who have not heard of it."""
+        if self._states[self._number] == DRAINING:  # told twice
+            self._stop()
+        self._states[self._number] = DRAINING
+        ready = self._service.inference is not None
+        asyncio.get_running_loop().call_later(self._settings.drain_seconds if ready else 0, self._stop)
+
+    def _stop(self) -> None:
+        self._server.should_exit = True
+
+    def _fail(self, message: str) -> None:
+        _log.error("%s", message)
+        self._exit_code = 1
+        self._stop()
+
+    def _lost(self) -> None:
+        self._states[self._number] = DRAINING
+        self._fail(f"more than {MOST_STUCK} predict calls have not returned within INFERENCE_TIMEOUT: the worker ends")
+
+    def _load(self) -> None:
         try:
-            self.model = mlflow.pyfunc.load_model(path)
-        except Exception as error:  # whatever a model's code raises, the process must end and say so
-            self.error = f"the model at {path} can't be loaded: {error}"
-            server.should_exit = True
-        else:
-            self.done.set()
+            self._load_model()
+        except StartError as error:
+            self._fail(str(error))
+        except Exception as error:  # a thread that dies would leave a server that is never ready
+            _log.error("loading the model failed", exc_info=error)
+            self._fail(f"the model can't be served: {type(error).__name__}: {error}")
 
+    def _load_model(self) -> None:
+        self._prepare()
+        folder = model_folder(self._settings, self._scratch)
+        metrics = self._service.metrics
+        model, seconds = load(folder, self._settings.max_batch_size, metrics.batch_size.observe)
+        metrics.load_seconds.set(seconds)
+        self._service.openapi = document(self._settings, model.signature)
+        self._service.inference = self._inference(model)
+        if self._states[self._number] != DRAINING:
+            self._states[self._number] = READY
+        _log.info("the model is loaded", extra={"fields": {"seconds": round(seconds, 3), **self._service.model}})
 
-def _application(settings: Settings, loading: _Loading) -> Starlette:
-    async def health(_: Request) -> Response:
-        return JSONResponse(
-            {
-                "status": "ok" if loading.done.is_set() else "loading",
-                "model_name": settings.model_name,
-                "model_version": settings.model_version,
-                "model_digest": settings.model_digest,
-            }
+    def _prepare(self) -> None:
+        """The first worker checks the model's files, the others wait for it."""
+        if self._number == 0 and not self._states.prepared:
+            prepare(self._settings, self._scratch)
+            self._states.set_prepared()
+        while not self._states.prepared:
+            time.sleep(0.05)
+
+    def _inference(self, model: PyfuncModel) -> Inference:
+        settings = self._settings
+        merge = settings.batch == "row-wise"
+        return Inference(
+            partial(answer_together, model, most_rows=settings.max_batch_size)
+            if merge
+            else lambda requests: [answer_alone(model, request) for request in requests],
+            threads=settings.threads,
+            at_once=settings.max_batch_size if merge else 1,
+            max_queue=settings.max_queue,
+            timeout=settings.inference_timeout,
+            on_lost=self._lost,
         )
 
-    async def ready(_: Request) -> Response:
-        return JSONResponse({"ready": loading.done.is_set()}, status_code=200 if loading.done.is_set() else 503)
 
-    async def predict(request: Request) -> Response:
-        if not loading.done.is_set():
-            return JSONResponse({"error": "the model is still being loaded"}, status_code=503)
-        body, content_type = await request.body(), request.headers.get("content-type", "")
-        return await run_in_threadpool(_predict, loading.model, body, content_type)
+class _Server(uvicorn.Server):
+    """uvicorn would end at SIGTERM at once; the worker drains first."""
 
-    return Starlette(routes=[Route("/health", health), Route("/ready", ready), Route("/predict", predict, methods=["POST"])])
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
-def _predict(model: Any, body: bytes, content_type: str) -> Response:
-    """MLflow's answer to this request; what it can't accept is 400 with the reason in JSON."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.pyfunc.scoring_server import invocations
+def listener(settings: Settings, *, shared: bool) -> socket.socket:
+    """A socket bound to HOST and PORT; the kernel spreads connections over those that share the port.
 
+    Raises:
+        StartError: the port is taken, or the host is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # The protocol is named: asyncio sends small answers at once (TCP_NODELAY) only where it reads TCP here.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        text = body.decode()
-        schema = model.metadata.get_input_schema()
-        answer = invocations(text, content_type, model, schema)  # type: ignore[no-untyped-call] # MLflow has no annotation here
-    except UnicodeDecodeError as error:
-        return JSONResponse({"error": f"the body is not UTF-8: {error}"}, status_code=400)
-    except MlflowException as error:
-        return JSONResponse({"error": error.message}, status_code=400)
-    if answer.status != 200:
-        return JSONResponse({"error": answer.response}, status_code=answer.status)
-    return Response(answer.response, media_type="application/json")
-
-
-def serve(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT, then finishes the requests in hand; returns the exit code."""
-    loading = _Loading()
-    config = uvicorn.Config(
-        _application(settings, loading),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        timeout_graceful_shutdown=20,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal again once it has shut down; after a clean end the exit code is 0 all the same.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    threading.Thread(target=loading.load, args=(settings.model_path, server), daemon=True).start()
-    server.run()
-    if loading.error:
-        _log.error("%s", loading.error)
-        return 1
-    return 0
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise StartError(f"can't listen on HOST {settings.host}, PORT {settings.port}: {error.strerror}") from error
+    bound.set_inheritable(True)
+    return bound

@@ -38,7 +38,7 @@ class Snapshot:
 
 @dataclass
 class Environment:
-    """`name` is that of the namespace, the Application, the project and the repository."""
+    """`name` is that of the namespace, the Application, the project and the repository. `stages`: see results.Row."""
 
     cluster: Cluster
     name: str
@@ -48,18 +48,14 @@ class Environment:
     promoter: Promoter
     before: Snapshot | None = None
     traffic: Traffic | None = None
+    stages: dict[str, float] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     # -- what it consists of ------------------------------------------------------------------------------------------
 
     @property
     def kind(self) -> str:
-        return "deployments.apps" if self.variant == "deployment" else "rollouts.argoproj.io"
-
-    @property
-    def client_service(self) -> str:
-        """The Service that clients use: of all pods, in blue-green of the active ones."""
-        return f"{WORKLOAD}-stable" if self.variant == "blue-green" else WORKLOAD
+        return "deployments.apps" if self.variant.endswith("deployment") else "rollouts.argoproj.io"
 
     def create(self, *, released: bool = True) -> None:
         """Repository, project and namespace; with the first release, which is live and asked all the time from then on."""
@@ -88,7 +84,7 @@ class Environment:
         shutil.rmtree(self.repository.bare, ignore_errors=True)
 
     def _node_port(self) -> int:
-        service = self.cluster.get("service", self.client_service, self.name)
+        service = self.cluster.get("service", WORKLOAD, self.name)
         assert service is not None
         return int(service["spec"]["ports"][0]["nodePort"])
 
@@ -234,7 +230,7 @@ class Environment:
         status = workload["status"]
         if int(status.get("observedGeneration", 0)) != workload["metadata"]["generation"]:
             return False
-        if self.variant == "deployment":
+        if self.variant.endswith("deployment"):
             return bool(status.get("updatedReplicas") == status.get("replicas") == REPLICAS)
         return bool(status.get("phase") == "Healthy" and status.get("stableRS") == status.get("currentPodHash"))
 

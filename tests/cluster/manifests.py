@@ -23,16 +23,21 @@ WORKLOAD = "inference-service"
 
 
 def write_files(root: Path, name: str, variant: str) -> None:
-    """The shipped base and overlay, the overlay on top of one of the variants instead of the base itself."""
+    """The shipped base and overlay, the overlay on top of one of the variants instead of the base itself.
+
+    It is production's overlay, which changes nothing of the base, under the name of the test's environment.
+    """
     shutil.copytree(ROOT / "base", root / "base")
     shutil.copytree(HERE / "variants", root / "variants")
-    shutil.copytree(ROOT / OVERLAY, root / OVERLAY)
+    shutil.copytree(ROOT / "overlays" / "production", root / OVERLAY)
+    quick = root / "variants" / "quick" / "kustomization.yaml"
+    quick.write_text(quick.read_text().replace("namespace-of-the-test", name))
     file = root / OVERLAY / "kustomization.yaml"
     text = file.read_text()
     for old, new in ((r"^namespace: .*$", f"namespace: {name}"), (r"^- \.\./\.\./base$", f"- ../../variants/{variant}")):
         text, count = re.subn(old, new, text, flags=re.MULTILINE)
         assert count == 1, f"{old} is not once in the shipped overlay"
-    file.write_text(text.replace("kind: Rollout", "kind: Deployment") if variant == "deployment" else text)
+    file.write_text(text)
 
 
 def write_release(overlay: Path, version: str, image: Pushed) -> None:

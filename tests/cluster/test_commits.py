@@ -25,7 +25,7 @@ patch: |-
   - {{op: test, path: /spec/template/metadata/labels/model-version, value: "{STABLE}"}}
   - {{op: add, path: /metadata/annotations, value: {{guarded: "yes"}}}}
 """
-_BROKEN = "components:\n- no-such-folder\n"
+_BROKEN = "transformers:\n- no-such-file.yaml\n"
 
 
 def test_superseded_in_mid_canary(environment: Environment) -> None:

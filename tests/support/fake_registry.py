@@ -1,4 +1,4 @@
-"""A small container registry over real HTTP that misbehaves on demand: token server, faults, redirects to a storage host."""
+"""A small container registry over real HTTP that misbehaves on demand: token server, faults, cuts, redirects to a storage host."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 USERNAME, PASSWORD, TOKEN = "robot", "battery-staple", "opaque-token"
+REPOSITORY = "team/model"
+_PATH = re.compile(r"/v2/(?P<repository>team/[^/]+)/(?P<kind>blobs|manifests)/(?P<name>.*)")
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +29,43 @@ class Call:
 
 
 @dataclass
+class Stored:
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    manifests: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass
 class FakeRegistry:
-    """What is stored, what was asked, and faults: answers (status, headers, body) by `METHOD path-prefix`, used up in turn."""
+    """What is stored, what was asked, and faults: answers (status, headers, body) by `METHOD path-prefix`, used up in turn.
+
+    `cuts` are amounts of body bytes of an upload's requests after which the connection breaks, one after the other; `taken`
+    counts such bytes, `ranges` are the chunks that were begun. `keeps_parts` says whether it keeps what came of a chunk that
+    broke; `longest_chunk`, `least_chunk` and `takes` (methods, and `chunks`) are how it wants to get blobs.
+    """
 
     host: str = ""
     bearer: bool = False
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    manifests: dict[str, bytes] = field(default_factory=dict)
-    uploads: dict[str, bytes] = field(default_factory=dict)
+    storage: str = ""
+    stores: dict[str, Stored] = field(default_factory=lambda: defaultdict(Stored))
+    uploads: dict[str, bytearray] = field(default_factory=dict)
     faults: dict[str, list[tuple[int, dict[str, str], bytes]]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
-    storage: str = ""
+    cuts: list[int] = field(default_factory=list)
+    taken: int = 0
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    keeps_parts: bool = True
+    longest_chunk: int | None = None
+    least_chunk: int = 0
+    takes: frozenset[str] = frozenset({"PATCH", "chunks"})
+    mounts: bool = True
+
+    @property
+    def blobs(self) -> dict[str, bytes]:
+        return self.stores[REPOSITORY].blobs
+
+    @property
+    def manifests(self) -> dict[str, bytes]:
+        return self.stores[REPOSITORY].manifests
 
     def fail(self, request: str, status: int, *, code: str = "", headers: dict[str, str] | None = None, times: int = 1) -> None:
         body = json.dumps({"errors": [{"code": code, "message": f"{code} it is"}]}).encode() if code else b"<html>"
@@ -66,12 +97,23 @@ def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+class _Cut(Exception):
+    """The connection broke, as far as the client can see."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: FakeRegistry
 
     def do_GET(self) -> None:
-        self._handle()
+        try:
+            # A client that is wrong about something goes away before it is answered.
+            with suppress(ConnectionError):
+                self._handle()
+        except _Cut:
+            self.close_connection = True
+            # Without reading on: the client is told by a reset, as when a proxy goes away.
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     do_HEAD = do_POST = do_PATCH = do_PUT = do_GET
 
@@ -79,56 +121,131 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.calls.append(Call(self.command, self.path, self.headers.get("Authorization")))
         for request, answers in self.state.faults.items():
             method, _, path = request.partition(" ")
             if answers and method == self.command and self.path.startswith(path):
+                self._body()
                 return self._answer(*answers.pop(0))
         if self.path.startswith("/token"):
             return self._token()
         if self.state.bearer and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            challenge = f'Bearer realm="http://{self.state.host}/token",service="fake",scope="repository:team/model:pull,push"'
-            return self._answer(401, {"WWW-Authenticate": challenge}, b"")
-        return self._registry(body)
+            self._body()
+            scope = f"repository:{REPOSITORY}:pull,push"
+            return self._answer(
+                401, {"WWW-Authenticate": f'Bearer realm="http://{self.state.host}/token",scope="{scope}"'}, b""
+            )
+        return self._registry()
 
     def _token(self) -> None:
         basic = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
         asked = parse_qs(urlsplit(self.path).query)
-        if self.headers.get("Authorization") != basic or asked.get("scope") != ["repository:team/model:pull,push"]:
+        if self.headers.get("Authorization") != basic or asked.get("scope") != [f"repository:{REPOSITORY}:pull,push"]:
             return self._answer(401, {}, b"{}")
         return self._answer(200, {}, json.dumps({"token": TOKEN}).encode())
 
-    def _registry(self, body: bytes) -> None:
+    def _registry(self) -> None:
         url = urlsplit(self.path)
-        kind, _, name = re.sub(r"^/v2/team/model/", "", url.path).partition("/")
-        if kind == "manifests":
-            return self._manifest(name, body)
+        match = _PATH.fullmatch(url.path)
+        assert match
+        stored, name = self.state.stores[match["repository"]], match["name"]
+        if match["kind"] == "manifests":
+            return self._manifest(stored, name)
         if name.startswith("uploads/"):
-            return self._upload(name.removeprefix("uploads/"), parse_qs(url.query), body)
-        if name in self.state.blobs and self.state.storage:
-            return self._answer(307, {"Location": f"http://{self.state.storage}/v2/team/model/blobs/{name}"}, b"")
-        return self._found(self.state.blobs.get(name))
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            return self._upload(stored, url.path, name.removeprefix("uploads/"), query)
+        if name in stored.blobs and self.state.storage:
+            return self._answer(307, {"Location": f"http://{self.state.storage}{url.path}"}, b"")
+        return self._found(stored.blobs.get(name))
 
-    def _manifest(self, name: str, body: bytes) -> None:
+    def _manifest(self, stored: Stored, name: str) -> None:
         if self.command != "PUT":
-            return self._found(self.state.manifests.get(name))
-        self.state.manifests[name] = body
+            return self._found(stored.manifests.get(name))
+        stored.manifests[name] = body = bytes(self._body())
         return self._answer(201, {"Docker-Content-Digest": digest(body)}, b"")
 
-    def _upload(self, name: str, query: dict[str, list[str]], body: bytes) -> None:
+    # -- uploads ------------------------------------------------------------------------------------------------------
+
+    def _upload(self, stored: Stored, path: str, name: str, query: dict[str, str]) -> None:
         if self.command == "POST":
-            return self._answer(202, {"Location": "/v2/team/model/blobs/uploads/1?_state=a"}, b"")
+            return self._open(stored, path, query)
+        data = self.state.uploads.get(name)
+        if data is None:
+            self._body()
+            return self._refuse(404, "BLOB_UPLOAD_UNKNOWN")
+        if self.command == "GET":
+            return self._told(204, path, data)
         if self.command == "PATCH":
-            self.state.uploads[name] = body
-            return self._answer(202, {"Location": f"http://{self.state.host}/v2/team/model/blobs/uploads/1?_state=b"}, b"")
-        stored = self.state.uploads.pop(name, None)
-        if stored is None:
-            return self._answer(404, {}, b"")
-        if query["digest"] != [digest(stored)] or query["_state"] != ["b"]:
-            return self._answer(400, {}, b"")
-        self.state.blobs[digest(stored)] = stored
-        return self._answer(201, {"Docker-Content-Digest": digest(stored)}, b"")
+            return self._patch(path, data)
+        # A client that does not go where it was pointed to last is not let in.
+        right_place = query["_state"] == str(len(data))
+        self._body(data, count=True)
+        if query["digest"] != digest(data) or not right_place:
+            return self._refuse(400, "DIGEST_INVALID")
+        stored.blobs[digest(data)] = bytes(self.state.uploads.pop(name))
+        return self._answer(201, {"Docker-Content-Digest": query["digest"]}, b"")
+
+    def _open(self, stored: Stored, path: str, query: dict[str, str]) -> None:
+        there = self.state.stores[query["from"]].blobs.get(query["mount"]) if "from" in query else None
+        if there is not None and self.state.mounts:
+            stored.blobs[query["mount"]] = there
+            return self._answer(201, {"Docker-Content-Digest": query["mount"]}, b"")
+        name = str(len(self.state.uploads) + len(self.state.calls))
+        data = self.state.uploads[name] = bytearray()
+        least = {"OCI-Chunk-Min-Length": str(self.state.least_chunk)} if self.state.least_chunk else {}
+        return self._told(202, f"{path.rstrip('/')}/{name}", data, least)
+
+    def _patch(self, path: str, data: bytearray) -> None:
+        at, given = len(data), self.headers.get("Content-Range")
+        if "PATCH" not in self.state.takes or (given and "chunks" not in self.state.takes):
+            self._body()
+            return self._refuse(405, "UNSUPPORTED")
+        length = int(self.headers.get("Content-Length") or 0)
+        if given and (given != f"{at}-{at + length - 1}" or length > (self.state.longest_chunk or length)):
+            self._body()
+            return self._refuse(416, "RANGE_INVALID")
+        if given:
+            self.state.ranges.append((at, at + length))
+        try:
+            self._body(data, count=True)
+        except _Cut:
+            if not self.state.keeps_parts:
+                del data[at:]
+            raise
+        return self._told(202, path, data)
+
+    def _told(self, status: int, path: str, data: bytearray, headers: dict[str, str] | None = None) -> None:
+        location = f"http://{self.state.host}{path}?_state={len(data)}"
+        self._answer(status, {"Location": location, "Range": f"0-{max(0, len(data) - 1)}", **(headers or {})}, b"")
+
+    # -- HTTP ---------------------------------------------------------------------------------------------------------
+
+    def _body(self, into: bytearray | None = None, *, count: bool = False) -> bytearray:
+        """The request's body, added to `into`; broken off where a cut is due."""
+        into = bytearray() if into is None else into
+        for block in self._blocks():
+            if count and self.state.cuts and self.state.taken + len(block) > self.state.cuts[0]:
+                into += block[: self.state.cuts[0] - self.state.taken]
+                self.state.taken = self.state.cuts.pop(0)
+                raise _Cut
+            into += block
+            self.state.taken += len(block) if count else 0
+        return into
+
+    def _blocks(self) -> Iterator[bytes]:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return
+        left = int(self.headers.get("Content-Length") or 0)
+        while left and (block := self.rfile.read(min(left, _BLOCK))):
+            left -= len(block)
+            yield block
+
+    def _refuse(self, status: int, code: str) -> None:
+        self._answer(status, {}, json.dumps({"errors": [{"code": code, "message": "no"}]}).encode())
 
     def _found(self, data: bytes | None) -> None:
         self._answer(404 if data is None else 200, {}, data or b"")

@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.huge_repository import served
 from benchmarks.writer import files
 from promoter import config, kustomize
 from promoter.clients import Clients
@@ -33,7 +32,7 @@ from promoter.overlay import read_overlay
 from promoter.plan import Plan, release_of
 from promoter.promote import promote
 from promoter.steps import Steps
-from tests.support.git_server import BareRepository, bare_repository, isolated_environ
+from tests.support.git_server import BareRepository, bare_repository, isolated_environ, served_apart
 from tests.support.relay import Line, relaying
 
 _WORKERS, _ENVIRONMENTS, _MACHINES = 10, 5, 3
@@ -112,7 +111,7 @@ def main(seconds: float) -> None:
             seeded |= files(_WORKERS, f"overlays/env{number}")
         first = origin.commit(seeded)
         line = Line(latency=lambda: random.uniform(0, _LATENCY), lasts=_lasts)
-        with served(folder, origin) as remote:
+        with served_apart(folder, origin) as remote:
             host, _, port = remote.url.split("/")[2].partition(":")
             with relaying((host, int(port)), line):
                 _configure(folder, f"{line.url}/{origin.path.name}")
@@ -148,7 +147,7 @@ def _run(folder: Path, origin: BareRepository, seconds: float) -> tuple[list[str
     workers = []
     for number in range(_WORKERS):
         cache = str(folder / f"machine{number % _MACHINES}")  # workers of one machine take turns, machines race
-        command = [sys.executable, "-m", "benchmarks.soak", "work", str(folder), f"m{number}", str(seconds)]
+        command = [sys.executable, "-m", "tests.soak.gitops", "work", str(folder), f"m{number}", str(seconds)]
         workers.append(
             subprocess.Popen(
                 command, env=environ | {"XDG_CACHE_HOME": cache}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

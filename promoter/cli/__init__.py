@@ -1,0 +1,61 @@
+"""The command line: parse, one use-case call, print. Nothing heavy is imported before a command runs.
+
+A module for each group of commands; options.py and common.py hold what they share.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from promoter import __version__
+from promoter.cli.environments import history, status
+from promoter.cli.project import demo, schema
+from promoter.cli.releases import plan, promote, reconcile, rollback, watch
+from promoter.cli.versions import image, model
+from promoter.cli.webhook import webhook
+from promoter.errors import ExitCode, PromoterError
+
+app = typer.Typer(
+    name="promoter",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Takes an MLflow model version to Kubernetes through Git and Argo CD, and keeps Git true.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+for command in (model, image, plan, promote, watch, rollback, reconcile, status, history, schema, demo):
+    app.command()(command)
+app.add_typer(webhook)
+
+
+def main() -> None:
+    """The console script: errors become one message, one hint and their exit code."""
+    try:
+        app()
+    except PromoterError as error:
+        from promoter.output import complain
+
+        complain(error, in_json=_asked_for_json(sys.argv))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.UNEXPECTED)
+
+
+def _asked_for_json(argv: list[str]) -> bool:
+    joined = " ".join(argv)
+    return any(option in joined for option in ("-o json", "-ojson", "--output json", "--output=json"))

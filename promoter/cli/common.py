@@ -1,0 +1,73 @@
+"""What several commands do: read the configuration, choose environments, print a value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from promoter.cli.options import Output
+from promoter.errors import UsageError
+
+if TYPE_CHECKING:
+    from promoter.clients import Clients
+    from promoter.models import Environment
+
+T = TypeVar("T")
+
+
+def print_value(output: Output, value: T, text: Callable[[T], str]) -> None:
+    """The command's result on stdout, as JSON or as `text` says it."""
+    from promoter import output as out
+
+    if output is Output.JSON:
+        out.as_json(value)
+    else:
+        out.data(text(value))
+
+
+def say_unless_json(output: Output, text: str) -> None:
+    """The last word for people; programs got theirs as an event."""
+    from promoter import output as out
+
+    if output is not Output.JSON:
+        out.data(text)
+
+
+def require_argocd(clients: Clients) -> None:
+    """Before anything is read.
+
+    Raises:
+        UsageError: there is nobody to ask what becomes of a release.
+    """
+    if not clients.argocd_server:
+        hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or commit without watching: --no-watch"
+        raise UsageError("no Argo CD is configured to watch the release", hint=hint)
+
+
+def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list[Environment]:
+    """The environments of these names (all, without names), in the file's order."""
+    config = clients.config
+    for name in names or ():
+        config.environment(name, model) if model else config.named(name)
+    wanted = [env for env in config.environments if not names or env.name in names]
+    return [env for env in wanted if model in (None, env.model.name)]
+
+
+def clients_of(path: Path | None) -> Clients:
+    """Of the promoter.yaml named, else of the nearest; raises as `config.find` and `config.load`."""
+    from promoter import config
+    from promoter.clients import Clients
+    from promoter.output import progress
+
+    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
+
+
+def clients_here(path: Path | None) -> Clients | None:
+    """None where there is no promoter.yaml: some commands do with the environment's variables alone."""
+    from promoter import config
+
+    if path is None and not any((folder / config.FILE).is_file() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return None
+    return clients_of(path)

@@ -1,0 +1,44 @@
+"""What environments carry and run, without changing anything."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from promoter.cli.common import chosen, clients_of, print_value
+from promoter.cli.options import ConfigOption, EnvironmentArgument, OfModelOption, Output, OutputOption
+
+
+def status(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what the alias says, what Git says and what runs; exit code 30 where they disagree."""
+    from promoter.show import status_text
+    from promoter.status import exit_code
+    from promoter.status import status as read
+
+    clients = clients_of(config)
+    standings = read(clients, chosen(clients, environments, model))
+    print_value(output, standings, status_text)
+    raise typer.Exit(exit_code(standings))
+
+
+def history(
+    environment: EnvironmentArgument,
+    model: OfModelOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Releases at most.")] = 20,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print the releases that an environment carried, newest first, from its commits' trailers."""
+    from promoter.history import history as read
+    from promoter.output import say
+    from promoter.show import history_text
+
+    clients = clients_of(config)
+    entries = read(clients, clients.environment(environment, model), limit, say)
+    print_value(output, entries, history_text)

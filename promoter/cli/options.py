@@ -1,0 +1,31 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="promoter.yaml; by default the one in this folder or the nearest above it."),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What stdout gets.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
+EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
+OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")]
+ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")
+]
+RenderOption = Annotated[
+    bool, typer.Option("--render/--no-render", help="Build the overlay before and after, and show the difference.")
+]

@@ -1,0 +1,256 @@
+"""What writes to an environment, or stays until a release has ended; and the plan of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json
+from promoter.cli.options import (
+    ConfigOption,
+    EnvironmentArgument,
+    ModelArgument,
+    OfModelOption,
+    Output,
+    OutputOption,
+    RenderOption,
+    ToOption,
+    WaitOption,
+)
+from promoter.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from promoter.clients import Clients
+    from promoter.follow import Ending, Follower
+    from promoter.models import Environment, Release
+    from promoter.output import Told
+    from promoter.plan import Plan
+    from promoter.pull_request import Opened, Proposing
+    from promoter.rollback import Rollback
+    from promoter.steps import Steps
+
+
+def plan(
+    reference: ModelArgument,
+    to: ToOption,
+    config: ConfigOption = None,
+    render: RenderOption = True,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what promoting a model version would change, and change nothing."""
+    from promoter import output as out
+    from promoter.show import plan_text
+    from promoter.steps import Steps
+
+    made = _plan(clients_of(config), reference, to, render, Steps(out.report))
+    print_value(output, made, plan_text)
+
+
+def promote(
+    reference: ModelArgument,
+    to: ToOption,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
+    wait: WaitOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote a quarantined version all the same.")] = False,
+    config: ConfigOption = None,
+    render: RenderOption = True,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
+    from promoter import output as out
+    from promoter import releases
+    from promoter.model_registry import ModelReference
+    from promoter.promote import promote as apply
+    from promoter.promote import proposing
+    from promoter.show import outcome_text, plan_text
+    from promoter.steps import Steps
+
+    clients = clients_of(config)
+    follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
+    if follow and not dry_run:
+        require_argocd(clients)
+    steps = Steps(out.report)
+    made = _plan(clients, reference, to, render, steps, force=force)
+    if dry_run:
+        print_value(output, made, plan_text)
+        return
+    outcome = apply(clients, made, steps)
+    told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, made.environment, told, waits=wait)
+    if outcome.pull_request and wait:
+        work = proposing(clients, made, outcome.image)
+        _await(output, told, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
+    if not follow:
+        told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
+        say_unless_json(output, outcome_text(outcome))
+        return
+    ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
+    _end(output, told, ending, {**out.plain(outcome), "committed": outcome.commit})
+
+
+def watch(
+    environment: EnvironmentArgument,
+    commit: Annotated[str | None, typer.Option("--commit", help="The commit to watch; by default the newest.")] = None,
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git where the release is aborted.")] = True,
+    wait: WaitOption = False,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Watch the release that an environment carries until it is live, or Git is restored."""
+    from promoter import output as out
+    from promoter import releases
+
+    clients = clients_of(config)
+    require_argocd(clients)
+    env = clients.environment(environment, model)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told, waits=wait)
+    ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
+    _end(output, told, ending)
+
+
+def rollback(
+    environment: EnvironmentArgument,
+    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Which version; by default the one before.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live.")] = True,
+    wait: WaitOption = False,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Put an earlier release back into an environment."""
+    from promoter import output as out
+    from promoter.models import Write
+    from promoter.rollback import plan_rollback
+    from promoter.rollback import rollback as apply
+    from promoter.show import rollback_text
+
+    clients = clients_of(config)
+    env = clients.config.environment(environment, model)
+    follow = follow and _stays(env, wait=wait)
+    if follow:
+        require_argocd(clients)
+    env = clients.placed(env)
+    told = out.Told(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, told)
+    planned = plan_rollback(follower.repository, env, to)
+    out.say(rollback_text(planned))
+    if not yes and not _confirmed():
+        raise typer.Exit(ExitCode.REFUSED)
+    if env.write is Write.PULL_REQUEST:
+        _propose_rollback(output, told, follower, planned, wait=wait, follow=follow)
+        return
+    committed = apply(follower.repository, planned)
+    out.say(f"committed {committed.commit.sha}")
+    if not follow:
+        told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
+        return
+    ending = follower.follow(committed, restoring=False)
+    _end(output, told, ending)
+
+
+def reconcile(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
+    from promoter import output as out
+    from promoter.reconcile import Reconciler, exit_code
+    from promoter.show import reconciled_text
+
+    clients = clients_of(config)
+    require_argocd(clients)
+    told = partial(out.Told, in_json=output is Output.JSON)
+    done = Reconciler(clients, out.report, told).run(chosen(clients, environments, model))
+    code = exit_code(done)
+    if output is Output.JSON:
+        out.event("outcome", {"exit_code": code, "environments": done})
+    else:
+        out.data(reconciled_text(done))
+    raise typer.Exit(code)
+
+
+def _end(output: Output, told: Told, ending: Ending, before: Mapping[str, object] | None = None) -> NoReturn:
+    """How a release that was followed ended; `before` is what was known of it before that."""
+    from promoter import output as out
+    from promoter.show import ending_text
+
+    told.outcome({**(before or {}), **out.plain(ending)})
+    say_unless_json(output, ending_text(ending))
+    raise typer.Exit(ending.exit_code)
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("a rollback wants to be confirmed, and there is no terminal to ask", hint="confirm it with --yes")
+    return typer.confirm("Commit this?", err=True)
+
+
+def _stays(environment: Environment, *, wait: bool) -> bool:
+    """Whether there is something to watch before this command ends: what is proposed has first to be merged."""
+    from promoter.models import Write
+
+    return wait or environment.write is Write.PUSH
+
+
+def _follower(clients: Clients, environment: Environment, told: Told, *, waits: bool = False) -> Follower:
+    from promoter.follow import Follower
+
+    return Follower(clients, environment, told.verdict, told.say, waits=waits)
+
+
+def _propose_rollback(output: Output, told: Told, follower: Follower, planned: Rollback, *, wait: bool, follow: bool) -> None:
+    from promoter.rollback import proposing_rollback
+    from promoter.show import opened_text
+
+    forge = follower.clients.forge(planned.environment.application)
+    work = proposing_rollback(follower.repository, forge, planned)
+    opened, release = work.run(), planned.target.release
+    known = {"environment": planned.environment.name, "release": release, "commit": None, "pull_request": opened}
+    if opened and wait:
+        _await(output, told, follower, work, opened, release, known, follow=follow)
+    told.outcome({**known, "exit_code": ExitCode.DONE})
+    say_unless_json(output, opened_text(opened))
+
+
+def _await(
+    output: Output,
+    told: Told,
+    follower: Follower,
+    work: Proposing,
+    opened: Opened,
+    release: Release,
+    known: Mapping[str, object],
+    *,
+    follow: bool,
+) -> NoReturn:
+    """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
+    from promoter import releases
+
+    told.say(f"{opened.done} {opened.url}: {opened.title}")
+    ended = follower.merge(work, opened)
+    told.say(ended.detail)
+    if ended.merged is None or not follow:
+        told.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
+        say_unless_json(output, ended.detail)
+        raise typer.Exit(ended.exit_code)
+    committed = releases.merged(follower.repository, follower.environment, ended.merged, release)
+    _end(output, told, follower.follow(committed), {**known, "merged": ended.merged})
+
+
+def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False) -> Plan:
+    from promoter.model_registry import ModelReference
+    from promoter.plan import plan as make
+
+    wanted = ModelReference.parse(reference)
+    environment = clients.environment(to, wanted.name)
+    return make(clients, environment, wanted, steps, rendering=render, force=force)

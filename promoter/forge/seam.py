@@ -1,0 +1,118 @@
+"""The seam: what promoter asks of a forge, and the values that come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from promoter.models import MergeMethod
+
+
+class State(StrEnum):
+    OPEN = "open"
+    MERGED = "merged"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a pull request is to say: from `branch` to `base`."""
+
+    branch: str
+    base: str
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A pull request as the forge has it. `head` is the commit it proposes; `merged` the one on the base branch, once merged.
+
+    `id` is the forge's own name for it, or for the identity that opened it, where a later request wants one.
+    """
+
+    number: int
+    url: str
+    title: str
+    body: str
+    state: State
+    head: str
+    merged: str | None = None
+    labels: frozenset[str] = frozenset()
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What has to pass before a merge: a CI check or a policy."""
+
+    name: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a pull request stands on its way. `failed` and `pending` are required checks only; `blocked` says in the forge's
+    words what else keeps it from being merged; `queue` is its place in a merge queue (from 1).
+    """
+
+    pull_request: PullRequest
+    failed: tuple[Check, ...] = ()
+    pending: tuple[Check, ...] = ()
+    blocked: str = ""
+    conflicts: bool = False
+    queue: int | None = None
+
+
+class Forge(Protocol):
+    """The pull requests of one repository.
+
+    Every method raises AuthError (token unknown, expired or without a permission, which is named; repository not visible to
+    it), UnreachableError (no answer, or asked to come back later than one waits) and RefusedError (the forge's rules).
+    """
+
+    @property
+    def name(self) -> str:
+        """The product's name, for people."""
+        ...
+
+    @property
+    def longest_body(self) -> int:
+        """Characters that the description of a pull request may have."""
+        ...
+
+    def reference(self, number: int) -> str:
+        """How a text of this forge links to a pull request."""
+        ...
+
+    def pull_requests(self, branch: str, base: str) -> list[PullRequest]:
+        """The newest pull requests from `branch` to `base`, whatever their state, newest first: two at least, if there are."""
+        ...
+
+    def open(self, draft: Draft) -> PullRequest:
+        """Opens one; the open one that somebody else opened at the same moment is taken for it."""
+        ...
+
+    def update(self, found: PullRequest, draft: Draft) -> PullRequest:
+        """Makes an open one say what `draft` says; labels and reviewers that are missing are added."""
+        ...
+
+    def close(self, number: int) -> None:
+        """Closes it without merging."""
+        ...
+
+    def comment(self, number: int, text: str) -> None:
+        """Says it below a pull request, unless it was said already."""
+        ...
+
+    def merge_when_ready(self, found: PullRequest, method: MergeMethod, subject: str, body: str) -> str:
+        """Has it merged by the forge as soon as its rules allow; at once where they do already. Gives why not, or ""."""
+        ...
+
+    def standing(self, number: int) -> Standing:
+        """Where it stands now."""
+        ...

@@ -1,0 +1,117 @@
+"""All of an image but its tag: the runtime's layers, the model and the config go to where the image is to be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from promoter.errors import RefusedError
+from promoter.image import gzip
+from promoter.image.base import Base, Platform
+from promoter.image.layer import Open, content_digest, pack, packed_size
+from promoter.image.manifest import ModelLayer, image_annotations, image_config, image_manifest
+from promoter.image.oci import CONFIG, LAYER, LAYER_GZIP, Descriptor, Repository, Restartable, sha256
+from promoter.models import Blob, Compress, Embed, ModelVersion, Origin, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a model gets into its image; one of more than `embed_limit` bytes does not, whatever `model` says."""
+
+    compress: Compress = Compress.NONE
+    model: Embed = Embed.EMBED
+    embed_limit: int | None = None
+
+    def embeds(self, version: ModelVersion) -> bool:
+        """Whether this version's files become a layer."""
+        return self.model is Embed.EMBED and (self.embed_limit is None or version.size <= self.embed_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A version's content as an image refers to it: a layer that is in the target already, or none to have it downloaded."""
+
+    content_digest: str
+    layer: ModelLayer | None
+    origin: Origin = Origin.THERE
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """The layer, if there is one."""
+        return (Blob(Role.MODEL, self.layer.blob.digest, self.layer.blob.size, self.origin),) if self.layer else ()
+
+
+def write_model(target: Repository, version: ModelVersion, open_file: Open, packing: Packing, base: Base) -> Model:
+    """The model's layer, packed, hashed and sent in one pass; or its content digest alone, where it is not to be embedded.
+
+    Raises:
+        RefusedError: there would be nothing in the image, neither runtime nor model.
+        RefusedError, AuthError, UnreachableError: as `pack` and `write_blob`.
+        UsageError: the package for `compress` is missing.
+    """
+    if not packing.embeds(version):
+        if not base.layers:
+            raise RefusedError(
+                f"an image of {version.reference} without its model would be empty: it has no runtime (image.runtime: scratch)",
+                hint="set image.runtime to an image that downloads and serves models, or image.model: embed",
+            )
+        return Model(content_digest(version.files, open_file), None)
+    return (_write_gzip if packing.compress is Compress.GZIP else _write_plain)(target, version, open_file)
+
+
+def _write_plain(target: Repository, version: ModelVersion, open_file: Open) -> Model:
+    tar = _Tar(version, open_file)
+    size = packed_size(version.files)
+    digest = target.write_blob(Restartable(tar.chunks), size)
+    return Model(tar.content_digest, ModelLayer(Descriptor(LAYER, digest, size), digest), Origin.SENT)
+
+
+def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> Model:
+    gzip.codec()  # refuses before an upload is opened
+    tar = _Tar(version, open_file)
+    diff_id, size = "", 0
+
+    def hashed() -> Iterator[bytes]:
+        nonlocal diff_id
+        digest = hashlib.sha256()
+        for chunk in tar.chunks():
+            digest.update(chunk)
+            yield chunk
+        diff_id = "sha256:" + digest.hexdigest()
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal size
+        size = 0
+        for chunk in gzip.compressed(hashed()):
+            size += len(chunk)
+            yield chunk
+
+    digest = target.write_blob(Restartable(chunks), None)
+    return Model(tar.content_digest, ModelLayer(Descriptor(LAYER_GZIP, digest, size), diff_id), Origin.SENT)
+
+
+class _Tar:
+    """A version's layer, packed as often as it has to be sent; its content digest is known when the last chunk was taken."""
+
+    def __init__(self, version: ModelVersion, open_file: Open) -> None:
+        self._version, self._open_file = version, open_file
+        self.content_digest = ""
+
+    def chunks(self) -> Iterator[bytes]:
+        self.content_digest = yield from pack(self._version.files, self._open_file)
+
+
+def copy_layers(target: Repository, base: Base, source: Repository) -> list[Blob]:
+    """The runtime's layers, copied to where they are not; raises as `copy_blob`."""
+    return [Blob(Role.RUNTIME, layer.digest, layer.size, target.copy_blob(layer, source)) for layer in base.layers]
+
+
+def write_config(target: Repository, version: ModelVersion, base: Base, platform: Platform, model: Model) -> tuple[bytes, Blob]:
+    """The manifest to be, and its config, which is in the target now; raises as `write_blob`."""
+    config = image_config(version, base, platform, model.content_digest, model.layer)
+    described = Descriptor(CONFIG, sha256(config), len(config))
+    target.write_blob([config], len(config))
+    annotated = image_annotations(version, base, platform, model.content_digest, embedded=model.layer is not None)
+    manifest = image_manifest(base, described, model.layer, annotated)
+    return manifest, Blob(Role.CONFIG, described.digest, described.size, Origin.SENT)

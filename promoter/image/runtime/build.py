@@ -1,0 +1,95 @@
+"""Finds the runtime of a model version in its image repository by its recipe's key, or has the Docker engine build it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promoter.errors import PromoterError
+from promoter.image.base import BaseImage
+from promoter.image.reference import ImageReference
+from promoter.image.registry import RegistryRepository
+from promoter.image.runtime.recipe import Recipe
+
+if TYPE_CHECKING:
+    from promoter.config import ImageConfig
+    from promoter.image.layer import Open
+    from promoter.image.runtime.engine import Engine
+    from promoter.models import ModelVersion
+
+_NEWEST = "runtime"
+
+
+@dataclass(frozen=True)
+class RuntimeBuilder:
+    """Makes what models of the image repository `target` are put on; `say` hears of each step."""
+
+    target: RegistryRepository
+    settings: ImageConfig
+    env: Mapping[str, str]
+    say: Callable[[str], None]
+
+    def __call__(self, version: ModelVersion, open_file: Open) -> BaseImage:
+        """The runtime of this version (see `promoter.image.publish.Runtime`); where it is there, no engine is asked.
+
+        Raises:
+            RefusedError: the requirements can't be met or locked, base or result do not fit, a step failed.
+            AuthError, UnreachableError: as registries, package index and engine answer.
+            UsageError: the settings can't be meant, or pip is missing.
+        """
+        recipe = self.recipe(version, open_file)
+        tag = f"runtime-{recipe.key}"
+        if self.target.read_manifest(tag) is None:
+            with recipe.context() as (folder, dockerfile):
+                build_and_push(recipe, folder, dockerfile, recipe.source.runtime_stage, tag, _NEWEST)
+        # By its tag: what it is made of is to be seen, and its digest is the registry's to say.
+        return BaseImage(self.target, tag)
+
+    def find(self, version: ModelVersion, open_file: Open) -> BaseImage | None:
+        """The runtime of this version, if its requirements were locked and it was built; raises as `__call__`."""
+        recipe = self.recipe(version, open_file)
+        if not recipe.known:
+            return None
+        tag = f"runtime-{recipe.key}"
+        return BaseImage(self.target, tag) if self.target.read_manifest(tag) is not None else None
+
+    def recipe(self, version: ModelVersion, open_file: Open, *, whole: bool = False) -> Recipe:
+        """What the version's runtime, or its whole image, is built from."""
+        return Recipe(self.target, self.settings, self.env, self.say, version, open_file, whole)
+
+
+def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | None, tag: str, newest: str) -> str | None:
+    """Builds the Dockerfile up to `stage` (None: its end) and pushes it as `tag`; its digest, where the engine says it.
+
+    The tag `newest` moves to it: that image is the cache of an engine that built none of them itself.
+
+    Raises:
+        RefusedError, AuthError, UnreachableError: as the engine and, to it, the registries answer.
+    """
+    from promoter.image.runtime.engine import Build, Engine
+
+    named = ImageReference.parse(recipe.target.name)
+    with Engine(recipe.env, recipe.say) as engine:
+        if recipe.pinned_base:
+            engine.pull(recipe.pinned_base)
+        cache = _cache(recipe, engine, replace(named, tag=newest))
+        # Our own steps need no network; a user's may.
+        network = "none" if recipe.source.folder is None else None
+        build = Build(folder, dockerfile, recipe.platform, stage, recipe.arguments, recipe.labels, cache, network)
+        image = engine.build(build)
+        digest = engine.push(image, replace(named, tag=tag))
+        try:
+            engine.push(image, replace(named, tag=newest))
+        except PromoterError as error:  # a repository whose tags can't be moved has no cache, and works
+            recipe.say(f"tag {newest} stays where it was: {error.message}")
+    return digest
+
+
+def _cache(recipe: Recipe, engine: Engine, newest: ImageReference) -> str | None:
+    """None for an engine that has it: named as the cache it would hide the engine's own, which has the other stages too."""
+    if engine.has(str(newest)) or recipe.target.read_manifest(str(newest.tag)) is None:
+        return None
+    engine.pull(newest)
+    return str(newest)

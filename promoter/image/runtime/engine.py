@@ -1,0 +1,216 @@
+"""The Docker engine, by its API (https://docs.docker.com/reference/api/engine/): pull, build, push."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.utils import kwargs_from_env
+
+from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
+from promoter.image.base import Platform
+from promoter.image.credentials import engine_auth
+from promoter.image.reference import ImageReference
+
+_ANSWER_SECONDS = 600  # an engine that packs a large layer says nothing for minutes
+_TOLD_LINES = 20
+_STEP = re.compile(r"Step \d+/\d+ : .*")
+# What install.py, or a user's own step, says to people.
+_SENTENCE = "promoter: "
+_USUAL = "unix:///var/run/docker.sock"
+_DENIED = ("denied", "unauthorized", "authentication required", "no basic auth", "forbidden")
+_MISSING = ("not found", "manifest unknown", "name unknown", "does not exist")
+_UNREACHED = ("timeout", "connection refused", "no such host", "dial tcp", "connection reset", "eof")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build: `dockerfile` lies in the folder `context`; `network` is Docker's word for what its steps reach."""
+
+    context: Path
+    dockerfile: Path
+    platform: Platform
+    stage: str | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cache_from: str | None = None
+    network: str | None = "none"
+
+
+class Engine(AbstractContextManager["Engine"]):
+    """The engine that DOCKER_HOST names, or this machine's own; `say` hears of each step."""
+
+    def __init__(self, env: Mapping[str, str], say: Callable[[str], None]) -> None:
+        """Raises:
+        UnreachableError: no engine answers.
+        """
+        self._env, self._say = env, say
+        host = env.get("DOCKER_HOST") or _USUAL
+        if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
+            raise _no_engine(host, "there is no such socket")
+        try:
+            settings = kwargs_from_env({**env, "DOCKER_HOST": host})
+            self._client = docker.APIClient(**settings, version="auto", timeout=_ANSWER_SECONDS)
+        except (DockerException, requests.exceptions.RequestException) as error:
+            raise _no_engine(host, str(error)) from None
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def has(self, image: str) -> bool:
+        """Whether the engine has this image, by name or id, already."""
+        try:
+            with _asked(f"look for {image}"):
+                self._client.inspect_image(image)  # type: ignore[no-untyped-call] # types-docker says nothing of it
+        except _Missing:
+            return False
+        return True
+
+    def pull(self, image: ImageReference) -> None:
+        """Raises:
+        RefusedError: it is not there.
+        AuthError, UnreachableError: as its registry answers.
+        """
+        doing = f"pull {image}"
+        self._say(f"pulling {image}")
+        with _asked(doing):
+            auth = engine_auth(image.registry, self._env) or {}
+            tag = image.digest or image.tag
+            answers = self._client.pull(image.name, tag=tag, stream=True, decode=True, auth_config=auth)
+            self._heard(answers, lambda said: _failure(doing, said, image.name))
+
+    def build(self, build: Build) -> str:
+        """The image's id in this engine.
+
+        Raises:
+            RefusedError: a step failed, or the image is for another platform.
+            UnreachableError: the engine does not answer, or its disk is full.
+        """
+        told: deque[str] = deque(maxlen=_TOLD_LINES)
+        with _asked("build the image"):
+            answers = self._client.build(
+                path=str(build.context),
+                dockerfile=str(build.dockerfile),
+                target=build.stage,
+                buildargs=dict(build.arguments),
+                labels=dict(build.labels),
+                cache_from=[build.cache_from] if build.cache_from else None,
+                network_mode=build.network,
+                use_config_proxy=build.network != "none",
+                platform=str(build.platform),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            aux = self._heard(answers, lambda said: _build_failure(said, told), told)
+            image = str(aux.get("ID", ""))
+            made = self._client.inspect_image(image)  # type: ignore[no-untyped-call] # types-docker says nothing of it
+        found = Platform(made["Os"], made["Architecture"], made.get("Variant") or None)
+        if not build.platform.runs(found):
+            raise RefusedError(
+                f"the engine built an image for {found}, not for {build.platform}",
+                hint="name a base image, or an engine with DOCKER_HOST, for that platform",
+            )
+        return image
+
+    def push(self, image: str, target: ImageReference) -> str | None:
+        """Pushes the image with this id under the target's name and tag; the manifest's digest where the engine says it.
+
+        Raises:
+            AuthError, UnreachableError, RefusedError: as the registry answers.
+        """
+        doing = f"push {target}"
+        self._say(f"pushing {target}")
+        with _asked(doing):
+            self._client.tag(image, target.name, target.tag)
+            auth = engine_auth(target.registry, self._env) or {}
+            answers = self._client.push(target.name, tag=target.tag, stream=True, decode=True, auth_config=auth)
+            aux = self._heard(answers, lambda said: _failure(doing, said, target.name))
+        return aux.get("Digest")
+
+    def _heard(
+        self,
+        answers: Iterable[Mapping[str, Any]],
+        failure: Callable[[str], PromoterError],
+        told: deque[str] | None = None,
+    ) -> Mapping[str, Any]:
+        """Follows an answer to its end, also after it told of an error; what the engine says about the outcome."""
+        aux: dict[str, Any] = {}
+        error = None
+        for answer in answers:
+            error = answer.get("error", error)
+            aux |= answer.get("aux") or {}
+            for line in str(answer.get("stream", "")).splitlines():
+                if told is not None:
+                    told.append(_plain(line))
+                if _STEP.fullmatch(line):
+                    self._say(line)
+        if error is not None:
+            raise failure(str(error))
+        return aux
+
+
+class _Missing(RefusedError):
+    """The engine has no such image."""
+
+
+def _no_engine(host: str, why: str) -> UnreachableError:
+    return UnreachableError(
+        f"no Docker engine answers at {host}, and an image has to be built: {why}",
+        hint="start Docker here, name an engine with DOCKER_HOST, or set image.runtime to an image that is ready",
+    )
+
+
+@contextmanager
+def _asked(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except ImageNotFound as error:
+        raise _Missing(f"can't {doing}: {error.explanation}", hint="check its name") from None
+    except APIError as error:
+        raise _failure(doing, str(error.explanation or error), "it") from None
+    except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise UnreachableError(
+            f"can't {doing}: the Docker engine stopped answering: {type(error).__name__}", hint="see its log, and run again"
+        ) from None
+
+
+def _failure(doing: str, said: str, name: str) -> PromoterError:
+    """The engine's words, told apart by what to do about them."""
+    message, lower = f"can't {doing}: {' '.join(said.split())}", said.lower()
+    if "no space left" in lower:
+        return UnreachableError(message, hint="free the engine's disk: `docker system prune`")
+    if "http response to https client" in lower:
+        return UsageError(message, hint="name that registry in `insecure-registries` of the engine's daemon.json")
+    if any(word in lower for word in _DENIED):
+        return AuthError(message, hint=f"check the login for {name}, and that it may pull and push there")
+    if any(word in lower for word in _MISSING):
+        return RefusedError(message, hint=f"check that {name} exists")
+    if any(word in lower for word in _UNREACHED):
+        return UnreachableError(message, hint="check that the Docker engine can reach that registry")
+    return RefusedError(message, hint="see the Docker engine's log")
+
+
+def _build_failure(said: str, told: Iterable[str]) -> PromoterError:
+    lines = [line for line in told if line.strip()]
+    for line in lines:
+        if line.startswith(_SENTENCE):
+            return RefusedError(line.removeprefix(_SENTENCE), hint="set image.base to an image that has it")
+    if any("no space left" in line.lower() for line in (*lines, said)):
+        return UnreachableError(f"can't build the image: {said}", hint="free the engine's disk: `docker system prune`")
+    last = "\n".join(f"  {line}" for line in lines)
+    return RefusedError(f"can't build the image: {' '.join(said.split())}\n{last}", hint="the lines above are the build's last")
+
+
+def _plain(line: str) -> str:
+    """Without the colours that the engine gives to what a step writes to stderr."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)

@@ -1,0 +1,77 @@
+"""Runs inside the build, with nothing but the base image's Python: the locked wheels into /opt/runtime, from no index.
+
+Lines that start with `promoter: ` are for people: the engine's failure is told in their words.
+"""
+
+import compileall
+import os
+import py_compile
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+BUILD = Path("/opt/build")
+RUNTIME = Path("/opt/runtime")
+SERVER = Path("/opt/promoter")
+
+
+def main() -> None:
+    here, wanted = "{}.{}".format(*sys.version_info[:2]), os.environ["MODEL_PYTHON"]
+    if here != wanted:
+        sys.exit(f"promoter: the base image has Python {here}, the model needs Python {wanted}")
+    venv.create(RUNTIME, symlinks=True)
+    SERVER.mkdir(exist_ok=True)
+    install()
+    # Hashes that are never checked: a file system that nobody writes to is not asked for times at every import.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    # A third of the bytecode would be that of the packages' own tests.
+    tests = re.compile(r"/tests?/")
+    for folder in (RUNTIME, SERVER):
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=tests)
+    check()
+    for folder in (RUNTIME, SERVER):
+        settle(folder)
+
+
+def install() -> None:
+    """pip runs from its own wheel and takes itself out again."""
+    wheels = BUILD / "wheels"
+    pip = [str(RUNTIME / "bin/python"), str(next(wheels.glob("pip-*.whl")) / "pip")]
+    options = ["--no-index", "--find-links", str(wheels), "--require-hashes", "--no-deps"]
+    quiet = ["--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--quiet"]
+    for command in (
+        ["install", *options, *quiet, "--requirement", str(BUILD / "requirements.lock")],
+        ["uninstall", "--yes", "pip"],
+    ):
+        done = subprocess.run([*pip, *command], check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
+    lock = RUNTIME / "requirements.lock"
+    lock.write_bytes((BUILD / "requirements.lock").read_bytes())
+
+
+def check() -> None:
+    """A base without what wheels expect of a system (libstdc++, glibc) is told now, and not by a pod that does not start."""
+    quiet = {"HOME": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environ = {**os.environ, **quiet, "PYTHONPATH": str(SERVER)}
+    server = "import promoter.serving.server" if any(SERVER.iterdir()) else ""
+    command = [str(RUNTIME / "bin/python"), "-c", f"import mlflow.pyfunc\n{server}"]
+    done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        sys.exit(f"promoter: what was installed does not run on the base image: {' '.join(reason)}")
+
+
+def settle(folder: Path) -> None:
+    """The same files make the same layer, whenever and by whomever they were copied here, and every user can read them."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
+        os.utime(path, (0, 0), follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""What a model asks for, read from the files that MLflow writes beside it (https://mlflow.org/docs/latest/ml/model/dependencies/)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promoter.errors import RefusedError, UnreachableError
+from promoter.yaml import documents
+
+if TYPE_CHECKING:
+    from promoter.image.layer import Open
+    from promoter.models import ModelVersion
+
+SERVING = Path(__file__).parents[2] / "serving"
+"""The inference server's sources, and its requirements.txt."""
+
+_LARGEST = 1 << 20
+_NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?")
+_HASH = re.compile(r"\s+--hash[= ]\S+")
+_LOCAL = re.compile(r"[./~]|.*\.(whl|zip|tar\.gz)(\s|$)")
+# ${TOKEN} is a variable that pip fills in, not a secret.
+_CREDENTIALS = re.compile(r"://(?!(?:\$\{\w+\}:?)+@)[^/\s@]+@")
+_INDEX_OPTIONS = frozenset(
+    {"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host", "--prefer-binary"}
+)
+# python_env.yaml; conda.yaml; MLmodel, in the order in which they are believed.
+_PYTHON = {
+    "python_env.yaml": re.compile(r"^python:\s*['\"]?(\d+\.\d+)", re.MULTILINE),
+    "conda.yaml": re.compile(r"^\s*-\s*['\"]?python\s*[=~]+\s*(\d+\.\d+)", re.MULTILINE),
+    "MLmodel": re.compile(r"^\s+python_version:\s*['\"]?(\d+\.\d+)", re.MULTILINE),
+}
+_MLFLOW_VERSION = re.compile(r"^mlflow_version:\s*['\"]?([\w.]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """`python` is the minor version (3.11); the others are lines as pip reads them (PEP 508)."""
+
+    python: str
+    lines: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+
+
+def read_requirements(version: ModelVersion, open_file: Open) -> Requirements:
+    """The model's own requirements with MLflow slimmed to what serving needs, and those of the server and the build.
+
+    requirements.txt counts, or the pip part of conda.yaml without it. Options that name an index are left out: where packages
+    come from is the host's business.
+
+    Raises:
+        RefusedError: a line that can't be locked or would leak a credential, or nothing that says what the model needs.
+        UnreachableError: a file can't be read.
+    """
+    files = _Files(version, open_file)
+    constraints: list[str] = []
+    lines = []
+    for where, line in _model_lines(files):
+        if file := _constraints_file(line):
+            named = files.text(file)
+            if named is None:
+                raise _refused(where, f"names {file}, which is not among the model's files")
+            constraints += [_requirement(place, text) for place, text in _logical_lines(files.where(file), named)]
+        elif requirement := _requirement(where, line):
+            lines.append(requirement)
+    return Requirements(_python(files), _for_serving(lines, files), tuple(sorted(filter(None, constraints))))
+
+
+@dataclass(frozen=True)
+class _Files:
+    version: ModelVersion
+    open_file: Open
+
+    def where(self, path: str) -> str:
+        return f"{path} of {self.version.reference}"
+
+    def text(self, path: str) -> str | None:
+        """The file's text; None when the model has no such file."""
+        file = next((file for file in self.version.files if file.path == path), None)
+        if file is None:
+            return None
+        if file.size > _LARGEST:
+            raise RefusedError(f"{self.where(path)} is {file.size} bytes long", hint="log the model again")
+        try:
+            with self.open_file(file) as stream:
+                text = b"".join(iter(lambda: stream.read(_LARGEST), b"")).decode()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UnreachableError(f"{self.where(path)} can't be read: {reason}", hint="run again") from None
+        except UnicodeDecodeError:
+            raise RefusedError(f"{self.where(path)} is not UTF-8", hint="log the model again") from None
+        if _CREDENTIALS.search(text):
+            raise RefusedError(
+                f"{self.where(path)} holds a URL with a password or token",
+                hint="everybody who can pull the image would have it: revoke it, and log the model again without",
+            )
+        return text
+
+
+def _model_lines(files: _Files) -> Iterable[tuple[str, str]]:
+    """Each line with its place."""
+    text = files.text("requirements.txt")
+    if text is not None:
+        return _logical_lines(files.where("requirements.txt"), text)
+    conda = files.text("conda.yaml")
+    if conda is None:
+        raise RefusedError(
+            f"{files.version.reference} does not say what it needs: it has neither requirements.txt nor conda.yaml",
+            hint="log it with mlflow.<flavor>.log_model, or set image.runtime to an image that can serve it",
+        )
+    return _conda_lines(files.where("conda.yaml"), conda)
+
+
+def _conda_lines(where: str, text: str) -> Iterator[tuple[str, str]]:
+    value = documents(text, where)
+    dependencies = value[0].value.get("dependencies") if value and isinstance(value[0].value, dict) else None
+    for dependency in dependencies or ():
+        if isinstance(dependency, dict):
+            for line in dependency.get("pip") or ():
+                yield from _logical_lines(where, str(line))
+        elif not re.match(r"(python|pip|setuptools|wheel)\b", str(dependency)):
+            raise _refused(where, f"asks for the conda package {dependency!r}", "log it with pip requirements")
+
+
+def _logical_lines(where: str, text: str) -> Iterator[tuple[str, str]]:
+    """What is left without comments and continuations; the place of a line is that of its start."""
+    joined, start = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        start = start if joined else number
+        if line.endswith("\\"):
+            joined += line[:-1] + " "
+            continue
+        stripped = re.sub(r"(^|\s)#.*", "", joined + line).strip()
+        joined = ""
+        if stripped:
+            yield f"line {start} of {where}", stripped
+
+
+def _constraints_file(line: str) -> str | None:
+    match = re.fullmatch(r"(?:-c|--constraint)(?:\s+|=)(\S+)", line)
+    return match[1] if match else None
+
+
+def _requirement(where: str, line: str) -> str:
+    """The line as it goes into the lock; "" for an option that names an index.
+
+    Raises:
+        RefusedError: it is not `name` and what follows a name.
+    """
+    if line.startswith("-"):
+        option = re.split(r"[\s=]", line, maxsplit=1)[0]
+        if option in _INDEX_OPTIONS:
+            return ""
+        what = "is an editable requirement" if option in ("-e", "--editable") else f"uses {option}"
+        raise _refused(where, what)
+    if "://" in line or " @ " in line or _LOCAL.match(line):
+        raise _refused(where, f"is a URL or a path: {line.partition(' @ ')[0].partition('?')[0]}")
+    if not _NAME.match(line):
+        raise _refused(where, f"is not a requirement: {line}")
+    return _HASH.sub("", line)
+
+
+def _refused(
+    where: str, what: str, instead: str = "publish the package to your index, and log the model with name==version"
+) -> RefusedError:
+    return RefusedError(f"{where} {what}, which can't be locked", hint=f"{instead}; or build with image.dockerfile")
+
+
+def _python(files: _Files) -> str:
+    for path, pattern in _PYTHON.items():
+        if match := pattern.search(files.text(path) or ""):
+            return match[1]
+    raise RefusedError(
+        f"{files.version.reference} does not say which Python it needs: {', '.join(_PYTHON)} name none",
+        hint="log the model again, or set image.runtime to an image that can serve it",
+    )
+
+
+def _for_serving(lines: Iterable[str], files: _Files) -> tuple[str, ...]:
+    """With mlflow-skinny in the place of mlflow: what a server never uses is most of it (850 MB against 140)."""
+    wanted = [_NAME.sub("mlflow-skinny", line, count=1) if _named(line) == "mlflow" else line for line in lines]
+    names = {_named(line) for line in wanted}
+    if "mlflow-skinny" not in names:
+        match = _MLFLOW_VERSION.search(files.text("MLmodel") or "")
+        wanted.append(f"mlflow-skinny=={match[1]}" if match else "mlflow-skinny")
+    # mlflow.pyfunc imports both, mlflow-skinny asks for neither; pip installs the rest, and goes when it has.
+    wanted += [name for name in ("numpy", "pandas", "pip") if name not in names]
+    serving = SERVING / "requirements.txt"
+    wanted += [line for _, line in _logical_lines(serving.name, serving.read_text())]
+    return tuple(sorted(set(wanted)))
+
+
+def _named(line: str) -> str:
+    match = _NAME.match(line)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else ""

@@ -1,0 +1,126 @@
+"""uv and pip as this host has them: their indexes and credentials are the host's, and in no argument or answer of ours."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from promoter.image.base import Platform
+
+# Wheels of the manylinux policies up to this glibc (PEP 600) run on every Debian, Ubuntu and Red Hat that is still maintained.
+_GLIBC_MINOR = 28
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_UV_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
+# In pip's and in uv's words.
+_DENIED = re.compile(r"\b40[13] (Unauthorized|Forbidden|Client Error)|HTTP error 40[13]")
+_UNREACHED = re.compile(
+    r"error sending request|connection broken|(Connect|Read)Timeout|\b(429|50[0-4]) [A-Z]|HTTP error (429|50[0-4])"
+)
+_PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def uv_platform(platform: Platform) -> str:
+    """What uv calls it.
+
+    Raises:
+        UsageError: no wheels are made for it.
+    """
+    return f"{_machine(platform)}-manylinux_2_{_GLIBC_MINOR}"
+
+
+def pip_platforms(platform: Platform) -> list[str]:
+    """Every platform tag whose wheels run there; pip does not know that one includes the older ones (PEP 600).
+
+    Raises:
+        UsageError: no wheels are made for it.
+    """
+    machine = _machine(platform)
+    return [
+        *(f"manylinux_2_{minor}_{machine}" for minor in range(_GLIBC_MINOR, 4, -1)),
+        *(f"manylinux{year}_{machine}" for year in ("2014", "2010", "1")),
+        f"linux_{machine}",
+    ]
+
+
+def _machine(platform: Platform) -> str:
+    machine = _MACHINES.get(platform.architecture)
+    if platform.os != "linux" or machine is None:
+        known = ", ".join(f"linux/{name}" for name in _MACHINES)
+        raise UsageError(
+            f"no runtime is built for {platform}: wheels are looked for {known} only",
+            hint="set image.platform to one of these, or image.runtime to an image of yours",
+        )
+    return machine
+
+
+def uv(arguments: Sequence[str], text: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs uv in `folder`, so that no project's own settings have a say; where uv knows no index, it is told pip's."""
+    from uv import find_uv_bin
+
+    known = {**_pip_indexes(env), **env} if not any(env.get(name) for name in _UV_INDEXES) else dict(env)
+    return _run([find_uv_bin(), *arguments], folder, known, text)
+
+
+def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs the pip of our own Python.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise UsageError(
+            f"pip is not installed for {sys.executable}: it fetches the packages of a runtime image",
+            hint="install it there (`uv pip install pip` or `python -m ensurepip`), or set image.runtime",
+        )
+    return _run([sys.executable, "-m", "pip", *arguments], folder, env)
+
+
+def tool_failure(done: subprocess.CompletedProcess[str], doing: str, refused: str, hint: str) -> PromoterError:
+    """What went wrong, in the tool's words (`refused`), told apart by whether running again or a login can help."""
+    said, message = done.stdout + done.stderr, f"can't {doing}: {' '.join(refused.split())}"
+    if "No space left on device" in said:
+        return UnreachableError(f"can't {doing}: no space left on the disk", hint="free some, or point TMPDIR elsewhere")
+    if _DENIED.search(said):
+        return AuthError(message, hint="check the credentials in pip's configuration (`pip config list`)")
+    if _UNREACHED.search(said):
+        return UnreachableError(message, hint="check that the package index can be reached from here, and run again")
+    return RefusedError(message, hint=hint)
+
+
+def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
+    """pip's settings about indexes as uv's environment variables; nothing where there is no pip to ask."""
+    if importlib.util.find_spec("pip") is None:
+        return {}
+    listed = _run([sys.executable, "-m", "pip", "config", "list"], Path.cwd(), env).stdout
+    found: dict[str, str] = {}
+    # The order in which pip believes its sources.
+    for source in ("global", "download", ":env:"):
+        for line in listed.splitlines():
+            key, _, value = line.partition("=")
+            name = _PIP_TO_UV.get(key.removeprefix(f"{source}."))
+            if name and key.startswith(f"{source}."):
+                found[name] = " ".join(str(ast.literal_eval(value)).split())
+    return found
+
+
+def _run(
+    command: Sequence[str], folder: Path, env: Mapping[str, str], text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, cwd=folder, env=dict(env), input=text, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UsageError(f"{Path(command[0]).name} can't be run: {error.strerror}", hint="install promoter again") from None

@@ -1,0 +1,119 @@
+"""Strategy `build`: one Docker build makes the whole image, with the model in it, as it was done before there were layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from promoter.errors import RefusedError
+from promoter.image.assemble import Model
+from promoter.image.base import Base, BaseImage, read_base
+from promoter.image.layer import content_digest
+from promoter.image.manifest import ModelLayer
+from promoter.image.oci import Repository, section
+from promoter.image.publish import Publisher
+from promoter.image.reference import image_tag
+from promoter.image.runtime.build import RuntimeBuilder, build_and_push
+from promoter.image.runtime.context import OFFERED
+from promoter.image.runtime.recipe import writing
+from promoter.models import Blob, Image, Role
+
+if TYPE_CHECKING:
+    from promoter.image.layer import Open, Readable
+    from promoter.models import ModelFile, ModelVersion
+
+_NEWEST = "build"
+
+
+class WholePublisher(Publisher):
+    """Publishes what the engine built: the same layers under a manifest of ours, so that the image is found like any other."""
+
+    def __init__(
+        self,
+        target: Repository,
+        repository: str,
+        builder: RuntimeBuilder,
+        platform: str = "linux/amd64",
+        *,
+        elsewhere: Sequence[Repository] = (),
+    ) -> None:
+        super().__init__(target, repository, lambda *_: None, platform, elsewhere=elsewhere)
+        self._builder = builder
+
+    def _make(self, version: ModelVersion, tag: str, open_file: Open) -> Image:
+        base, model = build_whole(self._builder, version, open_file, f"{tag}.build")
+        layers = [Blob(Role.RUNTIME, layer.digest, layer.size) for layer in base.layers]
+        return self._publish(version, tag, base, layers, model)
+
+    def _rebuild(self, version: ModelVersion, open_file: Open) -> Image:
+        tag = f"{image_tag(version)}-{self._builder.recipe(version, open_file, whole=True).key[:8]}"
+        found = self._found(tag)
+        return self._reuse(version, tag, found, open_file) if found else self._make(version, tag, open_file)
+
+
+def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open, tag: str) -> tuple[Base, Model]:
+    """Builds the Dockerfile to its end, with the model's files where it names them, and pushes it as `tag`.
+
+    Gives the model and what is underneath. A Dockerfile that takes the model has it in its last layer; the image of one that
+    does not gets MODEL_URI, from where its server downloads the model.
+
+    Raises as `RuntimeBuilder`.
+    """
+    recipe = builder.recipe(version, open_file, whole=True)
+    embedded = recipe.source.names("model")
+    with recipe.context() as (folder, dockerfile):
+        model = folder / OFFERED / "model"
+        content = content_digest(version.files, _keeping(model, open_file) if embedded else open_file)
+        for path in model.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)  # whatever our umask: the server is another user
+        digest = build_and_push(recipe, folder, dockerfile, None, tag, _NEWEST)
+    pushed = BaseImage(builder.target, digest or tag)
+    base = read_base(pushed, recipe.platform)
+    if not base.layers:
+        raise RefusedError(f"the image that was built, {pushed}, has no layers", hint="see image.dockerfile")
+    if not embedded:
+        return base, Model(content, None)
+    below, layer = _split(base)
+    return below, Model(content, layer)
+
+
+def _split(base: Base) -> tuple[Base, ModelLayer]:
+    """The image without its last layer, and that."""
+    *diff_ids, last = section(base.config, "rootfs")["diff_ids"]
+    history = list(base.config.get("history") or [])
+    filled = [at for at, entry in enumerate(history) if not entry.get("empty_layer")]
+    if filled:
+        del history[filled[-1]]  # the layer gets the entry that a model's layer has
+    config = {**base.config, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history}
+    return replace(base, layers=base.layers[:-1], config=config), ModelLayer(base.layers[-1], last)
+
+
+def _keeping(folder: Path, open_file: Open) -> Open:
+    """Opens files so that what is read of them is kept in the folder too."""
+
+    @contextmanager
+    def open_both(file: ModelFile) -> Iterator[Readable]:
+        path = folder / file.path
+        with writing(folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            target = path.open("wb")
+        with target, open_file(file) as source:
+            yield _Tee(source, target, folder)
+
+    return open_both
+
+
+@dataclass(frozen=True, slots=True)
+class _Tee:
+    source: Readable
+    target: IO[bytes]
+    folder: Path
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self.source.read(size)
+        with writing(self.folder):
+            self.target.write(chunk)
+        return chunk

@@ -1,0 +1,220 @@
+"""The HTTP surface of one worker: routes, request ids, metrics and one log line a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import re
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from promoter.serving.errors import RequestError
+from promoter.serving.metrics import Metrics
+from promoter.serving.model import Request as ModelRequest
+from promoter.serving.settings import Settings
+from promoter.serving.states import States
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from promoter.serving.inference import Inference
+
+_log = logging.getLogger(__name__)
+_access_log = logging.getLogger("promoter.serving.access")
+PATHS = ("/predict", "/invocations", "/health", "/ready", "/metrics", "/version", "/openapi.json")
+_PREDICT = frozenset(PATHS[:2])
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_BODY_SECONDS = 30.0
+_CLIENT_GONE = 499  # nginx's number: nobody reads this answer
+
+
+class Service:
+    """What a worker knows while it serves. `inference` and `openapi` come once the model is loaded."""
+
+    def __init__(self, settings: Settings, states: States, metrics: Metrics) -> None:
+        self.settings, self.states, self.metrics = settings, states, metrics
+        self.inference: Inference | None = None
+        self.openapi: dict[str, Any] = {}
+
+    @property
+    def model(self) -> dict[str, str]:
+        settings = self.settings
+        return {
+            "model_name": settings.model_name,
+            "model_version": settings.model_version,
+            "model_digest": settings.model_digest,
+        }
+
+    async def health(self, _: Request) -> Response:
+        status = "draining" if self.states.draining else "ok" if self.states.ready else "loading"
+        return JSONResponse({"status": status, **self.model})
+
+    async def ready(self, _: Request) -> Response:
+        return JSONResponse({"ready": self.states.ready}, status_code=200 if self.states.ready else 503)
+
+    async def version(self, _: Request) -> Response:
+        versions = {"mlflow": _mlflow_version(), "python": platform.python_version()}
+        return JSONResponse({**self.model, "model_stage": self.settings.model_stage, **versions})
+
+    async def metric_text(self, _: Request) -> Response:
+        text = await run_in_threadpool(self.metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def document(self, _: Request) -> Response:
+        return JSONResponse(self.openapi) if self.openapi else _error(_loading())
+
+    async def predict(self, request: Request) -> Response:
+        try:
+            if self.inference is None:
+                raise _loading()
+            body = await _body(request, self.settings.max_body_bytes)
+            answer = await self.inference.answer(ModelRequest(body, request.headers.get("content-type", "")))
+        except RequestError as error:
+            if error.status == 500:
+                fields = {"request_id": request.scope["request_id"]}
+                _log.error("%s", error.message, exc_info=error.__cause__, extra={"fields": fields})
+                _log.debug("it said: %s", error.__cause__, extra={"fields": fields})
+            return _error(error)
+        return Response(answer, media_type="application/json")
+
+
+def application(service: Service) -> ASGIApp:
+    handlers: dict[str, tuple[Callable[[Request], Any], str]] = {
+        "/predict": (service.predict, "POST"),
+        "/invocations": (service.predict, "POST"),
+        "/health": (service.health, "GET"),
+        "/ready": (service.ready, "GET"),
+        "/metrics": (service.metric_text, "GET"),
+        "/version": (service.version, "GET"),
+        "/openapi.json": (service.document, "GET"),
+    }
+    routes = [Route(path, handlers[path][0], methods=[handlers[path][1]]) for path in PATHS]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
+    app.router.redirect_slashes = False
+    return _Observed(app, service)
+
+
+class _Observed:
+    """Counts, times and logs each request around the application, and adds the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service, self._metrics = app, service, service.metrics
+        named = {"x-model-version": service.settings.model_version, "x-model-digest": service.settings.model_digest}
+        self._model_headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = scope["request_id"] = _request_id(scope)
+        status = _CLIENT_GONE
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *self._model_headers]
+                if self._service.states.draining:  # the client's next request belongs to another pod
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, send_observed)
+        finally:
+            self._metrics.in_flight.dec()
+            self._report(scope, status, time.perf_counter() - started)
+
+    def _report(self, scope: Scope, status: int, seconds: float) -> None:
+        method, path = scope["method"], scope["path"]
+        path = path if path in PATHS else "other"
+        self._metrics.answered(method, path, status, seconds)
+        level = logging.INFO if path in _PREDICT else logging.DEBUG
+        if _access_log.isEnabledFor(level):
+            fields = {"request_id": scope["request_id"], "status": status, "seconds": round(seconds, 6)}
+            _access_log.log(level, "%s %s", method, path, extra={"fields": fields})
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own where it is one that can be logged and echoed, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given: str = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(given):
+                return given
+    return os.urandom(16).hex()
+
+
+async def _body(request: Request, most_bytes: int) -> bytes:
+    """Raises: RequestError, 413 when it is too long, 408 when it does not come, 400 when its client has gone."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced[:20]) > most_bytes:
+        raise _too_large()
+    message = await request.receive()
+    if not message.get("more_body"):  # nearly always: all of it came with the headers
+        return _chunk(message, most_bytes)
+    try:
+        return await asyncio.wait_for(_rest(request, message, most_bytes), _BODY_SECONDS)
+    except asyncio.TimeoutError:  # another class than the built-in one on Python 3.10
+        raise RequestError(
+            408, f"the body did not arrive within {_BODY_SECONDS:g} s", headers={"Connection": "close"}
+        ) from None
+
+
+async def _rest(request: Request, message: Message, most_bytes: int) -> bytes:
+    chunks = bytearray(_chunk(message, most_bytes))
+    while message.get("more_body"):
+        message = await request.receive()
+        chunks += _chunk(message, most_bytes - len(chunks))
+    return bytes(chunks)
+
+
+def _chunk(message: Message, most_bytes: int) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise RequestError(400, "the client has gone")
+    body: bytes = message.get("body", b"")
+    if len(body) > most_bytes:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> RequestError:
+    # What is left of the body is not read: the connection can't be used again.
+    return RequestError(413, "the body has more bytes than MAX_BODY_BYTES allows", headers={"Connection": "close"})
+
+
+def _loading() -> RequestError:
+    return RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"})
+
+
+def _error(error: RequestError) -> Response:
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """What Starlette refuses by itself: an unknown path, a method that a path does not have."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - what this handler is registered for
+    told = {404: "there is nothing at this path", 405: "this path does not take this method"}
+    return JSONResponse({"error": told.get(error.status_code, error.detail)}, error.status_code, headers=error.headers)
+
+
+async def _unexpected(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "the server failed; its log has the reason under this X-Request-Id"}, 500)
+
+
+def _mlflow_version() -> str:
+    for name in ("mlflow", "mlflow-skinny"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""

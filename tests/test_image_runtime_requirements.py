@@ -1,0 +1,142 @@
+"""What a model asks for, from the files that MLflow writes, and what is refused because it can't be locked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import promoter.serving
+from promoter.errors import ConfigError, RefusedError
+from promoter.image.runtime.requirements import Requirements, read_requirements
+from tests.support.models import listing, model_version, store
+
+ENV = b"python: 3.11.7\nbuild_dependencies:\n- pip==23.2.1\ndependencies:\n- -r requirements.txt\n"
+MLMODEL = b"flavors:\n  python_function:\n    python_version: 3.10.4\nmlflow_version: 3.4.1\n"
+CONDA = b"""\
+channels: [conda-forge]
+dependencies:
+- python=3.12.1
+- pip<=24
+- pip:
+  - mlflow==3.17.2
+  - xgboost==3.0.0
+name: mlflow-env
+"""
+_SERVER = Path(promoter.serving.__file__).with_name("requirements.txt").read_text()
+ALWAYS = {"numpy", "pandas", "pip", *(line for line in _SERVER.splitlines() if not line.startswith("#"))}
+
+
+def read(files: dict[str, bytes]) -> Requirements:
+    return read_requirements(model_version(listing(files)), store(files).open)
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        ("mlflow==3.17.2\nscikit-learn==1.9.1\n", {"mlflow-skinny==3.17.2", "scikit-learn==1.9.1"}),
+        ("MLflow[databricks, genai] == 3.17.2 ; python_version > '3.9'", {"mlflow-skinny == 3.17.2 ; python_version > '3.9'"}),
+        ("mlflow-skinny==3.1\nmlflow-tracing==3.1", {"mlflow-skinny==3.1", "mlflow-tracing==3.1"}),
+        ("# nothing of MLflow\n\nxgboost==3.0.0  # boosted\n", {"mlflow-skinny==3.4.1", "xgboost==3.0.0"}),
+        (
+            "mlflow==3.1\nscipy==1.17.1 \\\n    --hash=sha256:abc \\\n    --hash=sha256:def\n",
+            {"mlflow-skinny==3.1", "scipy==1.17.1"},
+        ),
+        (
+            "--extra-index-url https://download.example.com/whl/cpu\n-i https://${USER}:${TOKEN}@example.com/simple\nmlflow==3.1\ntorch==2.9+cpu",
+            {"mlflow-skinny==3.1", "torch==2.9+cpu"},
+        ),
+        ("mlflow>=3,<4\nNumPy==2.1\npandas[parquet]==2.3\n", {"mlflow-skinny>=3,<4", "NumPy==2.1", "pandas[parquet]==2.3"}),
+    ],
+)
+def test_requirements_of_a_model_and_its_server(lines: str, wanted: set[str]) -> None:
+    found = read({"requirements.txt": lines.encode(), "python_env.yaml": ENV, "MLmodel": MLMODEL})
+    named = {name for line in wanted for name in ("numpy", "pandas") if line.lower().startswith(name)}
+    assert set(found.lines) == wanted | (ALWAYS - named)
+    assert found.lines == tuple(sorted(found.lines))
+    assert found.python == "3.11"
+
+
+@pytest.mark.parametrize(
+    ("files", "python"),
+    [
+        ({"python_env.yaml": ENV, "conda.yaml": CONDA, "MLmodel": MLMODEL}, "3.11"),
+        ({"python_env.yaml": b'python: "3.10"\n'}, "3.10"),
+        ({"python_env.yaml": b"python: 3.10\n"}, "3.10"),
+        ({"conda.yaml": CONDA, "MLmodel": MLMODEL}, "3.12"),
+        ({"MLmodel": MLMODEL}, "3.10"),
+    ],
+)
+def test_python_of_a_model(files: dict[str, bytes], python: str) -> None:
+    assert read({"requirements.txt": b"mlflow==3.1", **files}).python == python
+
+
+def test_conda_counts_where_there_is_no_requirements_file() -> None:
+    found = read({"conda.yaml": CONDA})
+    assert set(found.lines) == ALWAYS | {"mlflow-skinny==3.17.2", "xgboost==3.0.0"}
+    assert found.python == "3.12"
+
+
+def test_constraints_that_were_logged_with_the_model() -> None:
+    files = {
+        "requirements.txt": b"mlflow==3.1\n-c constraints.txt\n",
+        "constraints.txt": b"protobuf<6\n# old\n",
+        "python_env.yaml": ENV,
+    }
+    assert read(files).constraints == ("protobuf<6",)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("-e .", "is an editable requirement"),
+        ("--editable=git+https://github.com/x/y", "is an editable requirement"),
+        ("-r other.txt", "uses -r"),
+        ("--pre", "uses --pre"),
+        ("-c nowhere.txt", "names nowhere.txt, which is not among the model's files"),
+        ("torch @ https://example.com/torch.whl", "is a URL or a path: torch"),
+        ("git+https://github.com/x/y.git@main#egg=y", "is a URL or a path: git+https://github.com/x/y.git"),
+        ("./wheels/mine-1-py3-none-any.whl", "is a URL or a path"),
+        ("mine-1-py3-none-any.whl", "is a URL or a path"),
+        ("=== what", "is not a requirement"),
+    ],
+)
+def test_lines_that_cannot_be_locked(line: str, told: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        read({"requirements.txt": f"mlflow==3.1\n{line}\n".encode(), "python_env.yaml": ENV})
+    assert told in refused.value.message
+    assert refused.value.message.startswith("line 2 of requirements.txt of fraud-detector:7 ")
+    assert "image.dockerfile" in refused.value.hint
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "conda.yaml", "constraints.txt"])
+def test_credentials_of_an_index_are_refused_and_not_repeated(file: str) -> None:
+    files = {"requirements.txt": b"mlflow==3.1\n-c constraints.txt\n", "constraints.txt": b"", "conda.yaml": CONDA}
+    files[file] += b"\n# --index-url https://__token__:s3cret-t0ken@pypi.example.com/simple\n"
+    if file == "conda.yaml":
+        del files["requirements.txt"]
+    with pytest.raises(RefusedError, match=f"{file} of fraud-detector:7 holds a URL with a password or token") as refused:
+        read(files)
+    assert "s3cret" not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"MLmodel": MLMODEL}, "does not say what it needs: it has neither requirements.txt nor conda.yaml"),
+        ({"requirements.txt": b"mlflow==3.1"}, "does not say which Python it needs"),
+        ({"requirements.txt": b"\xff", "python_env.yaml": ENV}, "requirements.txt of fraud-detector:7 is not UTF-8"),
+        ({"requirements.txt": b"#" * (1 << 21), "python_env.yaml": ENV}, "is 2097152 bytes long"),
+        ({"conda.yaml": CONDA.replace(b"- pip<=24", b"- cudatoolkit=11")}, "asks for the conda package 'cudatoolkit=11'"),
+    ],
+)
+def test_models_that_do_not_say_enough(files: dict[str, bytes], told: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        read(files)
+    assert told in refused.value.message
+    assert refused.value.hint
+
+
+def test_conda_file_that_is_no_yaml() -> None:
+    with pytest.raises(ConfigError, match=r"conda\.yaml of fraud-detector:7:1: is not valid YAML"):
+        read({"conda.yaml": b"{"})
