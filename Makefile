@@ -18,8 +18,9 @@ test: $(READY) ## every test; what this machine lacks is skipped by name
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster $(ARGS)
 
-soak: $(READY) ## thousands of webhook deliveries while receivers are killed; fewer with DELIVERIES=500
+soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line; shorter: DELIVERIES=500 SECONDS=60
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
+	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 
 check: $(READY) ## formatting, lint, types, architecture
 	$(VENV)/bin/ruff format --check .

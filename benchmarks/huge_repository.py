@@ -7,8 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +16,9 @@ import git as gitpython
 from benchmarks.figures import Figure, Section
 from benchmarks.generated import COMMITS, EDITED, FILES, MODELS, TEAMS, generate
 from promoter.gitops import Proposal, Repository, Snapshot
-from tests.support.git_server import BareRepository, isolated_environ
+from tests.support.git_server import BareRepository, ServedRepository, isolated_environ, served_apart
 
 _ROUNDS = 5
-_SERVER = """
-import sys
-from pathlib import Path
-from tests.support.git_server import GitServer
-with GitServer(Path(sys.argv[1])) as server:
-    print(server.url, flush=True)
-    for _ in sys.stdin:
-        print(server.sent, flush=True)
-"""
 _PROMOTION = """
 import sys
 from pathlib import Path
@@ -37,33 +27,13 @@ promote(*sys.argv[1:])
 """
 
 
-class Remote:
-    """The repository, served by a process of its own."""
-
-    def __init__(self, origin: BareRepository, process: subprocess.Popen[str]) -> None:
-        self.origin, self._process = origin, process
-        self.url = f"{self._said()}/{origin.path.name}"
-
-    @property
-    def sent(self) -> int:
-        """Bytes of all answers until now, HTTP headers left out."""
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return int(self._said())
-
-    def _said(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline().strip()
-
-
 def measure(teams: int = TEAMS, commits: int = COMMITS) -> Section:
     """Best of some rounds taken in turn; each round on a tip that has moved on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         origin = BareRepository(folder / "huge.git", isolated_environ(folder / "home"))
         generate(origin.path, commits=commits, teams=teams)
-        with _served(folder, origin) as remote:
+        with served_apart(folder, origin) as remote:
             clone = _timed(lambda: _git(folder, "clone", "--quiet", "--depth=1", remote.url, str(folder / "clone")))
             peer = _timed(lambda: _gitpython(remote.url, folder / "gitpython"))
             caches = [str(folder / f"cold{number}") for number in range(3)]
@@ -104,7 +74,7 @@ def _edit(snapshot: Snapshot) -> Proposal:
     return Proposal({EDITED: text.rstrip() + b" # %d\n" % time.time_ns()}, "Promote")
 
 
-def _in_turn(folder: Path, remote: Remote) -> tuple[float, float, float, int]:
+def _in_turn(folder: Path, remote: ServedRepository) -> tuple[float, float, float, int]:
     """Seconds warm, warm after somebody else's commit, and of git's least; the most bytes received of the second."""
     warm, moved, floor, received = [], [], [], []
     cache, ready = str(folder / "warm"), BareRepository(folder / "ready.git", _environ(folder))
@@ -143,7 +113,7 @@ def _gitpython(url: str, clone: Path) -> None:
         repository.remote().push().raise_if_error()
 
 
-def _peak_memory(folder: Path, remote: Remote) -> float:
+def _peak_memory(folder: Path, remote: ServedRepository) -> float:
     """Megabytes that a process with an empty cache and all its children have resident, at most, looked at all the time."""
     environ = _environ(folder) | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", _PROMOTION, remote.url, str(folder / "memory")], env=environ)
@@ -161,16 +131,6 @@ def _resident(process: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return own + sum(_resident(int(child)) for child in children)
-
-
-@contextmanager
-def _served(folder: Path, origin: BareRepository) -> Iterator[Remote]:
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Remote(origin, process)
-        assert process.stdin
-        process.stdin.close()
 
 
 def _git(folder: Path, *arguments: str) -> None:

@@ -14,12 +14,11 @@ from promoter.models import Application, Environment, Model, Release
 from promoter.overlay import read_overlay
 
 OVERLAY = "overlays/production"
-KUSTOMIZATION = f"{OVERLAY}/kustomization.yaml"
 _DIGEST = "sha256:" + "b" * 64
 
 
-def files(models: int) -> dict[str, bytes]:
-    """One overlay that carries so many models: an entry under `images:` and a release file for each."""
+def files(models: int, overlay: str = OVERLAY) -> dict[str, bytes]:
+    """An overlay that carries so many models: an entry under `images:` and a release file for each."""
     kustomization = "resources:\n- ../../base\n" + "".join(f"- release-m{n}.yaml\n" for n in range(models)) + "images:\n"
     kustomization += "".join(
         f"- name: m{n}\n  newName: registry.example.com/m{n}\n  newTag: v1\n  digest: sha256:{'a' * 64}\n"
@@ -30,8 +29,8 @@ def files(models: int) -> dict[str, bytes]:
         '    config.kubernetes.io/local-config: "true"\ndata:\n'
         '  modelName: {0}\n  modelVersion: "1"\n  modelDigest: sha256:{1}\n'
     )
-    releases = {f"{OVERLAY}/release-m{n}.yaml": release.format(f"m{n}", "a" * 64).encode() for n in range(models)}
-    return {KUSTOMIZATION: kustomization.encode(), **releases}
+    releases = {f"{overlay}/release-m{n}.yaml": release.format(f"m{n}", "a" * 64).encode() for n in range(models)}
+    return {f"{overlay}/kustomization.yaml": kustomization.encode(), **releases}
 
 
 def main(url: str, cache: str, *models: str) -> None:

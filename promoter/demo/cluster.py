@@ -18,7 +18,7 @@ from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Scenery, commands, tell
 from promoter.demo.training import Example, Training
 from promoter.errors import PromoterError, UsageError
-from promoter.gitops.credentials import access
+from promoter.gitops.credentials import address
 
 _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
 _PREDICTIONS_FILE = "base/predictions.yaml"
@@ -87,7 +87,7 @@ def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
         PromoterError: the story did not go as it was to go, or kubectl or git failed.
     """
     name = f"promoter-demo-{secrets.token_hex(3)}"
-    place = Place(prepare(folder), access(chosen.git_url, os.environ).address, name)
+    place = Place(prepare(folder), address(chosen.git_url), name)
     output.say(f"A demo on the cluster of context {_kubectl('config', 'current-context')}, its Argo CD and its Argo Rollouts.")
     output.say(f"Namespace, Application and branch of {place.git_url} are called {name}; the models are in {folder}/.\n")
     training = Training(place)

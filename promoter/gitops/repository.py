@@ -260,7 +260,7 @@ class Repository:
                 try:
                     return action(number)
                 except GitError as error:
-                    broken += error.kind is Kind.UNREACHABLE
+                    broken = broken + 1 if error.kind is Kind.UNREACHABLE else 0
                     hopeless = self._clock() > deadline or broken >= _MOST_BROKEN_CONNECTIONS
                     if error.kind in (Kind.CACHE, Kind.FILTER, Kind.NO_OBJECT) and not healed:
                         healed = True

@@ -8,9 +8,12 @@ import os
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -240,6 +243,48 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return body
+
+
+_SERVER = """
+import sys
+from pathlib import Path
+from tests.support.git_server import GitServer
+with GitServer(Path(sys.argv[1])) as server:
+    print(server.url, flush=True)
+    for _ in sys.stdin:
+        print(server.sent, flush=True)
+"""
+
+
+class ServedRepository:
+    """A repository that a process of its own serves, so that what is measured shares no interpreter with it."""
+
+    def __init__(self, origin: BareRepository, process: subprocess.Popen[str]) -> None:
+        self.origin, self._process = origin, process
+        self.url = f"{self._said()}/{origin.path.name}"
+
+    @property
+    def sent(self) -> int:
+        """Bytes of all answers until now, HTTP headers left out."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return int(self._said())
+
+    def _said(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def served_apart(folder: Path, origin: BareRepository) -> Iterator[ServedRepository]:
+    """A GitServer below `folder` in another process."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield ServedRepository(origin, process)
+        assert process.stdin
+        process.stdin.close()
 
 
 def throw_away_certificate(folder: Path) -> Path:
