@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from promoter.models import Environment
     from promoter.output import Told
     from promoter.plan import Plan
+    from promoter.promote import Outcome
     from promoter.steps import Steps
 
 
@@ -39,11 +39,9 @@ def plan(
 ) -> None:
     """Print what promoting a model version would change, and change nothing."""
     from promoter import output as out
-    from promoter.show import plan_text
     from promoter.steps import Steps
 
-    made = _plan(clients_of(config), reference, to, render, Steps(out.report))
-    print_value(output, made, plan_text)
+    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report)))
 
 
 def promote(
@@ -58,9 +56,9 @@ def promote(
 ) -> None:
     """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
     from promoter import output as out
-    from promoter import releases
+    from promoter import releases, summary
     from promoter.promote import promote as apply
-    from promoter.show import outcome_text, plan_text
+    from promoter.show import outcome_text
     from promoter.steps import Steps
 
     clients = clients_of(config)
@@ -69,17 +67,18 @@ def promote(
     steps = Steps(out.report)
     made = _plan(clients, reference, to, render, steps, force=force)
     if dry_run:
-        print_value(output, made, plan_text)
+        _print_plan(output, made)
         return
     outcome = apply(clients, made, steps)
     told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
     if not follow:
         told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
         say_unless_json(output, outcome_text(outcome))
+        summary.conclude(summary.committed(made.environment, outcome))
         return
     follower = _follower(clients, made.environment, told)
     ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
-    _end(output, told, ending, {**out.plain(outcome), "committed": outcome.commit})
+    _end(output, told, made.environment, ending, outcome)
 
 
 def watch(
@@ -100,7 +99,7 @@ def watch(
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told)
     ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
-    _end(output, told, ending)
+    _end(output, told, env, ending)
 
 
 def rollback(
@@ -134,7 +133,7 @@ def rollback(
         told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
         return
     ending = follower.follow(committed, restoring=False)
-    _end(output, told, ending)
+    _end(output, told, env, ending)
 
 
 def reconcile(
@@ -145,6 +144,7 @@ def reconcile(
 ) -> None:
     """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
     from promoter import output as out
+    from promoter import summary
     from promoter.reconcile import Reconciler, exit_code
     from promoter.show import reconciled_text
 
@@ -156,16 +156,48 @@ def reconcile(
         out.event("outcome", {"exit_code": code, "environments": done})
     else:
         out.data(reconciled_text(done))
+    summary.conclude(summary.reconciled(done, code))
     raise typer.Exit(code)
 
 
-def _end(output: Output, told: Told, ending: Ending, before: Mapping[str, object] | None = None) -> NoReturn:
-    """How a release that was followed ended; `before` is what was known of it before that."""
+def changed(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="COMMIT", help="Only what changed after this commit.")] = None,
+    commit: Annotated[str | None, typer.Option("--commit", help="As of this commit; by default the newest.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print the environments whose release came by a commit that nobody watches: for a pipeline that watches merges."""
+    from promoter import ci
     from promoter import output as out
+    from promoter.changed import changed as read
+    from promoter.show import changed_text
+
+    clients = clients_of(config)
+    found = read(clients, chosen(clients, environments, model), since=since, commit=commit)
+    print_value(output, found, changed_text)
+    ci.outputs({"environments": out.json_text(found)})
+
+
+def _print_plan(output: Output, made: Plan) -> None:
+    from promoter import summary
+    from promoter.show import plan_text
+
+    print_value(output, made, plan_text)
+    summary.conclude(summary.planned(made, plan_text(made)))
+
+
+def _end(output: Output, told: Told, environment: Environment, ending: Ending, before: Outcome | None = None) -> NoReturn:
+    """How a release that was followed ended; `before` is how it was committed, where this command did that."""
+    from promoter import output as out
+    from promoter import summary
     from promoter.show import ending_text
 
-    told.outcome({**(before or {}), **out.plain(ending)})
+    known = {**out.plain(before), "committed": before.commit} if before else {}
+    told.outcome({**known, **out.plain(ending)})
     say_unless_json(output, ending_text(ending))
+    summary.conclude(summary.ended(environment, ending, before.steps if before else ()))
     raise typer.Exit(ending.exit_code)
 
 
