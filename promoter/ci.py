@@ -1,6 +1,6 @@
 """What GitHub Actions and Azure Pipelines show of a command beside its log: annotations, outputs of the step, a summary.
 
-Both read commands from the lines that a step prints (GitHub: "Workflow commands for GitHub Actions"; Azure: "Logging commands").
+Both read commands from the lines that a step prints (GitHub: "Workflow commands"; Azure: "Logging commands").
 They go to stderr, for stdout is data.
 """
 
