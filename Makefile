@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-cluster check format bench lock clean
+.PHONY: demo test test-cluster soak check format bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
@@ -17,6 +17,9 @@ test: $(READY) ## every test; what this machine lacks is skipped by name
 
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster $(ARGS)
+
+soak: $(READY) ## thousands of webhook deliveries while receivers are killed; fewer with DELIVERIES=500
+	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
 
 check: $(READY) ## formatting, lint, types, architecture
 	$(VENV)/bin/ruff format --check .

@@ -1,4 +1,7 @@
-"""`make bench`: every measurement, written to docs/benchmarks.md with the machine and the versions."""
+"""`make bench`: every measurement, written to docs/benchmarks.md with the machine and the versions.
+
+`python -m benchmarks append` measures that one alone, and writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,43 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import edit, promotion, resolve, startup
+from benchmarks import append, contention, edit, huge_repository, promotion, resolve, serving, startup, webhook
 from benchmarks.figures import Section
+
+_MODULES = {
+    "startup": startup,
+    "edit": edit,
+    "resolve": resolve,
+    "promotion": promotion,
+    "append": append,
+    "serving": serving,
+    "webhook": webhook,
+    "contention": contention,
+    "huge": huge_repository,
+}
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
-def main() -> None:
+def main(names: Sequence[str]) -> None:
+    """All of them, for the page; or those that are named, only to be looked at."""
     sections = []
-    for module in (startup, edit, resolve, promotion):
-        print(f"measuring: {module.__name__}", file=sys.stderr)
-        sections.append(module.measure())
-    _PAGE.write_text(_page(sections))
+    for name in names or _MODULES:
+        print(f"measuring: {name}", file=sys.stderr)
+        sections.append(_MODULES[name].measure())
     for section in sections:
         print(section.markdown())
+    if not names:
+        _PAGE.write_text(_page(sections))
+        print(f"{_PAGE.name} is written", file=sys.stderr)
     missed = [figure.name for section in sections for figure in section.figures if not figure.met]
-    print(f"{_PAGE.name} is written; bars not met: {', '.join(missed) or 'none'}", file=sys.stderr)
+    print(f"bars not met: {', '.join(missed) or 'none'}", file=sys.stderr)
 
 
 def _page(sections: list[Section]) -> str:
@@ -53,4 +72,4 @@ def _git() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -33,7 +33,7 @@ print(peak, file=sys.stderr)
 def measure() -> Section:
     """Two published versions are promoted in turn: every promotion commits, and none publishes an image."""
     turns = ["1", "2"] * _ROUNDS
-    with _write_path() as path:
+    with write_path() as path:
         for version in ("1", "2"):
             path.register()
             path.promote(f"{_MODEL}:{version}")
@@ -57,7 +57,7 @@ def measure() -> Section:
 
 
 @contextmanager
-def _write_path() -> Iterator[WritePath]:
+def write_path() -> Iterator[WritePath]:
     """A write path of its own, with its cache and its Git identity."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as name:

@@ -275,8 +275,14 @@ def analysis_run(manifest: Json) -> AnalysisRunState:
 
 
 def _metric(document: Json) -> MetricResult:
-    measured = tuple(one.get("value") or one.get("message") or "" for one in _list(document, "measurements"))
+    measured = tuple(_measured(one) for one in _list(document, "measurements"))
     return MetricResult(document.get("name", ""), document.get("phase", ""), document.get("message", ""), measured)
+
+
+def _measured(measurement: Json) -> str:
+    """What was measured; of a Job, which has no value, its name: its log tells the rest."""
+    job = _at(measurement, "metadata").get("job-name")
+    return measurement.get("value") or measurement.get("message") or (f"by Job {job}" if job else "")
 
 
 # -- small parts ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from promoter.errors import UsageError, without_credentials
 
 _GITHUB_CODES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _AZURE_CODES = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}
+_SIGNS = re.compile("#(?=#)")
 _GITHUB_COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
 
 
@@ -37,7 +38,7 @@ def defused(text: str) -> str:
     """
     if not (_on_github() or _on_azure()):
         return text
-    return _GITHUB_COMMAND.sub(r"\1\2: :", text).replace("##", "# #")
+    return _SIGNS.sub("# ", _GITHUB_COMMAND.sub(r"\1\2: :", text))
 
 
 def annotate(level: Level, message: str) -> None:

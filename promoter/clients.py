@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
-from promoter.models import Strategy
+from promoter.models import CommitBy, Strategy
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
@@ -80,6 +80,7 @@ class Clients:
             push_url=self.config.git.push_url,
             cache=default_cache(self.environ),
             environ=self.environ,
+            github_api=self.config.git.commit is CommitBy.GITHUB_API,
             history_limit=self.config.git.history_limit,
         )
 

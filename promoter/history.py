@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from promoter.gitops import HistoryLimitError
 from promoter.models import Environment
 from promoter.overlay import overlay_paths
 
@@ -27,31 +30,33 @@ class Entry:
     promotion_id: str
 
 
-def history(clients: Clients, environment: Environment, limit: int) -> tuple[Entry, ...]:
+def history(clients: Clients, environment: Environment, limit: int, say: Callable[[str], None]) -> tuple[Entry, ...]:
     """At most `limit` releases of this environment, newest first; commits without our trailers are not releases.
 
-    Raises:
-        HistoryLimitError: fewer are found within git.history-limit commits, and there are more commits.
+    When fewer are found within git.history-limit commits, and there are more commits, `say` is told so.
     """
+    found: list[Entry] = []
+    try:
+        found.extend(itertools.islice(_entries(clients, environment), limit))
+    except HistoryLimitError as error:
+        say(f"older releases are not shown: {error.message}; {error.hint}")
+    return tuple(found)
+
+
+def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
     model = " ".join(environment.model.name.split())  # as a trailer holds it
-    entries: list[Entry] = []
     repository = clients.repository(environment.application)
     for commit in repository.history(overlay_paths(environment), limit=clients.config.git.history_limit):
         trailers = commit.trailers
         if trailers.get("Environment") != environment.name or trailers.get("Model") != model:
             continue
-        entries.append(
-            Entry(
-                when=commit.when,
-                model=trailers["Model"],
-                version=trailers.get("Model-Version", ""),
-                image=trailers.get("Image", ""),
-                author=commit.author,
-                commit=commit.sha,
-                subject=commit.subject,
-                promotion_id=trailers.get("Promotion-Id", ""),
-            )
+        yield Entry(
+            when=commit.when,
+            model=trailers["Model"],
+            version=trailers.get("Model-Version", ""),
+            image=trailers.get("Image", ""),
+            author=commit.author,
+            commit=commit.sha,
+            subject=commit.subject,
+            promotion_id=trailers.get("Promotion-Id", ""),
         )
-        if len(entries) == limit:
-            break
-    return tuple(entries)

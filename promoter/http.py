@@ -15,6 +15,7 @@ from requests.auth import AuthBase
 from promoter.errors import UnreachableError, without_credentials
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
+_LONGEST_WAIT = 120.0
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -126,9 +127,9 @@ class Http:
         raise AssertionError("unreachable: the deadline ends the loop")
 
     def wait(self, attempt: int, response: requests.Response | None = None) -> bool:
-        """Waits as `request` does before it tries again; False, at once, where the server asks for more than `limits.total`."""
+        """Waits as `request` does before it tries again; False, at once, where the server asks for more than two minutes."""
         seconds = self._backoff(attempt, response)
-        if seconds > self.limits.total:
+        if seconds > _LONGEST_WAIT:
             return False
         self._sleep(seconds)
         return True

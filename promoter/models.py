@@ -174,6 +174,13 @@ class Write(StrEnum):
     PULL_REQUEST = "pull-request"
 
 
+class CommitBy(StrEnum):
+    """Who makes a commit that is pushed directly: git here, or GitHub through its API."""
+
+    PUSH = "push"
+    GITHUB_API = "github-api"
+
+
 class OnFailure(StrEnum):
     RESTORE = "restore"
     PULL_REQUEST = "pull-request"

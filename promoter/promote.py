@@ -50,7 +50,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps) -> Outcome:
     image = steps.run(
         "publish",
         lambda: clients.publisher(environment.model).ensure(version, lambda file: clients.model_registry.open(version, file)),
-        lambda found: found.reference,
+        _published,
         lambda found: found.reused,
     )
     release = release_of(environment, version, image)
@@ -128,6 +128,10 @@ def _trailers(plan: Plan, release: Release, replaced: str) -> tuple[tuple[str, s
         ("Image", release.image),
         ("Environment", plan.environment.name),
     )
+
+
+def _published(image: Image) -> str:
+    return image.reference + (f", copied from {image.copied_from}" if image.copied_from else "")
 
 
 def _told(pushed: Pushed) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from promoter.describe import Facts
     from promoter.follow import Ending
     from promoter.history import Entry
+    from promoter.model_registry import Webhook
     from promoter.models import Signature
     from promoter.plan import Plan
     from promoter.promote import Outcome
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from promoter.reconcile import Reconciled
     from promoter.rollback import Rollback
     from promoter.status import Standing
+    from promoter.webhook.register import Registered, Sent
 
 
 def model_text(facts: Facts) -> str:
@@ -144,6 +146,27 @@ def history_text(entries: Sequence[Entry]) -> str:
         (f"{e.when:%Y-%m-%d %H:%M:%S} UTC  {e.commit[:10]}", f"{e.model} version {e.version}  by {e.author}") for e in entries
     ]
     return table(rows) + "\n"
+
+
+def webhook_text(registered: Registered) -> str:
+    done = "registered" if registered.created else "updated"
+    lines = [f"{done} {registered.webhook.name} ({registered.webhook.id}): {registered.webhook.url}"]
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in registered.warnings)]) + "\n"
+
+
+def webhooks_text(webhooks: Sequence[Webhook]) -> str:
+    if not webhooks:
+        return "MLflow has no webhooks\n"
+    rows = [
+        (one.name, f"{one.url}  {'active' if one.active else 'DISABLED'}  {', '.join(one.events)}  {one.id}")
+        for one in webhooks
+    ]
+    return table(rows) + "\n"
+
+
+def tested_text(sent: Sent) -> str:
+    hint = f"hint: {sent.hint}\n" if sent.hint else ""
+    return f"{'delivered' if sent.success else 'NOT delivered'}: {sent.detail}\n{hint}"
 
 
 def _published(publication: Publication) -> str:

@@ -228,7 +228,8 @@ def test_empty_answers_are_empty_values() -> None:
     assert (run.phase, run.metrics) == ("Pending", ())
 
 
-def test_a_measurement_without_a_value_shows_its_error() -> None:
-    measurements = [{"phase": "Error", "message": "503"}, {"phase": "Failed", "value": "0"}]
+def test_a_measurement_without_a_value_shows_its_error_or_the_job_that_made_it() -> None:
+    job = {"phase": "Failed", "metadata": {"job-name": "a02.predictions.1", "job-namespace": "fraud"}}
+    measurements = [{"phase": "Error", "message": "503"}, {"phase": "Failed", "value": "0"}, job]
     run = analysis_run({"status": {"phase": "Error", "metricResults": [{"name": "m", "measurements": measurements}]}})
-    assert run.metrics[0].values == ("503", "0")
+    assert run.metrics[0].values == ("503", "0", "by Job a02.predictions.1")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promoter import config, template
 from promoter.errors import ConfigError, ExitCode, UsageError
+from promoter.models import Compress, Embed
 
 
 @pytest.fixture
@@ -69,12 +71,23 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
         ("model: fraud-detector", "model: fraud-detectr", "there is no model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
-        ("  runtime:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
+        ("  base:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
+        ("  base:", "  runtime: scratch\n  base:", "promoter.yaml:22: image.base: can't go with image.runtime, which names", "keep one"),
+        ("  base:", "  runtime: scratch\n  strategy: build\n  #", "promoter.yaml:22: image.strategy: can't go with image.runtime", "keep one"),
+        ("  base:", "  layout: oci:images\n  base:", "promoter.yaml:21: image.layout: needs image.runtime", "scratch"),
+        ("  base:", "  build-args: {A: b}\n  base:", "promoter.yaml:21: image.build-args: is for image.dockerfile", "set it"),
+        ("  base:", "  dockerfile: Dockerfile\n  base:", "promoter.yaml:21: image.dockerfile: there is no file 'Dockerfile'", "promoter.yaml"),
+        ("  base:", "  constraints: ../c.txt\n  base:", "image.constraints: '../c.txt' lies outside the repository", "inside"),
+        ("  base:", "  strategy: buildx\n  base:", "promoter.yaml:21: image.strategy: input should be 'layer' or 'build'", ""),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
         ("  fraud-detector: #", "  a/b: #", "'a/b' can't be the name of a registered model", "neither"),
         ("name: production", "name: staging", "environments[1]: 'staging' of model 'fraud-detector' is there twice", "keep one"),
+        ("  runtime: scratch", "  compress: zstd", "image.compress: is none or gzip: Docker Engine before 23", ""),
+        ("  runtime: scratch", "  embed-limit: 2 GB", "image.embed-limit: is a number of bytes", ""),
+        ("  runtime: scratch", "  embed-limit: -1", "image.embed-limit: input should be greater than or equal to 0", ""),
+        ("  runtime: scratch", "  model: url", "image.model: input should be 'embed' or 'uri', not 'url'", ""),
         ("models:", "models: [", "promoter.yaml:", ""),
         ("- name: staging", "- name: staging\n  name: again", 'promoter.yaml:12: is not valid YAML: while constructing a mapping found duplicate key "name"', ""),
     ],
@@ -146,11 +159,31 @@ def test_environments_of_several_models_are_told_apart_by_model(repository: Path
 
 def test_a_repository_is_made_from_the_registry_and_the_models_name(repository: Path) -> None:
     edit(repository, "    image: registry.example.com/models/fraud-detector\n", "")
-    edit(repository, "  runtime:", "  registry: registry.example.com/models/\n  runtime:")
+    edit(repository, "  base:", "  registry: registry.example.com/models/\n  base:")
     assert (
         config.load(repository / config.FILE).models["fraud-detector"].repository
         == "registry.example.com/models/fraud-detector"
     )
+
+
+def test_an_environment_may_have_its_own_repository(repository: Path) -> None:
+    edit(repository, "  alias: champion", "  alias: champion\n  image: production.example.com/fraud")
+    loaded = config.load(repository / config.FILE)
+    staging, production = (loaded.environment(name).model for name in ("staging", "production"))
+    assert production.repository == "production.example.com/fraud"
+    assert staging == loaded.models["fraud-detector"]
+    assert loaded.repositories_before(production) == [staging.repository]
+    assert loaded.repositories_before(staging) == []
+    assert loaded.repositories_before(replace(staging, repository="nobody.example.com/x")) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"), [("0", 0), ("123", 123), ("2 GiB", 2 << 30), ("1.5MiB", 3 << 19), ("10 B", 10), ("null", None)]
+)
+def test_a_limit_is_in_bytes_or_larger_units(repository: Path, written: str, limit: int | None) -> None:
+    edit(repository, "  runtime: scratch", f"  embed-limit: {written}\n  model: uri\n  compress: gzip")
+    image = config.load(repository / config.FILE).image
+    assert (image.embed_limit, image.model, image.compress) == (limit, Embed.URI, Compress.GZIP)
 
 
 def test_promoter_yaml_is_found_in_a_folder_above(repository: Path) -> None:

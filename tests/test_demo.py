@@ -252,7 +252,7 @@ def test_on_a_cluster_it_says_at_once_what_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 2
     missing = "--git-url, --base-image, kubectl on PATH, ARGOCD_SERVER, ARGOCD_AUTH_TOKEN"
     assert f"error: the demo on a cluster can't start: missing are {missing}\n" in done.stderr
-    assert "promoter builds no runtime image yet" in done.stderr
+    assert "--base-image names an image that serves the MLflow model in /opt/model" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,6 +25,7 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_commands_and_targets_exist(page: Path) -> None:
     code = "\n".join(CODE.findall(page.read_text()))
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands |= {str(group.name or group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance}
     told = set(re.findall(r"(?:^|[`$] ?)promoter ([a-z]+)", code, re.MULTILINE))
     assert told <= commands
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ from tests.support.git_server import (
     bare_repository,
     git_program_recording_arguments,
     isolated_environ,
+    objects_in,
 )
 
 OVERLAY = "overlays/production/kustomization.yaml"
@@ -70,16 +72,6 @@ def cache_of(tmp_path: Path) -> Path:
     return found
 
 
-def blobs_in(cache: Path) -> int:
-    listing = subprocess.run(
-        ["git", "--git-dir", str(cache), "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return listing.stdout.split().count("blob")
-
-
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -111,24 +103,35 @@ def test_a_snapshot_keeps_its_commit_when_the_branch_moves_and_the_cache_is_lost
     assert snapshot.read(OVERLAY) == b"newTag: v1\n"
 
 
-def test_only_the_blobs_asked_for_are_fetched_in_one_request(tmp_path: Path, server: GitServer) -> None:
+def test_only_the_trees_and_blobs_on_the_way_are_fetched(tmp_path: Path, server: GitServer) -> None:
     origin = bare_repository(tmp_path)
-    origin.commit({f"models/m{number % 40}/f{number}.yaml": b"content %d\n" % number for number in range(2000)})
+    origin.commit({f"models/m{number % 40}/{number // 400}/f{number}.yaml": b"content %d\n" % number for number in range(2000)})
+    origin.commit({"large.bin": os.urandom(1_000_000)})
     repository = open_repository(tmp_path, f"{server.url}/origin.git")
 
-    origin.commit({"large.bin": os.urandom(1_000_000)})
+    def asked() -> int:
+        return sum(path.endswith("upload-pack") for method, path in server.requests if method == "POST")
+
     snapshot = repository.fetch()
-    assert blobs_in(cache_of(tmp_path)) == 0
-    before = len(server.requests)
-    assert len(snapshot.export(["models/m7", "models/m8/f8.yaml"])) == 51
-    assert blobs_in(cache_of(tmp_path)) == 51
-    assert sum(path.endswith("upload-pack") for method, path in server.requests[before:] if method == "POST") <= 2
-    before = len(server.requests)
-    assert snapshot.read("models/m7/f7.yaml") == b"content 7\n"
-    repository.apply(put({"models/m9/f9.yaml": b"new\n"}))
-    assert blobs_in(cache_of(tmp_path)) == 52
-    assert origin.git("diff", "--name-only", "main~1", "main") == "models/m9/f9.yaml"
-    assert server.sent < 500_000
+    assert objects_in(cache_of(tmp_path)) == {"commit": 1}
+    assert snapshot.read("models/m7/0/f7.yaml") == b"content 7\n"
+    assert objects_in(cache_of(tmp_path)) == {"commit": 1, "tree": 4, "blob": 1}
+    before = asked()
+    repository.apply(put({"models/m7/0/f7.yaml": b"new\n"}))
+    assert objects_in(cache_of(tmp_path)) == {"commit": 2, "tree": 8, "blob": 2}
+    assert origin.git("diff", "--name-only", "main~1", "main") == "models/m7/0/f7.yaml"
+    assert asked() - before == 1, "only whether the branch moved"
+
+    before = asked()
+    origin.commit({"models/m9/0/f9.yaml": b"theirs\n"})
+    assert repository.fetch().read("models/m7/0/f7.yaml") == b"new\n"
+    assert asked() - before == 4, "whether it moved; the commit; the root and models, which differ; m7 does not"
+    assert objects_in(cache_of(tmp_path)) == {"commit": 3, "tree": 10, "blob": 2}
+    before = asked()
+    assert len(repository.fetch().export(["models/m8", "models/m6/0"])) == 60
+    assert asked() - before == 4, "whether it moved; m6; m8 and 0 with what is below them; the files"
+    assert objects_in(cache_of(tmp_path))["blob"] == 62
+    assert server.sent < 100_000
 
 
 def test_a_server_without_filters_serves_too(tmp_path: Path) -> None:
@@ -159,7 +162,7 @@ def test_a_server_that_filters_but_gives_no_single_blob_serves_too(tmp_path: Pat
     )
 
     assert repository.fetch().read(OVERLAY) == b"newTag: v1\n"
-    assert blobs_in(cache_of(tmp_path)) == 3
+    assert objects_in(cache_of(tmp_path))["blob"] == 3
 
 
 def test_dumb_http_is_refused_with_a_way_out(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
@@ -336,6 +339,22 @@ def test_a_commit_is_signed_when_the_user_signs(tmp_path: Path, origin: BareRepo
         open_repository(tmp_path, origin.url).apply(add_line(b"unsigned\n"))
     assert "user.signingKey" in caught.value.hint
     assert origin.tip() == commit.sha
+
+
+def test_a_commit_is_signed_with_gpg_when_git_is_configured_so(tmp_path: Path, origin: BareRepository) -> None:
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg is not installed")
+    with tempfile.TemporaryDirectory(dir="/tmp") as keys:  # its agent's socket must have a short path
+        environ = {**isolated_environ(tmp_path / "home"), "GNUPGHOME": keys}
+        Path(keys).chmod(0o700)
+        command = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "Ada <ada@example.org>", "ed25519"]
+        subprocess.run(command, env=environ, check=True, capture_output=True)
+        (tmp_path / "home/.gitconfig").write_text("[commit]\n gpgSign = true\n[user]\n signingKey = ada@example.org\n")
+        try:
+            commit = open_repository(tmp_path, origin.url, environ={"GNUPGHOME": keys}).apply(add_line(b"signed\n")).commit
+            BareRepository(origin.path, environ).git("verify-commit", commit.sha)
+        finally:
+            subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environ, check=False)
 
 
 def test_a_hooks_environment_does_not_lead_elsewhere(tmp_path: Path, origin: BareRepository) -> None:
@@ -867,31 +886,3 @@ def test_what_git_says_decides_who_has_to_act(said: str, kind: Kind) -> None:
     assert error.kind is kind
     assert isinstance(error, PromoterError)
     assert error.line
-
-
-def test_ci_tokens_go_to_their_own_hosts_alone() -> None:
-    from promoter.gitops.credentials import access
-
-    environ = {
-        "GITHUB_TOKEN": "github-token",
-        "SYSTEM_ACCESSTOKEN": "azure-token",
-        "GITHUB_SERVER_URL": "https://ghe.example.org",
-    }
-
-    def password(url: str) -> str | None:
-        return access(url, environ).environ.get("PROMOTER_GIT_CREDENTIAL_PASSWORD")
-
-    assert password("https://github.com/a/b") == "github-token"
-    assert password("https://ghe.example.org/a/b") == "github-token"
-    assert password("https://org@dev.azure.com/org/p/_git/r") == "azure-token"
-    assert password("https://org.visualstudio.com/p/_git/r") == "azure-token"
-    for other in (
-        "http://github.com/a/b",
-        "https://github.com.evil.org/a/b",
-        "https://evilvisualstudio.com/a",
-        "git@github.com:a/b",
-    ):
-        assert password(other) is None
-    assert access("https://org@dev.azure.com/org/p/_git/r", environ).address == "https://dev.azure.com/org/p/_git/r"
-    assert access("ssh://git:secretpassword@host/a/b", environ).address == "ssh://git@host/a/b"
-    assert access("git@github.com:a/b.git", environ).address == "git@github.com:a/b.git"

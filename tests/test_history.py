@@ -12,8 +12,10 @@ __all__ = ["path"]
 
 
 def read(path: WritePath, environment: str = "staging", limit: int = 20) -> tuple[Entry, ...]:
-    clients = path.clients()
-    return history(clients, clients.config.environment(environment), limit)
+    clients, said = path.clients(), []
+    entries = history(clients, clients.config.environment(environment), limit, said.append)
+    assert said == []
+    return entries
 
 
 def test_releases_come_newest_first_and_at_most_as_many_as_asked_for(path: WritePath) -> None:
@@ -66,3 +68,19 @@ def test_history_as_json(path: WritePath) -> None:
     assert entry["when"].endswith("+00:00")
     assert entry["promotion_id"] == path.trailers()["Promotion-Id"]
     assert (entry["commit"], entry["image"]) == (outcome.commit, outcome.release.image)
+
+
+def test_what_lies_within_the_limit_is_shown_and_what_lies_below_is_told(path: WritePath) -> None:
+    path.register()
+    path.register()
+    path.promote(f"{path.model}:1")
+    for number in range(4):
+        path.commit({"other": str(number).encode()})
+    newest = path.promote(f"{path.model}:2")
+    path.config.write_text(path.config.read_text() + "git:\n  history-limit: 3\n")
+
+    done = path.run("history", "staging", "-o", "json", XDG_CACHE_HOME=str(path.folder / "another-machine"))
+    assert done.returncode == 0, done.stderr
+    assert [entry["commit"] for entry in json.loads(done.stdout)] == [newest.commit]
+    assert "older releases are not shown" in done.stderr
+    assert "git.history-limit" in done.stderr

@@ -109,6 +109,7 @@ def test_a_limit_that_is_not_reached_embeds(tmp_path: Path) -> None:
 
 def test_an_image_of_nothing_is_refused(tmp_path: Path) -> None:
     publisher = Publisher(LayoutRepository(tmp_path, NAME), NAME, lambda *_: None, packing=Packing(model=Embed.URI))
+    read = store()
     with pytest.raises(RefusedError, match="would be empty"):
-        publisher.ensure(model_version(), store().open)
-    assert publisher.find(model_version()) is None
+        publisher.ensure(model_version(), read.open)
+    assert (publisher.find(model_version()), read.opened) == (None, [])

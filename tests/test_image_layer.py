@@ -120,6 +120,12 @@ def test_any_folder_comes_back_as_it_was_and_as_long_as_announced(files: dict[st
         }
 
 
+def test_a_hundred_thousand_files_are_packed_as_announced() -> None:
+    files = tuple(ModelFile(f"folder-{number % 100}/{number}", 0) for number in range(100_000))
+    size = sum(len(chunk) for chunk in pack(files, lambda _: closing(io.BytesIO())))
+    assert size == (100_000 + 102) * 512 + 1024
+
+
 def test_a_file_of_8_gib_gets_a_pax_size() -> None:
     size = 8 << 30
     headers = pack((ModelFile("huge", size),), lambda _: closing(io.BytesIO()))

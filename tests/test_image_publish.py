@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from promoter.errors import RefusedError, UnreachableError, UsageError
+from promoter.image.assemble import Packing
 from promoter.image.base import BaseImage, open_base
 from promoter.image.layout import LayoutRepository
 from promoter.image.oci import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Repository, canonical, decode, read_bytes, sha256
 from promoter.image.publish import Publisher, listing_tag
 from promoter.image.reference import ImageReference, image_tag
 from promoter.image.registry import RegistryRepository
+from promoter.models import Embed
 from tests.support import fake_registry as fake
 from tests.support.models import FILES, listing, model_version, store
 from tests.support.registry_server import RegistryServer, registry_server
@@ -387,6 +390,25 @@ def test_who_may_read_the_image_but_not_push_can_use_it(tmp_path: Path) -> None:
         first = publisher.ensure(model_version(), store().open)
         server.fail("PUT /v2/", 403, code="DENIED")
         assert publisher.ensure(model_version(listing(etag="e")), store().open) == replace(first, reused=True)
+
+
+def test_no_secret_of_this_machine_is_published(tmp_path: Path) -> None:
+    """The registry's login, and the credentials in the address that the model's files are read from."""
+    auth = base64.b64encode(f"{fake.USERNAME}:{fake.PASSWORD}".encode()).decode()
+    with fake.fake_registry(fake.FakeRegistry(bearer=True)) as server:
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
+        repository = RegistryRepository(ImageReference.parse(f"{server.host}/team/model"), env={"DOCKER_CONFIG": str(tmp_path)})
+        runtime = BaseImage(base_layout(tmp_path / "base"), "linux-amd64")
+        for version, packing in (("7", Packing()), ("8", Packing(model=Embed.URI))):
+            read_from = model_version(
+                listing(etag="e"), version=version, uri="https://ann:s3cret@store.example/models?sig=s1gned"
+            )
+            publisher = Publisher(repository, NAME, lambda *_: runtime, packing=packing)
+            publisher.ensure(read_from, store().open)
+        stored = [*server.blobs.values(), *server.manifests.values(), *map(str.encode, server.manifests)]
+    assert len(stored) >= 9
+    for secret in (fake.PASSWORD, fake.TOKEN, auth, "s3cret", "s1gned", "store.example", server.host):
+        assert not any(secret.encode() in data for data in stored)
 
 
 def test_a_model_that_changes_or_vanishes_while_it_is_packed_leaves_no_tag(target: Repository) -> None:

@@ -101,6 +101,14 @@ def test_every_cut_costs_one_chunk_at_most(server: fake.FakeRegistry) -> None:
     assert server.taken == len(LARGE)
 
 
+def test_bytes_that_are_in_memory_go_at_once(server: fake.FakeRegistry) -> None:
+    assert upload(connection(server.host), [SMALL, SMALL], len(SMALL) * 2) == sha256(SMALL * 2)
+    assert [call.method for call in server.calls] == ["POST", "PUT"]
+    server.fail("PUT /v2/", 404, code="BLOB_UPLOAD_UNKNOWN")
+    server.fail("PUT /v2/", 500)
+    assert upload(connection(server.host), [SMALL], len(SMALL)) == sha256(SMALL)
+
+
 @pytest.mark.parametrize("status", [429, 500, 502])
 def test_trouble_that_passes_is_waited_out(server: fake.FakeRegistry, status: int) -> None:
     server.fail("PATCH /v2/", status, headers={"Retry-After": "0"}, times=4)

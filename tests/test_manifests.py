@@ -303,7 +303,8 @@ def test_every_analysis_has_its_arguments_its_limits_and_its_evidence(
     for item in named(manifests, "AnalysisTemplate").values():
         kept = {one["metricName"]: one["limit"] for one in item["spec"]["measurementRetention"]}
         counts = {metric["name"]: metric["count"] for metric in item["spec"]["metrics"]}
-        assert all(kept.get(metric, kept.get("*", 0)) >= count for metric, count in counts.items())
+        assert set(kept) == set(counts), "Argo Rollouts takes a rule that matches no metric for an error of the analysis"
+        assert all(kept[metric] >= count for metric, count in counts.items())
 
 
 @everywhere
@@ -322,7 +323,8 @@ def test_health_and_predictions_ask_the_new_pods_with_the_image_of_the_release(
         assert (job["backoffLimit"], pod["restartPolicy"], spec["failureLimit"]) == (0, "Never", 0)
         assert container["image"] == RELEASE.image
         environ = {variable["name"]: variable["value"] for variable in container["env"]}
-        assert environ == {"MODEL_VERSION": RELEASE.version, "MODEL_DIGEST": RELEASE.model_digest}
+        asked = {"MLFLOW_TRACKING_URI": "http://mlflow-tracking:5000"} if metric == "predictions" else {}
+        assert environ == asked | {"MODEL_VERSION": RELEASE.version, "MODEL_DIGEST": RELEASE.model_digest}
         [beside] = pod["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
         hashes = beside["podAffinityTerm"]["labelSelector"]["matchLabels"]
         assert hashes == {"rollouts-pod-template-hash": "hash-of-Latest"}
@@ -350,7 +352,7 @@ def test_traffic_is_compared_and_an_empty_answer_passes_nothing(built: Built, st
         hashes = {found for one in series for found in re.findall(r'rollouts_pod_template_hash="([^"]*)"', one)}
         assert hashes == {"hash-of-Latest", "hash-of-Stable"}
         assert all("rollouts_pod_template_hash=" in one for one in series)
-        assert set(re.findall(r"offset (\w+)", query)) == {"5m" if strategy else "0s"}
+        assert set(re.findall(r"offset (\w+)", query)) == {"5m" if strategy else "1s"}
         assert metric["initialDelay"] == re.findall(r"\[(\w+)\]", query)[0], "the window is full of the canary's own requests"
 
 
@@ -386,7 +388,6 @@ def test_settings_are_values_of_the_pod_template(tmp_path: Path) -> None:
         "MODEL_VERSION": "",
         "MODEL_DIGEST": "",
         "MODEL_STAGE": "Production",
-        "MODEL_URI": "",
         "MLFLOW_TRACKING_URI": "http://mlflow-tracking:5000",
         "LOG_LEVEL": "INFO",
         "WORKERS": "8",
@@ -398,6 +399,17 @@ def test_settings_are_values_of_the_pod_template(tmp_path: Path) -> None:
     }
     [account] = named(manifests, "ServiceAccount").values()
     assert account["metadata"]["annotations"]["azure.workload.identity/client-id"] == "1234-abcd"
+
+
+def test_the_address_of_prometheus_is_the_first_argument_that_the_component_tells_to_patch(tmp_path: Path) -> None:
+    folder = write_template(tmp_path) / "overlays/production"
+    told = (tmp_path / "base/components/prometheus-analysis/kustomization.yaml").read_text()
+    lines = [line.removeprefix("#   ") for line in told.splitlines() if line.startswith("#   ")]
+    kustomization = folder / "kustomization.yaml"
+    text = kustomization.read_text().replace("components:", "components:\n- ../../base/components/prometheus-analysis\n#")
+    kustomization.write_text(text + "\n".join(lines) + "\n")
+    template = named(build(folder), "AnalysisTemplate")["inference-service-traffic"]
+    assert template["spec"]["args"][0] == {"name": "prometheus", "value": "http://prometheus.example:9090"}
 
 
 @pytest.mark.parametrize("key", ["WORKERS", "AZURE_CLIENT_ID"])

@@ -164,6 +164,6 @@ def test_nothing_is_left_on_the_disk_when_reading_breaks_off(mlflow_server: Mlfl
     with pytest.raises(RefusedError, match="broken off"):
         breaking()
     assert list(temporary.iterdir()) == []
-    with pytest.raises(UnreachableError), remote.open(ModelFile("gone", 3)):
+    with pytest.raises(UnreachableError, match=r"failures .* 404"), remote.open(ModelFile("gone", 3)):
         pass
     assert list(temporary.iterdir()) == []

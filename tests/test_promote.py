@@ -150,6 +150,25 @@ def test_other_peoples_edits_since_the_plan_stay(path: WritePath) -> None:
     assert path.read("overlays/staging/notes.txt") == b"theirs\n"
 
 
+def test_an_environment_with_its_own_repository_gets_the_image_that_the_one_before_runs(path: WritePath) -> None:
+    path.register()
+    path.edit("promoter.yaml", "  alias: champion", "  alias: champion\n  image: production.example.com/models")
+    staged = path.promote(f"{path.model}:1")
+    made = path.plan(f"{path.model}:1", to="production")
+    assert made.image
+    assert made.after.image == f"production.example.com/models:{staged.image.tag}@{staged.image.digest}"
+    assert path.image_digest(staged.image.tag, "production.example.com/models") is None
+    outcome = path.apply(made)
+    assert outcome.release == made.after
+    assert outcome.image.copied_from
+    assert path.image_digest(staged.image.tag, "production.example.com/models") == staged.image.digest
+    assert b"newName: production.example.com/models" in path.read("overlays/production/kustomization.yaml")
+    # Staging does not look ahead.
+    path.register()
+    path.promote(f"{path.model}:2", to="production")
+    assert path.plan(f"{path.model}:2").image is None
+
+
 # -- what forbids it --------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +245,7 @@ def test_any_name_that_mlflow_takes_is_mapped_to_valid_ones(path: WritePath, nam
     assert outcome.release.repository == f"registry.example.com/models/{image_name(name)}"
     assert path.image_digest(outcome.image.tag, outcome.release.repository) == outcome.image.digest
     clients = path.clients()
-    [entry] = history(clients, clients.config.environment("staging"), 20)
+    [entry] = history(clients, clients.config.environment("staging"), 20, print)
     assert (entry.model, entry.version) == (" ".join(name.split()), version)
     assert path.promote(f"{name}@challenger").commit is None
 
@@ -334,7 +353,13 @@ case "$KILL_AT" in
 esac
 exec "$REAL_GIT" "$@"
 """
-_WRITING = ("fetch", "hash-object", "mktree", "commit-tree", "push")
+_WRITING = (
+    ("during", "fetch"),
+    ("before", "unpack-objects"),
+    ("during", "commit-tree"),
+    ("before", "push"),
+    ("during", "push"),
+)
 
 
 @dataclass(frozen=True)
@@ -418,8 +443,7 @@ def test_killed_around_the_git_commands_that_write(twins: Twins, tmp_path: Path)
     twins.killed.register()
     assert twins.killed.run(*twins.arguments, **environ, KILL_AT="never").returncode == 0
     numbers = {command: number for number, command in enumerate(log.read_text().split(), start=1)}
-    moments = [f"before {numbers[command]}" for command in _WRITING]
-    for moment in (*moments, f"during {numbers['fetch']}", f"during {numbers['push']}"):
+    for moment in [f"{when} {numbers[command]}" for when, command in _WRITING]:
         twins.end_the_same()
         twins.killed.register()
         log.write_text("")

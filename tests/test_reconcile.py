@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from promoter import cli
+from promoter.clients import Clients
 from promoter.errors import AuthError, ExitCode, UnreachableError
 from promoter.follow import Ending
 from promoter.reconcile import Action, Reconciled, Reconciler, exit_code
 from promoter.rollback import plan_rollback, rollback
 from promoter.steps import silent
+from promoter.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
+from promoter.webhook.work import DISPATCHED_AGAIN, Dispatcher
 from tests.support.argo_world import FAILS, MISSING, TIMING, World, overlay, world
 from tests.support.faults import DOWN, UNAUTHENTICATED, always
 from tests.support.mlflow_server import MlflowServer
@@ -220,6 +223,67 @@ def test_on_alias_ignore_only_says_so(tmp_path: Path, mlflow_server: MlflowServe
         assert (done.action, done.exit_code) == (Action.LEFT, ExitCode.DONE)
         assert done.detail == "champion is version 2; on-alias: ignore"
         assert it.remote.log() == ["Begin"]
+
+
+# -- where somebody else does it ---------------------------------------------------------------------------------------
+
+
+class Pipeline:
+    """Remembers what it was to run."""
+
+    where = "elsewhere"
+
+    def __init__(self) -> None:
+        self.dispatched: list[tuple[str, str]] = []
+
+    def dispatch(self, model: str, environment: str) -> None:
+        self.dispatched.append((model, environment))
+
+
+def without_argocd(it: World, instead: Dispatcher) -> Reconciled:
+    """As a receiver that knows MLflow and Git alone."""
+    environ = {key: value for key, value in it.clients.environ.items() if not key.startswith("ARGOCD_")}
+    clients = Clients(it.clients.config, environ)
+    assert Survey(clients, with_argocd=False).differing(clients.config.environments) == clients.config.environments
+    (done,) = Reconciler(clients, silent, instead=instead).run(clients.config.environments)
+    return done
+
+
+def test_an_alias_that_moved_is_dispatched_once(registered: tuple[World, MlflowServer]) -> None:
+    it, server = registered
+    now, pipeline = [0.0], Pipeline()
+    instead = Dispatcher(pipeline, clock=lambda: now[0])
+    assert Survey(it.clients).differing(it.clients.config.environments) == ()
+    server.set_alias(it.model, "champion", "2")
+    done = without_argocd(it, instead)
+    assert (done.action, done.detail) == (Action.DISPATCHED, "champion is version 2: elsewhere")
+    assert without_argocd(it, instead).action is Action.ON_ITS_WAY
+    server.set_alias(it.model, "champion", "3")
+    assert without_argocd(it, instead).action is Action.DISPATCHED
+    now[0] += DISPATCHED_AGAIN
+    assert without_argocd(it, instead).action is Action.DISPATCHED
+    assert pipeline.dispatched == [(it.model, "staging")] * 3
+    assert it.remote.log() == ["Begin"]
+
+
+def test_an_abort_that_nobody_watched_is_dispatched_and_a_quarantined_version_is_not(
+    registered: tuple[World, MlflowServer],
+) -> None:
+    it, server = registered
+    it.behaviours["2"] = FAILS
+    server.set_alias(it.model, "champion", "2")
+    bad = it.promote(2)
+    it.settle()
+    pipeline = Pipeline()
+    reconciler = Reconciler(it.clients, silent, instead=Dispatcher(pipeline))
+    (done,) = reconciler.run(it.clients.config.environments)
+    assert (done.action, done.detail) == (Action.DISPATCHED, f"aborted at {bad.commit.sha}: elsewhere")
+    assert it.remote.tip() == bad.commit.sha
+    assert reconcile(it)[0].action is Action.RESTORED
+    left = without_argocd(it, Dispatcher(pipeline))
+    assert left.action is Action.LEFT
+    assert "is quarantined" in left.detail
+    assert len(pipeline.dispatched) == 1
 
 
 # -- Applications without a manifest ----------------------------------------------------------------------------------

@@ -427,13 +427,30 @@ def pods(it: Client) -> set[str]:
 # -- rendering ------------------------------------------------------------------------------------------------------------
 
 
+EXTRA = """\
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+- target: {kind: Rollout, name: fraud-.*}
+  patch: |-
+    - {op: move, from: /spec/strategy/canary/steps/0, path: /spec/strategy/canary/steps/1}
+    - {op: add, path: /spec/strategy/canary/steps/-, value: {setWeight: 90}}
+    - {op: add, path: /metadata/annotations, value: {a~b/c: x}}
+    - {op: replace, path: /metadata/annotations/a~0b~1c, value: z}
+    - {op: remove, path: /spec/progressDeadlineAbort}
+- target: {kind: Service, labelSelector: nobody=has}
+  patch: '[{"op": "remove", "path": "/spec"}]'
+"""
+
+
 def test_an_overlay_renders_as_kustomize_builds_it(tmp_path: Path) -> None:
     command = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
     if not shutil.which(command[0]):
         pytest.skip("neither kustomize nor kubectl is on PATH")
     files = {**BASE, **overlay(2)}
-    labels = "namespace: fraud-staging\nlabels:\n- pairs: {team: risk}\n"
-    files["overlays/staging/kustomization.yaml"] += labels
+    more = "namespace: fraud-staging\nlabels:\n- pairs: {team: risk}\ncomponents: [../../extra]\n"
+    files["overlays/staging/kustomization.yaml"] += more
+    files["extra/kustomization.yaml"] = EXTRA
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -446,11 +463,19 @@ def test_an_overlay_renders_as_kustomize_builds_it(tmp_path: Path) -> None:
     assert by_name(rendered) == by_name(YAML(typ="safe").load_all(built))
 
 
+def patches(operation: str) -> str:
+    return f"patches:\n- target: {{kind: Rollout}}\n  patch: |-\n    - {operation}\nresources:"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("- release.yaml\n", "- nothing.yaml\n", "lstat overlays/staging/nothing.yaml: no such file or directory"),
         ("resources:", "namePrefix: x-\nresources:", "the sandbox does not render the field namePrefix"),
+        ("resources:", "patches: [{path: x.yaml}]\nresources:", "the sandbox renders patches of the JSON 6902 form"),
+        ("resources:", patches("{op: replace, path: /spec/nothing, value: 1}"), 'doc is missing path: "/spec/nothing"'),
+        ("resources:", patches("{op: remove, path: /spec/a/b}"), 'doc is missing path: "/spec/a/b"'),
+        ("resources:", patches("{op: copy, from: /kind, path: /spec/kind}"), "does not know the operation 'copy'"),
         ("newTag: v2-20261101T090000Z", "newTag: 1.10", "cannot unmarshal number into Go struct field Image.images.newTag"),
         ("[name=MODEL_VERSION]", "[name=NOTHING]", "in replacement target"),
         ("name: release,", "name: other,", "expected 1 match for source ConfigMap.other, found 0"),

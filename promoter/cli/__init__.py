@@ -16,6 +16,7 @@ from promoter.cli.environments import history, status
 from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
 from promoter.cli.versions import image, model
+from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, PromoterError
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 for command in (model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
     app.command()(command)
+app.add_typer(webhook)
 
 
 def main() -> None:

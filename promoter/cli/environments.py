@@ -36,8 +36,9 @@ def history(
 ) -> None:
     """Print the releases that an environment carried, newest first, from its commits' trailers."""
     from promoter.history import history as read
+    from promoter.output import say
     from promoter.show import history_text
 
     clients = clients_of(config)
-    entries = read(clients, clients.environment(environment, model), limit)
+    entries = read(clients, clients.environment(environment, model), limit, say)
     print_value(output, entries, history_text)

@@ -35,7 +35,7 @@ def demo(
         str | None, typer.Option("--registry", help="Container registry, as host and prefix; the images stay there.")
     ] = None,
     base_image: Annotated[
-        str | None, typer.Option("--base-image", help="An image that serves the model in /opt/model; promoter builds none yet.")
+        str | None, typer.Option("--base-image", help="An image that serves the model in /opt/model.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep branch, namespace and Application on the cluster.")] = False,
 ) -> None:

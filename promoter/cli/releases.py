@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json
+from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json, source_of
 from promoter.cli.options import (
+    BranchOption,
     ConfigOption,
     EnvironmentArgument,
     ModelArgument,
     OfModelOption,
     Output,
     OutputOption,
+    PathOption,
     RenderOption,
+    RepoOption,
     ToOption,
 )
 from promoter.errors import ExitCode, UsageError
@@ -140,6 +144,9 @@ def reconcile(
     environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
     model: OfModelOption = None,
     config: ConfigOption = None,
+    repo: RepoOption = None,
+    branch: BranchOption = "main",
+    path: PathOption = ".",
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
@@ -148,9 +155,10 @@ def reconcile(
     from promoter.reconcile import Reconciler, exit_code
     from promoter.show import reconciled_text
 
-    clients = clients_of(config)
+    clients = source_of(config, repo, branch, path).clients() if repo else clients_of(config)
     require_argocd(clients)
-    done = Reconciler(clients, out.report, in_json=output is Output.JSON).run(chosen(clients, environments, model))
+    told = partial(out.Told, in_json=output is Output.JSON)
+    done = Reconciler(clients, out.report, told).run(chosen(clients, environments, model))
     code = exit_code(done)
     if output is Output.JSON:
         out.event("outcome", {"exit_code": code, "environments": done})

@@ -5,7 +5,7 @@ reading.py    from the files to the values             manifest.py   what an App
 """
 
 from promoter.config.file import schema
-from promoter.config.reading import find, load
+from promoter.config.reading import find, load, named_files
 from promoter.config.values import FILE, Config, GitConfig, ImageConfig, WatchConfig, nearest
 
-__all__ = ["FILE", "Config", "GitConfig", "ImageConfig", "WatchConfig", "find", "load", "nearest", "schema"]
+__all__ = ["FILE", "Config", "GitConfig", "ImageConfig", "WatchConfig", "find", "load", "named_files", "nearest", "schema"]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
-from promoter.models import Compress, Embed, OnAlias, OnFailure, Strategy, Write
+from promoter.models import CommitBy, Compress, Embed, OnAlias, OnFailure, Strategy, Write
 from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
@@ -126,6 +126,9 @@ class ImageSection(_Section):
 class GitSection(_Section):
     push_url: str | None = Field(
         None, min_length=1, description="Where the repository is reached by another address than Argo CD's."
+    )
+    commit: Annotated[CommitBy, Field(strict=False)] = Field(
+        CommitBy.PUSH, description="Who makes the commits: Git here, pushed, or GitHub through its API, signed by it."
     )
     history_limit: int = Field(
         DEFAULT_HISTORY_LIMIT, ge=1, description="Commits looked through at most when history is asked for."

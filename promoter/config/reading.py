@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from promoter.config.file import ApplicationSection, EnvironmentSection, File, ImageSection, ModelSection, validated
@@ -13,6 +14,8 @@ from promoter.errors import ConfigError, UsageError
 from promoter.models import Application, Environment, Model
 from promoter.names import image_name
 from promoter.yaml import Document, documents
+
+_parsed = lru_cache(maxsize=1024)(documents)  # a receiver of webhooks reads the same files again and again
 
 
 def find(start: Path) -> Path:
@@ -49,11 +52,23 @@ def load(path: Path) -> Config:
         models=models,
         environments=environments,
         image=_image(file.image, root, document),
-        git=GitConfig(push_url=file.git.push_url, history_limit=file.git.history_limit),
+        git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
     )
+
+
+def named_files(path: Path) -> list[str]:
+    """The files that this promoter.yaml names, relative to its folder: all that `load` reads beside it.
+
+    Raises:
+        ConfigError: whatever is wrong in it.
+        UsageError: it can't be read.
+    """
+    file = validated(_single(_read(path, path.name), path.name))
+    manifests = [section.application for section in file.environments if isinstance(section.application, str)]
+    return [*manifests, *filter(None, (file.image.constraints, file.image.dockerfile))]
 
 
 def _read(path: Path, shown: str) -> str:
@@ -66,7 +81,7 @@ def _read(path: Path, shown: str) -> str:
 
 
 def _single(text: str, shown: str) -> Document:
-    found = documents(text, shown)
+    found = _parsed(text, shown)
     if len(found) != 1:
         raise ConfigError(f"holds {len(found)} YAML documents where one is expected", file=shown, hint="keep one document")
     return found[0]
@@ -182,9 +197,7 @@ def _application(
     if not path.is_file():
         raise document.error(f"there is no file {section!r}", place, hint="it is the Application manifest that Argo CD follows")
     manifests = [
-        d
-        for d in documents(_read(path, section), section)
-        if isinstance(d.value, dict) and d.value.get("kind") == "Application"
+        d for d in _parsed(_read(path, section), section) if isinstance(d.value, dict) and d.value.get("kind") == "Application"
     ]
     if len(manifests) != 1:
         raise ConfigError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import Compress, Embed, Environment, Model, Strategy
+from promoter.models import CommitBy, Compress, Embed, Environment, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -40,6 +40,7 @@ class ImageConfig:
 class GitConfig:
     push_url: str | None
     history_limit: int
+    commit: CommitBy
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,8 @@ def options(git_url: str | None, registry: str | None, base_image: str | None, *
     if not git_url or not registry or not base_image or missing:
         raise UsageError(
             f"the demo on a cluster can't start: missing are {', '.join(missing)}",
-            hint="promoter builds no runtime image yet: --base-image names one with promoter.serving, "
-            "which serves the MLflow model in /opt/model. Without a cluster: promoter demo",
+            hint="--base-image names an image that serves the MLflow model in /opt/model, such as a runtime that promoter "
+            "built (tag `runtime` of a model's image repository). Without a cluster: promoter demo",
         )
     return ClusterOptions(git_url, registry.rstrip("/"), base_image, keep)
 

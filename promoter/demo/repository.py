@@ -16,6 +16,7 @@ REPOSITORY = "registry.example.com/models/fraud-detector"
 """The image repository, as shipped."""
 
 _GIT_URL = "https://github.com/your-org/your-gitops-repository.git"
+_IMAGE = "base: python:{python}-slim # {python} is the model's own"
 
 Edits = Mapping[str, Mapping[str, str]]
 """By file: what is replaced by what; each must be there."""
@@ -40,7 +41,7 @@ def manifest_edits(place: Place) -> dict[str, str]:
 def settings_edits(place: Place, image: str) -> dict[str, str]:
     """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
     store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
-    return {"runtime: scratch": image, "environments: # in": f"{store}environments: # in"}
+    return {_IMAGE: image, "environments: # in": f"{store}environments: # in"}
 
 
 def seed(place: Place, edits: Edits) -> None:

@@ -16,6 +16,7 @@ from promoter.errors import UnreachableError, UsageError
 _POLL = 0.01
 _ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish
 _MOST_PACK_FILES, _MOST_LOOSE = 400, 27  # loose objects are counted in one of 256 folders, as git-gc(1) does
+_FILTERS = "promoter-filters"
 _STALE = 7 * 24 * 3600.0
 
 
@@ -39,7 +40,6 @@ class Cache:
         self.directory = root / name
         self._place = f"{address} (branch {branch})"
         self._turn = root / f"{name}.turn"
-        self._unfiltered = self.directory / "promoter-unfiltered"
         self._sleep, self._clock = sleep, clock
         self._held = False
 
@@ -81,9 +81,12 @@ class Cache:
                 self._sleep(_POLL)
 
     @property
-    def filtered(self) -> bool:
-        """Whether blobs are left at the remote until they are read."""
-        return not self._unfiltered.exists()
+    def filters(self) -> tuple[str, ...]:
+        """The filters that the remote was found to know; the first is the one for a fetch that wants another."""
+        try:
+            return tuple((self.directory / _FILTERS).read_text().split())
+        except FileNotFoundError:
+            return ()
 
     def shallow(self) -> frozenset[str]:
         """The commits whose parents were not fetched (git's file of that name)."""
@@ -92,7 +95,7 @@ class Cache:
         except FileNotFoundError:
             return frozenset()
 
-    def prepare(self, create: Callable[[Path], None], *, filtered: bool) -> None:
+    def prepare(self, create: Callable[[Path], None], *, filters: tuple[str, ...]) -> None:
         """Under the lock: takes away what a killed process left, starts over when worn out, and creates what is missing.
 
         `create` makes an empty repository in the folder that it is given.
@@ -109,8 +112,7 @@ class Cache:
             fresh = self.directory.with_suffix(".new")
             shutil.rmtree(fresh, ignore_errors=True)
             create(fresh)
-            if not filtered:
-                (fresh / self._unfiltered.name).touch()
+            (fresh / _FILTERS).write_text("\n".join(filters))
             fresh.rename(self.directory)
         except OSError as error:
             raise self._unwritable(error) from None

@@ -1,7 +1,7 @@
 """How git gets at the remote: an address without secrets, and an environment that hands credentials to that origin alone.
 
-A token travels in the environment only: git asks a one-line credential helper, which prints it from there (gitcredentials(7)).
-The helper is bound to one scheme and host, so that a redirect to another host never gets the token.
+A token travels in the environment only: git asks a one-line credential helper, which prints it from there (gitcredentials(7)),
+or reads a header from its configuration there. Both are bound to one scheme and host: another host never gets the token.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.errors import UsageError
+from promoter.github_app import installation_token, is_github
 from promoter.gitops.process import with_settings
 
 _USERNAME, _PASSWORD = "PROMOTER_GIT_CREDENTIAL_USERNAME", "PROMOTER_GIT_CREDENTIAL_PASSWORD"
@@ -52,18 +53,24 @@ class Access:
 class _Credential:
     username: str
     password: str
+    bearer: bool = False
 
 
-def access(url: str, environ: Mapping[str, str]) -> Access:
-    """How to reach `url`: PROMOTER_GIT_TOKEN first, then what the URL carries, then the CI's own token for its own hosts.
-
-    With none of them git's own credential helpers and SSH keys are asked.
+def address(url: str) -> str:
+    """The URL without what must be seen nowhere.
 
     Raises:
-        UsageError: `url` can't be the address of a repository.
+        UsageError: it can't be the address of a repository.
     """
     split = _split(url)
-    base = {
+    if split.scheme in ("http", "https"):
+        return split._replace(netloc=_host(split)).geturl()
+    return url if split.password is None else split._replace(netloc=f"{split.username}@{_host(split)}").geturl()
+
+
+def local(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for git commands that reach no remote: in English, asking nobody, bound to no other repository."""
+    return {
         **{name: value for name, value in environ.items() if name not in _LOCAL},
         "LC_ALL": "C",
         "LANGUAGE": "C",
@@ -72,11 +79,29 @@ def access(url: str, environ: Mapping[str, str]) -> Access:
         "GIT_LITERAL_PATHSPECS": "1",
         "GIT_DEFAULT_REF_FORMAT": "files",
     }
+
+
+def access(url: str, environ: Mapping[str, str]) -> Access:
+    """How to reach `url`: PROMOTER_GIT_TOKEN first, then what the URL carries, then the CI's own token for its own hosts.
+
+    With none of them git's own credential helpers and SSH keys are asked. What is given is good for some minutes: a GitHub
+    App's token ends after an hour.
+
+    Raises:
+        UsageError: `url` can't be the address of a repository, or a GitHub App is named in half.
+        AuthError, UnreachableError: GitHub gives the App no token.
+    """
+    split = _split(url)
     if split.scheme in ("http", "https"):
-        return _http_access(split, base)
-    if split.password is None:
-        return Access(url, base)
-    return Access(split._replace(netloc=f"{split.username}@{_host(split)}").geturl(), base, _secrets(split.password))
+        return _http_access(split, local(environ))
+    return Access(address(url), local(environ), _secrets(split.password))
+
+
+def api_token(url: str, environ: Mapping[str, str]) -> str | None:
+    """The token for the API of the GitHub that `url` is on, by the order of `access`; raises as `access`."""
+    split = _split(url)
+    own = environ.get("PROMOTER_GIT_TOKEN") or (unquote(split.password) if split.password else None)
+    return own or _github_token(environ)
 
 
 def ssh_settings(environ: Mapping[str, str], configured: bool) -> dict[str, str]:
@@ -86,18 +111,24 @@ def ssh_settings(environ: Mapping[str, str], configured: bool) -> dict[str, str]
 
 def _http_access(split: SplitResult, base: dict[str, str]) -> Access:
     origin = f"{split.scheme}://{_host(split)}"
-    address = split._replace(netloc=_host(split)).geturl()
+    plain = split._replace(netloc=_host(split)).geturl()
     # A server that stops answering is noticed after a minute; a running hook keeps the line alive (receive.keepAlive).
     base.setdefault("GIT_HTTP_LOW_SPEED_LIMIT", "1")
     base.setdefault("GIT_HTTP_LOW_SPEED_TIME", "60")
     credential = _credential(split, base)
     if credential is None:
         named = [(f"credential.{origin}.username", unquote(split.username))] if split.username else []
-        return Access(address, with_settings(base, named), _secrets(split.username))
+        return Access(plain, with_settings(base, named), _secrets(split.username))
     # The empty helper first: the user's own helpers must neither answer in its place nor be asked to store it.
-    settings = [(f"credential.{origin}.helper", ""), (f"credential.{origin}.helper", _HELPER)]
-    environ = {**with_settings(base, settings), _USERNAME: credential.username, _PASSWORD: credential.password}
-    return Access(address, environ, _secrets(credential.password, split.password))
+    settings = [(f"credential.{origin}.helper", "")]
+    if credential.bearer:
+        # git sends a header of its configuration wherever it is redirected to.
+        settings.append((f"http.{origin}/.extraHeader", f"Authorization: Bearer {credential.password}"))
+        settings.append(("http.followRedirects", "false"))
+    else:
+        settings.append((f"credential.{origin}.helper", _HELPER))
+        base |= {_USERNAME: credential.username, _PASSWORD: credential.password}
+    return Access(plain, with_settings(base, settings), _secrets(credential.password, split.password))
 
 
 def _credential(split: SplitResult, environ: Mapping[str, str]) -> _Credential | None:
@@ -108,18 +139,20 @@ def _credential(split: SplitResult, environ: Mapping[str, str]) -> _Credential |
         return _Credential(unquote(split.username or ""), unquote(split.password))
     if split.scheme != "https":
         return None
-    for name in _token_variables(split.hostname or "", environ):
-        if token := environ.get(name):
+    host = split.hostname or ""
+    if is_github(host, environ):
+        token = _github_token(environ)
+        return _Credential(username, token) if token else None
+    if host == "dev.azure.com" or host.endswith(".visualstudio.com"):
+        if token := environ.get("SYSTEM_ACCESSTOKEN"):
+            return _Credential("", token, bearer=True)
+        if token := environ.get("AZURE_DEVOPS_EXT_PAT"):
             return _Credential(username, token)
     return None
 
 
-def _token_variables(host: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    if host in ("github.com", urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname):
-        return "GITHUB_TOKEN", "GH_TOKEN"
-    if host == "dev.azure.com" or host.endswith(".visualstudio.com"):
-        return "SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"
-    return ()
+def _github_token(environ: Mapping[str, str]) -> str | None:
+    return installation_token(environ) or environ.get("GITHUB_TOKEN") or environ.get("GH_TOKEN")
 
 
 def _split(url: str) -> SplitResult:

@@ -18,10 +18,11 @@ class Kind(Enum):
     DUMB = auto()
     FILTER = auto()
     SHALLOW = auto()
+    FORMAT = auto()
     CERTIFICATE = auto()
     AUTH = auto()
     UNREACHABLE = auto()
-    NO_BLOB = auto()
+    NO_OBJECT = auto()
     CACHE = auto()
 
 
@@ -32,7 +33,7 @@ _ROWS = (
     (
         Kind.POLICY,
         r"GH006|GH013|GL-HOOK-ERR|TF402455|TF401027|protected branch|hook declined|must have verified signatures|"
-        r"not allowed to push|pushes to this branch are not permitted",
+        r"not allowed to push|pushes to this branch are not permitted|rule violations",
     ),
     (
         Kind.RACE,
@@ -43,10 +44,11 @@ _ROWS = (
     (Kind.POLICY, r"\[remote rejected\]"),
     (Kind.MISSING_BRANCH, r"couldn't find remote ref"),
     (Kind.SIGNING, r"failed to sign|signing failed|user\.signingkey|load (public )?key|no private key|sign the data"),
-    (Kind.NO_BLOB, r"not our ref|unadvertised object|did not send blob"),
+    (Kind.NO_OBJECT, r"not our ref|unadvertised object|did not send"),
     (Kind.DUMB, r"dumb http"),
     (Kind.FILTER, r"filter '?[\w:=]+'? not supported|filtering .*not (allowed|supported)|unexpected line: .*filter"),
     (Kind.SHALLOW, r"does not support shallow|shallow .*not supported|does not support --depth"),
+    (Kind.FORMAT, r"mismatched algorithms|this repository's object format"),
     (Kind.CERTIFICATE, r"SSL certificate|certificate verif|server verification failed"),
     (
         Kind.AUTH,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.cache import Cache
 from promoter.gitops.commit import LOG_FORMAT, Commit, Proposal, parse_log
-from promoter.gitops.credentials import access, ssh_settings
+from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
+from promoter.gitops.objects import Objects
 from promoter.gitops.process import Git
 
 _REMOTE = "promoter"
@@ -19,6 +20,10 @@ _TIP = "refs/promoter/tip"
 _FALLBACK_IDENTITY = {"NAME": "promoter", "EMAIL": "promoter@users.noreply.github.com"}
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+# What a fetch brings besides the objects that it names (git-rev-list(1), --filter). Of the branch the commits alone: with trees
+# the remote would send deltas against trees of other paths, which git would fetch in their turn, whole.
+_COMMITS, _TREES = "tree:0", "blob:none"
 _TRUE = ("true", "yes", "on", "1", "")
 
 
@@ -40,12 +45,13 @@ class Remote:
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
-        reached = access(url, environ)
-        self.url, self.branch = reached.address, branch
-        self._cache = Cache(cache, reached.address, branch, sleep=sleep, clock=clock)
-        self._access = reached
-        self._filtered = True
-        self._git = Git(self._cache.directory, reached.environ, reached.secrets)
+        self.url, self.branch = address(url), branch
+        self._cache = Cache(cache, self.url, branch, sleep=sleep, clock=clock)
+        self._given_url, self._environ = url, environ
+        self._git = Git(self._cache.directory, local(environ))
+        self._filters: tuple[str, ...] = (_COMMITS, _TREES)
+        self._format = "sha1"
+        self._objects = Objects(self._git, self._fetch_objects)
         self.lock, self.discard = self._cache.lock, self._cache.discard
 
     # -- the remote ---------------------------------------------------------------------------------------------------
@@ -57,9 +63,9 @@ class Remote:
             GitError: the remote could not be fetched.
             RefusedError: the branch is not there.
         """
-        self._cache.prepare(self._create, filtered=self._filtered)
+        self._cache.prepare(self._create, filters=self._filters)
         try:
-            if self._git.succeeds("rev-parse", "--quiet", "--verify", _TIP):
+            if (self._cache.directory / _TIP).exists():
                 self._fetch(self._refspec())
             else:
                 self._first_fetch()
@@ -67,6 +73,7 @@ class Remote:
             if error.kind is Kind.MISSING_BRANCH:
                 raise self._missing_branch() from None
             raise
+        self._objects.forget()
         return self._git.text("rev-parse", "--verify", _TIP)
 
     def push(self, commit: str, tip: str) -> None:
@@ -105,30 +112,6 @@ class Remote:
                 raise
         return self.has(commit)
 
-    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """The content of the blobs, by id: those not here yet come from the remote in one request.
-
-        `noop`, because a shallow repository can't tell the remote what it has (git-config(1), fetch.negotiationAlgorithm).
-
-        Raises:
-            GitError: some could not be had.
-        """
-        wanted = list(ids)
-        found = tree.blobs(self._git, wanted)
-        missing = [id for id in dict.fromkeys(wanted) if id not in found]
-        if not missing:
-            return found
-        try:
-            self._fetch("--stdin", stdin="\n".join(missing).encode(), settings=[("fetch.negotiationAlgorithm", "noop")])
-        except GitError as error:
-            if error.kind in (Kind.FILTER, Kind.NO_BLOB):
-                self._filtered = False  # it filters, and yet gives no single blob: the next cache holds all of them
-            raise
-        fetched = tree.blobs(self._git, missing)
-        if len(fetched) < len(missing):
-            raise GitError("fetch", 0, "", f"error: the remote did not send blob {missing[0]}")
-        return found | fetched
-
     # -- the object database ------------------------------------------------------------------------------------------
 
     def has(self, commit: str) -> bool:
@@ -149,6 +132,22 @@ class Remote:
         # Where the cache was made anew since, nobody but the remote can have it.
         return self.reaches(tip, commit) or (not self.has(commit) and self.ensure(commit))
 
+    def child(self, parent: str, tip: str) -> str | None:
+        """The commit right above `parent` on the branch whose tip is `tip`, None when there is none. Raises GitError."""
+        if not self.ensure(parent):
+            return None
+        line = self._git.text("rev-list", "--first-parent", "--reverse", f"{parent}..{tip}", "--").split()
+        return line[0] if line and self.reaches(line[0], parent) else None
+
+    def holds(self, commit: str, root: str, message: bytes) -> bool:
+        """Whether the commit has this root tree and message. Raises GitError."""
+        said = self._git.run("log", "--max-count=1", "--encoding=UTF-8", "--no-show-signature", "--format=%B", commit, "--")
+        return self._objects.root(commit) == root and said.strip() == message.strip()
+
+    def commit(self, sha: str) -> Commit:
+        """The commit, which is here. Raises GitError."""
+        return self.log(sha, (), 1)[0]
+
     def depth(self, commit: str) -> int:
         """How many commits were fetched from this one down, along first parents."""
         return int(self._git.text("rev-list", "--count", "--first-parent", commit, "--"))
@@ -156,67 +155,114 @@ class Remote:
     def log(self, commit: str, paths: Sequence[str], limit: int) -> list[Commit]:
         """At most `limit` commits from this one down that touch a path, newest first; some may be of `boundary`."""
         options = ("--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", f"--max-count={limit}")
-        return list(parse_log(self._git.run("log", "-z", *options, f"--format={LOG_FORMAT}", commit, "--", *paths)))
+        arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", commit, "--", *paths)
+        try:
+            return list(parse_log(self._git.run(*arguments)))
+        except GitError:
+            roots = self._git.text("log", "--format=%T", commit, "--").split()
+            self._objects.complete(set(roots), paths)
+        return list(parse_log(self._git.run(*arguments)))
 
-    def find(self, commit: str, path: str) -> tree.Entry | None:
-        return tree.find(self._git, commit, path)
+    def find(self, commit: str, paths: Collection[str]) -> dict[str, tree.Entry]:
+        """What is at the checked paths, by path; those where nothing is are absent. Raises as `tree.find`, and GitError."""
+        listings = self._objects.listings(commit, tree.directories(paths))
+        root = tree.Entry(tree.DIRECTORY, self._objects.root(commit))
+        entries = ((path, tree.find(listings, path) if path else root) for path in paths)
+        return {path: entry for path, entry in entries if entry is not None}
 
-    def files(self, commit: str, paths: Iterable[str]) -> dict[str, str]:
-        return tree.files(self._git, commit, paths)
+    def files(self, commit: str, paths: Collection[str]) -> dict[str, str]:
+        """The blob's id of every regular file at or below the checked paths; links and submodules below them are left out."""
+        entries = self.find(commit, paths)
+        found = {path: entry.id for path, entry in entries.items() if entry.is_file}
+        trees = {path: entry.id for path, entry in entries.items() if entry.is_tree}
+        for path, below in zip(trees, self._objects.files(list(trees.values())), strict=True):
+            prefix = f"{path}/" if path else ""
+            found |= {f"{prefix}{name}": entry.id for name, entry in below.items() if entry.is_file and not entry.is_link}
+        return found
 
-    def commit(self, tip: str, proposal: Proposal) -> Commit | None:
-        """Writes the proposal as a child of `tip` into the object database; None when `tip` holds all of it already.
+    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """The content of the blobs, by id. Raises GitError."""
+        return self._objects.blobs(ids)
+
+    def write(self, tip: str, proposal: Proposal) -> str | None:
+        """The id of the root tree once the proposal's files are put into the tip's; None when they are there already.
 
         Raises:
-            GitError: it could not be written or signed.
+            GitError: it could not be written.
             RefusedError: a path can't be written.
         """
-        root = tree.write(self._git, tip, {tree.checked(path): content for path, content in proposal.files.items()})
-        if root == self._git.text("rev-parse", f"{tip}^{{tree}}"):
+        contents = {tree.checked(path): content for path, content in proposal.files.items()}
+        listings = self._objects.listings(tip, tree.directories(contents))
+        root, objects = tree.edited(listings, contents, tip)
+        if root == self._objects.root(tip):
             return None
+        self._objects.store(objects.values(), tip)
+        return root
+
+    def commit_tree(self, root: str, parent: str, message: bytes) -> str:
+        """The id of a new commit, signed where the user signs. Raises GitError."""
         config = self._config()
         sign = ["-S"] if config.get("commit.gpgsign", "false").lower() in _TRUE else []
-        git = Git(self._cache.directory, self._identity(config), self._access.secrets)
-        made = git.run(
-            "commit-tree",
-            root,
-            "-p",
-            tip,
-            *sign,
-            "-F",
-            "-",
-            stdin=proposal.message(),
-            settings=[("i18n.commitEncoding", "UTF-8")],
-        )
-        return self.log(made.decode().strip(), (), 1)[0]
+        git = Git(self._cache.directory, self._identity(config))
+        settings = [("i18n.commitEncoding", "UTF-8")]
+        return git.run("commit-tree", root, "-p", parent, *sign, "-F", "-", stdin=message, settings=settings).decode().strip()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _create(self, directory: Path) -> None:
-        git = Git(directory, self._access.environ, self._access.secrets)
+        git = Git(directory, local(self._environ))
         git.require_version()
         if not git.succeeds("check-ref-format", f"refs/heads/{self.branch}"):
             raise UsageError(f"'{self.branch}' can't be the name of a branch", hint="see git-check-ref-format(1)")
-        git.run("init", "--quiet", "--bare", "--template=", "--initial-branch=promoter", str(directory))
+        format = [f"--object-format={self._format}"] if self._format != "sha1" else []
+        git.run("init", "--quiet", "--bare", "--template=", "--initial-branch=promoter", *format, str(directory))
 
     def _first_fetch(self) -> None:
-        try:
-            self._fetch(self._refspec(), depth=1)
-        except GitError as error:
-            if error.kind is Kind.FILTER and self._filtered:
-                self._filtered = False
+        """The newest commit alone, in what the server can do of what is asked."""
+        depth = 1
+        while True:
+            try:
+                self._fetch(self._refspec(), depth=depth)
+            except GitError as error:
+                if error.kind is Kind.SHALLOW and depth:
+                    depth = 0
+                elif error.kind is Kind.FORMAT and self._format == "sha1":
+                    self._format = "sha256"
+                elif error.kind is not Kind.FILTER or not self._less():
+                    raise
                 self.discard()
-                self._cache.prepare(self._create, filtered=False)
-                self._first_fetch()
-            elif error.kind is Kind.SHALLOW:
-                self._fetch(self._refspec())
+                self._cache.prepare(self._create, filters=self._filters)
             else:
-                raise
+                return
 
-    def _fetch(self, *refspecs: str, depth: int = 0, stdin: bytes = b"", settings: Iterable[tuple[str, str]] = ()) -> None:
+    def _less(self) -> bool:
+        """The next cache filters less: whether there was anything left to do without."""
+        left = len(self._filters)
+        self._filters = self._filters[1:]
+        return left > 0
+
+    def _fetch_objects(self, ids: Collection[str], below: bool) -> None:
+        """`noop`: a shallow repository can't tell the remote what it has (git-config(1), fetch.negotiationAlgorithm)."""
+        settings = [("fetch.negotiationAlgorithm", "noop")]
+        try:
+            self._fetch("--stdin", filter=_TREES if below else _COMMITS, stdin="\n".join(ids).encode(), settings=settings)
+        except GitError as error:
+            if error.kind in (Kind.FILTER, Kind.NO_OBJECT):
+                self._filters = ()  # it filters, and yet gives no single object: the next cache holds all of them
+            raise
+
+    def _fetch(
+        self,
+        *refspecs: str,
+        filter: str = _COMMITS,
+        depth: int = 0,
+        stdin: bytes = b"",
+        settings: Iterable[tuple[str, str]] = (),
+    ) -> None:
         partial = []
-        if self._cache.filtered:
-            partial = [(f"remote.{_REMOTE}.promisor", "true"), (f"remote.{_REMOTE}.partialCloneFilter", "blob:none")]
+        if filters := self._cache.filters:
+            wanted = filter if filter in filters else filters[0]
+            partial = [(f"remote.{_REMOTE}.promisor", "true"), (f"remote.{_REMOTE}.partialCloneFilter", wanted)]
         deepening = [f"--depth={depth}"] if depth else []
         self._over_the_wire("fetch", *_QUIET, *deepening, _REMOTE, *refspecs, stdin=stdin, settings=[*partial, *settings])
 
@@ -228,10 +274,11 @@ class Remote:
             ("gc.auto", "0"),
             ("maintenance.auto", "false"),
         ]
-        environ = self._access.environ
+        reached = access(self._given_url, self._environ)  # anew each time: a token may have ended since
+        environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
             environ = {**environ, **ssh_settings(environ, "core.sshcommand" in self._config())}
-        git = Git(self._cache.directory, environ, self._access.secrets)
+        git = Git(self._cache.directory, environ, reached.secrets)
         return git.run(*arguments, stdin=stdin, settings=[*known, *settings])
 
     def _refspec(self) -> str:
@@ -245,7 +292,7 @@ class Remote:
 
     def _identity(self, config: Mapping[str, str]) -> dict[str, str]:
         """The environment with an author and a committer for those who set none: git would guess them from the host's name."""
-        environ = dict(self._access.environ)
+        environ = local(self._environ)
         for role in ("AUTHOR", "COMMITTER"):
             for part, fallback in _FALLBACK_IDENTITY.items():
                 configured = {f"user.{part.lower()}", f"{role.lower()}.{part.lower()}"} & set(config)

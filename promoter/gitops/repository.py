@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,12 +16,13 @@ from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
 from promoter.gitops.failures import GitError, Kind, explained
 from promoter.gitops.remote import Remote, is_id
+from promoter.gitops.writers import Push, ThroughGitHub, Writer
 
 T = TypeVar("T")
 
 _FIRST_DEPTH = 64
 _MOST_BROKEN_CONNECTIONS = 5
-_RACE_BACKOFF, _OUTAGE_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.5, 4.0  # seconds
+_OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 30.0  # seconds
 
 
 class HistoryLimitError(UsageError):
@@ -46,7 +48,7 @@ class Snapshot:
     def blob_id(self, path: str) -> str | None:
         """The object id of the file's content; None when there is no such file. Costs no content."""
         entry = self._repository.entry(self.commit, tree.checked(path))
-        return entry.id if entry is not None and entry.kind == "blob" else None
+        return entry.id if entry is not None and entry.is_file else None
 
     def export(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Every regular file at or below these paths, by path ('.' is the whole repository), fetched in one request.
@@ -60,7 +62,8 @@ class Repository:
     """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
-    Lost races are repeated for `patience` seconds. Not for use by several threads at once.
+    With `github_api` the commits are made by GitHub, which signs them.
+    A turn is waited for, and lost races are repeated, for `patience` seconds each. Not for use by several threads at once.
 
     Every method that reaches the remote raises AuthError (credentials), UnreachableError (no answer, or races lost until the
     end), RefusedError (the branch is missing) and UsageError (no git, or an unusable cache folder).
@@ -74,12 +77,16 @@ class Repository:
         push_url: str | None = None,
         cache: Path,
         environ: Mapping[str, str],
+        github_api: bool = False,
         history_limit: int = 10_000,
-        patience: float = 60.0,
+        patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._remote = Remote(push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock)
+        self._new_writer = (
+            _through_github(self._remote, push_url or url, environ) if github_api else partial(Push, self._remote)
+        )
         self._history_limit, self._patience = history_limit, patience
         self._sleep, self._clock = sleep, clock
 
@@ -111,19 +118,17 @@ class Repository:
             RefusedError: a rule of the server forbids the push, or a path can't be written.
             UsageError: the commit can't be signed.
         """
-        sent: list[Commit] = []
+        writer = self._new_writer()
 
         def attempt(number: int) -> Pushed:
             tip = self._remote.update()
-            for earlier in sent:
-                if self._remote.landed(earlier.sha, tip):
-                    return Pushed(earlier, tip, number - 1)
+            if (earlier := writer.landed(tip)) is not None:
+                return Pushed(earlier, tip, number - 1)
             proposal = edit(Snapshot(tip, self))
-            commit = self._remote.commit(tip, proposal) if proposal is not None else None
-            if commit is None:
+            root = self._remote.write(tip, proposal) if proposal is not None else None
+            if proposal is None or root is None:
                 return Pushed(None, tip, number)
-            sent.append(commit)  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
-            self._remote.push(commit.sha, tip)
+            commit = writer.write(tip, root, proposal)
             return Pushed(commit, commit.sha, number)
 
         return self._persistently(attempt)
@@ -175,7 +180,7 @@ class Repository:
 
     def entry(self, commit: str, path: str) -> tree.Entry | None:
         """What is at a checked path."""
-        return self._reading(commit, lambda: self._remote.find(commit, path))
+        return self._reading(commit, lambda: self._remote.find(commit, [path])).get(path)
 
     def blob(self, commit: str, id: str) -> bytes:
         """The content of one blob of the commit."""
@@ -195,28 +200,31 @@ class Repository:
 
     def _persistently(self, action: Callable[[int], T]) -> T:
         """The action's result, with this branch locked on this machine; tried again as long as that can help."""
-        deadline = self._clock() + self._patience
         broken, healed = 0, False
-        with self._remote.lock(deadline):
+        with self._remote.lock(self._clock() + self._patience):
+            deadline = self._clock() + self._patience
             for number in itertools.count(1):
+                started = self._clock()
                 try:
                     return action(number)
                 except GitError as error:
                     broken += error.kind is Kind.UNREACHABLE
                     hopeless = self._clock() > deadline or broken >= _MOST_BROKEN_CONNECTIONS
-                    if error.kind in (Kind.CACHE, Kind.FILTER, Kind.NO_BLOB) and not healed:
+                    if error.kind in (Kind.CACHE, Kind.FILTER, Kind.NO_OBJECT) and not healed:
                         healed = True
                         self._remote.discard()
                     elif error.kind is Kind.RACE and not hopeless:
-                        self._back_off(_RACE_BACKOFF * 2**number)
+                        # Counted in tries of this length: the others need as long for theirs, here or on a slow remote.
+                        self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2**number))
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
-                        self._back_off(_OUTAGE_BACKOFF * 2**broken)
+                        self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
                     else:
                         raise explained(error, self._remote.url, self._remote.branch) from None
         raise AssertionError("unreachable: the loop has no end")
 
     def _back_off(self, most: float) -> None:
-        self._sleep(random.uniform(0, min(_LONGEST_BACKOFF, most)))  # noqa: S311 - jitter, not a secret
+        """Full jitter: any moment until then is as good as another."""
+        self._sleep(random.uniform(0, most))  # noqa: S311 - jitter, not a secret
 
     def _reading(self, commit: str, read: Callable[[], T]) -> T:
         """What is read without waiting for anybody; when the cache fails, once more in turn, on a sound cache."""
@@ -246,7 +254,7 @@ class Repository:
 
     def _continues(self, boundary: Iterable[str], paths: Sequence[str]) -> bool:
         """Whether one of the paths existed already where the fetched history ends."""
-        return any(self._remote.find(commit, path) is not None for commit in boundary for path in paths)
+        return any(self._remote.find(commit, paths) for commit in boundary)
 
     def _deepen(self, commit: str, depth: int) -> None:
         self._persistently(lambda _: self._remote.deepen(commit, depth))
@@ -264,3 +272,9 @@ class Repository:
             f"{self._remote.url}: the newest {self._history_limit} commits do not hold the answer",
             hint="raise `git.history-limit` in promoter.yaml",
         )
+
+
+def _through_github(remote: Remote, url: str, environ: Mapping[str, str]) -> Callable[[], Writer]:
+    from promoter.gitops.github_api import GitHubApi
+
+    return partial(ThroughGitHub, remote, GitHubApi(url, remote.branch, environ))

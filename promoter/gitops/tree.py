@@ -1,27 +1,49 @@
-"""Trees and blobs in git's object database: looking up a path, reading blobs, writing edited trees. No work tree, no index."""
+"""Trees as git stores them: a path looked up in them, and the objects of an edited one. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from promoter.errors import ConfigError, RefusedError
 
-if TYPE_CHECKING:
-    from promoter.gitops.process import Git
-
-_TREE, _LINK, _SUBMODULE = "040000", "120000", "160000"
+DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _NEW_FILE = "100644"
+_HASHES = {40: hashlib.sha1, 64: hashlib.sha256}  # by the length of an id in hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a tree: `mode` in octal as git writes it, `kind` blob, tree or commit, `id` of the object."""
+    """One entry of a tree: `mode` in octal as git stores it, `id` of the object."""
 
     mode: str
-    kind: str
     id: str
+
+    @property
+    def is_tree(self) -> bool:
+        return self.mode == DIRECTORY
+
+    @property
+    def is_file(self) -> bool:
+        return self.mode not in (DIRECTORY, _SUBMODULE)
+
+    @property
+    def is_link(self) -> bool:
+        return self.mode == _LINK
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A blob or a tree that is to be written."""
+
+    kind: str
+    content: bytes
+
+
+Listing = Mapping[str, Entry]
+Listings = Mapping[str, Listing]
+"""The entries of directories, by the directory's path ('' is the root)."""
 
 
 def checked(path: str) -> str:
@@ -39,102 +61,102 @@ def checked(path: str) -> str:
     return "/".join(parts)
 
 
-def find(git: Git, commit: str, path: str) -> Entry | None:
-    """The entry at a checked path, None where there is none.
+def directories(paths: Iterable[str]) -> set[str]:
+    """Every directory on the way to the checked paths, the root ('') included."""
+    return {"", *(parent for path in paths for parent in _parents(path))}
+
+
+def parse(content: bytes, id: str) -> dict[str, Entry]:
+    """The entries of a tree object; `id` is any id of its repository."""
+    width = len(id) // 2
+    entries, position = {}, 0
+    while position < len(content):
+        space = content.index(b" ", position)
+        end = content.index(b"\0", space)
+        name = content[space + 1 : end].decode("utf-8", "surrogateescape")
+        entries[name] = Entry(content[position:space].decode(), content[end + 1 : end + 1 + width].hex())
+        position = end + 1 + width
+    return entries
+
+
+def find(listings: Listings, path: str) -> Entry | None:
+    """The entry at a checked path below the root, None where there is none.
 
     Raises:
         RefusedError: the path is, or leads through, a symbolic link or a submodule.
     """
-    if not path:
-        return Entry(_TREE, "tree", f"{commit}^{{tree}}")
-    steps = [*_parents(path)[1:], path]
-    entries = _parsed(git.run("ls-tree", "-z", "-t", "--", commit, *steps))
-    for step in steps:
-        _refuse_detour(step, entries.get(step), path)
-    return entries.get(path)
+    entry = None
+    for step in [*_parents(path)[1:], path]:
+        parent, _, name = step.rpartition("/")
+        entry = listings.get(parent, {}).get(name)
+        _refuse_detour(step, entry, path)
+    return entry
 
 
-def files(git: Git, commit: str, paths: Iterable[str]) -> dict[str, str]:
-    """The blob's id of every regular file at or below the checked paths; links and submodules below them are left out."""
-    wanted = [path for path in paths if find(git, commit, path) is not None]
-    if not wanted:
-        return {}
-    narrowed = [] if "" in wanted else wanted
-    entries = _parsed(git.run("ls-tree", "-z", "-r", "--", commit, *narrowed))
-    return {path: entry.id for path, entry in entries.items() if entry.kind == "blob" and entry.mode != _LINK}
-
-
-def blobs(git: Git, ids: Iterable[str]) -> dict[str, bytes]:
-    """The content of the blobs that are here, by id; those that were never fetched are absent (git-cat-file(1), --batch)."""
-    wanted = list(dict.fromkeys(ids))
-    raw = git.run("cat-file", "--batch", stdin="".join(f"{id}\n" for id in wanted).encode()) if wanted else b""
-    found: dict[str, bytes] = {}
-    position = 0
-    while position < len(raw):
-        end = raw.index(b"\n", position)
-        id, *rest = raw[position:end].decode().split()
-        position = end + 1
-        if rest[0] != "missing":
-            size = int(rest[1])
-            found[id] = raw[position : position + size]
-            position += size + 1
-    return found
-
-
-def write(git: Git, commit: str, contents: Mapping[str, bytes]) -> str:
-    """The id of a new root tree: the commit's, with these files put in; an edited file keeps its mode.
-
-    Only the trees along the paths are written (git-mktree(1)); `--missing`, because siblings were never fetched.
+def edited(listings: Listings, contents: Mapping[str, bytes], commit: str) -> tuple[str, dict[str, Object]]:
+    """The id of the root tree once these files are put into the commit's, and the new objects by id; a file keeps its mode.
 
     Raises:
         RefusedError: a path is a directory, or leads through a file, a symbolic link or a submodule.
     """
     if "" in contents:
         raise RefusedError("the repository's root is a directory: a file can't be written there")
-    directories = {parent for path in contents for parent in _parents(path)}
-    trees = _listings(git, commit, directories)
+    trees = {directory: dict(listings.get(directory, {})) for directory in directories(contents)}
+    made: dict[str, Object] = {}
+
+    def put(path: str, mode: str, object: Object) -> None:
+        parent, _, name = path.rpartition("/")
+        made[id := _id(object, commit)] = object
+        trees[parent][name] = Entry(mode, id)
+
     for path, content in contents.items():
-        parent, _, name = path.rpartition("/")
-        old = trees[parent].get(name)
-        _refuse_detour(path, old, path)
-        if old is not None and old.kind == "tree":
+        old = find(listings, path)
+        if old is not None and old.is_tree:
             raise RefusedError(f"{path} is a directory at {commit[:12]}: a file can't be written there")
-        id = git.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
-        trees[parent][name] = Entry(old.mode if old else _NEW_FILE, "blob", id)
-    for directory in sorted(directories - {""}, key=lambda path: path.count("/"), reverse=True):
-        parent, _, name = directory.rpartition("/")
-        old = trees[parent].get(name)
-        _refuse_detour(directory, old, directory)
-        if old is not None and old.kind != "tree":
+        put(path, old.mode if old else _NEW_FILE, Object("blob", content))
+    for directory in sorted(trees, key=lambda path: path.count("/"), reverse=True):
+        if not directory:
+            continue
+        old = find(listings, directory)
+        if old is not None and not old.is_tree:
             raise RefusedError(f"{directory} is a file at {commit[:12]}: nothing can be written below it")
-        trees[parent][name] = Entry(_TREE, "tree", _make_tree(git, trees[directory]))
-    return _make_tree(git, trees[""])
+        put(directory, DIRECTORY, _tree(trees[directory]))
+    root = _tree(trees[""])
+    return _id(root, commit), {**made, _id(root, commit): root}
 
 
-def _listings(git: Git, commit: str, directories: Iterable[str]) -> dict[str, dict[str, Entry]]:
-    """The entries of each directory, by name; two processes however deep it goes."""
-    trees: dict[str, dict[str, Entry]] = {directory: {} for directory in directories}
-    entries = _parsed(git.run("ls-tree", "-z", "--", commit))
-    if below := [f"{directory}/" for directory in trees if directory]:
-        entries |= _parsed(git.run("ls-tree", "-z", "-t", "--", commit, *below))
-    for path, entry in entries.items():
-        parent, _, name = path.rpartition("/")
-        if parent in trees:
-            trees[parent][name] = entry
-    return trees
+def pack(objects: Collection[Object], id: str) -> bytes:
+    """A packfile of these objects (gitformat-pack(5)); `id` is any id of the repository that it is for."""
+    import zlib
+
+    kinds = {"tree": 2, "blob": 3}
+    parts = [b"PACK", (2).to_bytes(4, "big"), len(objects).to_bytes(4, "big")]
+    for object in objects:
+        size = len(object.content)
+        head, size = kinds[object.kind] << 4 | size & 15, size >> 4
+        while size:
+            parts.append(bytes([head | 128]))
+            head, size = size & 127, size >> 7
+        parts += [bytes([head]), zlib.compress(object.content, 1)]
+    body = b"".join(parts)
+    return body + _HASHES[len(id)](body).digest()
 
 
-def _make_tree(git: Git, entries: Mapping[str, Entry]) -> str:
-    lines = "".join(f"{entry.mode} {entry.kind} {entry.id}\t{name}\0" for name, entry in entries.items())
-    return git.run("mktree", "-z", "--missing", stdin=lines.encode("utf-8", "surrogateescape")).decode().strip()
+def _tree(entries: Listing) -> Object:
+    def order(item: tuple[str, Entry]) -> bytes:
+        name = item[0].encode("utf-8", "surrogateescape")
+        return name + b"/" if item[1].is_tree else name  # git sorts a directory as if its name ended in a slash
+
+    content = b"".join(
+        entry.mode.encode() + b" " + name.encode("utf-8", "surrogateescape") + b"\0" + bytes.fromhex(entry.id)
+        for name, entry in sorted(entries.items(), key=order)
+    )
+    return Object("tree", content)
 
 
-def _parsed(listing: bytes) -> dict[str, Entry]:
-    entries = {}
-    for line in listing.decode("utf-8", "surrogateescape").split("\0")[:-1]:
-        meta, _, path = line.partition("\t")
-        entries[path] = Entry(*meta.split())
-    return entries
+def _id(object: Object, commit: str) -> str:
+    head = f"{object.kind} {len(object.content)}\0".encode()
+    return _HASHES[len(commit)](head + object.content).hexdigest()
 
 
 def _parents(path: str) -> list[str]:

@@ -42,55 +42,64 @@ class Model:
         return (Blob(Role.MODEL, self.layer.blob.digest, self.layer.blob.size, self.origin),) if self.layer else ()
 
 
-def write_model(target: Repository, version: ModelVersion, open_file: Open, packing: Packing) -> Model:
+def write_model(target: Repository, version: ModelVersion, open_file: Open, packing: Packing, base: Base) -> Model:
     """The model's layer, packed, hashed and sent in one pass; or its content digest alone, where it is not to be embedded.
 
     Raises:
+        RefusedError: there would be nothing in the image, neither runtime nor model.
         RefusedError, AuthError, UnreachableError: as `pack` and `write_blob`.
         UsageError: the package for `compress` is missing.
     """
     if not packing.embeds(version):
+        if not base.layers:
+            raise RefusedError(
+                f"an image of {version.reference} without its model would be empty: it has no runtime (image.runtime: scratch)",
+                hint="set image.runtime to an image that downloads and serves models, or image.model: embed",
+            )
         return Model(content_digest(version.files, open_file), None)
     return (_write_gzip if packing.compress is Compress.GZIP else _write_plain)(target, version, open_file)
 
 
 def _write_plain(target: Repository, version: ModelVersion, open_file: Open) -> Model:
-    content = ""
-
-    def chunks() -> Iterator[bytes]:
-        nonlocal content
-        content = yield from pack(version.files, open_file)
-
+    tar = _Tar(version, open_file)
     size = packed_size(version.files)
-    digest = target.write_blob(Restartable(chunks), size)
-    return Model(content, ModelLayer(Descriptor(LAYER, digest, size), digest), Origin.SENT)
+    digest = target.write_blob(Restartable(tar.chunks), size)
+    return Model(tar.content_digest, ModelLayer(Descriptor(LAYER, digest, size), digest), Origin.SENT)
 
 
 def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> Model:
     gzip.codec()  # refuses before an upload is opened
-    content, diff_id, size = "", "", 0
+    tar = _Tar(version, open_file)
+    diff_id, size = "", 0
 
-    def tar() -> Iterator[bytes]:
-        nonlocal content, diff_id
+    def hashed() -> Iterator[bytes]:
+        nonlocal diff_id
         digest = hashlib.sha256()
-        packed = pack(version.files, open_file)
-        try:
-            while True:
-                chunk = next(packed)
-                digest.update(chunk)
-                yield chunk
-        except StopIteration as end:
-            content, diff_id = end.value, "sha256:" + digest.hexdigest()
+        for chunk in tar.chunks():
+            digest.update(chunk)
+            yield chunk
+        diff_id = "sha256:" + digest.hexdigest()
 
     def chunks() -> Iterator[bytes]:
         nonlocal size
         size = 0
-        for chunk in gzip.compressed(tar()):
+        for chunk in gzip.compressed(hashed()):
             size += len(chunk)
             yield chunk
 
     digest = target.write_blob(Restartable(chunks), None)
-    return Model(content, ModelLayer(Descriptor(LAYER_GZIP, digest, size), diff_id), Origin.SENT)
+    return Model(tar.content_digest, ModelLayer(Descriptor(LAYER_GZIP, digest, size), diff_id), Origin.SENT)
+
+
+class _Tar:
+    """A version's layer, packed as often as it has to be sent; its content digest is known when the last chunk was taken."""
+
+    def __init__(self, version: ModelVersion, open_file: Open) -> None:
+        self._version, self._open_file = version, open_file
+        self.content_digest = ""
+
+    def chunks(self) -> Iterator[bytes]:
+        self.content_digest = yield from pack(self._version.files, self._open_file)
 
 
 def copy_layers(target: Repository, base: Base, source: Repository) -> list[Blob]:
@@ -99,23 +108,10 @@ def copy_layers(target: Repository, base: Base, source: Repository) -> list[Blob
 
 
 def write_config(target: Repository, version: ModelVersion, base: Base, platform: Platform, model: Model) -> tuple[bytes, Blob]:
-    """The manifest to be, and its config, which is in the target now.
-
-    Raises:
-        RefusedError: there is nothing in the image: neither runtime nor model.
-        AuthError, UnreachableError: as the registry answers.
-    """
-    if not base.layers and not model.layer:
-        raise RefusedError(
-            f"an image of {version.reference} without its model would be empty: it has no runtime (image.runtime: scratch)",
-            hint="set image.runtime to an image that downloads and serves models, or image.model: embed",
-        )
+    """The manifest to be, and its config, which is in the target now; raises as `write_blob`."""
     config = image_config(version, base, platform, model.content_digest, model.layer)
     described = Descriptor(CONFIG, sha256(config), len(config))
-    origin = Origin.THERE
-    if not target.has_blob(described.digest):
-        target.write_blob([config], len(config))
-        origin = Origin.SENT
+    target.write_blob([config], len(config))
     annotated = image_annotations(version, base, platform, model.content_digest, embedded=model.layer is not None)
     manifest = image_manifest(base, described, model.layer, annotated)
-    return manifest, Blob(Role.CONFIG, described.digest, described.size, origin)
+    return manifest, Blob(Role.CONFIG, described.digest, described.size, Origin.SENT)

@@ -162,7 +162,8 @@ class Publisher:
     ) -> Image:
         base = read_base(runtime, self._platform)
         layers = copy_layers(self._target, base, runtime.repository) if runtime else []
-        return self._publish(version, tag, base, layers, model or write_model(self._target, version, open_file, self._packing))
+        model = model or write_model(self._target, version, open_file, self._packing, base)
+        return self._publish(version, tag, base, layers, model)
 
     def _publish(self, version: ModelVersion, tag: str, base: Base, layers: Sequence[Blob], model: Model) -> Image:
         """What is in the target but for its config, as an image with this tag."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -33,8 +33,8 @@ _COMMIT_SECONDS = 600.0
 # The longest that a registry may leave a piece waiting while it writes what it has.
 _SEND_SECONDS = 60.0
 _OCTETS = {"Content-Type": "application/octet-stream"}
-# How registries refuse a way of uploading, before they have taken anything.
-_NOT_SO = frozenset({400, 405, 411, 413, 416, 501})
+# How registries refuse a way of uploading before they have taken anything: the next one may do.
+_REFUSALS = frozenset({400, 405, 411, 413, 416, 501})
 _UPLOAD_GONE = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
 
@@ -71,13 +71,13 @@ class _OtherWay(_Setback):
 def upload(connection: Connection, chunks: Iterable[bytes], size: int | None, session: Session | None = None) -> str:
     """Sends a blob and answers its digest; `size` is its bytes where they are known, `session` an upload that is open already.
 
-    Chunks that can be had once only are no help to a registry that loses an upload.
+    A list is small, and sent at once; chunks that can be had once only are no help to a registry that loses an upload.
 
     Raises:
         AuthError, UnreachableError: as the registry answers.
         RefusedError: it does not take the blob, or got other bytes than were sent; or there are more or less than `size`.
     """
-    ways = [_in_chunks, _in_one_request, _at_once]
+    ways = [_at_once] if isinstance(chunks, Sequence) else [_in_chunks, _in_one_request, _at_once]
     most = 1 if iter(chunks) is chunks else _MOST_STARTS
     starts = 0
     while True:
@@ -133,7 +133,7 @@ def _in_one_request(connection: Connection, session: Session, chunks: Iterable[b
     if response.ok:
         return _complete(connection, connection.location(response), whole.source.finished())
     error = connection.failure(response, "upload a layer")
-    if response.status_code in _NOT_SO:
+    if response.status_code in _REFUSALS:
         raise _OtherWay(error)
     if isinstance(error, UnreachableError) or _gone(response):
         raise _StartOver(error)
@@ -211,7 +211,7 @@ def _trouble(connection: Connection, response: requests.Response, at: int) -> Pr
         PromoterError: it will not.
     """
     error = connection.failure(response, "upload a layer")
-    if at == 0 and response.status_code in _NOT_SO:
+    if at == 0 and response.status_code in _REFUSALS:
         raise _OtherWay(error)
     if _gone(response):
         raise _StartOver(error)

@@ -8,9 +8,11 @@ rest.py        over MLflow's REST API (http, https), without importing mlflow; s
 client.py      over MLflow's own client (sqlite:, databricks-uc, ...), imported only then
 artifacts.py   where a version's files lie: behind the server, in a folder, in a cloud store
 mlmodel.py     the MLmodel file
+webhooks.py    the webhooks that the server keeps
 """
 
 from promoter.model_registry.reference import ModelReference
 from promoter.model_registry.registry import ModelRegistry, connect
+from promoter.model_registry.webhooks import Tested, Webhook, Webhooks
 
-__all__ = ["ModelReference", "ModelRegistry", "connect"]
+__all__ = ["ModelReference", "ModelRegistry", "Tested", "Webhook", "Webhooks", "connect"]

@@ -6,6 +6,7 @@ mlflow is imported here only, and only when the first question is asked: it take
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ _SETTINGS = {
 _PACKAGES = "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-file-datalake for abfss:, mlflow for a database"
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+_QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"]*=[^\s'\"]*")
 # What the storage libraries below MLflow raise as it is; none of them can be imported to name its classes.
 _STORAGE = ("sqlalchemy", "botocore", "boto3", "azure", "google", "databricks", "requests", "urllib3", "paramiko")
 
@@ -189,7 +191,10 @@ def _translated(where: str, code: str, message: str) -> Exception:
 
 
 def _line(message: str) -> str:
-    return (message.strip().splitlines() or [""])[0]
+    """The first line; where that only announces what follows, as for a download, with the last one. Signed URLs are cut."""
+    first, *rest = message.strip().splitlines() or [""]
+    line = f"{first} {rest[-1]}" if rest and first.endswith(":") else first
+    return _QUERY.sub("", line)
 
 
 def _registered(version: Any) -> RegisteredVersion:

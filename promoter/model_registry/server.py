@@ -58,6 +58,10 @@ class Server:
         """As `get`, for what MLflow wants as a POST; sent twice it does no more than sent once, so it is tried again too."""
         return self._read(self._http.request("POST", f"/api/2.0/{path}", json=body, retry=True), read)
 
+    def send(self, method: str, path: str, body: Mapping[str, Any], read: Callable[[Any], _T]) -> _T:
+        """As `post`, for what must not be sent twice where an answer got lost."""
+        return self._read(self._http.request(method, f"/api/2.0/{path}", json=body, retry=False), read)
+
     def _read(self, response: requests.Response, read: Callable[[Any], _T]) -> _T:
         self.checked(response)
         if response.headers.get("Content-Type", "").startswith("text/html"):
@@ -146,7 +150,7 @@ def _error(response: requests.Response) -> tuple[str, str]:
     """The error code and the message in one line; MLflow answers some errors as text or as a web page."""
     try:
         body = response.json()
-        return str(body["error_code"]), str(body["message"]).partition("\n")[0]
+        return str(body["error_code"]), str(body["message"]).partition("\n")[0] or response.reason
     except (ValueError, KeyError, TypeError):
         text = response.text.strip()
         short = response.reason if not text or text.startswith("<") else text.splitlines()[0][:200]

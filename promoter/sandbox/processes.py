@@ -68,7 +68,9 @@ class ProcessRuntime:
             return
         port = _free_port()
         log = self._folder / f"{pod.name}.log"
-        environment = {**os.environ, **pod.env, "MODEL_PATH": str(model), "HOST": "127.0.0.1", "PORT": str(port)}
+        local = {"HOST": "127.0.0.1", "PORT": str(port), "MODEL_PATH": str(model)}
+        # One process a pod is enough on one machine, and the proxy knows at once when a pod is to go.
+        environment = {**os.environ, **pod.env, **local, "WORKERS": "1", "DRAIN_SECONDS": "0"}
         with log.open("wb") as output:
             popen = _spawn(environment, output)
         self._processes[pod.name] = _Process(popen, f"127.0.0.1:{port}", log)

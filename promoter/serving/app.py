@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from promoter.serving.inference import Inference
 
-_log = logging.getLogger("promoter.serving.access")
+_log = logging.getLogger(__name__)
+_access_log = logging.getLogger("promoter.serving.access")
 PATHS = ("/predict", "/invocations", "/health", "/ready", "/metrics", "/version", "/openapi.json")
 _PREDICT = frozenset(PATHS[:2])
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -78,9 +79,12 @@ class Service:
             if self.inference is None:
                 raise _loading()
             body = await _body(request, self.settings.max_body_bytes)
-            content_type = request.headers.get("content-type", "")
-            answer = await self.inference.answer(ModelRequest(body, content_type, request.scope["request_id"]))
+            answer = await self.inference.answer(ModelRequest(body, request.headers.get("content-type", "")))
         except RequestError as error:
+            if error.status == 500:
+                fields = {"request_id": request.scope["request_id"]}
+                _log.error("%s", error.message, exc_info=error.__cause__, extra={"fields": fields})
+                _log.debug("it said: %s", error.__cause__, extra={"fields": fields})
             return _error(error)
         return Response(answer, media_type="application/json")
 
@@ -135,9 +139,9 @@ class _Observed:
         path = path if path in PATHS else "other"
         self._metrics.answered(method, path, status, seconds)
         level = logging.INFO if path in _PREDICT else logging.DEBUG
-        if _log.isEnabledFor(level):
+        if _access_log.isEnabledFor(level):
             fields = {"request_id": scope["request_id"], "status": status, "seconds": round(seconds, 6)}
-            _log.log(level, "%s %s", method, path, extra={"fields": fields})
+            _access_log.log(level, "%s %s", method, path, extra={"fields": fields})
 
 
 def _request_id(scope: Scope) -> str:

@@ -21,14 +21,13 @@ Answer = bytes | RequestError
 @dataclass(frozen=True)
 class _Waiting:
     place: int
-    request: Request
     decoded: Decoded
 
 
 def answer_alone(model: Model, request: Request) -> Answer:
     try:
         decoded = model.decode(request)
-        return model.encode(model.predict(decoded, request), decoded)
+        return model.encode(model.predict(decoded), decoded)
     except RequestError as error:
         return error
 
@@ -39,7 +38,7 @@ def answer_together(model: Model, requests: Sequence[Request], most_rows: int) -
     alike: dict[Hashable, list[_Waiting]] = {}
     for place, request in enumerate(requests):
         try:
-            waiting = _Waiting(place, request, model.decode(request))
+            waiting = _Waiting(place, model.decode(request))
         except RequestError as error:
             answers[place] = error
         else:
@@ -67,7 +66,7 @@ def _answer_call(model: Model, call: Sequence[_Waiting]) -> dict[int, Answer]:
     if len(call) > 1:
         try:
             merged = Decoded(_merged([waiting.decoded.data for waiting in call]), call[0].decoded.params)
-            prediction = model.predict(merged, call[0].request)
+            prediction = model.predict(merged)
         except RequestError:
             pass  # somebody's row: whose is found by asking one by one
         else:
@@ -79,7 +78,7 @@ def _answer_call(model: Model, call: Sequence[_Waiting]) -> dict[int, Answer]:
 
 def _answer_one(model: Model, waiting: _Waiting) -> Answer:
     try:
-        prediction = model.predict(waiting.decoded, waiting.request)
+        prediction = model.predict(waiting.decoded)
     except RequestError as error:
         return error
     return _encoded(model, prediction, waiting)

@@ -16,12 +16,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
-_TERMINATION_LOG = Path("/dev/termination-log")
+from promoter.serving.termination import leave_message
 
 
 def attempt(url: str, timeout: float, expected: Mapping[str, str]) -> dict[str, Any]:
@@ -60,8 +58,7 @@ def check(url: str, *, attempts: int, interval: float, timeout: float, expected:
         report = {"attempt": number, "of": attempts, "healthy": healthy, **made}
         print(json.dumps(report), flush=True)
         if not healthy or number == attempts:
-            with suppress(OSError):  # there is none outside of Kubernetes
-                _TERMINATION_LOG.write_text(json.dumps({"url": url, **report}))
+            leave_message(json.dumps({"url": url, **report}))
             return healthy
         time.sleep(interval)
     return False

@@ -9,8 +9,6 @@ import time
 import traceback
 from types import TracebackType
 
-LIBRARIES = ("mlflow", "uvicorn", "uvicorn.error", "uvicorn.access")
-
 
 def configure(level: str) -> None:
     """Everything that logs or warns in this process writes JSON lines of `level` and above."""
@@ -21,15 +19,14 @@ def configure(level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(logging.getLevelName(level), logging.WARNING))
 
 
-def adopt_libraries() -> None:
-    """MLflow brings a handler of its own when it is imported; its lines belong with the others."""
-    for name in LIBRARIES:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
+def adopt_mlflow() -> None:
+    """It brings a handler of its own when it is imported; its lines belong with the others."""
+    logger = logging.getLogger("mlflow")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
-def quiet_libraries() -> None:
+def quiet_mlflow() -> None:
     """Once requests are served: MLflow's warnings repeat names and values of a request, at every request."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
 

@@ -63,7 +63,10 @@ class Metrics:
 
 
 def forget_process(pid: int, folder: Path) -> None:
-    """What a worker that has ended counted stays; what it measured at a moment goes."""
-    from prometheus_client import multiprocess
+    """What a worker that has ended counted stays; what it measured at a moment goes.
 
-    multiprocess.mark_process_dead(pid, path=str(folder))  # type: ignore[no-untyped-call] # no annotation there
+    As prometheus_client.multiprocess.mark_process_dead does: importing that where no FOLDER_VARIABLE is set, in the process
+    that forks the workers, would have the next one count for itself alone.
+    """
+    for file in folder.glob(f"gauge_live*_{pid}.db"):
+        file.unlink()

@@ -21,11 +21,10 @@ EXAMPLE = "serving_input_example.json"
 
 @dataclass(frozen=True)
 class Request:
-    """What a client posted; `id` finds it in the log."""
+    """What a client posted."""
 
     body: bytes
     content_type: str
-    id: str = ""
 
 
 class Model(Protocol):
@@ -36,7 +35,7 @@ class Model(Protocol):
 
     def decode(self, request: Request) -> Decoded: ...
 
-    def predict(self, decoded: Decoded, request: Request) -> Any: ...
+    def predict(self, decoded: Decoded) -> Any: ...
 
     def encode(self, prediction: Any, decoded: Decoded) -> bytes: ...
 
@@ -64,9 +63,8 @@ class PyfuncModel:
         Raises:
             RequestError: it can't be answered.
         """
-        request = Request(example, JSON, "warm-up")
-        decoded = self._decoder.decode(request.body, request.content_type)
-        self.encode(self.predict(decoded, request), decoded)
+        decoded = self._decoder.decode(example, JSON)
+        self.encode(self.predict(decoded), decoded)
 
     def decode(self, request: Request) -> Decoded:
         decoded = self._decoder.decode(request.body, request.content_type)
@@ -75,7 +73,7 @@ class PyfuncModel:
             raise RequestError(413, told)
         return decoded
 
-    def predict(self, decoded: Decoded, request: Request) -> Any:
+    def predict(self, decoded: Decoded) -> Any:
         """One predict call. What MLflow refuses is 400 and what the model refuses 422; a model that breaks is 500."""
         from mlflow.exceptions import MlflowException
 
@@ -86,11 +84,11 @@ class PyfuncModel:
             status = error.get_http_status_code()  # type: ignore[no-untyped-call] # MLflow has no annotation here
             if status < 500:
                 raise self._decoder.explain(error) from error
-            raise _broken(error, request) from error
+            raise _broken() from error
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # Python's words for a value that will not do
             raise RequestError(422, f"the model refused the input: {type(error).__name__}: {error}"[:1000]) from error
         except (Exception, SystemExit) as error:  # it is the model's own code: anything may come
-            raise _broken(error, request) from error
+            raise _broken() from error
 
     def encode(self, prediction: Any, decoded: Decoded) -> bytes:
         """The very text that MLflow's scoring server answers."""
@@ -98,14 +96,11 @@ class PyfuncModel:
             jsonable = self._jsonable(prediction, pandas_orient="records")
             text = self._encode(jsonable if decoded.unwrapped else {"predictions": jsonable})
         except (TypeError, ValueError, RecursionError) as error:
-            _log.error("the prediction can't be written as JSON", exc_info=error)
             raise RequestError(500, "the model's prediction can't be written as JSON") from error
         return text.encode()
 
 
-def _broken(error: BaseException, request: Request) -> RequestError:
-    _log.error("the model failed", exc_info=error, extra={"fields": {"request_id": request.id}})
-    _log.debug("it said: %s", error)
+def _broken() -> RequestError:
     return RequestError(500, "the model failed; the server's log has the reason under this X-Request-Id")
 
 
@@ -121,14 +116,14 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.pyfunc import scoring_server
 
-    log.adopt_libraries()
+    log.adopt_mlflow()
     try:
         pyfunc = scoring_server.load_model_with_mlflow_config(str(folder))  # type: ignore[no-untyped-call] # as above
         model = PyfuncModel(pyfunc, max_rows, observe_rows)
     except (Exception, SystemExit) as error:  # whatever a model's code raises, the process must end and say so
         raise StartError(f"the model at {folder} can't be loaded: {type(error).__name__}: {error}") from error
     _warm(model, folder)
-    log.quiet_libraries()
+    log.quiet_mlflow()
     # What is there now stays: a collection that walks through all of it would hold up requests for tenths of a second.
     gc.collect()
     gc.freeze()

@@ -25,9 +25,9 @@ from promoter.serving.compare import difference, oddity
 from promoter.serving.download import model_folder, prepare
 from promoter.serving.errors import SettingsError, StartError
 from promoter.serving.settings import Settings
+from promoter.serving.termination import leave_message
 
 INPUT, OUTPUT = "serving_input_example.json", "serving_output_example.json"
-TERMINATION_LOG = Path("/dev/termination-log")
 _CONNECT_ATTEMPTS, _SECONDS_BETWEEN = 10, 1.0  # nodes hear of a Service's new endpoints a moment after the controller
 
 
@@ -190,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "model_version": release.version,
             "model_digest": release.digest,
         }
-    _tell(json.dumps(evidence))
+    print(line := json.dumps(evidence))
+    leave_message(line)
     return int(evidence["outcome"] == "failed")
 
 
@@ -207,12 +208,6 @@ def _model_folder(embedded: Path) -> Iterator[Path]:
         except (SettingsError, StartError) as error:
             raise Failure(str(error)) from None
         yield model_folder(settings, Path(scratch))
-
-
-def _tell(line: str) -> None:
-    print(line)
-    if os.access(TERMINATION_LOG, os.W_OK):  # the kubelet has put it there
-        TERMINATION_LOG.write_text(line)
 
 
 if __name__ == "__main__":

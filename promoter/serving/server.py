@@ -151,7 +151,8 @@ def listener(settings: Settings, *, shared: bool) -> socket.socket:
         StartError: the port is taken, or the host is not this machine's.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named: asyncio sends small answers at once (TCP_NODELAY) only where it reads TCP here.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

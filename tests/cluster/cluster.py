@@ -86,6 +86,15 @@ class Cluster:
         where = ["-n", namespace] if namespace else []
         self.kubectl("delete", kind, name, *where, "--ignore-not-found", "--wait=false")
 
+    def evict(self, namespace: str, pod: str) -> bool:
+        """Asks for what draining a node asks for; False where a PodDisruptionBudget forbids it now."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+        command = ["kubectl", "create", "--raw", path, "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(eviction), env=ENVIRON, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 or "disruption budget" in done.stderr, done.stderr
+        return done.returncode == 0
+
     def rejects(self, rollout: Mapping[str, Any], version: str) -> bool:
         """Whether the API server would reject this Rollout with another model version in its pod template's label."""
         changed = json.loads(json.dumps(rollout))

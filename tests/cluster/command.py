@@ -122,12 +122,11 @@ class Promoter:
     runs: list[Run] = field(default_factory=list)
 
     def start(self, *arguments: str, **environ: str) -> Run:
-        command = shlex.split(ENVIRON.get("CLUSTER_PROMOTER", "")) or [sys.executable, "-m", "promoter"]
         words = (*arguments, "--output", "json", "--config", str(self.folder / "promoter.yaml"))
         errors = self.folder / f"errors-{len(self.runs)}.txt"
         with errors.open("w") as stderr:
             process = subprocess.Popen(
-                [*command, *words],
+                [*self._command(), *words],
                 cwd=self.folder,
                 env={**self.environ, **environ},
                 stdin=subprocess.DEVNULL,
@@ -138,6 +137,16 @@ class Promoter:
         run = Run(arguments, process, errors)
         self.runs.append(run)
         return run
+
+    def value(self, *arguments: str) -> dict[str, Any]:
+        """What a command prints that ends with one value and watches nothing."""
+        words = [*self._command(), *arguments, "--output", "json", "--config", str(self.folder / "promoter.yaml")]
+        done = subprocess.run(words, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=2 * _SECONDS)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return dict(json.loads(done.stdout))
+
+    def _command(self) -> list[str]:
+        return shlex.split(ENVIRON.get("CLUSTER_PROMOTER", "")) or [sys.executable, "-m", "promoter"]
 
     def end(self) -> None:
         """Ends what a failed test left running."""

@@ -17,20 +17,22 @@ from tests.cluster.model_versions import register
 from tests.cluster.repository import GitRepository
 from tests.support.mlflow_server import MlflowServer, running
 
-_ROWS = pytest.StashKey[list[results.Row]]()
+ROWS = pytest.StashKey[list[results.Row]]()
+FACTS = pytest.StashKey[list[str]]()
 _TABLE = ROOT / "docs" / "cluster-results.md"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ROWS] = []
+    config.stash[ROWS] = []
+    config.stash[FACTS] = []
     config.addinivalue_line("markers", "variant(name): the folder under variants/ that the test's overlay builds on")
     config.addinivalue_line("markers", "unreleased: the overlay carries no release and Argo CD has no Application yet")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    rows = session.config.stash[_ROWS]
+    rows = session.config.stash[ROWS]
     if ENVIRON.get("PROMOTER_CLUSTER_TABLE") and rows:
-        results.write(rows, _TABLE)
+        results.write(rows, session.config.stash[FACTS], _TABLE)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +76,7 @@ def environment(
         yield made
     finally:
         made.remove()
-    request.config.stash[_ROWS].append(row_of(request, made))
+    request.config.stash[ROWS].append(row_of(request, made))
     failures = made.traffic.failures if made.traffic else []
     assert not failures, f"{len(failures)} requests failed: {failures[:10]}"
 
@@ -83,5 +85,5 @@ def row_of(request: pytest.FixtureRequest, made: Environment) -> results.Row:
     traffic = made.traffic
     scenario = str(request.node.name).removeprefix("test_").replace("_", " ")
     return results.Row(
-        scenario, made.promoter.runs, traffic.requests if traffic else 0, len(traffic.failures) if traffic else 0
+        scenario, made.promoter.runs, traffic.requests if traffic else 0, len(traffic.failures) if traffic else 0, made.stages
     )

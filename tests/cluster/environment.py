@@ -38,7 +38,7 @@ class Snapshot:
 
 @dataclass
 class Environment:
-    """`name` is that of the namespace, the Application, the project and the repository."""
+    """`name` is that of the namespace, the Application, the project and the repository. `stages`: see results.Row."""
 
     cluster: Cluster
     name: str
@@ -48,13 +48,14 @@ class Environment:
     promoter: Promoter
     before: Snapshot | None = None
     traffic: Traffic | None = None
+    stages: dict[str, float] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     # -- what it consists of ------------------------------------------------------------------------------------------
 
     @property
     def kind(self) -> str:
-        return "deployments.apps" if self.variant == "deployment" else "rollouts.argoproj.io"
+        return "deployments.apps" if self.variant.endswith("deployment") else "rollouts.argoproj.io"
 
     def create(self, *, released: bool = True) -> None:
         """Repository, project and namespace; with the first release, which is live and asked all the time from then on."""
@@ -229,7 +230,7 @@ class Environment:
         status = workload["status"]
         if int(status.get("observedGeneration", 0)) != workload["metadata"]["generation"]:
             return False
-        if self.variant == "deployment":
+        if self.variant.endswith("deployment"):
             return bool(status.get("updatedReplicas") == status.get("replicas") == REPLICAS)
         return bool(status.get("phase") == "Healthy" and status.get("stableRS") == status.get("currentPodHash"))
 

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -16,10 +17,14 @@ _TIMEOUT = 5.0
 
 @dataclass
 class Traffic:
-    """Runs inside `with`; `answered` counts by model version, `failures` are the reasons of the others with their times."""
+    """Runs inside `with`; `answered` counts by model version, `failures` are the reasons of the others with their times.
+
+    `body` gives what the n-th request posts; without it they are GET requests, to the test service.
+    """
 
     host: str
     port: int
+    body: Callable[[int], bytes] | None = None
     answered: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -56,11 +61,13 @@ class Traffic:
     def _ask(self) -> str:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
         try:
-            connection.request("GET", "/predict", headers={"Connection": "close"})
+            sent = self.body(self.requests) if self.body else None
+            headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if sent else {})
+            connection.request("POST" if sent else "GET", "/predict", body=sent, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
             if answer.status != http.client.OK:
-                raise ValueError(f"status {answer.status}")
-            return str(json.loads(body)["model_version"])
+                raise ValueError(f"status {answer.status} of version {answer.getheader('X-Model-Version')}")
+            return str(answer.headers["X-Model-Version"] if sent else json.loads(body)["model_version"])
         finally:
             connection.close()

@@ -6,9 +6,11 @@ import base64
 import http.server
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -87,11 +89,20 @@ class BareRepository:
         path.chmod(0o755)
 
 
-def bare_repository(root: Path, name: str = "origin.git", *, filters: bool = True) -> BareRepository:
+def objects_in(directory: Path) -> Counter[str]:
+    """How many objects of each kind a repository holds."""
+    command = ["git", "--git-dir", str(directory), "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)"]
+    return Counter(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+
+
+def bare_repository(
+    root: Path, name: str = "origin.git", *, filters: bool = True, object_format: str = "sha1"
+) -> BareRepository:
     """An empty bare repository; with `filters`, it serves partial clones."""
     environ = isolated_environ(root / "server-home")
     path = root / name
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(path)], env=environ, check=True)
+    format = f"--object-format={object_format}"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", format, str(path)], env=environ, check=True)
     repository = BareRepository(path, environ)
     repository.git("config", "uploadpack.allowFilter", "true" if filters else "false")
     repository.git("config", "http.receivepack", "true")
@@ -107,6 +118,8 @@ class Behaviour:
     dumb: bool = False
     redirect_to: str = ""
     fail: dict[str, list[int]] = field(default_factory=dict)  # statuses to answer next, by what the path ends with
+    bearer: str = ""  # the only token taken, in an Authorization: Bearer header
+    shallow: bool = True  # False: the server does not know of shallow clones
     cut_pushes: int = 0  # how many pushes are carried out, and then the connection breaks before the answer
     delay: float = 0.0
 
@@ -114,10 +127,10 @@ class Behaviour:
 class GitServer:
     """Serves every bare repository below `root` at `url`/<name>, on loopback.
 
-    `requests` lists (method, path with query); `authorizations` the Authorization headers seen; `sent` counts body bytes.
+    With a `certificate` (a file that holds its key too) it speaks HTTPS. `requests` lists (method, path with query); `authorizations` the Authorization headers seen; `sent` counts body bytes.
     """
 
-    def __init__(self, root: Path, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, root: Path, behaviour: Behaviour | None = None, certificate: Path | None = None) -> None:
         self.root, self.behaviour = root, behaviour or Behaviour()
         self.requests: list[tuple[str, str]] = []
         self.authorizations: list[str] = []
@@ -125,7 +138,12 @@ class GitServer:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.netloc = f"127.0.0.1:{self._server.server_port}"
-        self.url = f"http://{self.netloc}"
+        self.url = f"{'https' if certificate else 'http'}://{self.netloc}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # Not when a connection is accepted: a client that refuses the certificate must not keep the others waiting.
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def __enter__(self) -> GitServer:
         self._thread.start()
@@ -175,6 +193,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(behaviour.delay)
         if behaviour.redirect_to:
             return self._answer(301, [("Location", behaviour.redirect_to + self.path)], b"")
+        if behaviour.bearer and self.headers.get("Authorization") != f"Bearer {behaviour.bearer}":
+            return self._answer(401, [("WWW-Authenticate", "Bearer")], b"")
         if behaviour.password and not self._known(behaviour):
             return self._answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
         for suffix, statuses in behaviour.fail.items():
@@ -190,6 +210,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         fields = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n") if ": " in line]
         status = next((int(value.split()[0]) for name, value in fields if name == "Status"), 200)
+        if not behaviour.shallow:
+            answer = answer.replace(b"0027fetch=shallow wait-for-done filter\n", b"001ffetch=wait-for-done filter\n")
         return self._answer(status, [pair for pair in fields if pair[0] != "Status"], answer)
 
     def _known(self, behaviour: Behaviour) -> bool:
@@ -218,6 +240,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return body
+
+
+def throw_away_certificate(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that is its own authority, and its key, in one file."""
+    file = folder / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, *names, "-keyout", str(file), "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
+    return file
 
 
 def git_program_recording_arguments(folder: Path, record: Path) -> None:

@@ -25,6 +25,13 @@ import requests
 
 READY = "LOGGED_MODEL_READY"
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+# Webhooks may go to loopback, and a new one is heard of at once. The key is for tests and secret to nobody.
+_WEBHOOKS = {
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+}
 _SECONDS_TO_START = 120
 
 
@@ -152,8 +159,8 @@ def sklearn_files(model_id: str | None = None, *, run_id: str | None = None) -> 
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[MlflowServer]:
-    """An MLflow server that keeps its things in `folder` and ends with the block."""
+def running(folder: Path, **environ: str) -> Iterator[MlflowServer]:
+    """An MLflow server that keeps its things in `folder` and ends with the block; `environ` sets more of its settings."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -164,7 +171,9 @@ def running(folder: Path) -> Iterator[MlflowServer]:
     log = folder / "server.log"
     with log.open("wb") as output:
         # A session of its own: MLflow starts processes, which have to end with it.
-        process = subprocess.Popen(command, env=kept | _QUIET, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=kept | _QUIET | _WEBHOOKS | environ, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         _wait(server.url, process, log)
         yield server

@@ -31,7 +31,7 @@ class RegistryServer:
 @pytest.fixture(scope="session")
 def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
     """A registry that anybody may push to; one for all tests, which use repositories of their own."""
-    with _running(tmp_path_factory.mktemp("registry")) as server:
+    with running(tmp_path_factory.mktemp("registry")) as server:
         yield server
 
 
@@ -43,12 +43,12 @@ def private_registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         pytest.skip("htpasswd (package apache2-utils) is not installed")
     line = subprocess.run(["htpasswd", "-Bbn", USERNAME, PASSWORD], capture_output=True, check=True).stdout
     (root / "htpasswd").write_bytes(line)
-    with _running(root, f"auth:\n  htpasswd:\n    realm: test\n    path: {root}/htpasswd\n") as server:
+    with running(root, f"auth:\n  htpasswd:\n    realm: test\n    path: {root}/htpasswd\n") as server:
         yield server
 
 
 @contextmanager
-def _running(root: Path, auth: str = "") -> Iterator[RegistryServer]:
+def running(root: Path, auth: str = "") -> Iterator[RegistryServer]:
     program = shutil.which("docker-registry") or shutil.which("registry")
     if program is None:
         pytest.skip("docker-registry (package docker-registry) is not installed")

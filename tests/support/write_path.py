@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def seed(folder: Path, server: MlflowServer, model: str) -> WritePath:
     committed = {}
     for name, content in template.files():
         text = content.decode().replace("fraud-detector", model).replace(EXAMPLE_REMOTE, path.remote.as_uri())
-        text = text.replace("runtime: scratch", "runtime: scratch\n  layout: oci:images")
+        text = re.sub(r"(?m)^  base: python:.*$", "  runtime: scratch\n  layout: oci:images", text)
         file = folder / name
         if name.startswith(("environments/", "promoter.yaml")):
             file.parent.mkdir(parents=True, exist_ok=True)

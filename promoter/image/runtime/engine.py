@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _TOLD_LINES = 20
 _STEP = re.compile(r"Step \d+/\d+ : .*")
 # What install.py, or a user's own step, says to people.
 _SENTENCE = "promoter: "
-_NO_ENGINE = "start Docker here, name an engine with DOCKER_HOST, or set image.runtime to an image that is ready"
+_USUAL = "unix:///var/run/docker.sock"
 _DENIED = ("denied", "unauthorized", "authentication required", "no basic auth", "forbidden")
 _MISSING = ("not found", "manifest unknown", "name unknown", "does not exist")
 _UNREACHED = ("timeout", "connection refused", "no such host", "dial tcp", "connection reset", "eof")
@@ -46,7 +46,7 @@ class Build:
     network: str | None = "none"
 
 
-class Engine:
+class Engine(AbstractContextManager["Engine"]):
     """The engine that DOCKER_HOST names, or this machine's own; `say` hears of each step."""
 
     def __init__(self, env: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -54,15 +54,17 @@ class Engine:
         UnreachableError: no engine answers.
         """
         self._env, self._say = env, say
+        host = env.get("DOCKER_HOST") or _USUAL
+        if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
+            raise _no_engine(host, "there is no such socket")
         try:
-            # An empty mapping would mean this process's own environment.
-            settings = kwargs_from_env({"DOCKER_HOST": "", **env})
+            settings = kwargs_from_env({**env, "DOCKER_HOST": host})
             self._client = docker.APIClient(**settings, version="auto", timeout=_ANSWER_SECONDS)
         except (DockerException, requests.exceptions.RequestException) as error:
-            where = env.get("DOCKER_HOST") or "its usual socket"
-            raise UnreachableError(
-                f"no Docker engine answers at {where}, and a runtime image has to be built: {error}", hint=_NO_ENGINE
-            ) from None
+            raise _no_engine(host, str(error)) from None
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def has(self, image: str) -> bool:
         """Whether the engine has this image, by name or id, already."""
@@ -78,14 +80,13 @@ class Engine:
         RefusedError: it is not there.
         AuthError, UnreachableError: as its registry answers.
         """
-        self._say(f"pulling {image}")
         doing = f"pull {image}"
+        self._say(f"pulling {image}")
         with _asked(doing):
             auth = engine_auth(image.registry, self._env) or {}
-            answers = self._client.pull(image.name, tag=image.digest or image.tag, stream=True, decode=True, auth_config=auth)
-            for answer in answers:
-                if "error" in answer:
-                    raise _failure(doing, str(answer["error"]), image.name)
+            tag = image.digest or image.tag
+            answers = self._client.pull(image.name, tag=tag, stream=True, decode=True, auth_config=auth)
+            self._heard(answers, lambda said: _failure(doing, said, image.name))
 
     def build(self, build: Build) -> str:
         """The image's id in this engine.
@@ -110,7 +111,8 @@ class Engine:
                 forcerm=True,
                 decode=True,
             )
-            image = self._heard(answers, told)
+            aux = self._heard(answers, lambda said: _build_failure(said, told), told)
+            image = str(aux.get("ID", ""))
             made = self._client.inspect_image(image)  # type: ignore[no-untyped-call] # types-docker says nothing of it
         found = Platform(made["Os"], made["Architecture"], made.get("Variant") or None)
         if not build.platform.runs(found):
@@ -120,41 +122,52 @@ class Engine:
             )
         return image
 
-    def _heard(self, answers: Iterable[Mapping[str, Any]], told: deque[str]) -> str:
-        """Follows a build to its end; the id of what it made."""
-        image = ""
-        for answer in answers:
-            if "error" in answer:
-                raise _build_failure(str(answer["error"]), told)
-            image = answer.get("aux", {}).get("ID", image)
-            for line in str(answer.get("stream", "")).splitlines():
-                told.append(_plain(line))
-                if _STEP.fullmatch(line):
-                    self._say(line)
-        return image
-
     def push(self, image: str, target: ImageReference) -> str | None:
         """Pushes the image with this id under the target's name and tag; the manifest's digest where the engine says it.
 
         Raises:
             AuthError, UnreachableError, RefusedError: as the registry answers.
         """
-        self._say(f"pushing {target}")
-        digest = None
         doing = f"push {target}"
+        self._say(f"pushing {target}")
         with _asked(doing):
             self._client.tag(image, target.name, target.tag)
             auth = engine_auth(target.registry, self._env) or {}
             answers = self._client.push(target.name, tag=target.tag, stream=True, decode=True, auth_config=auth)
-            for answer in answers:
-                if "error" in answer:
-                    raise _failure(doing, str(answer["error"]), target.name)
-                digest = answer.get("aux", {}).get("Digest", digest)
-        return digest
+            aux = self._heard(answers, lambda said: _failure(doing, said, target.name))
+        return aux.get("Digest")
+
+    def _heard(
+        self,
+        answers: Iterable[Mapping[str, Any]],
+        failure: Callable[[str], PromoterError],
+        told: deque[str] | None = None,
+    ) -> Mapping[str, Any]:
+        """Follows an answer to its end, also after it told of an error; what the engine says about the outcome."""
+        aux: dict[str, Any] = {}
+        error = None
+        for answer in answers:
+            error = answer.get("error", error)
+            aux |= answer.get("aux") or {}
+            for line in str(answer.get("stream", "")).splitlines():
+                if told is not None:
+                    told.append(_plain(line))
+                if _STEP.fullmatch(line):
+                    self._say(line)
+        if error is not None:
+            raise failure(str(error))
+        return aux
 
 
 class _Missing(RefusedError):
     """The engine has no such image."""
+
+
+def _no_engine(host: str, why: str) -> UnreachableError:
+    return UnreachableError(
+        f"no Docker engine answers at {host}, and an image has to be built: {why}",
+        hint="start Docker here, name an engine with DOCKER_HOST, or set image.runtime to an image that is ready",
+    )
 
 
 @contextmanager

@@ -22,13 +22,15 @@ def main() -> None:
     if here != wanted:
         sys.exit(f"promoter: the base image has Python {here}, the model needs Python {wanted}")
     venv.create(RUNTIME, symlinks=True)
+    SERVER.mkdir(exist_ok=True)
     install()
     # Hashes that are never checked: a file system that nobody writes to is not asked for times at every import.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     # A third of the bytecode would be that of the packages' own tests.
     tests = re.compile(r"/tests?/")
-    for folder in (RUNTIME / "lib", SERVER):
+    for folder in (RUNTIME, SERVER):
         compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=tests)
+    check()
     for folder in (RUNTIME, SERVER):
         settle(folder)
 
@@ -48,6 +50,18 @@ def install() -> None:
             sys.exit(done.returncode)
     lock = RUNTIME / "requirements.lock"
     lock.write_bytes((BUILD / "requirements.lock").read_bytes())
+
+
+def check() -> None:
+    """A base without what wheels expect of a system (libstdc++, glibc) is told now, and not by a pod that does not start."""
+    quiet = {"HOME": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environ = {**os.environ, **quiet, "PYTHONPATH": str(SERVER)}
+    server = "import promoter.serving.server" if any(SERVER.iterdir()) else ""
+    command = [str(RUNTIME / "bin/python"), "-c", f"import mlflow.pyfunc\n{server}"]
+    done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        sys.exit(f"promoter: what was installed does not run on the base image: {' '.join(reason)}")
 
 
 def settle(folder: Path) -> None:

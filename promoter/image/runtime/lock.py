@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -112,8 +113,8 @@ def resolve(requirements: Requirements, platform: Platform, constraints: str, en
         options += ["--only-binary", ":all:", "--generate-hashes", "--constraints", "constraints.txt"]
         # Neither the command nor the index is written into it.
         options += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--quiet"]
-        # Nothing is installed: any Python will do, and none is to be downloaded.
-        options += ["--no-python-downloads", "-"]
+        # Nothing is installed: the Python at hand will do, and none is to be looked for or downloaded.
+        options += ["--python", sys.executable, "--no-python-downloads", "-"]
         done = uv(["pip", "compile", *options], "\n".join(requirements.lines) + "\n", folder, env)
     if done.returncode != 0:
         doing = f"resolve the model's requirements for Python {requirements.python} on {platform}"

@@ -10,31 +10,22 @@ from typing import IO, TYPE_CHECKING
 
 from promoter.errors import RefusedError
 from promoter.image.assemble import Model
-from promoter.image.base import Base, BaseImage, Platform, read_base
+from promoter.image.base import Base, BaseImage, read_base
 from promoter.image.layer import content_digest
 from promoter.image.manifest import ModelLayer
-from promoter.image.oci import Descriptor, Repository, section
+from promoter.image.oci import Repository, section
 from promoter.image.publish import Publisher
-from promoter.image.runtime.build import Making, RuntimeBuilder, writing
+from promoter.image.reference import image_tag
+from promoter.image.runtime.build import RuntimeBuilder, build_and_push
 from promoter.image.runtime.context import OFFERED
+from promoter.image.runtime.recipe import writing
 from promoter.models import Blob, Image, Role
 
 if TYPE_CHECKING:
     from promoter.image.layer import Open, Readable
     from promoter.models import ModelFile, ModelVersion
 
-NEWEST = "build"
-"""The tag of the image that was built last: the next build's cache, and no release's image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """What the engine built and pushed: its last layer, by convention the model's, and what is underneath."""
-
-    below: Base
-    layer: Descriptor
-    diff_id: str
-    content_digest: str
+_NEWEST = "build"  # the tag of what was built last, and no release's image
 
 
 class WholePublisher(Publisher):
@@ -53,36 +44,49 @@ class WholePublisher(Publisher):
         self._builder = builder
 
     def _make(self, version: ModelVersion, tag: str, open_file: Open) -> Image:
-        whole = build_whole(self._builder, version, open_file)
-        layers = [Blob(Role.RUNTIME, layer.digest, layer.size) for layer in whole.below.layers]
-        model = Model(whole.content_digest, ModelLayer(whole.layer, whole.diff_id))
-        return self._publish(version, tag, whole.below, layers, model)
+        base, model = build_whole(self._builder, version, open_file)
+        layers = [Blob(Role.RUNTIME, layer.digest, layer.size) for layer in base.layers]
+        return self._publish(version, tag, base, layers, model)
+
+    def _rebuild(self, version: ModelVersion, open_file: Open) -> Image:
+        tag = f"{image_tag(version)}-{self._builder.recipe(version, open_file, whole=True).key[:8]}"
+        found = self._found(tag)
+        return self._reuse(version, tag, found, open_file) if found else self._make(version, tag, open_file)
 
 
-def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open) -> Whole:
+def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open) -> tuple[Base, Model]:
     """Builds the Dockerfile to its end, with the model's files where it names them, and pushes it under the tag `build`.
+
+    Gives the model and what is underneath. A Dockerfile that takes the model has it in its last layer; the image of one that
+    does not gets MODEL_URI, from where its server downloads the model.
 
     Raises as `RuntimeBuilder`.
     """
-    making = Making(builder, version, open_file)
-    with making.context() as (folder, dockerfile):
-        keep = _keeping(folder / OFFERED / "model", open_file) if making.source.names("model") else open_file
+    recipe = builder.recipe(version, open_file, whole=True)
+    embedded = recipe.source.names("model")
+    with recipe.context() as (folder, dockerfile):
+        keep = _keeping(folder / OFFERED / "model", open_file) if embedded else open_file
         content = content_digest(version.files, keep)
-        digest = making.build_and_push(folder, dockerfile, None, tags=(NEWEST,), cache=NEWEST)
-    pushed = BaseImage(builder.target, digest or NEWEST)
-    return _split(read_base(pushed, Platform.parse(builder.settings.platform)), pushed, content)
-
-
-def _split(base: Base, pushed: BaseImage, content: str) -> Whole:
+        digest = build_and_push(recipe, folder, dockerfile, None, (_NEWEST,))
+    pushed = BaseImage(builder.target, digest or _NEWEST)
+    base = read_base(pushed, recipe.platform)
     if not base.layers:
-        raise RefusedError(f"the image that was built, {pushed}, has no layers", hint="copy .promoter/model in the Dockerfile")
+        raise RefusedError(f"the image that was built, {pushed}, has no layers", hint="see image.dockerfile")
+    if not embedded:
+        return base, Model(content, None)
+    below, layer = _split(base)
+    return below, Model(content, layer)
+
+
+def _split(base: Base) -> tuple[Base, ModelLayer]:
+    """The image without its last layer, and that."""
     *diff_ids, last = section(base.config, "rootfs")["diff_ids"]
     history = list(base.config.get("history") or [])
     filled = [at for at, entry in enumerate(history) if not entry.get("empty_layer")]
     if filled:
         del history[filled[-1]]  # the layer gets the entry that a model's layer has
     config = {**base.config, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history}
-    return Whole(replace(base, layers=base.layers[:-1], config=config), base.layers[-1], last, content)
+    return replace(base, layers=base.layers[:-1], config=config), ModelLayer(base.layers[-1], last)
 
 
 def _keeping(folder: Path, open_file: Open) -> Open:

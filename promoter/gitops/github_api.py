@@ -1,0 +1,114 @@
+"""Commits made by GitHub itself (GraphQL, createCommitOnBranch): signed with its key, so "Verified" with none on the runner."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from promoter.errors import AuthError, RefusedError, UnreachableError, UsageError
+from promoter.github_app import api_url, is_github
+from promoter.gitops.credentials import api_token
+from promoter.gitops.failures import GitError, Kind
+from promoter.http import Authorization, Http, Limits
+
+_MUTATION = "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }"
+# A repeated request can't commit twice: expectedHeadOid lets only the first one through.
+_LIMITS = Limits(total=60.0)
+_NEEDED = "the token needs write access to the repository's contents (contents: write)"
+
+
+class GitHubApi:
+    """`branch` of the repository at `url`, an address that git could use too.
+
+    Raises:
+        UsageError: `url` is not the address of a repository on GitHub.
+    """
+
+    def __init__(self, url: str, branch: str, environ: Mapping[str, str]) -> None:
+        host, self.repository = _named(url)
+        if not is_github(host, environ) or self.repository.count("/") != 1:
+            raise UsageError(
+                f"`git.commit: github-api` needs a repository on GitHub, not {url}",
+                hint="set `git.commit: push`, or name your GitHub Enterprise Server in GITHUB_SERVER_URL",
+            )
+        self._url, self._branch, self._environ = url, branch, environ
+
+    def commit(self, tip: str, files: Mapping[str, bytes], message: bytes) -> str:
+        """The id of a new commit of these files, the child of `tip` and the branch's tip now.
+
+        Raises:
+            GitError: the branch is somewhere else than `tip`, or GitHub did not answer.
+            AuthError, RefusedError: GitHub does not let this token commit, or nobody commit to this branch.
+        """
+        headline, _, body = message.decode().partition("\n")
+        additions = [{"path": path, "contents": base64.b64encode(content).decode()} for path, content in files.items()]
+        wanted = {
+            "branch": {"repositoryNameWithOwner": self.repository, "branchName": self._branch},
+            "expectedHeadOid": tip,
+            "message": {"headline": headline, "body": body.strip("\n")},
+            "fileChanges": {"additions": additions},
+        }
+        answer = self._asked({"query": _MUTATION, "variables": {"input": wanted}})
+        for error in answer.get("errors") or ():
+            raise self._refusal(str(error.get("type", "")), " ".join(str(error.get("message", "")).split()))
+        return str(answer["data"]["createCommitOnBranch"]["commit"]["oid"])
+
+    def _asked(self, query: object) -> dict[str, Any]:
+        token = api_token(self._url, self._environ)
+        if token is None:
+            raise AuthError("there is no token for GitHub's API", hint="set GITHUB_TOKEN, or a GitHub App's variables")
+        http = Http("GitHub", _graphql_url(self._environ), auth=Authorization(f"Bearer {token}"), limits=_LIMITS)
+        try:
+            response = http.request("POST", "", json=query, retry=True)
+        except UnreachableError as error:
+            raise GitError("push", 1, "", f"fatal: unable to access GitHub's API: {error.message}") from None
+        if response.status_code == 401:
+            raise AuthError(f"GitHub does not accept the token for {self.repository}", hint="it may have ended: renew it")
+        if "rate limit" in response.text.lower() and response.status_code in (403, 429):
+            seconds = response.headers.get("Retry-After", "60")
+            raise UnreachableError(
+                f"GitHub's rate limit is used up for this token: {_message(response.text)}",
+                hint=f"run again in {seconds} seconds",
+            )
+        if response.status_code == 403:
+            raise AuthError(f"GitHub refuses a commit to {self.repository}: {_message(response.text)}", hint=_NEEDED)
+        if not response.ok:
+            raise GitError("push", 1, "", f"fatal: The requested URL returned error: {response.status_code}")
+        return dict(response.json())
+
+    def _refusal(self, kind: str, message: str) -> Exception:
+        place = f"{self.repository} (branch {self._branch})"
+        if kind == "STALE_DATA":
+            return GitError("push", 1, "", f"error: stale info: {message}")
+        if kind in ("FORBIDDEN", "NOT_FOUND", "INSUFFICIENT_SCOPES"):
+            return AuthError(f"GitHub lets this token not commit to {place}: {message}", hint=_NEEDED)
+        if GitError("push", 1, "", message).kind is Kind.POLICY:
+            hint = "set `write: pull-request` for this environment, or let this App or user bypass the rule"
+            return RefusedError(f"{place} does not take a direct commit: {message}", hint=hint)
+        if not kind:  # "Something went wrong while executing your query": whether it was committed is not known
+            return GitError("push", 1, "", f"fatal: unable to access GitHub's API: {message}")
+        return RefusedError(f"GitHub makes no commit on {place}: {message} ({kind})", hint="set `git.commit: push`")
+
+
+def _named(url: str) -> tuple[str, str]:
+    """Host, and owner/name, of https://host/owner/name.git, ssh://git@host/owner/name or git@host:owner/name."""
+    if "://" not in url:
+        host, _, path = url.rpartition("@")[2].partition(":")
+    else:
+        split = urlsplit(url)
+        host, path = split.hostname or "", split.path
+    return host, path.strip("/").removesuffix(".git")
+
+
+def _graphql_url(environ: Mapping[str, str]) -> str:
+    return environ.get("GITHUB_GRAPHQL_URL") or f"{api_url(environ).removesuffix('/v3')}/graphql"
+
+
+def _message(body: str) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"

@@ -1,0 +1,170 @@
+"""Objects read by id: those on the way to a path alone, and what was never fetched is asked of the remote, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from promoter.gitops import tree
+from promoter.gitops.failures import GitError
+from promoter.gitops.process import Git
+
+Fetch = Callable[[Collection[str], bool], None]
+"""Fetches objects by id; whether the trees below a tree are wanted too. Raises GitError."""
+
+_NO_BLOBS = "blob:none"
+_AT_ONCE = 512  # trees in memory while history is completed
+
+
+class Objects:
+    """The object database that `git` works on. Commits and trees once read are kept until `forget`."""
+
+    def __init__(self, git: Git, fetch: Fetch) -> None:
+        self._git, self._fetch = git, fetch
+        self._kept: dict[str, bytes] = {}
+
+    def forget(self) -> None:
+        """Lets go of what was kept: the tip moved on, or the database was made anew."""
+        self._kept.clear()
+
+    def root(self, commit: str) -> str:
+        """The id of the commit's root tree. Raises GitError when the commit is not here."""
+        if commit not in self._kept:
+            self._kept |= self._read([commit])
+        if commit not in self._kept:
+            raise _missing([commit])
+        return self._kept[commit].split(b"\n", 1)[0].removeprefix(b"tree ").decode()
+
+    def listings(self, commit: str, directories: Collection[str]) -> dict[str, tree.Listing]:
+        """The entries of those of the directories that there are, by path; they hold every parent of theirs, the root too.
+
+        Raises:
+            GitError: the commit, or a tree, is neither here nor at the remote.
+        """
+        names = [commit, *(f"{commit}:{directory}" for directory in directories)]  # read without knowing their ids: at once
+        asked: set[str] = set()
+        while True:
+            found, missing = self._walk(commit, directories)
+            if missing:
+                self._kept |= self._read(names, ("commit", "tree"))
+                found, missing = self._walk(commit, directories)
+            if not missing:
+                return found
+            if commit in missing or missing & asked:
+                raise _missing(missing)
+            self._fetch(missing, False)
+            asked |= missing
+
+    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """The content of the blobs, by id; those not here yet come in one request.
+
+        Raises:
+            GitError: some could not be had.
+        """
+        wanted = list(dict.fromkeys(ids))
+        found = self._read(wanted)
+        if missing := [id for id in wanted if id not in found]:
+            self._fetch(missing, False)
+            found |= self._read(missing)
+        if gone := [id for id in wanted if id not in found]:
+            raise _missing(gone)
+        return found
+
+    def files(self, trees: Sequence[str]) -> list[dict[str, tree.Entry]]:
+        """Of each tree every file below it, by path from there. Raises GitError."""
+        try:
+            return [self._recursive(id) for id in trees]
+        except GitError:
+            self._fetch_below(trees)
+            return [self._recursive(id) for id in trees]
+
+    def complete(self, roots: Collection[str], paths: Collection[str]) -> None:
+        """Fetches what is missing on the way to the paths, and below them, in any of these root trees. Raises GitError."""
+        directories = tree.directories(paths)
+        level = {("", id) for id in roots}
+        whole: set[str] = set()
+        while level:
+            self._ensure({id for _, id in level})
+            below: set[tuple[str, str]] = set()
+            pending = sorted(level)
+            for start in range(0, len(pending), _AT_ONCE):
+                some = pending[start : start + _AT_ONCE]
+                trees = self._read([id for _, id in some])
+                listings = [(path, tree.parse(trees[id], id)) for path, id in some]
+                below |= {found for path, listing in listings for found in _below(path, listing, directories)}
+                whole |= {id for path, listing in listings for _, id in _below(path, listing, paths)}
+            level = below
+        self._fetch_below(whole)
+
+    def store(self, objects: Collection[tree.Object], id: str) -> None:
+        """Writes objects; `id` is any id of this repository. Raises GitError."""
+        self._git.run("unpack-objects", "-q", stdin=tree.pack(objects, id))
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _walk(self, commit: str, directories: Collection[str]) -> tuple[dict[str, tree.Listing], set[str]]:
+        """What `listings` gives, as far as it is kept, and the ids of what else is needed to get further."""
+        if commit not in self._kept:
+            return {}, {commit}
+        found: dict[str, tree.Listing] = {}
+        missing: set[str] = set()
+        level = {"": self.root(commit)}
+        while level:
+            missing |= {id for id in level.values() if id not in self._kept}
+            here = {path: tree.parse(self._kept[id], id) for path, id in level.items() if id in self._kept}
+            level = {path: id for parent, listing in here.items() for path, id in _below(parent, listing, directories)}
+            found |= here
+        return found, missing
+
+    def _ensure(self, ids: Collection[str], *, below: bool = False) -> None:
+        lines = self._git.run("cat-file", "--batch-check", stdin=_lines(ids)).decode().splitlines()
+        if missing := [line.split()[0] for line in lines if line.endswith(" missing")]:
+            self._fetch(missing, below)
+
+    def _fetch_below(self, trees: Collection[str]) -> None:
+        """Fetches every tree that is missing below these; git asks for no object that it has, whatever is missing below it."""
+        self._ensure(trees, below=True)
+        options = ("--objects", "--no-object-names", "--missing=print", f"--filter={_NO_BLOBS}", "--stdin")
+        lines = self._git.run("rev-list", *options, stdin=_lines(trees)).decode().splitlines() if trees else []
+        if missing := [line[1:] for line in lines if line.startswith("?")]:
+            self._fetch(missing, True)
+
+    def _read(self, names: Sequence[str], kinds: Collection[str] = ()) -> dict[str, bytes]:
+        """Those of the named objects that are here, by id (git-cat-file(1), --batch)."""
+        raw = self._git.run("cat-file", "--batch", stdin=_lines(names)) if names else b""
+        found: dict[str, bytes] = {}
+        position = 0
+        while position < len(raw):
+            end = raw.index(b"\n", position)
+            head, position = raw[position:end], end + 1
+            if head.endswith((b" missing", b" submodule")):
+                continue
+            id, kind, size = head.decode().split()
+            if not kinds or kind in kinds:
+                found[id] = raw[position : position + int(size)]
+            position += int(size) + 1
+        return found
+
+    def _recursive(self, id: str) -> dict[str, tree.Entry]:
+        listing = self._git.run("ls-tree", "-z", "-r", id).decode("utf-8", "surrogateescape")
+        files = {}
+        for line in listing.split("\0")[:-1]:
+            meta, _, path = line.partition("\t")
+            mode, _, blob = meta.split()
+            files[path] = tree.Entry(mode, blob)
+        return files
+
+
+def _missing(ids: Iterable[str]) -> GitError:
+    return GitError("fetch", 0, "", f"error: the remote did not send {min(ids)}")
+
+
+def _below(parent: str, listing: tree.Listing, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The directories right below `parent` that are among `paths`, each with the id of its tree."""
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        if path and directory == parent and (entry := listing.get(name)) is not None and entry.is_tree:
+            yield path, entry.id
+
+
+def _lines(names: Iterable[str]) -> bytes:
+    return "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")

@@ -1,0 +1,62 @@
+"""The two ways in which a commit gets onto the branch: pushed, or made by GitHub. Each knows again what it did itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from promoter.gitops.commit import Commit, Proposal
+from promoter.gitops.remote import Remote
+
+if TYPE_CHECKING:
+    from promoter.gitops.github_api import GitHubApi
+
+
+class Writer(Protocol):
+    """Writes one commit, however often it must try; not for a second one."""
+
+    def landed(self, tip: str) -> Commit | None:
+        """The commit of an earlier try, if it is on the branch after all: its answer was lost. Raises GitError."""
+
+    def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
+        """Makes the proposal, whose root tree is `root`, the child of `tip` and the branch's tip. Raises GitError."""
+
+
+@dataclass(frozen=True)
+class Push:
+    """Commits here, signed where the user signs, and pushes."""
+
+    remote: Remote
+    _sent: list[str] = field(default_factory=list)
+
+    def landed(self, tip: str) -> Commit | None:
+        return next((self.remote.commit(sha) for sha in self._sent if self.remote.landed(sha, tip)), None)
+
+    def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
+        sha = self.remote.commit_tree(root, tip, proposal.message())
+        self._sent.append(sha)  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
+        self.remote.push(sha, tip)
+        return self.remote.commit(sha)
+
+
+@dataclass(frozen=True)
+class ThroughGitHub:
+    """Has GitHub make the commit: its id is not known before, so an earlier try is known by parent, tree and message."""
+
+    remote: Remote
+    api: GitHubApi
+    _asked: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+    def landed(self, tip: str) -> Commit | None:
+        for parent, root, message in self._asked:
+            child = self.remote.child(parent, tip)
+            if child is not None and self.remote.holds(child, root, message):
+                return self.remote.commit(child)
+        return None
+
+    def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
+        message = proposal.message()
+        self._asked.append((tip, root, message))
+        sha = self.api.commit(tip, proposal.files, message)
+        self.remote.ensure(sha)
+        return self.remote.commit(sha)

@@ -1,0 +1,17 @@
+"""The receiver of MLflow's webhooks: a verified event wakes `reconcile` for its model. It keeps no state.
+
+signature.py     which secrets there are, and whether a delivery was signed with one
+events.py        what a delivery says
+application.py   the HTTP side, as an ASGI application; connection.py limits how long a request may take
+controller.py    what differs from what it should be is looked for when an event or the clock says so
+work_queue.py    one environment never twice at once, and once more where it was woken meanwhile
+work.py          what is done about one environment: reconcile here, or dispatch a pipeline
+source.py        where promoter.yaml is read anew each time: a folder, or the tip of a branch
+metrics.py log.py serve.py
+"""
+
+from promoter.webhook.serve import Options, serve
+from promoter.webhook.signature import read_secrets
+from promoter.webhook.source import Folder, Remote, Source
+
+__all__ = ["Folder", "Options", "Remote", "Source", "read_secrets", "serve"]

@@ -1,0 +1,126 @@
+"""Looks for what differs from what it should be, when an event or the clock says so, and puts that into the work queue."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from promoter.errors import PromoterError
+from promoter.survey import Survey
+from promoter.webhook.log import Log
+from promoter.webhook.metrics import Metrics
+
+if TYPE_CHECKING:
+    from promoter.clients import Clients
+    from promoter.webhook.source import Source
+    from promoter.webhook.work import Key
+
+_FIRST_RETRY, _LONGEST_RETRY = 5.0, 300.0
+
+
+@dataclass
+class Controller:
+    """One thread. It looks at all models that were woken since its last look at once: a burst of events costs one look.
+
+    `interval`: seconds between looks at everything. `survey` makes one for each look; `add` hands on what differs.
+    """
+
+    source: Source
+    survey: Callable[[Clients], Survey]
+    add: Callable[[Key], None]
+    interval: float
+    metrics: Metrics
+    log: Log
+    clock: Callable[[], float] = time.monotonic
+    _turn: threading.Condition = field(default_factory=threading.Condition)
+    _woken: dict[str, float] = field(default_factory=dict)
+    _everything_at: float = float("-inf")
+    _closed: bool = False
+    _problem: str = "everything is being compared for the first time"
+    _failures: int = 0
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
+        self._thread.start()
+
+    def wake(self, model: str, after: float = 0.0) -> None:
+        """This model is looked at in so many seconds, if not earlier."""
+        with self._turn:
+            when = self.clock() + after
+            self._woken[model] = min(when, self._woken.get(model, when))
+            self._turn.notify()
+
+    def close(self) -> None:
+        with self._turn:
+            self._closed = True
+            self._turn.notify()
+
+    def join(self) -> None:
+        """Waits until the look at hand has ended."""
+        self._thread.join()
+
+    @property
+    def health(self) -> str:
+        """Nothing while the thread is at work, else what is wrong."""
+        return "" if self._thread.is_alive() else "the thread that compares has ended"
+
+    @property
+    def ready(self) -> str:
+        """Nothing once everything could be compared, the reason until then."""
+        return "shutting down" if self._closed else self._problem
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (woken := self._next()) is not None:
+            self._look_at(woken)
+
+    def _next(self) -> frozenset[str] | None:
+        """The models whose time has come, none of them where it is time to look at everything; None at the end."""
+        with self._turn:
+            while not self._closed:
+                now = self.clock()
+                if self._everything_at <= now:
+                    self._woken.clear()
+                    self._everything_at = now + self.interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
+                    return frozenset()
+                if due := frozenset(model for model, when in self._woken.items() if when <= now):
+                    self._woken = {model: when for model, when in self._woken.items() if model not in due}
+                    return due
+                self._turn.wait(min(self._everything_at, *self._woken.values(), float("inf")) - now)
+        return None
+
+    def _look_at(self, models: Collection[str]) -> None:
+        try:
+            differing = self._differing(models)
+        except PromoterError as error:
+            self._failures += 1
+            self._again(models, min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** (self._failures - 1)))
+            self._problem = self._problem and error.message
+            self.metrics.looked("failed", at_everything=not models)
+            self.log("look", error=error.message, hint=error.hint)
+            return
+        self._failures = 0
+        self._problem = self._problem if models else ""
+        self.metrics.looked("succeeded", at_everything=not models)
+        for key in differing:
+            self.log("differs", environment=key[0], model=key[1])
+            self.add(key)
+
+    def _again(self, models: Collection[str], seconds: float) -> None:
+        for model in models:
+            self.wake(model, seconds)
+        if not models:
+            with self._turn:
+                self._everything_at = min(self._everything_at, self.clock() + seconds)
+
+    def _differing(self, models: Collection[str]) -> list[Key]:
+        clients = self.source.clients()
+        chosen = [env for env in clients.config.environments if not models or env.model.name in models]
+        if not chosen:
+            return []
+        return [(environment.name, environment.model.name) for environment in self.survey(clients).differing(chosen)]

@@ -1,0 +1,205 @@
+"""gitops over what companies put between: SSH, TLS with an authority of their own, proxies, tokens, servers that can do less."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from promoter.errors import AuthError, UnreachableError
+from promoter.gitops import Proposal, Repository, Snapshot
+from promoter.gitops.credentials import access
+from tests.support.git_server import (
+    BareRepository,
+    Behaviour,
+    GitServer,
+    bare_repository,
+    isolated_environ,
+    objects_in,
+    throw_away_certificate,
+)
+from tests.support.relay import relaying
+from tests.support.ssh_server import SshServer, ssh_server
+
+OVERLAY = "overlays/production/kustomization.yaml"
+TOKEN = "a-secret-token-0123456789"
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> BareRepository:
+    repository = bare_repository(tmp_path)
+    repository.commit({OVERLAY: b"newTag: v1\n", "base/rollout.yaml": b"kind: Rollout\n"}, "First")
+    return repository
+
+
+def add_line(snapshot: Snapshot) -> Proposal:
+    return Proposal({OVERLAY: (snapshot.read(OVERLAY) or b"") + b"ours\n"}, "Promote")
+
+
+def promoted(tmp_path: Path, origin: BareRepository, url: str, **environ: str) -> Counter[str]:
+    """Promotes once, looks back, and gives the objects that it took."""
+    first = origin.tip()
+    cache = tmp_path / "cache"
+    repository = Repository(
+        url, "main", cache=cache, environ=isolated_environ(tmp_path / "home") | environ, sleep=lambda _: None
+    )
+    pushed = repository.apply(add_line)
+    assert pushed.tip == origin.tip() != first
+    assert origin.show(OVERLAY) == b"newTag: v1\nours\n"
+    assert repository.is_ancestor(first, pushed.tip)
+    assert [commit.sha for commit in repository.history([OVERLAY], limit=9)] == [pushed.tip, first]
+    (directory,) = (path for path in cache.iterdir() if path.is_dir())
+    return objects_in(directory)
+
+
+# -- SSH --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server(tmp_path_factory.mktemp("sshd") / "keys") as server:
+        yield server
+
+
+def test_ssh(tmp_path: Path, origin: BareRepository, ssh: SshServer) -> None:
+    objects = promoted(tmp_path, origin, ssh.url(origin.path), GIT_SSH_COMMAND=ssh.command)
+    assert objects == {"commit": 2, "tree": 6, "blob": 2}
+
+
+def test_a_server_of_protocol_0_gives_no_single_object_and_serves_too(tmp_path: Path, origin: BareRepository) -> None:
+    with ssh_server(tmp_path / "keys", more="") as old:
+        objects = promoted(tmp_path, origin, old.url(origin.path), GIT_SSH_COMMAND=old.command)
+    assert objects["blob"] == 3, "all files of the newest commit"
+
+
+def test_ssh_keys_and_hosts_that_are_not_known(tmp_path: Path, origin: BareRepository, ssh: SshServer) -> None:
+    shutil.copy(ssh.folder / "host", tmp_path / "another-key")
+    for command in (
+        ssh.command.replace(f"UserKnownHostsFile={ssh.folder}/known", "UserKnownHostsFile=/dev/null"),
+        ssh.command.replace(f"-i {ssh.folder}/user", f"-i {tmp_path}/another-key"),
+    ):
+        with pytest.raises(AuthError, match=r"Host key verification failed|Permission denied"):
+            promoted(tmp_path, origin, ssh.url(origin.path), GIT_SSH_COMMAND=command)
+
+
+# -- TLS and proxies --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return throw_away_certificate(tmp_path_factory.mktemp("ca"))
+
+
+def test_an_authority_of_the_companys_own(tmp_path: Path, origin: BareRepository, certificate: Path) -> None:
+    with GitServer(tmp_path, certificate=certificate) as server:
+        url = f"{server.url}/origin.git"
+        with pytest.raises(UnreachableError, match="can't be trusted") as caught:
+            promoted(tmp_path, origin, url)
+        assert "http.sslCAInfo" in caught.value.hint
+        promoted(tmp_path, origin, url, GIT_SSL_CAINFO=str(certificate))
+        (tmp_path / "home/.gitconfig").write_text(f"[http]\n sslCAInfo = {certificate}\n")
+        repository = Repository(url, "main", cache=tmp_path / "other", environ=isolated_environ(tmp_path / "home"))
+        assert repository.fetch().commit == origin.tip()
+
+
+@pytest.mark.parametrize("configured", [False, True], ids=["HTTPS_PROXY", "http.proxy"])
+def test_a_proxy(tmp_path: Path, origin: BareRepository, certificate: Path, configured: bool) -> None:
+    with GitServer(tmp_path, certificate=certificate) as server, relaying() as proxy:
+        environ = {"GIT_SSL_CAINFO": str(certificate)}
+        if configured:
+            (tmp_path / "home").mkdir()
+            (tmp_path / "home/.gitconfig").write_text(f"[http]\n proxy = {proxy.url}\n")
+        else:
+            environ["HTTPS_PROXY"] = proxy.url
+        promoted(tmp_path, origin, f"{server.url}/origin.git", **environ)
+        assert set(proxy.reached) == {server.netloc}
+
+
+# -- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_ci_tokens_go_to_their_own_hosts_alone() -> None:
+    environ = {
+        "GITHUB_TOKEN": "github-token",
+        "AZURE_DEVOPS_EXT_PAT": "azure-token",
+        "GITHUB_SERVER_URL": "https://ghe.example.org",
+    }
+
+    def password(url: str) -> str | None:
+        return access(url, environ).environ.get("PROMOTER_GIT_CREDENTIAL_PASSWORD")
+
+    assert password("https://ghe.example.org/a/b") == "github-token"
+    assert password("https://org@dev.azure.com/org/p/_git/r") == "azure-token"
+    assert password("https://org.visualstudio.com/p/_git/r") == "azure-token"
+    for other in (
+        "https://github.com/a/b",
+        "http://ghe.example.org/a/b",
+        "https://github.com.evil.org/a/b",
+        "https://evilvisualstudio.com/a",
+        "git@github.com:a/b",
+    ):
+        assert password(other) is None
+    del environ["GITHUB_SERVER_URL"]
+    assert password("https://github.com/a/b") == "github-token"
+    assert access("https://org@dev.azure.com/org/p/_git/r", environ).address == "https://dev.azure.com/org/p/_git/r"
+    assert access("ssh://git:secretpassword@host/a/b", environ).address == "ssh://git@host/a/b"
+    assert access("git@github.com:a/b.git", environ).address == "git@github.com:a/b.git"
+
+
+def test_the_token_of_an_azure_pipeline_is_a_bearer_token(tmp_path: Path, origin: BareRepository) -> None:
+    """dev.azure.com can't be served here: its configuration is read for it, and used with this server's name put in."""
+    reached = access("https://dev.azure.com/org/p/_git/r", {"SYSTEM_ACCESSTOKEN": TOKEN})
+    settings = {
+        reached.environ[f"GIT_CONFIG_KEY_{n}"]: reached.environ[f"GIT_CONFIG_VALUE_{n}"]
+        for n in range(int(reached.environ["GIT_CONFIG_COUNT"]))
+    }
+    key = "http.https://dev.azure.com/.extraHeader"
+    assert settings[key] == f"Authorization: Bearer {TOKEN}"
+    assert TOKEN in reached.secrets
+    with (
+        GitServer(tmp_path, Behaviour(bearer=TOKEN)) as server,
+        GitServer(tmp_path, Behaviour(redirect_to=server.url)) as other,
+    ):
+        for at, allowed in ((server, True), (other, False)):
+            pairs = {**settings, key.replace("https://dev.azure.com", at.url): settings[key]}
+            environ = {"GIT_CONFIG_COUNT": str(len(pairs))}
+            for n, (name, value) in enumerate(pairs.items()):
+                environ |= {f"GIT_CONFIG_KEY_{n}": name, f"GIT_CONFIG_VALUE_{n}": value}
+            if allowed:
+                promoted(tmp_path, origin, f"{at.url}/origin.git", **environ)
+                server.authorizations.clear()
+            else:
+                with pytest.raises(UnreachableError):
+                    promoted(tmp_path, origin, f"{at.url}/origin.git", **environ)
+        assert server.authorizations == [], "the token followed a redirect"
+
+
+# -- servers that can do less -----------------------------------------------------------------------------------------
+
+
+def test_a_server_that_knows_no_shallow_clones_serves_too(tmp_path: Path, origin: BareRepository) -> None:
+    for number in range(5):
+        origin.commit({"other": b"%d" % number})
+    with GitServer(tmp_path, Behaviour(shallow=False)) as server:
+        repository = Repository(
+            f"{server.url}/origin.git", "main", cache=tmp_path / "cache", environ=isolated_environ(tmp_path / "home")
+        )
+        assert repository.apply(add_line).tip == origin.tip()
+        (cache,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+        assert objects_in(cache) == {"commit": 7, "tree": 6, "blob": 2}, "all commits, and what is on the way"
+        assert len(list(repository.history([OVERLAY], limit=9))) == 2
+
+
+def test_a_repository_of_sha256(tmp_path: Path) -> None:
+    origin = bare_repository(tmp_path, object_format="sha256")
+    origin.commit({OVERLAY: b"newTag: v1\n"}, "First")
+    objects = promoted(tmp_path, origin, origin.url)
+    assert len(origin.tip()) == 64
+    assert objects == {"commit": 2, "tree": 6, "blob": 2}
+    again = Repository(origin.url, "main", cache=tmp_path / "cache", environ=isolated_environ(tmp_path / "home"))
+    assert again.fetch().read(OVERLAY) == b"newTag: v1\nours\n"

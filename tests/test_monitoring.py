@@ -1,0 +1,222 @@
+"""Alerts, analysis queries and dashboard, evaluated by Prometheus's own promtool over series that stand for a good and a bad day."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.manifests import Built, built, matches, named, workload
+from tests.test_manifests import analyses, resolved
+
+__all__ = ["built"]
+
+NAMESPACE = "fraud-detector-production"
+BRIEF = {
+    "InferenceServiceRestarts": "5m",
+    "InferenceServiceReplicas": "10m",
+    "InferenceServiceErrors": "5m",
+    "InferenceServiceLatency": "5m",
+    "InferenceServiceRolloutAborted": "",
+}
+SERVER_METRICS = {"http_requests_total", "http_request_duration_seconds_bucket", "http_requests_in_flight", "model_info"}
+OTHER_METRICS = {
+    "kube_pod_container_status_restarts_total",
+    "kube_deployment_spec_replicas",
+    "kube_deployment_status_replicas_available",
+    "rollout_info_replicas_desired",
+    "rollout_info_replicas_available",
+    "rollout_info_replicas_updated",
+    "rollout_events_total",
+}
+Series = Mapping[str, str]
+
+
+def promtool(folder: Path, *arguments: str) -> None:
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is not here")
+    done = subprocess.run([tool, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def evaluate(
+    folder: Path, series: Series, rules: object = None, alerts: Sequence[Any] = (), queries: Sequence[Any] = ()
+) -> None:
+    """Runs one test of promtool over these series, a sample every 15 s."""
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "15s", "input_series": given, "alert_rule_test": alerts, "promql_expr_test": queries}
+    (folder / "rules.json").write_text(json.dumps(rules or {"groups": []}))
+    (folder / "test.json").write_text(json.dumps({"rule_files": ["rules.json"], "evaluation_interval": "15s", "tests": [test]}))
+    promtool(folder, "test", "rules", "test.json")
+
+
+def rules(built: Built) -> Any:
+    [rule] = named(built("production", "monitoring"), "PrometheusRule").values()
+    return rule["spec"]
+
+
+# -- alerts ---------------------------------------------------------------------------------------------------------------
+
+
+def requests(status: str, rate: int, path: str = "/predict") -> Series:
+    """A counter that grows by so many requests every 15 s, for an hour."""
+    return {f'http_requests_total{{namespace="{NAMESPACE}", path="{path}", status="{status}"}}': f"0+{rate}x240"}
+
+
+def latency(buckets: Mapping[str, int], **labels: str) -> Series:
+    """A histogram that grows in its cumulative buckets, for an hour."""
+    all_labels = {"namespace": NAMESPACE, "path": "/predict", **labels}
+    text = ", ".join(f'{key}="{value}"' for key, value in all_labels.items())
+    return {f'http_request_duration_seconds_bucket{{{text}, le="{le}"}}': f"0+{rate}x240" for le, rate in buckets.items()}
+
+
+def restarts(every: int) -> Series:
+    """A counter of restarts, one more at every so many samples."""
+    values = " ".join(str(sample // every) for sample in range(240))
+    labels = f'namespace="{NAMESPACE}", pod="inference-service-5d8f7-abcde", container="server"'
+    return {f"kube_pod_container_status_restarts_total{{{labels}}}": values}
+
+
+def replicas(desired: int, available: int) -> Series:
+    labels = f'namespace="{NAMESPACE}", name="inference-service"'
+    return {
+        f"rollout_info_replicas_desired{{{labels}}}": f"{desired}x240",
+        f"rollout_info_replicas_available{{{labels}}}": f"{available}x240",
+    }
+
+
+def deployment(desired: int, available: int) -> Series:
+    labels = f'namespace="{NAMESPACE}", deployment="inference-service"'
+    return {
+        f"kube_deployment_spec_replicas{{{labels}}}": f"{desired}x240",
+        f"kube_deployment_status_replicas_available{{{labels}}}": f"{available}x240",
+    }
+
+
+def aborts(happen: bool) -> Series:
+    values = "0x60 1x180" if happen else "0x240"
+    return {f'rollout_events_total{{namespace="{NAMESPACE}", name="inference-service", reason="RolloutAborted"}}': values}
+
+
+QUICK, SLOW = {"0.1": 100, "2.5": 100, "+Inf": 100}, {"0.1": 50, "2.5": 50, "5": 100, "+Inf": 100}
+ALERTS = [
+    ("InferenceServiceRestarts", restarts(20), restarts(120)),
+    ("InferenceServiceReplicas", replicas(3, 2), replicas(3, 3)),
+    ("InferenceServiceReplicas", deployment(3, 2), deployment(3, 3)),
+    ("InferenceServiceErrors", requests("200", 90) | requests("503", 10), requests("200", 96) | requests("500", 4)),
+    ("InferenceServiceErrors", requests("500", 10), requests("200", 9) | requests("500", 99, "/health")),
+    ("InferenceServiceLatency", latency(SLOW), latency(QUICK)),
+    ("InferenceServiceRolloutAborted", aborts(True), aborts(False)),
+]
+
+
+@pytest.mark.parametrize(("alert", "bad", "good"), ALERTS, ids=[f"{alert}-{n}" for n, (alert, _, _) in enumerate(ALERTS)])
+def test_an_alert_is_raised_on_a_bad_day_only(built: Built, tmp_path: Path, alert: str, bad: Series, good: Series) -> None:
+    at = "20m"
+    evaluate(tmp_path, good, rules(built), [{"eval_time": at, "alertname": alert, "exp_alerts": []}])
+    quiet = [{"eval_time": at, "alertname": alert, "exp_alerts": []}]
+    with pytest.raises(AssertionError, match=alert):
+        evaluate(tmp_path, bad, rules(built), quiet)
+    early = {"": "10m"}.get(BRIEF[alert], "3m")  # before the alert's time has passed
+    evaluate(tmp_path, bad, rules(built), [{"eval_time": early, "alertname": alert, "exp_alerts": []}])
+
+
+def test_the_alerts_are_the_briefs(built: Built) -> None:
+    [group] = rules(built)["groups"]
+    assert {rule["alert"]: rule.get("for", "") for rule in group["rules"]} == BRIEF
+    for rule in group["rules"]:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"]["summary"]
+        assert rule["annotations"]["description"]
+
+
+# -- analysis -------------------------------------------------------------------------------------------------------------
+
+
+def served(release: str, status: str, rate: int) -> Series:
+    labels = f'namespace="{NAMESPACE}", rollouts_pod_template_hash="hash-of-{release}", path="/predict", status="{status}"'
+    return {f"http_requests_total{{{labels}}}": f"0+{rate}x40"}
+
+
+def took(release: str, buckets: Mapping[str, int]) -> Series:
+    return latency(buckets, rollouts_pod_template_hash=f"hash-of-{release}")
+
+
+STABLE = served("Stable", "200", 100) | took("Stable", QUICK)
+SLOWER = {"0.1": 0, "2.5": 0, "5": 100, "+Inf": 100}
+CANARIES: dict[str, tuple[str, Series, str, bool]] = {
+    "as good": ("success-rate-drop", served("Latest", "200", 50), "0", True),
+    "a fifth fails": ("success-rate-drop", served("Latest", "200", 40) | served("Latest", "500", 10), "0.2", False),
+    "clients are wrong": ("success-rate-drop", served("Latest", "400", 50), "0", True),
+    "all fail": ("success-rate-drop", served("Latest", "500", 50), "1", False),
+    "no series": ("success-rate-drop", {}, "", False),
+    "no requests": ("success-rate-drop", served("Latest", "200", 0), "NaN", False),
+    "as quick": ("latency-ratio", took("Latest", QUICK), "1", True),
+    "slower": ("latency-ratio", took("Latest", SLOWER), "48.75", False),
+    "no histogram": ("latency-ratio", {}, "", False),
+    "an empty histogram": ("latency-ratio", took("Latest", dict.fromkeys(QUICK, 0)), "NaN", False),
+}
+
+
+@pytest.mark.parametrize("case", CANARIES)
+def test_the_canary_is_measured_against_stable(built: Built, tmp_path: Path, case: str) -> None:
+    metric, canary, measured, passes = CANARIES[case]
+    manifests = built("production", "prometheus-analysis")
+    spec = resolved(manifests, analyses(manifests)[0])[metric]
+    expr, found = f"round({spec['provider']['prometheus']['query']}, 0.01)", measured
+    if measured == "NaN":  # which is the only number that is not itself
+        expr, found = f"count({expr} != {expr})", "1"
+    samples = [{"labels": "{}", "value": float(found)}] if found else []
+    evaluate(tmp_path, {**STABLE, **canary}, queries=[{"expr": expr, "eval_time": "5m", "exp_samples": samples}])
+    limit = float(spec["successCondition"].rpartition(" ")[2])
+    assert (measured != "" and float(measured) <= limit) is passes
+
+
+# -- what is scraped and shown --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("component", ["monitoring", "monitoring-azure"])
+def test_each_pod_is_scraped_once_and_knows_its_release(built: Built, component: str) -> None:
+    manifests = built("production", component)
+    [monitor] = named(manifests, "ServiceMonitor").values()
+    group = {"monitoring": "monitoring.coreos.com/v1", "monitoring-azure": "azmonitoring.coreos.com/v1"}[component]
+    assert monitor["apiVersion"] == group
+    services = named(manifests, "Service").values()
+    [service] = [one for one in services if matches(monitor["spec"]["selector"], one["metadata"]["labels"])]
+    assert "rollouts-pod-template-hash" not in service["spec"]["selector"]
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    annotations = workload(manifests)["spec"]["template"]["metadata"]["annotations"]
+    assert endpoint["path"] == annotations["prometheus.io/path"] == "/metrics"
+    assert annotations["prometheus.io/scrape"] == "true"
+    assert monitor["spec"]["podTargetLabels"] == ["rollouts-pod-template-hash", "model-version"]
+    assert bool(named(manifests, "PrometheusRule")) is (component == "monitoring")
+
+
+def expressions(built: Built) -> dict[str, str]:
+    """Every PromQL expression of the dashboard and the alerts, by where it is."""
+    [config_map] = named(built("production", "monitoring"), "ConfigMap").values()
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    [content] = config_map["data"].values()
+    dashboard = json.loads(content)
+    places = [panel["gridPos"] for panel in dashboard["panels"]]
+    assert len({(place["x"], place["y"]) for place in places}) == len(places) == len(dashboard["panels"])
+    shown = {f"{panel['title']}/{one['refId']}": one["expr"] for panel in dashboard["panels"] for one in panel["targets"]}
+    alerted = {rule["alert"]: rule["expr"] for rule in rules(built)["groups"][0]["rules"]}
+    return shown | alerted
+
+
+def test_every_expression_is_promql_over_metrics_that_exist(built: Built, tmp_path: Path) -> None:
+    every = expressions(built)
+    assert len(every) > 10
+    used = {name for text in every.values() for name in re.findall(r"\b(\w+)\{", text)}
+    assert used <= SERVER_METRICS | OTHER_METRICS
+    filled = [text.replace("$__rate_interval", "1m").replace("$namespace", NAMESPACE) for text in every.values()]
+    evaluate(tmp_path, {}, queries=[{"expr": text, "eval_time": "1m", "exp_samples": []} for text in filled])
