@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 EVENT_TYPE = "model-promotion"
 """`on: repository_dispatch: types:` of the GitHub workflow that is to run."""
 
+COMMAND = "reconcile"
+"""What a pipeline that people start by hand too is asked for: by hand it promotes."""
+
 _GITHUB_TOKENS = ("PROMOTER_DISPATCH_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
 _AZURE_TOKENS = ("PROMOTER_DISPATCH_TOKEN", "AZURE_DEVOPS_EXT_PAT", "SYSTEM_ACCESSTOKEN")
 
@@ -69,7 +72,7 @@ class GitHub:
         path, body = f"/repos/{self.repository}/dispatches", dict[str, Any](event_type=EVENT_TYPE, client_payload=inputs)
         if self.workflow:
             path = f"/repos/{self.repository}/actions/workflows/{quote(self.workflow, safe='')}/dispatches"
-            body = {"ref": self.ref, "inputs": inputs}
+            body = {"ref": self.ref, "inputs": {**inputs, "command": COMMAND}}
         rights = "Actions: write" if self.workflow else "Contents: write"
         _checked(self.http.request("POST", path, json=body), self.where, f"the token needs {rights} on {self.repository}")
 
@@ -92,7 +95,7 @@ class AzureDevOps:
     def dispatch(self, model: str, environment: str) -> None:
         body = {
             "resources": {"repositories": {"self": {"refName": f"refs/heads/{self.ref}"}}},
-            "templateParameters": {"modelName": model, "environment": environment},
+            "templateParameters": {"modelName": model, "environment": environment, "command": COMMAND},
         }
         answer = self.http.request("POST", f"/_apis/pipelines/{self.id}/runs?api-version=7.1", json=body)
         _checked(answer, self.where, "the token needs Build: read and execute, and Queue builds on this pipeline")

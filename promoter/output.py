@@ -1,4 +1,4 @@
-"""What people and pipelines read: data on stdout, talk on stderr, in CI plain lines."""
+"""What people and programs read: data on stdout, talk on stderr, in CI plain lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from promoter.errors import PromoterError, UsageError, without_credentials
+from promoter import ci
+from promoter.errors import PromoterError, without_credentials
 from promoter.models import Status, Step
 
 if TYPE_CHECKING:
@@ -24,19 +25,24 @@ _SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", St
 
 def say(text: str) -> None:
     """Talk: to stderr, without the credentials of any URL in it."""
-    print(without_credentials(text), file=sys.stderr, flush=True)
+    print(ci.defused(without_credentials(text)), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
     """Data: to stdout, without the credentials of any URL in it (an Application's repoURL may carry some)."""
-    text = without_credentials(text)
+    text = ci.defused(without_credentials(text))
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
 
 
 def as_json(value: Any) -> None:
     """One JSON value on stdout; dataclasses become objects with their fields' names."""
-    data(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    data(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in which no `##` stands, so that the log of a pipeline shows it as it is (see `ci.defused`)."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=False).replace("##", "#\\u0023")
 
 
 def plain(value: Any) -> Any:
@@ -86,16 +92,15 @@ def _rewrite(stream: TextIO, text: str) -> None:
 
 
 def complain(error: PromoterError, *, in_json: bool) -> None:
-    """An error, for people on stderr, as an annotation where a pipeline shows those, and as JSON where JSON was asked for."""
+    """An error, for people on stderr, to the pipeline that runs us, and as JSON where JSON was asked for."""
     say(f"error: {error.message}")
     if error.hint:
         say(f"hint: {error.hint}")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        say(f"::error::{_escaped(error.message, {'%': '%25', chr(13): '%0D', chr(10): '%0A'})}")
-    if os.environ.get("TF_BUILD"):
-        say(f"##vso[task.logissue type=error]{' '.join(error.message.split())}")
+    ci.annotate(ci.Level.ERROR, error.message)
+    ci.summarize(f"### ❌ {ci.markdown(error.message)}\n\n{ci.markdown(error.hint)}")
+    ci.outputs({"exit_code": str(int(error.exit_code))})
     if in_json:
-        data(json.dumps({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}}))
+        data(json_text({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}}))
 
 
 def coloured(diff: str) -> str:
@@ -156,7 +161,7 @@ class Told:
 def event(name: str, value: Mapping[str, Any]) -> None:
     """One line of JSON Lines on stdout."""
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-    data(json.dumps({"event": name, "time": stamp, **plain(value)}, ensure_ascii=False))
+    data(json_text({"event": name, "time": stamp, **plain(value)}))
 
 
 def verdict_line(verdict: Verdict) -> str:
@@ -171,35 +176,6 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     """Two columns, the first as wide as its longest cell."""
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
-
-
-def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> None:
-    """Step outputs of a GitHub Actions job.
-
-    Raises:
-        UsageError: not in such a job, or a value that the file's format can't hold on one line.
-    """
-    path = environ.get("GITHUB_OUTPUT")
-    if not path:
-        raise UsageError(
-            "--github-output needs GITHUB_OUTPUT, which GitHub Actions sets", hint="leave the option out elsewhere"
-        )
-    for name, value in values.items():
-        if "\n" in value or "\r" in value:
-            raise UsageError(f"the value of {name} has a line break and can't be a step output", hint="use -o json instead")
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.writelines(f"{name.replace('_', '-')}={value}\n" for name, value in values.items())
-
-
-def azure_variables(values: Mapping[str, str]) -> None:
-    """Output variables of an Azure Pipelines step, as logging commands on stdout."""
-    codes = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}
-    for name, value in values.items():
-        data(f"##vso[task.setvariable variable={name};isOutput=true]{_escaped(value, codes)}")
-
-
-def _escaped(text: str, codes: Mapping[str, str]) -> str:
-    return "".join(codes.get(char, char) for char in text)
 
 
 def size(count: int) -> str:

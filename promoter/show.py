@@ -10,6 +10,7 @@ from promoter.output import coloured, size, table
 from promoter.signature import columns
 
 if TYPE_CHECKING:
+    from promoter.changed import Changed
     from promoter.describe import Facts
     from promoter.follow import Ending
     from promoter.history import Entry
@@ -129,6 +130,11 @@ def rollback_text(planned: Rollback) -> str:
 
 def reconciled_text(done: Sequence[Reconciled]) -> str:
     return table([(f"{one.environment} {one.model}", f"{one.action}: {one.detail}") for one in done]) + "\n"
+
+
+def changed_text(found: Sequence[Changed]) -> str:
+    """A line for each, to be read by a shell: nothing but names."""
+    return "".join(f"{one.environment} {one.model}\n" for one in found)
 
 
 def status_text(standings: Sequence[Standing]) -> str:

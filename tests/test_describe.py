@@ -72,7 +72,7 @@ def test_as_json_and_for_pipelines(path: WritePath, tmp_path: Path) -> None:
 def test_as_variables_of_azure_pipelines(path: WritePath) -> None:
     path.register()
     done = path.run("model", f"{path.model}@challenger", "--azure-variables")
-    commands = [line for line in done.stdout.splitlines() if line.startswith("##vso")]
+    commands = [line for line in done.stderr.splitlines() if line.startswith("##vso")]
     assert f"##vso[task.setvariable variable=model_name;isOutput=true]{path.model}" in commands
     assert "##vso[task.setvariable variable=model_version;isOutput=true]1" in commands
     assert len(commands) == 6

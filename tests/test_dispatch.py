@@ -79,7 +79,7 @@ def test_a_workflow_dispatch_of_github(forge: Forge) -> None:
     pipeline(System.GITHUB, "acme/gitops/deploy.yml", "trunk", environ).dispatch("fraud-detector", "production")
     ((path, headers, body),) = forge.sent
     assert path == "/repos/acme/gitops/actions/workflows/deploy.yml/dispatches"
-    assert body == {"ref": "trunk", "inputs": INPUTS}
+    assert body == {"ref": "trunk", "inputs": {**INPUTS, "command": "reconcile"}}
     assert headers["Authorization"] == "Bearer a"
 
 
@@ -89,7 +89,8 @@ def test_a_run_of_an_azure_pipeline(forge: Forge) -> None:
     made.dispatch("fraud-detector", "production")
     ((path, headers, body),) = forge.sent
     assert path == "/acme/ml/_apis/pipelines/12/runs?api-version=7.1"
-    assert body["templateParameters"] == {"modelName": "fraud-detector", "environment": "production"}
+    wanted = {"modelName": "fraud-detector", "environment": "production", "command": "reconcile"}
+    assert body["templateParameters"] == wanted
     assert body["resources"] == {"repositories": {"self": {"refName": "refs/heads/main"}}}
     assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b":pat"
     assert made.where == "Azure Pipelines acme/ml 12"

@@ -1,4 +1,4 @@
-"""What goes where: stdout, stderr, step outputs, variables; errors without credentials."""
+"""What goes where: stdout and stderr; errors without credentials."""
 
 from __future__ import annotations
 
@@ -75,35 +75,6 @@ def test_an_outage_is_an_error_and_a_refusal_a_failure() -> None:
     with pytest.raises(UnreachableError):
         steps.run("fetch", break_down)
     assert steps.done[0].status is Status.ERRORED
-
-
-def test_an_error_is_annotated_where_pipelines_show_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    monkeypatch.setenv("TF_BUILD", "True")
-    output.complain(RefusedError("100% no\nreally", hint="don't"), in_json=False)
-    lines = capsys.readouterr().err.splitlines()
-    assert "::error::100%25 no%0Areally" in lines
-    assert "##vso[task.logissue type=error]100% no really" in lines
-
-
-def test_github_outputs_are_appended(tmp_path: Path) -> None:
-    file = tmp_path / "out"
-    file.write_text("before=1\n")
-    output.github_output({"model_name": "a b", "image": ""}, {"GITHUB_OUTPUT": str(file)})
-    assert file.read_text() == "before=1\nmodel-name=a b\nimage=\n"
-
-
-def test_a_value_that_would_forge_an_output_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="line break"):
-        output.github_output({"model_name": "x\nadmin=true"}, {"GITHUB_OUTPUT": str(tmp_path / "out")})
-    assert not (tmp_path / "out").exists()
-
-
-def test_azure_variables_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    output.azure_variables({"model_name": "a;b]\n%"})
-    assert capsys.readouterr().out == "##vso[task.setvariable variable=model_name;isOutput=true]a%3Bb%5D%0A%AZP25\n"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import typer
 from promoter import __version__
 from promoter.cli.environments import history, status
 from promoter.cli.project import demo, schema
-from promoter.cli.releases import plan, promote, reconcile, rollback, watch
+from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, PromoterError
@@ -35,7 +35,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-for command in (model, image, plan, promote, watch, rollback, reconcile, status, history, schema, demo):
+for command in (model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
     app.command()(command)
 app.add_typer(webhook)
 

@@ -19,6 +19,12 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="promoter.yaml; by default the one in this folder or the nearest above it."),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What stdout gets.")]
+RepoOption = Annotated[
+    str | None,
+    typer.Option("--repo", metavar="URL", help="Read promoter.yaml from this repository; no checkout is needed."),
+]
+BranchOption = Annotated[str, typer.Option("--branch", help="Its branch.")]
+PathOption = Annotated[str, typer.Option("--path", help="The folder of promoter.yaml in it.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
 OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")]

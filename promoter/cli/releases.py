@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json
+from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json, source_of
 from promoter.cli.options import (
+    BranchOption,
     ConfigOption,
     EnvironmentArgument,
     ModelArgument,
     OfModelOption,
     Output,
     OutputOption,
+    PathOption,
     RenderOption,
+    RepoOption,
     ToOption,
     WaitOption,
 )
@@ -26,7 +29,7 @@ from promoter.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from promoter.clients import Clients
     from promoter.follow import Ending, Follower
-    from promoter.models import Environment, Release
+    from promoter.models import Environment, Release, Step
     from promoter.output import Told
     from promoter.plan import Plan
     from promoter.pull_request import Opened, Proposing
@@ -43,11 +46,9 @@ def plan(
 ) -> None:
     """Print what promoting a model version would change, and change nothing."""
     from promoter import output as out
-    from promoter.show import plan_text
     from promoter.steps import Steps
 
-    made = _plan(clients_of(config), reference, to, render, Steps(out.report))
-    print_value(output, made, plan_text)
+    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report)))
 
 
 def promote(
@@ -63,11 +64,11 @@ def promote(
 ) -> None:
     """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
     from promoter import output as out
-    from promoter import releases
+    from promoter import releases, summary
     from promoter.model_registry import ModelReference
     from promoter.promote import promote as apply
     from promoter.promote import proposing
-    from promoter.show import outcome_text, plan_text
+    from promoter.show import outcome_text
     from promoter.steps import Steps
 
     clients = clients_of(config)
@@ -77,7 +78,7 @@ def promote(
     steps = Steps(out.report)
     made = _plan(clients, reference, to, render, steps, force=force)
     if dry_run:
-        print_value(output, made, plan_text)
+        _print_plan(output, made)
         return
     outcome = apply(clients, made, steps)
     told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
@@ -88,9 +89,10 @@ def promote(
     if not follow:
         told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
         say_unless_json(output, outcome_text(outcome))
+        summary.conclude(summary.committed(made.environment, outcome))
         return
     ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
-    _end(output, told, ending, {**out.plain(outcome), "committed": outcome.commit})
+    _end(output, told, made.environment, ending, {**out.plain(outcome), "committed": outcome.commit}, outcome.steps)
 
 
 def watch(
@@ -112,7 +114,7 @@ def watch(
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told, waits=wait)
     ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
-    _end(output, told, ending)
+    _end(output, told, env, ending)
 
 
 def rollback(
@@ -153,21 +155,25 @@ def rollback(
         told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
         return
     ending = follower.follow(committed, restoring=False)
-    _end(output, told, ending)
+    _end(output, told, env, ending)
 
 
 def reconcile(
     environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
     model: OfModelOption = None,
     config: ConfigOption = None,
+    repo: RepoOption = None,
+    branch: BranchOption = "main",
+    path: PathOption = ".",
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
     from promoter import output as out
+    from promoter import summary
     from promoter.reconcile import Reconciler, exit_code
     from promoter.show import reconciled_text
 
-    clients = clients_of(config)
+    clients = source_of(config, repo, branch, path).clients() if repo else clients_of(config)
     require_argocd(clients)
     told = partial(out.Told, in_json=output is Output.JSON)
     done = Reconciler(clients, out.report, told).run(chosen(clients, environments, model))
@@ -176,16 +182,54 @@ def reconcile(
         out.event("outcome", {"exit_code": code, "environments": done})
     else:
         out.data(reconciled_text(done))
+    summary.conclude(summary.reconciled(done, code))
     raise typer.Exit(code)
 
 
-def _end(output: Output, told: Told, ending: Ending, before: Mapping[str, object] | None = None) -> NoReturn:
-    """How a release that was followed ended; `before` is what was known of it before that."""
+def changed(
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="COMMIT", help="Only what changed after this commit.")] = None,
+    commit: Annotated[str | None, typer.Option("--commit", help="As of this commit; by default the newest.")] = None,
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print the environments whose release came by a commit that nobody watches: for a pipeline that watches merges."""
+    from promoter import ci
     from promoter import output as out
+    from promoter.changed import changed as read
+    from promoter.show import changed_text
+
+    clients = clients_of(config)
+    found = read(clients, chosen(clients, environments, model), since=since, commit=commit)
+    print_value(output, found, changed_text)
+    ci.outputs({"environments": out.json_text(found)})
+
+
+def _print_plan(output: Output, made: Plan) -> None:
+    from promoter import summary
+    from promoter.show import plan_text
+
+    print_value(output, made, plan_text)
+    summary.conclude(summary.planned(made, plan_text(made)))
+
+
+def _end(
+    output: Output,
+    told: Told,
+    environment: Environment,
+    ending: Ending,
+    known: Mapping[str, object] | None = None,
+    steps: Sequence[Step] = (),
+) -> NoReturn:
+    """How a release that was followed ended; `known` and `steps` are of how it got into Git, where this command did that."""
+    from promoter import output as out
+    from promoter import summary
     from promoter.show import ending_text
 
-    told.outcome({**(before or {}), **out.plain(ending)})
+    told.outcome({**(known or {}), **out.plain(ending)})
     say_unless_json(output, ending_text(ending))
+    summary.conclude(summary.ended(environment, ending, steps))
     raise typer.Exit(ending.exit_code)
 
 
@@ -209,6 +253,7 @@ def _follower(clients: Clients, environment: Environment, told: Told, *, waits: 
 
 
 def _propose_rollback(output: Output, told: Told, follower: Follower, planned: Rollback, *, wait: bool, follow: bool) -> None:
+    from promoter import summary
     from promoter.rollback import proposing_rollback
     from promoter.show import opened_text
 
@@ -220,6 +265,8 @@ def _propose_rollback(output: Output, told: Told, follower: Follower, planned: R
         _await(output, told, follower, work, opened, release, known, follow=follow)
     told.outcome({**known, "exit_code": ExitCode.DONE})
     say_unless_json(output, opened_text(opened))
+    if opened:
+        summary.conclude(summary.proposed(planned.environment, release, opened.url, f"{opened.done} {opened.url}"))
 
 
 def _await(
@@ -234,7 +281,7 @@ def _await(
     follow: bool,
 ) -> NoReturn:
     """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
-    from promoter import releases
+    from promoter import releases, summary
 
     told.say(f"{opened.done} {opened.url}: {opened.title}")
     ended = follower.merge(work, opened)
@@ -242,9 +289,10 @@ def _await(
     if ended.merged is None or not follow:
         told.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
         say_unless_json(output, ended.detail)
+        summary.conclude(summary.proposed(follower.environment, release, opened.url, ended.detail, ended.exit_code))
         raise typer.Exit(ended.exit_code)
     committed = releases.merged(follower.repository, follower.environment, ended.merged, release)
-    _end(output, told, follower.follow(committed), {**known, "merged": ended.merged})
+    _end(output, told, follower.environment, follower.follow(committed), {**known, "merged": ended.merged})
 
 
 def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False) -> Plan:

@@ -25,16 +25,16 @@ def model(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print what a model version is: where from, what it takes and gives, how large."""
-    from promoter import output as out
+    from promoter import ci
     from promoter.describe import facts as read
     from promoter.show import model_text
 
     facts = read(clients_here(config), reference, os.environ, digest=digest)
     print_value(output, facts, model_text)
     if github_output:
-        out.github_output(facts.variables, os.environ)
+        ci.github_output(facts.variables, os.environ)
     if azure_variables:
-        out.azure_variables(facts.variables)
+        ci.azure_variables(facts.variables)
 
 
 def image(

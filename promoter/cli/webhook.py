@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promoter.cli.common import clients_here, print_value
-from promoter.cli.options import ConfigOption, Output, OutputOption
+from promoter.cli.common import clients_here, print_value, source_of
+from promoter.cli.options import BranchOption, ConfigOption, Output, OutputOption, PathOption, RepoOption
 from promoter.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from promoter.dispatch import Pipeline
     from promoter.model_registry import Webhooks
-    from promoter.webhook.source import Source
 
 NAME = "promoter"
 
@@ -47,12 +46,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="The webhook
 @webhook.command()
 def serve(
     config: ConfigOption = None,
-    repo: Annotated[
-        str | None,
-        typer.Option("--repo", metavar="URL", help="Read promoter.yaml from this repository; no checkout is needed."),
-    ] = None,
-    branch: Annotated[str, typer.Option("--branch", help="Its branch.")] = "main",
-    path: Annotated[str, typer.Option("--path", help="The folder of promoter.yaml in it.")] = ".",
+    repo: RepoOption = None,
+    branch: BranchOption = "main",
+    path: PathOption = ".",
     host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 in a container.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
     interval: Annotated[float, typer.Option("--interval", min=1, help="Seconds between comparisons of everything.")] = 300,
@@ -82,7 +78,7 @@ def serve(
             "there is no secret to verify deliveries with",
             hint="name a file with --secret-file, set PROMOTER_WEBHOOK_SECRET, or take unsigned ones: --insecure",
         )
-    source = _source(config, repo, branch, path)
+    source = source_of(config, repo, branch, path)
     options = Options(
         secrets=() if insecure else secrets,
         host=host,
@@ -145,17 +141,6 @@ def delete(name: NameArgument = NAME, config: ConfigOption = None) -> None:
     found = known.named(name)
     known.delete(found)
     out.say(f"deleted {found.name} ({found.id})")
-
-
-def _source(config: Path | None, repo: str | None, branch: str, path: str) -> Source:
-    from promoter import config as configuration
-    from promoter.webhook import Folder, Remote
-
-    if repo is None:
-        return Folder(config or configuration.find(Path.cwd()), os.environ)
-    if config is not None:
-        raise UsageError("--config and --repo exclude each other", hint="promoter.yaml is read here, or from the repository")
-    return Remote(repo, branch, path, os.environ)
 
 
 def _pipeline(act: Act, name: str | None, ref: str) -> Pipeline | None:

@@ -12,6 +12,6 @@ metrics.py log.py serve.py
 
 from promoter.webhook.serve import Options, serve
 from promoter.webhook.signature import read_secrets
-from promoter.webhook.source import Folder, Remote
+from promoter.webhook.source import Folder, Remote, Source
 
-__all__ = ["Folder", "Options", "Remote", "read_secrets", "serve"]
+__all__ = ["Folder", "Options", "Remote", "Source", "read_secrets", "serve"]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.cluster.cluster import ENVIRON, ROOT, Cluster
-from tests.support.manifests import CHOICES, ENVIRONMENTS, Built, Manifest, built, jobs
+from tests.support.manifests import CHOICES, ENVIRONMENTS, Built, Manifest, build, built, jobs
 
 __all__ = ["built"]
 
@@ -71,6 +71,10 @@ def test_the_environments_are_accepted(cluster: Cluster) -> None:
     for manifest in manifests:
         manifest["metadata"]["namespace"] = cluster.argocd_namespace
     assert dry_run(manifests) == []
+
+
+def test_promoter_itself_is_accepted(namespace: str) -> None:
+    assert dry_run([moved(item, namespace) for item in build(ROOT / "overlays" / "promoter")]) == []
 
 
 def test_a_field_that_is_misspelt_is_not_accepted(built: Built, namespace: str) -> None:
