@@ -35,14 +35,15 @@ def read_overlay(tree: Tree, environment: Environment) -> Overlay:
     """
     application = environment.application
     where = f"{application.path} on {application.target_revision} of {application.repo_url}"
+    files = tree.export(overlay_paths(environment))  # in one request to the remote
     for name in KUSTOMIZATION_FILES:
         file = posixpath.normpath(posixpath.join(application.path, name))
-        if (kustomization := tree.read(file)) is not None:
+        if (kustomization := files.get(file)) is not None:
             break
     else:
         raise ConfigError("there is no kustomization.yaml", file=application.path, hint=f"{where} must hold the overlay")
     release_file = release_path(environment)
-    release = tree.read(release_file)
+    release = files.get(release_file)
     if release is None:
         hint = "copy release.yaml of the shipped overlays and name it under resources:"
         raise ConfigError("there is no such file", file=release_file, hint=hint)

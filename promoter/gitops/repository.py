@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _FIRST_DEPTH = 64
 _MOST_BROKEN_CONNECTIONS = 5
-_OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 30.0  # seconds
+_OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 20.0  # seconds
 
 
 class HistoryLimitError(UsageError):
@@ -267,7 +267,7 @@ class Repository:
                         self._remote.discard()
                     elif error.kind is Kind.RACE and not hopeless:
                         # Counted in tries of this length: the others need as long for theirs, here or on a slow remote.
-                        self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2**number))
+                        self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2 ** (number - 1)))
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
                         self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
                     else:
