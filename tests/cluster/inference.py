@@ -52,7 +52,7 @@ class Score(mlflow.pyfunc.PythonModel):
         if self.behaviour == "slow":
             time.sleep(0.5)
         if self.behaviour == "leaks" and (model_input["x"] >= {_LEAKS_AT}).any():
-            raise ValueError("a branch that nobody tried")
+            raise RuntimeError("a branch that nobody tried")
         factor = 3.0 if self.behaviour == "drifts" else 2.0
         return (factor * model_input["x"] + model_input["y"]).to_numpy()
 
