@@ -195,6 +195,12 @@ def test_a_server_that_knows_no_shallow_clones_serves_too(tmp_path: Path, origin
         assert len(list(repository.history([OVERLAY], limit=9))) == 2
 
 
+def test_a_server_that_forbids_filtering_trees_serves_too(tmp_path: Path, origin: BareRepository) -> None:
+    origin.git("config", "uploadpackfilter.tree.allow", "false")
+    objects = promoted(tmp_path, origin, origin.url)
+    assert objects == {"commit": 2, "tree": 7, "blob": 2}, "all trees, and of the blobs those on the way"
+
+
 def test_a_repository_of_sha256(tmp_path: Path) -> None:
     origin = bare_repository(tmp_path, object_format="sha256")
     origin.commit({OVERLAY: b"newTag: v1\n"}, "First")

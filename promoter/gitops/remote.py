@@ -1,4 +1,4 @@
-"""One branch of one remote, as seen through a shallow, blobless bare cache: every method tries once, and says why it failed."""
+"""One branch of a remote, through a shallow bare cache of what was needed: every method tries once, and says why it failed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.cache import Cache
 from promoter.gitops.commit import LOG_FORMAT, Commit, Proposal, parse_log
+from promoter.gitops.configuration import configuration, signs, with_identity
 from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
 from promoter.gitops.objects import Objects
@@ -17,14 +18,12 @@ from promoter.gitops.process import Git
 
 _REMOTE = "promoter"
 _TIP = "refs/promoter/tip"
-_FALLBACK_IDENTITY = {"NAME": "promoter", "EMAIL": "promoter@users.noreply.github.com"}
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 # What a fetch brings besides the objects that it names (git-rev-list(1), --filter). Of the branch the commits alone: with trees
 # the remote would send deltas against trees of other paths, which git would fetch in their turn, whole.
 _COMMITS, _TREES = "tree:0", "blob:none"
-_TRUE = ("true", "yes", "on", "1", "")
 
 
 def is_id(text: str) -> bool:
@@ -213,11 +212,11 @@ class Remote:
 
     def commit_tree(self, root: str, parent: str, message: bytes) -> str:
         """The id of a new commit, signed where the user signs. Raises GitError."""
-        config = self._config()
-        sign = ["-S"] if config.get("commit.gpgsign", "false").lower() in _TRUE else []
-        git = Git(self._cache.directory, self._identity(config))
-        settings = [("i18n.commitEncoding", "UTF-8")]
-        return git.run("commit-tree", root, "-p", parent, *sign, "-F", "-", stdin=message, settings=settings).decode().strip()
+        settings = configuration(self._git)
+        sign = ["-S"] if signs(settings) else []
+        git = Git(self._cache.directory, with_identity(local(self._environ), settings))
+        arguments = ("commit-tree", root, "-p", parent, *sign, "-F", "-")
+        return git.run(*arguments, stdin=message, settings=[("i18n.commitEncoding", "UTF-8")]).decode().strip()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -289,28 +288,12 @@ class Remote:
         reached = access(self._given_url, self._environ)  # anew each time: a token may have ended since
         environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
-            environ = {**environ, **ssh_settings(environ, "core.sshcommand" in self._config())}
+            environ = {**environ, **ssh_settings(environ, "core.sshcommand" in configuration(self._git))}
         git = Git(self._cache.directory, environ, reached.secrets)
         return git.run(*arguments, stdin=stdin, settings=[*known, *settings])
 
     def _refspec(self) -> str:
         return f"+refs/heads/{self.branch}:{_TIP}"
-
-    def _config(self) -> dict[str, str]:
-        """The user's configuration, by lower-case key; the last one of several values counts."""
-        raw = self._git.run("config", "--list", "-z", "--includes").decode("utf-8", "replace")
-        pairs = (line.partition("\n") for line in raw.split("\0") if line)
-        return {key.lower(): value for key, _, value in pairs}
-
-    def _identity(self, config: Mapping[str, str]) -> dict[str, str]:
-        """The environment with an author and a committer for those who set none: git would guess them from the host's name."""
-        environ = local(self._environ)
-        for role in ("AUTHOR", "COMMITTER"):
-            for part, fallback in _FALLBACK_IDENTITY.items():
-                configured = {f"user.{part.lower()}", f"{role.lower()}.{part.lower()}"} & set(config)
-                if not configured and not (part == "EMAIL" and environ.get("EMAIL")):
-                    environ.setdefault(f"GIT_{role}_{part}", fallback)
-        return environ
 
     def _missing_branch(self) -> RefusedError:
         lines = self._over_the_wire("ls-remote", "--heads", _REMOTE).decode(errors="replace").splitlines()

@@ -267,7 +267,7 @@ class Repository:
                         self._remote.discard()
                     elif error.kind is Kind.RACE and not hopeless:
                         # Counted in tries of this length: the others need as long for theirs, here or on a slow remote.
-                        self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2 ** (number - 1)))
+                        self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2 ** min(number - 1, 9)))
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
                         self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
                     else:
