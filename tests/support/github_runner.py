@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,8 @@ class Runner:
     variables: Mapping[str, str] = field(default_factory=dict)
     installed: bool = True
 
-    def run(self, workflow: str, name: str, payload: Mapping[str, Any]) -> list[Job]:
-        """Every job that the workflow runs for this event, those of a matrix one by one."""
+    def run(self, workflow: str, name: str, payload: Mapping[str, Any], jobs: Collection[str] = ()) -> list[Job]:
+        """Every job (or only `jobs`) that the workflow runs for this event, those of a matrix one by one."""
         file = load(f"{WORKFLOWS}/{workflow}")
         assert name in file["on"], f"{workflow} is not started by {name}"
         context = self._contexts(file, name, payload)
@@ -65,7 +65,7 @@ class Runner:
         done: list[Job] = []
         for key, job in file["jobs"].items():
             known = {**context, "needs": needs}
-            if not expressions.evaluate(str(job.get("if", "true")), known):
+            if (jobs and key not in jobs) or not expressions.evaluate(str(job.get("if", "true")), known):
                 continue
             for matrix in self._matrix(job, known):
                 done.append(self._job(key, job, {**known, "matrix": matrix}))
