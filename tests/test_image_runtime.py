@@ -97,7 +97,7 @@ def test_dockerfile_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_shipped_dockerfile_takes_everything_and_stops_before_the_model() -> None:
     shipped = Source.load(None)
     assert all(shipped.names(name) for name in ("wheels", "requirements.lock", "install.py", "server", "model"))
-    assert all(shipped.takes(name) for name in ("BASE_IMAGE", "MODEL_PYTHON", "MODEL_URI"))
+    assert all(shipped.takes(name) for name in ("BASE_IMAGE", "MODEL_PYTHON"))
     assert shipped.runtime_stage == "runtime"
     assert Source("FROM x AS builder\nFROM builder\n").runtime_stage is None
 
