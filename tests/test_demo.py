@@ -21,7 +21,6 @@ from promoter.demo.cluster import ClusterOptions, edits
 from promoter.demo.images import unpack_model
 from promoter.demo.place import Place, git, prepare
 from promoter.demo.repository import seed
-from promoter.demo.training import Example
 from promoter.errors import UsageError
 from promoter.sandbox.render import render
 
@@ -218,12 +217,12 @@ def test_no_address_of_the_examples_is_left_in_what_is_used(told: Told) -> None:
     assert EXAMPLES not in "".join((told.folder / "gitops" / path).read_text() for path in shipped)
 
 
-def test_on_a_cluster_it_has_names_of_its_own_and_an_analysis_by_prediction(tmp_path: Path) -> None:
+def test_on_a_cluster_it_has_names_of_its_own(tmp_path: Path) -> None:
     remote = tmp_path / "remote.git"
     git("init", "--quiet", "--bare", str(remote))
     place = Place(prepare(tmp_path / "demo"), remote.as_uri(), "promoter-demo-1")
     chosen = ClusterOptions(place.git_url, "registry.example.org/demo", "registry.example.org/serving:1")
-    seed(place, edits(place, chosen, Example([[0.5, -1.25], [2.0, 3.0]], [0, 1])))
+    seed(place, edits(place, chosen))
     config = load(place.checkout / "promoter.yaml")
     environment = config.environment("staging")
     application = environment.application
@@ -233,13 +232,6 @@ def test_on_a_cluster_it_has_names_of_its_own_and_an_analysis_by_prediction(tmp_
     files = {file.relative_to(place.checkout).as_posix(): file.read_bytes() for file in place.checkout.rglob("*.yaml")}
     manifests = render(files, "overlays/staging", "unused")
     assert {item["metadata"]["namespace"] for item in manifests} == {place.branch}
-    metrics = {item["metadata"]["name"]: item["spec"]["metrics"] for item in manifests if item["kind"] == "AnalysisTemplate"}
-    [predictions] = metrics["inference-service-predictions"]
-    assert predictions["successCondition"] == "result.predictions[0] == 0 && result.predictions[1] == 1"
-    web = predictions["provider"]["web"]
-    assert web["jsonBody"] == {"inputs": [[0.5, -1.25], [2.0, 3.0]]}
-    assert web["url"] == f"http://inference-service-canary.{place.branch}.svc/predict"
-    assert web["headers"] == [{"key": "Connection", "value": "close"}]
     assert application.project == "default", "a demo makes no AppProject"
     assert not [item for item in manifests if item["kind"] == "NetworkPolicy"]
     assert git("-C", str(remote), "log", "--format=%s", place.branch) == "Start the GitOps repository"
@@ -250,9 +242,8 @@ def test_on_a_cluster_it_says_at_once_what_is_missing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "promoter", "demo", *options]
     done = subprocess.run(command, env={**os.environ, "PATH": ""}, capture_output=True, text=True)
     assert done.returncode == 2
-    missing = "--git-url, --base-image, kubectl on PATH, ARGOCD_SERVER, ARGOCD_AUTH_TOKEN"
+    missing = "--git-url, kubectl on PATH, ARGOCD_SERVER, ARGOCD_AUTH_TOKEN"
     assert f"error: the demo on a cluster can't start: missing are {missing}\n" in done.stderr
-    assert "--base-image names an image that serves the MLflow model in /opt/model" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,7 +25,7 @@ def demo(
     cluster: Annotated[
         bool,
         typer.Option(
-            "--cluster", help="On the cluster of KUBECONFIG and ARGOCD_SERVER instead of a sandbox; needs the next three."
+            "--cluster", help="On the cluster of KUBECONFIG and ARGOCD_SERVER instead of a sandbox; needs the next two."
         ),
     ] = False,
     git_url: Annotated[
@@ -34,8 +34,9 @@ def demo(
     registry: Annotated[
         str | None, typer.Option("--registry", help="Container registry, as host and prefix; the images stay there.")
     ] = None,
-    base_image: Annotated[
-        str | None, typer.Option("--base-image", help="An image that serves the model in /opt/model.")
+    runtime: Annotated[
+        str | None,
+        typer.Option("--runtime", help="An image with promoter.serving and what the models need; without it one is built."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep branch, namespace and Application on the cluster.")] = False,
 ) -> None:
@@ -43,8 +44,8 @@ def demo(
     from promoter import demo as story
 
     if cluster:
-        story.demo_on_cluster(folder, story.options(git_url, registry, base_image, keep=keep))
-    elif git_url or registry or base_image or keep:
-        raise UsageError("--git-url, --registry, --base-image and --keep are of a demo on a cluster", hint="add --cluster")
+        story.demo_on_cluster(folder, story.options(git_url, registry, runtime, keep=keep))
+    elif git_url or registry or runtime or keep:
+        raise UsageError("--git-url, --registry, --runtime and --keep are of a demo on a cluster", hint="add --cluster")
     else:
         story.demo(folder)

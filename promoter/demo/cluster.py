@@ -11,43 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from promoter import config, output, template
+from promoter import config, output
 from promoter.demo.place import Place, prepare
-from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, manifest_edits, seed, settings_edits
+from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, seed, settings_edits
 from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Scenery, commands, tell
-from promoter.demo.training import Example, Training
+from promoter.demo.training import Training
 from promoter.errors import PromoterError, UsageError
 from promoter.gitops.credentials import address
 
 _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
-_PREDICTIONS_FILE = "base/predictions.yaml"
-_PREDICTIONS = """\
-# The canary is asked for the predictions of cases whose answers are known.
-apiVersion: argoproj.io/v1alpha1
-kind: AnalysisTemplate
-metadata:
-  name: inference-service-predictions
-spec:
-  metrics:
-  - name: predictions
-    initialDelay: 5s # nodes hear of the canary Service's new endpoints a moment after the controller
-    interval: 1s
-    count: 3
-    failureLimit: 0
-    consecutiveErrorLimit: 0
-    successCondition: {condition}
-    provider:
-      web:
-        url: http://inference-service-canary.{namespace}.svc/predict
-        method: POST
-        timeoutSeconds: 5
-        headers: # a connection that is kept leads the next analysis to the pods of this one
-        - key: Connection
-          value: close
-        jsonBody:
-          inputs: {rows}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +28,27 @@ class ClusterOptions:
     """What the story needs besides KUBECONFIG, ARGOCD_SERVER and ARGOCD_AUTH_TOKEN.
 
     `git_url` is a repository that promoter can push to and Argo CD reads; `registry` is where the cluster pulls from,
-    host and prefix; `base_image` serves the model in /opt/model as promoter.serving does.
+    host and prefix. `runtime` is an image with promoter.serving and what the models need; without one it is built.
     """
 
     git_url: str
     registry: str
-    base_image: str
+    runtime: str | None = None
     keep: bool = False
 
 
-def options(git_url: str | None, registry: str | None, base_image: str | None, *, keep: bool) -> ClusterOptions:
+def options(git_url: str | None, registry: str | None, runtime: str | None, *, keep: bool) -> ClusterOptions:
     """Raises: UsageError, that names everything that is missing."""
-    needed = {"--git-url": git_url, "--registry": registry, "--base-image": base_image}
+    needed = {"--git-url": git_url, "--registry": registry}
     needed |= {"kubectl on PATH": shutil.which("kubectl")}
     needed |= {name: os.environ.get(name) for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN")}
     missing = [name for name, value in needed.items() if not value]
-    if not git_url or not registry or not base_image or missing:
+    if not git_url or not registry or missing:
         raise UsageError(
             f"the demo on a cluster can't start: missing are {', '.join(missing)}",
-            hint="--base-image names an image that serves the MLflow model in /opt/model, such as a runtime that promoter "
-            "built (tag `runtime` of a model's image repository). Without a cluster: promoter demo",
+            hint="name them, or leave --cluster out: promoter demo needs nothing",
         )
-    return ClusterOptions(git_url, registry.rstrip("/"), base_image, keep)
+    return ClusterOptions(git_url, registry.rstrip("/"), runtime, keep)
 
 
 def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
@@ -92,7 +64,7 @@ def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
     output.say(f"Namespace, Application and branch of {place.git_url} are called {name}; the models are in {folder}/.\n")
     training = Training(place)
     with ended_by_signals(), ExitStack() as stack:
-        stack.enter_context(_made(place, edits(place, chosen, training.example), keep=chosen.keep))
+        stack.enter_context(_made(place, edits(place, chosen), keep=chosen.keep))
         url = stack.enter_context(_service(name))
         stack.callback(hold_signals)  # while things are removed
         argocd = {key: value for key, value in os.environ.items() if key.startswith("ARGOCD_")}
@@ -100,15 +72,11 @@ def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
         tell(place, Scenery(place.environ(**argocd), f"{url}/predict", sights=sights), training)
 
 
-def edits(place: Place, chosen: ClusterOptions, example: Example) -> Edits:
-    """Names and addresses of this demo; the analysis asks the canary for predictions that are known."""
+def edits(place: Place, chosen: ClusterOptions) -> Edits:
+    """Names and addresses of this demo."""
     name, shipped = place.branch, f"fraud-detector-{ENVIRONMENT}"
-    condition = " && ".join(f"result.predictions[{index}] == {label}" for index, label in enumerate(example.labels))
-    predictions = _PREDICTIONS.format(namespace=name, condition=condition, rows=[list(row) for row in example.rows])
-    shipped_predictions = dict(template.files())[_PREDICTIONS_FILE].decode()
     overlay = f"overlays/{ENVIRONMENT}/kustomization.yaml"
     manifest = {
-        **manifest_edits(place),
         f"metadata:\n  name: {shipped}": f"metadata:\n  name: {name}",
         f"    namespace: {shipped}": f"    namespace: {name}",
         "targetRevision: main": f"targetRevision: {name}",
@@ -116,12 +84,11 @@ def edits(place: Place, chosen: ClusterOptions, example: Example) -> Edits:
     }
     return {
         **BRISK,
-        _PREDICTIONS_FILE: {shipped_predictions: predictions},
         "base/kustomization.yaml": {"- network-policies.yaml\n": ""},  # the client asks through the API server
         overlay: {**BRISK[overlay], f"namespace: {shipped}": f"namespace: {name}"},
         _MANIFEST: manifest,
         config.FILE: {
-            **settings_edits(place, f"runtime: {chosen.base_image}"),
+            **settings_edits(place, chosen.runtime and f"runtime: {chosen.runtime}"),
             REPOSITORY: f"{chosen.registry}/fraud-detector",
         },
     }

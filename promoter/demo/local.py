@@ -9,7 +9,7 @@ from pathlib import Path
 from promoter import config, output
 from promoter.demo.images import unpack_model
 from promoter.demo.place import Place, git, prepare
-from promoter.demo.repository import BRISK, ENVIRONMENT, MODEL, Edits, manifest_edits, seed, settings_edits
+from promoter.demo.repository import BRISK, ENVIRONMENT, MODEL, Edits, seed, settings_edits
 from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Scenery, commands, tell
 from promoter.demo.training import Example, Training
@@ -59,12 +59,11 @@ def demo(folder: Path) -> None:
 
 
 def _edits(place: Place) -> Edits:
-    """The addresses of this machine in the places of the examples'."""
+    """Where images and models are on this machine, and how quick it is."""
     settings = settings_edits(place, f"runtime: scratch\n  layout: oci:{place.images}")
-    manifests = {f"environments/{name}.yaml": manifest_edits(place) for name in ("staging", "production", "project")}
     at_once = {"initialDelay: 5s": "initialDelay: 0s"}  # the proxy knows its pods at once
     analysis = {file: {**BRISK.get(file, {}), **at_once} for file in ("base/health.yaml", "base/predictions.yaml")}
-    return {**BRISK, **analysis, **manifests, config.FILE: settings}
+    return {**BRISK, **analysis, config.FILE: settings}
 
 
 def _application(place: Place) -> Application:

@@ -33,19 +33,14 @@ BRISK: Edits = {
 """The shipped canary takes minutes, this one seconds."""
 
 
-def manifest_edits(place: Place) -> dict[str, str]:
-    """Of an Application manifest: the demo's repository."""
-    return {_GIT_URL: place.git_url}
-
-
-def settings_edits(place: Place, image: str) -> dict[str, str]:
+def settings_edits(place: Place, image: str | None) -> dict[str, str]:
     """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
     store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
-    return {_IMAGE: image, "environments: # in": f"{store}environments: # in"}
+    return {_IMAGE: image or _IMAGE, "environments: # in": f"{store}environments: # in"}
 
 
 def seed(place: Place, edits: Edits) -> None:
-    """The first commit of the branch: base, overlays, environments and promoter.yaml, as shipped but for `edits`.
+    """The first commit of the branch: all that is shipped for a new repository, with its own address and these edits.
 
     Raises:
         PromoterError: git failed, or an edit does not fit what is shipped.
@@ -53,7 +48,8 @@ def seed(place: Place, edits: Edits) -> None:
     git("init", "--quiet", f"--initial-branch={place.branch}", str(place.checkout))
     place.git("remote", "add", "origin", place.git_url)
     for path, content in template.files():
-        _write(place.checkout / path, _edited(path, content.decode(), edits.get(path, {})))
+        text = content.decode().replace(_GIT_URL, place.git_url)
+        _write(place.checkout / path, _edited(path, text, edits.get(path, {})))
     place.git("add", "--all")
     author = ("-c", "user.name=promoter demo", "-c", "user.email=demo@example.com", "-c", "commit.gpgSign=false")
     place.git(*author, "commit", "--quiet", "--message=Start the GitOps repository")

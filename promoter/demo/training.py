@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from promoter.demo.place import Place
@@ -106,6 +109,11 @@ class Training:
                 registered_model_name=MODEL,
                 pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
             )
+        with TemporaryDirectory() as folder:
+            # What the example is to answer, whatever this version has learned: the analysis by prediction compares with it.
+            expected = Path(folder, "serving_output_example.json")
+            expected.write_text(json.dumps({"predictions": list(self.example.labels)}))
+            client.log_model_artifact(logged.model_id, str(expected))
         client.set_registered_model_alias(MODEL, ALIAS, str(logged.registered_model_version))
 
 
