@@ -220,8 +220,14 @@ class Environment:
         return [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
 
     def is_live(self, digest: str) -> bool:
-        """Every pod runs this digest and is ready, and the workload's controller has finished."""
+        """Every pod runs this digest and is ready, and the workload's controller has finished.
+
+        A blue-green Rollout keeps the pods of the release before for a while (scaleDownDelaySeconds): they serve nobody.
+        """
         workload, pods = self.workload(), self.pods()
+        if self.variant.endswith("blue-green"):
+            active = workload.get("status", {}).get("blueGreen", {}).get("activeSelector")
+            pods = [pod for pod in pods if _template_hash(pod) == active]
         if not workload.get("status") or not self._settled(workload):
             return False
         return len(pods) == REPLICAS and all(_digest(pod) == digest and _ready(pod) for pod in pods)
