@@ -97,7 +97,7 @@ def measure() -> Section:
             for name, url in urls.items():
                 best[name] = max(best[name], _ask(url, models[name.split()[1]], folder), key=lambda load: load.good)
         capacity = best["plain small"].good
-        pause = _OVERLOAD_CLIENTS / (2.4 * capacity)  # a little more than twice: those who are served wait, and ask later
+        pause = _OVERLOAD_CLIENTS / (2.8 * capacity)  # more than twice: those who are served wait, and ask later
         overload = _ask(urls["plain small"], models["small"], folder, _OVERLOAD_CLIENTS, pause)
     return Section(title, _rows(best, overload, capacity), _figures(best, overload, capacity))
 
@@ -150,12 +150,23 @@ def _row_wise(model: Path, scratch: Path) -> Iterator[str]:
 @contextmanager
 def _mlflow(model: Path, scratch: Path) -> Iterator[str]:
     port = free_port()
-    program = str(Path(sys.executable).parent / "mlflow")
-    command = [program, "models", "serve", "--model-uri", str(model), "--env-manager", "local", "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "--model-uri",
+        str(model),
+        "--env-manager",
+        "local",
+        "--workers",
+        "1",
+    ]
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with scratch.with_suffix(".log").open("wb") as log:
-        # A session of its own: the server is a grandchild, behind a shell.
-        process = subprocess.Popen([*command, "--port", str(port)], env=environ, stdout=log, stderr=log, start_new_session=True)
+        # A process group of its own: the server is a grandchild, behind a shell.
+        process = subprocess.Popen([*command, "--port", str(port)], env=environ, stdout=log, stderr=log, process_group=0)
     try:
         _wait_for(f"http://127.0.0.1:{port}/ping", process)
         yield f"http://127.0.0.1:{port}/invocations"

@@ -262,7 +262,7 @@ def test_four_workers_serve_replace_each_other_and_drain(regression: Path, tmp_p
         answers = traffic_over_sigterm(server, body)
         assert answers == {(200, wanted)}
         assert server.process.wait(60) == 0
-    assert any(line["message"] == "a worker has ended and is started again" for line in server.log)
+    assert any(line["message"] == "a model process has ended and is replaced" for line in server.log)
     assert not list(tmp_path.glob("promoter-serving-*")), "left behind"
 
 
@@ -322,12 +322,10 @@ def test_requests_are_merged_and_each_has_its_own_answer_and_error(pixels: Path,
         assert told[0]["exception"] == "RuntimeError"
         assert any("predict" in frame for frame in told[0]["stack"])
 
-        for _ in range(4):  # each of these calls keeps a thread for ever, and the next request has one of its own
-            assert server.predict({"inputs": [[903.0, 0.0]]}).status_code == 504
-            assert server.predict({"inputs": [[1.0, 2.0]]}).json() == {"predictions": [3.0]}
         assert server.predict({"inputs": [[903.0, 0.0]]}).status_code == 504
-        assert server.process.wait(60) == 1
-    assert "have not returned" in server.log_file.read_text()
+        assert server.predict({"inputs": [[1.0, 2.0]]}).status_code in (200, 504)  # by a process that takes its place
+        server.wait_until_ready()
+        assert server.predict({"inputs": [[1.0, 2.0]]}).json() == {"predictions": [3.0]}
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------------

@@ -9,10 +9,8 @@ import sys
 from promoter.serving import log
 from promoter.serving.errors import SettingsError, StartError
 from promoter.serving.scratch import scratch_folder
-from promoter.serving.server import Worker, listener
+from promoter.serving.server import Server
 from promoter.serving.settings import Settings
-from promoter.serving.states import States
-from promoter.serving.workers import Supervisor
 
 _log = logging.getLogger("promoter.serving")
 
@@ -28,16 +26,11 @@ def main() -> int:
     log.configure(settings.log_level)
     try:
         with scratch_folder() as scratch:
-            if settings.workers > 1:
-                return Supervisor(settings, scratch).run()
-            return Worker(settings, States(1), scratch).run(listener(settings, shared=False))
+            return Server(settings, scratch).run()
     except StartError as error:
         _log.error("%s", error)
         return 1
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # not waiting for threads that a model has started or a predict call has kept
+    sys.exit(main())

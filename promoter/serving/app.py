@@ -1,4 +1,4 @@
-"""The HTTP surface of one worker: routes, request ids, metrics and one log line a request."""
+"""The HTTP surface: routes, request ids, metrics and one log line a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,13 +21,11 @@ from promoter.serving.errors import RequestError
 from promoter.serving.metrics import Metrics
 from promoter.serving.model import Request as ModelRequest
 from promoter.serving.settings import Settings
-from promoter.serving.states import States
+from promoter.serving.workers import Workers
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from promoter.serving.inference import Inference
 
 _log = logging.getLogger(__name__)
 _access_log = logging.getLogger("promoter.serving.access")
@@ -40,12 +37,11 @@ _CLIENT_GONE = 499  # nginx's number: nobody reads this answer
 
 
 class Service:
-    """What a worker knows while it serves. `inference` and `openapi` come once the model is loaded."""
+    """What the endpoints answer from."""
 
-    def __init__(self, settings: Settings, states: States, metrics: Metrics) -> None:
-        self.settings, self.states, self.metrics = settings, states, metrics
-        self.inference: Inference | None = None
-        self.openapi: dict[str, Any] = {}
+    def __init__(self, settings: Settings, workers: Workers, metrics: Metrics) -> None:
+        self.settings, self.workers, self.metrics = settings, workers, metrics
+        self.draining = False
 
     @property
     def model(self) -> dict[str, str]:
@@ -57,34 +53,33 @@ class Service:
         }
 
     async def health(self, _: Request) -> Response:
-        status = "draining" if self.states.draining else "ok" if self.states.ready else "loading"
+        status = "draining" if self.draining else "ok" if self.workers.ready else "loading"
         return JSONResponse({"status": status, **self.model})
 
     async def ready(self, _: Request) -> Response:
-        return JSONResponse({"ready": self.states.ready}, status_code=200 if self.states.ready else 503)
+        ready = self.workers.ready and not self.draining
+        return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 
     async def version(self, _: Request) -> Response:
         versions = {"mlflow": _mlflow_version(), "python": platform.python_version()}
         return JSONResponse({**self.model, "model_stage": self.settings.model_stage, **versions})
 
     async def metric_text(self, _: Request) -> Response:
-        text = await run_in_threadpool(self.metrics.text)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def document(self, _: Request) -> Response:
-        return JSONResponse(self.openapi) if self.openapi else _error(_loading())
+        if not self.workers.openapi:
+            return _error(RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"}))
+        return JSONResponse(self.workers.openapi)
 
     async def predict(self, request: Request) -> Response:
         try:
-            if self.inference is None:
-                raise _loading()
             body = await _body(request, self.settings.max_body_bytes)
-            answer = await self.inference.answer(ModelRequest(body, request.headers.get("content-type", "")))
+            answer = await self.workers.answer(ModelRequest(body, request.headers.get("content-type", "")))
         except RequestError as error:
             if error.status == 500:
-                fields = {"request_id": request.scope["request_id"]}
-                _log.error("%s", error.message, exc_info=error.__cause__, extra={"fields": fields})
-                _log.debug("it said: %s", error.__cause__, extra={"fields": fields})
+                fields = {"request_id": request.scope["request_id"], **error.logged}
+                _log.error("%s", error.message, extra={"fields": fields})
             return _error(error)
         return Response(answer, media_type="application/json")
 
@@ -123,7 +118,7 @@ class _Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *self._model_headers]
-                if self._service.states.draining:  # the client's next request belongs to another pod
+                if self._service.draining:  # the client's next request belongs to another pod
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
@@ -190,10 +185,6 @@ def _chunk(message: Message, most_bytes: int) -> bytes:
 def _too_large() -> RequestError:
     # What is left of the body is not read: the connection can't be used again.
     return RequestError(413, "the body has more bytes than MAX_BODY_BYTES allows", headers={"Connection": "close"})
-
-
-def _loading() -> RequestError:
-    return RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"})
 
 
 def _error(error: RequestError) -> Response:

@@ -20,7 +20,10 @@ class StartError(Exception):
 
 
 class RequestError(Exception):
-    """`field` is the input that is wrong and `expected` what the signature says of it, where one can be named."""
+    """`field` is the input that is wrong and `expected` what the signature says of it, where one can be named.
+
+    `logged` is for the log alone: where a model broke.
+    """
 
     def __init__(
         self, status: int, message: str, *, field: str = "", expected: str = "", headers: Mapping[str, str] | None = None
@@ -28,6 +31,14 @@ class RequestError(Exception):
         super().__init__(message)
         self.status, self.message, self.field, self.expected = status, message, field, expected
         self.headers = headers
+        self.logged: Mapping[str, object] = {}
+
+    @classmethod
+    def told(cls, status: int, body: Mapping[str, str], logged: Mapping[str, object]) -> RequestError:
+        """An error that another process has told of, by its `body`."""
+        error = cls(status, body["error"], field=body.get("field", ""), expected=body.get("expected", ""))
+        error.logged = logged
+        return error
 
     def body(self) -> dict[str, str]:
         """The JSON that the client gets."""

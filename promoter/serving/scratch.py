@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from promoter.serving.server import METRICS_FOLDER
-
 _PREFIX = "promoter-serving-"
 
 
@@ -19,9 +17,7 @@ def scratch_folder() -> Iterator[Path]:
     """Gone at the end; what a killed server left is removed first, since a container's /tmp outlives its restarts."""
     _remove_left_behind(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / METRICS_FOLDER).mkdir()
-        yield folder
+        yield Path(name)
 
 
 def _remove_left_behind(folder: Path) -> None:

@@ -22,7 +22,7 @@ class Settings:
     """What the environment says; docs/serving.md has the table.
 
     `model_digest` is "" where nothing pins the content; `model_uri` is "" where the model is embedded at `model_path`.
-    `max_batch_size` counts rows of one predict call, `max_queue` requests that wait in one worker.
+    `max_batch_size` counts rows of one predict call, `max_queue` requests that wait for a worker.
     """
 
     model_name: str = ""
@@ -34,7 +34,6 @@ class Settings:
     host: str = "0.0.0.0"  # noqa: S104 - inside a container the port is what the Service reaches
     port: int = 8000
     workers: int = 1
-    threads: int = 1
     log_level: str = "INFO"
     batch: str = "off"
     max_batch_size: int = 32
@@ -57,7 +56,6 @@ class Settings:
             host=reader.text("HOST", cls.host),
             port=reader.number("PORT", cls.port, int, 1, 65535),
             workers=reader.number("WORKERS", cls.workers, int, 1, 64),
-            threads=reader.number("THREADS", cls.threads, int, 1, 64),
             log_level=reader.one_of("LOG_LEVEL", cls.log_level, LOG_LEVELS, str.upper),
             batch=reader.one_of("BATCH", cls.batch, BATCHES, str.lower),
             max_batch_size=reader.number("MAX_BATCH_SIZE", cls.max_batch_size, int, 1, 1_000_000),

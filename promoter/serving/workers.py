@@ -1,99 +1,224 @@
-"""WORKERS > 1: processes that share the port. One that ends is replaced; one that can't even start ends them all."""
+"""The queue before the model, and the model processes that take from it. All of it runs in the server's event loop.
+
+A request waits until a process is free, MAX_QUEUE at most do. A process gets one request at a time, or with BATCH=row-wise
+all that wait, up to MAX_BATCH_SIZE. One that takes longer than INFERENCE_TIMEOUT is killed, and replaced like one that crashed.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import multiprocessing
-import os
-import signal
-import time
-from functools import partial
-from multiprocessing.connection import wait
-from multiprocessing.context import ForkProcess
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-from promoter.serving.metrics import forget_process
-from promoter.serving.server import METRICS_FOLDER, Worker, listener
+from promoter.serving.errors import RequestError
+from promoter.serving.messages import Message, Parser, packed
+from promoter.serving.metrics import Metrics
+from promoter.serving.model import Request
 from promoter.serving.settings import Settings
-from promoter.serving.states import LOADING, States
 
 _log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# A worker needs DRAIN_SECONDS and 15 s at most; the pod's grace ends soon after.
-_KILL_AFTER_SECONDS = 25.0
+# A child of a model's own may keep the channel open when its process has long ended.
+_LOOK_SECONDS = 1.0
+
+Start = Callable[[socket.socket, bool], "subprocess.Popen[bytes]"]
 
 
-class Supervisor:
-    """Forks workers from a process that has one thread and has not imported the model's libraries."""
+@dataclass(eq=False)
+class _Job:
+    request: Request
+    answer: asyncio.Future[bytes]
+    alone: bool = False  # it was with others when their process ended
 
-    def __init__(self, settings: Settings, scratch: Path) -> None:
-        self._settings, self._scratch = settings, scratch
-        self._states = States(settings.workers)
-        self._processes: dict[int, ForkProcess] = {}
-        self._fork = multiprocessing.get_context("fork")
-        self._alive, self._held = os.pipe()  # its reading end ends with this process, however that ends
-        self._stop_at = 0.0
-        self._exit_code = 0
 
-    def run(self) -> int:
-        """Serves until SIGTERM, and returns the exit code.
+class _Worker(asyncio.Protocol):
+    """One process, and the jobs it is at."""
 
-        Raises:
-            StartError: the port can't be had.
-        """
-        listener(self._settings, shared=True).close()
-        for number in _SIGNALS:
-            signal.signal(number, lambda *_: self._stop())
-        for worker in range(self._settings.workers):
-            self._start(worker, again=False)
-        while self._processes:
-            wait([process.sentinel for process in self._processes.values()], timeout=1)
-            for worker, process in list(self._processes.items()):
-                if not process.is_alive():
-                    self._ended(worker, process)
-            if self._stop_at and time.monotonic() > self._stop_at + _KILL_AFTER_SECONDS:
-                for process in self._processes.values():
-                    process.kill()
-        return self._exit_code
+    def __init__(self, process: subprocess.Popen[bytes], owner: Workers) -> None:
+        self.process, self._owner = process, owner
+        self.ready = False
+        self.jobs: Sequence[_Job] = ()
+        self._parser = Parser()
+        self._transport: asyncio.WriteTransport | None = None
 
-    def _start(self, worker: int, *, again: bool) -> None:
-        """No signal comes between: a child would handle it as its parent does."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        process = self._fork.Process(target=self._worker, args=(worker, again), name=f"worker-{worker}")
-        process.start()
-        self._processes[worker] = process
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - a socket's
+        self._transport = transport
 
-    def _worker(self, worker: int, again: bool) -> NoReturn:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        os.close(self._held)
-        one = Worker(self._settings, self._states, self._scratch, worker)
-        listen = partial(listener, self._settings, shared=True)
-        code = one.run_loaded(listen, self._alive) if again else one.run(listen(), self._alive)
-        os._exit(code)  # not waiting for threads that a model has started or a predict call has kept
+    def data_received(self, data: bytes) -> None:
+        for message in self._parser.feed(data):
+            self._owner.told(self, message)
 
-    def _ended(self, worker: int, process: ForkProcess) -> None:
-        """A worker that had been ready is replaced; the others' failure would only be repeated."""
-        started = self._states[worker] != LOADING
-        self._states[worker] = LOADING
-        del self._processes[worker]
-        if process.pid is not None:
-            forget_process(process.pid, self._scratch / METRICS_FOLDER)
-        if self._stop_at:
+    def connection_lost(self, _: Exception | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._owner.lost(self)
+
+    def send(self, jobs: Sequence[_Job]) -> None:
+        self.jobs = jobs
+        header = {"content_types": [job.request.content_type for job in jobs]}
+        assert self._transport is not None  # noqa: S101 - it was ready
+        self._transport.write(packed(Message("requests", header, [job.request.body for job in jobs])))
+
+    def end(self) -> None:
+        self.process.kill()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Workers:
+    """`start` starts a process at the other end of a channel; `on_failed` is called with the exit code when none can serve."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, start: Start, on_failed: Callable[[int], None]) -> None:
+        self._settings, self._metrics, self._start, self._on_failed = settings, metrics, start, on_failed
+        self._at_once = settings.max_batch_size if settings.batch == "row-wise" else 1
+        self._workers: set[_Worker] = set()
+        self._idle: list[_Worker] = []
+        self._waiting: deque[_Job] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ending = False
+        self.started = False  # every process has been ready once
+        self.openapi: dict[str, Any] = {}
+
+    @property
+    def ready(self) -> bool:
+        return sum(worker.ready for worker in self._workers) == self._settings.workers
+
+    def start(self) -> None:
+        """The first process alone: the others follow once it has the model's files in their place."""
+        self._start_worker(first=True)
+        self._look()
+
+    def end(self) -> None:
+        self._ending = True
+        for worker in self._workers:
+            worker.end()
+            worker.process.wait()
+
+    async def answer(self, request: Request) -> bytes:
+        """Raises: RequestError: 503 while loading or when too many wait, 504 after the timeout, and what the model answers."""
+        if not self.started:
+            raise RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"})
+        if len(self._waiting) >= self._settings.max_queue:
+            raise RequestError(503, f"{self._settings.max_queue} requests wait already", headers={"Retry-After": "1"})
+        loop = asyncio.get_running_loop()
+        job = _Job(request, loop.create_future())
+        expiry = loop.call_later(self._settings.inference_timeout, self._expire, job)
+        self._waiting.append(job)
+        self._dispatch()
+        try:
+            return await job.answer
+        finally:
+            expiry.cancel()
+
+    def told(self, worker: _Worker, message: Message) -> None:
+        """A process has said something."""
+        if message.kind == "answers":
+            self._answered(worker, message)
+        elif message.kind == "prepared":
+            for _ in range(1, self._settings.workers):
+                self._start_worker()
+        elif message.kind == "ready":
+            self._is_ready(worker, message)
+        elif message.kind == "failed":
+            _log.error("%s", message.header["error"])
+
+    def lost(self, worker: _Worker) -> None:
+        """A process has ended: one that had been ready is replaced, another's end would only be repeated."""
+        self._workers.discard(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if self._ending:
             return
-        fields = {"worker": worker, "exit_code": process.exitcode}
-        if started:
-            _log.error("a worker has ended and is started again", extra={"fields": fields})
-            self._start(worker, again=True)
+        self._blame(worker.jobs)
+        fields = {"exit_code": worker.process.returncode}
+        if worker.ready:
+            _log.error("a model process has ended and is replaced", extra={"fields": fields})
+            self._start_worker()
         else:
-            _log.error("a worker has ended before it was ready: all end", extra={"fields": fields})
-            self._exit_code = 1
-            self._stop()
+            _log.error("a model process has ended before it was ready", extra={"fields": fields})
+            self._on_failed(1)
 
-    def _stop(self) -> None:
-        self._stop_at = self._stop_at or time.monotonic()
-        for process in list(self._processes.values()):
-            process.terminate()
+    def _blame(self, jobs: Sequence[_Job]) -> None:
+        """Whose request ended the process shows when each is asked again by itself."""
+        for job in reversed([job for job in jobs if not job.answer.done()]):
+            if len(jobs) == 1:
+                job.answer.set_exception(RequestError(500, "the model's process has ended"))
+            else:
+                job.alone = True
+                self._waiting.appendleft(job)
+
+    def _start_worker(self, *, first: bool = False) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            worker = _Worker(self._start(theirs, first), self)
+        self._workers.add(worker)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.create_unix_connection(lambda: worker, sock=ours))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _is_ready(self, worker: _Worker, message: Message) -> None:
+        worker.ready = True
+        self.openapi = message.header["openapi"]
+        self._metrics.load_seconds.set(message.header["seconds"])
+        _log.info("the model is loaded", extra={"fields": {"seconds": round(message.header["seconds"], 3)}})
+        self.started = self.started or self.ready
+        self._idle.append(worker)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._waiting and self._idle:
+            jobs = [self._waiting.popleft()]
+            while not jobs[0].alone and self._waiting and not self._waiting[0].alone and len(jobs) < self._at_once:
+                jobs.append(self._waiting.popleft())
+            self._idle.pop(0).send(jobs)
+
+    def _answered(self, worker: _Worker, message: Message) -> None:
+        for rows in message.header["rows"]:
+            self._metrics.batch_size.observe(rows)
+        for job, error, body in zip(worker.jobs, message.header["errors"], message.bodies, strict=True):
+            if job.answer.done():  # its client has gone
+                continue
+            if error is None:
+                job.answer.set_result(body)
+            else:
+                job.answer.set_exception(RequestError.told(error["status"], error["body"], error["logged"]))
+        worker.jobs = ()
+        self._idle.append(worker)
+        self._dispatch()
+
+    def _expire(self, job: _Job) -> None:
+        if job.answer.done():
+            return
+        seconds = self._settings.inference_timeout
+        job.answer.set_exception(RequestError(504, f"no prediction within {seconds:g} s (INFERENCE_TIMEOUT)"))
+        if job in self._waiting:
+            self._waiting.remove(job)
+        for worker in [worker for worker in self._workers if job in worker.jobs]:
+            _log.error("a predict call has not returned within INFERENCE_TIMEOUT: its process is killed")
+            worker.end()
+
+    def _look(self) -> None:
+        for worker in self._workers:
+            if worker.process.poll() is not None:
+                worker.end()
+        if not self._ending:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+
+def start_process(scratch: Path) -> Start:
+    """Starts model processes that have their files in `scratch`."""
+
+    def start(channel: socket.socket, first: bool) -> subprocess.Popen[bytes]:
+        descriptor = channel.fileno()
+        command = [sys.executable, "-m", "promoter.serving.worker", str(descriptor), str(scratch), "first" if first else "next"]
+        return subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL)
+
+    return start

@@ -1,0 +1,87 @@
+"""A model process: loads the model, then answers what the server sends until the server is gone.
+
+A process of its own, so that neither a model that computes nor one that hangs or crashes can hold up the server, and so that a
+call that takes too long can be ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from promoter.serving import log
+from promoter.serving.batching import Answer, answer_alone, answer_together
+from promoter.serving.download import model_folder, prepare
+from promoter.serving.errors import RequestError, StartError
+from promoter.serving.messages import Message, packed, read
+from promoter.serving.model import PyfuncModel, Request, load
+from promoter.serving.openapi import document
+from promoter.serving.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def main(channel: socket.socket, scratch: Path, *, first: bool) -> int:
+    """`first` is the one that downloads and checks the model for all. The exit code: 1 when the model can't be served."""
+    settings = Settings.from_environment(os.environ)
+    log.configure(settings.log_level)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the server ends its processes when it has drained
+        signal.signal(number, signal.SIG_IGN)
+    rows: list[float] = []
+    with channel, channel.makefile("rb") as stream:
+        try:
+            if first:
+                prepare(settings, scratch)
+                _send(channel, Message("prepared"))
+            model, seconds = load(model_folder(settings, scratch), settings.max_batch_size, rows.append)
+        except StartError as error:
+            _send(channel, Message("failed", {"error": str(error)}))
+            return 1
+        _send(channel, Message("ready", {"seconds": seconds, "openapi": document(settings, model.signature)}))
+        rows.clear()
+        while (message := read(stream)) is not None:
+            answers = _answers(settings, model, message)
+            _send(channel, _told(answers, rows))
+            rows.clear()
+    return 0
+
+
+def _answers(settings: Settings, model: PyfuncModel, message: Message) -> Sequence[Answer]:
+    kinds = message.header["content_types"]
+    requests = [Request(body, kind) for body, kind in zip(message.bodies, kinds, strict=True)]
+    if settings.batch == "off":
+        return [answer_alone(model, request) for request in requests]
+    return answer_together(model, requests, settings.max_batch_size)
+
+
+def _told(answers: Sequence[Answer], rows: Sequence[float]) -> Message:
+    """What an exception says stays here, for it may repeat what a client sent; its type and place are for the server's log."""
+    errors = [_error(answer) if isinstance(answer, RequestError) else None for answer in answers]
+    bodies = [b"" if isinstance(answer, RequestError) else answer for answer in answers]
+    return Message("answers", {"errors": errors, "rows": rows}, bodies)
+
+
+def _error(error: RequestError) -> dict[str, object]:
+    cause = error.__cause__
+    logged: dict[str, object] = {}
+    if error.status == 500 and cause is not None:
+        logged = {"exception": type(cause).__name__, "stack": log.stack(cause.__traceback__)}
+        _log.debug("%s: %s", error.message, cause)
+    return {"status": error.status, "body": error.body(), "logged": logged}
+
+
+def _send(channel: socket.socket, message: Message) -> None:
+    channel.sendall(packed(message))
+
+
+if __name__ == "__main__":
+    descriptor, folder, place = sys.argv[1:]
+    os.set_inheritable(int(descriptor), False)
+    code = main(socket.socket(fileno=int(descriptor)), Path(folder), first=place == "first")
+    sys.stdout.flush()
+    os._exit(code)  # not waiting for threads that a model has started

@@ -1,0 +1,180 @@
+"""The queue before the model and the processes behind it: real processes, that echo instead of loading a model."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promoter.serving.errors import RequestError
+from promoter.serving.messages import Message, Parser, packed
+from promoter.serving.metrics import Metrics
+from promoter.serving.model import Request
+from promoter.serving.settings import Settings
+from promoter.serving.workers import Workers
+
+# It answers with the bodies it was asked together: "a+b" to each of a and b.
+ECHO = """
+import os, socket, sys, time
+from promoter.serving.messages import Message, packed, read
+channel = socket.socket(fileno=int(sys.argv[1]))
+stream = channel.makefile("rb")
+if sys.argv[2] == "first":
+    channel.sendall(packed(Message("prepared")))
+channel.sendall(packed(Message("ready", {"seconds": 0.5, "openapi": {"a": 1}})))
+while (message := read(stream)) is not None:
+    for body in message.bodies:
+        if body.startswith(b"gate "):
+            while not os.path.exists(body[5:]):
+                time.sleep(0.01)
+        if body == b"hang":
+            time.sleep(3600)
+        if body == b"die":
+            os._exit(3)
+    together = b"+".join(message.bodies)
+    errors = [{"status": 422, "body": {"error": "bad", "field": "f"}, "logged": {}} if body == b"bad" else None for body in message.bodies]
+    channel.sendall(packed(Message("answers", {"errors": errors, "rows": [len(errors)]}, [together] * len(errors))))
+"""
+DIES = "import sys; sys.exit(7)"
+
+
+class Service:
+    """Workers under test, and what they told."""
+
+    def __init__(self, program: str = ECHO, **settings: Any) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.failed: list[int] = []
+        self._program = program
+        chosen = Settings(**{"inference_timeout": 60.0, "max_queue": 8, **settings})
+        self.workers = Workers(chosen, Metrics(), self._start, self.failed.append)
+
+    def _start(self, channel: Any, first: bool) -> subprocess.Popen[bytes]:
+        descriptor = channel.fileno()
+        command = [sys.executable, "-c", self._program, str(descriptor), "first" if first else "next"]
+        self.processes.append(subprocess.Popen(command, pass_fds=[descriptor]))
+        return self.processes[-1]
+
+    async def ask(self, text: str) -> str | int:
+        try:
+            return (await self.workers.answer(Request(text.encode(), ""))).decode()
+        except RequestError as error:
+            return error.status
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+def served(story: Callable[[Service], Awaitable[None]], **settings: Any) -> Service:
+    """Runs the story once the workers are ready, and ends them."""
+    service = Service(**settings)
+
+    async def main() -> None:
+        assert await service.ask("early") == 503
+        service.workers.start()
+        await service.until(lambda: service.workers.started or bool(service.failed))
+        try:
+            await asyncio.wait_for(story(service), 120)
+        finally:
+            service.workers.end()
+
+    asyncio.run(main())
+    assert all(process.returncode is not None for process in service.processes)
+    return service
+
+
+def test_every_process_is_started_and_takes_requests(tmp_path: Path) -> None:
+    async def story(service: Service) -> None:
+        assert service.workers.ready
+        assert service.workers.openapi == {"a": 1}
+        gates = [asyncio.create_task(service.ask(f"gate {tmp_path}/open")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await service.ask("a") == "a"  # the third is free
+        Path(tmp_path, "open").touch()
+        assert await asyncio.gather(*gates) == [f"gate {tmp_path}/open"] * 2
+
+    assert len(served(story, workers=3).processes) == 3
+
+
+def test_more_than_max_queue_are_refused_at_once_and_the_others_answered(tmp_path: Path) -> None:
+    async def story(service: Service) -> None:
+        gate = asyncio.create_task(service.ask(f"gate {tmp_path}/open"))
+        waiting = [asyncio.create_task(service.ask(str(number))) for number in range(4)]
+        assert await waiting[2] == await waiting[3] == 503
+        with pytest.raises(RequestError) as refused:
+            await service.workers.answer(Request(b"", ""))
+        assert refused.value.headers == {"Retry-After": "1"}
+        Path(tmp_path, "open").touch()
+        await gate
+        assert await asyncio.gather(*waiting[:2]) == ["0", "1"]
+
+    served(story, max_queue=2)
+
+
+def test_what_queued_while_a_call_ran_is_one_call_with_an_answer_each(tmp_path: Path) -> None:
+    async def story(service: Service) -> None:
+        gate = asyncio.create_task(service.ask(f"gate {tmp_path}/open"))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(service.ask(text)) for text in ("a", "bad", "c", "d")]
+        await asyncio.sleep(0)
+        Path(tmp_path, "open").touch()
+        await gate
+        assert await asyncio.gather(*waiting) == ["a+bad+c", 422, "a+bad+c", "d"]
+
+    served(story, batch="row-wise", max_batch_size=3)
+
+
+def test_a_call_that_hangs_is_ended_and_those_behind_it_are_answered() -> None:
+    async def story(service: Service) -> None:
+        assert await service.ask("hang") == 504
+        while (answer := await service.ask("a")) == 504:  # on a machine too busy to start another in time
+            pass
+        assert answer == "a"
+
+    service = served(story, inference_timeout=2.0)
+    assert len(service.processes) == 2
+    assert service.processes[0].returncode == -9
+
+
+def test_a_request_that_ends_the_process_costs_nobody_else(tmp_path: Path) -> None:
+    async def story(service: Service) -> None:
+        gate = asyncio.create_task(service.ask(f"gate {tmp_path}/open"))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(service.ask(text)) for text in ("a", "die", "c")]
+        await asyncio.sleep(0)
+        Path(tmp_path, "open").touch()
+        await gate
+        assert await asyncio.gather(*waiting) == ["a", 500, "c"]
+
+    assert len(served(story, batch="row-wise").processes) == 3
+
+
+def test_an_idle_process_that_is_killed_is_replaced() -> None:
+    async def story(service: Service) -> None:
+        service.processes[0].kill()
+        await service.until(lambda: len(service.processes) == 3 and service.workers.ready)
+        assert await service.ask("a") == "a"
+
+    served(story, workers=2)
+
+
+def test_a_process_that_never_gets_ready_ends_them_all() -> None:
+    async def story(service: Service) -> None:
+        assert service.failed == [1]
+        assert not service.workers.started
+
+    served(story, program=DIES, workers=2)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.lists(st.binary(max_size=20), max_size=3))), st.integers(1, 50))
+def test_messages_arrive_whole_whatever_they_are_cut_into(told: list[tuple[str, list[bytes]]], size: int) -> None:
+    messages = [Message(kind, {"n": len(bodies)}, bodies) for kind, bodies in told]
+    data, parser = b"".join(map(packed, messages)), Parser()
+    assert [message for at in range(0, len(data), size) for message in parser.feed(data[at : at + size])] == messages
