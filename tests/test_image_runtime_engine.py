@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +44,7 @@ from tests.support.registry_server import (
     private_registry_server,
     registry_server,
 )
+from tests.support.serving import orders_model, pixels_model, scaled_model, sklearn_model
 
 __all__ = ["docker_engine", "private_registry_server", "python_base", "registry_server"]
 
@@ -197,6 +198,67 @@ def test_image_is_pulled_and_serves_what_the_model_predicts(
     assert "MLFLOW_TRACKING_URI" not in environment
 
 
+KINDS: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
+    "scikit-learn": (sklearn_model, {"dataframe_split": {"columns": ["age", "amount"], "data": [[1, 0.5], [2, 1.5]]}}),
+    "python function with params": (scaled_model, {"dataframe_records": [{"x": 1.5}, {"x": 2}], "params": {"factor": 3}}),
+    "strings, dates and missing values": (
+        orders_model,
+        {
+            "dataframe_split": {
+                "columns": ["amount", "ordered", "customer"],
+                "data": [[1.5, "2026-03-07", "bob"], [None, "2026-03-08", None]],
+            }
+        },
+    ),
+    "tensor": (pixels_model, {"inputs": [[1.0, 2.5], [3.0, 4.0]]}),
+}
+_ASK = """
+import http.client, sys, time
+def ask(*request):
+    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=60)
+    connection.request(*request)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+def ready():
+    try:
+        return ask("GET", "/ready")[0] == 200
+    except OSError:
+        return False
+for _ in range(1200):
+    if ready():
+        break
+    time.sleep(0.1)
+for _ in range(5):
+    print(ask("POST", "/predict", sys.argv[1], {"Content-Type": "application/json"})[1])
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_image_answers_as_the_model_does_with_no_network_and_no_rights(
+    world: World,
+    first: Image,
+    docker_engine: DockerEngine,
+    model_files: dict[str, bytes],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    """With one model process and with four. The requirements are those of `first`, so that its runtime serves all kinds."""
+    make, body = KINDS[kind]
+    folder = make(tmp_path / "model")
+    for name in ("requirements.txt", "python_env.yaml"):
+        (folder / name).write_bytes(model_files[name])
+    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    number = world.mlflow.register(MODEL, f"models:/{world.mlflow.log_model(files)}")
+    image = pull(docker_engine, world, world.ensure(world.clients(), world.version(number)))
+    expected = scoring_server_answer(folder, json.dumps(body))
+    for workers in ("1", "4"):
+        with isolated(docker_engine, image, {"WORKERS": workers}) as container:
+            command = ["/opt/runtime/bin/python", "-c", _ASK, json.dumps(body)]
+            asked = docker_engine.client.exec_create(container, command)["Id"]
+            told = docker_engine.client.exec_start(asked).decode()
+            assert [json.loads(line) for line in told.splitlines()] == [expected] * 5, workers
+
+
 def test_what_is_in_a_runtime(world: World, first: Image, docker_engine: DockerEngine) -> None:
     """Neither pip nor wheels nor the build's folder; the lock, bytecode, the server, and labels that say where it came from."""
     look = """
@@ -287,6 +349,10 @@ def test_build_of_the_whole_image_is_found_like_any_other(
     assert found.digest == image.digest
     pulled = pull(docker_engine, world, image)
     assert run(docker_engine, pulled, ["-c", "print(open('/opt/model/MLmodel').read())"]) == model_files["MLmodel"].decode()
+    # With it the server would download what is in the image.
+    assert not [
+        entry for entry in docker_engine.client.inspect_image(pulled)["Config"]["Env"] if entry.startswith("MODEL_URI=")
+    ]
     history = docker_engine.client.history(pulled)
     assert history[0]["Comment"] == f"model {MODEL}:1"
 
@@ -467,6 +533,31 @@ def running(engine: DockerEngine, world: World, image: Image) -> Iterator[tuple[
         yield f"http://127.0.0.1:{port}", container
     finally:
         engine.client.remove_container(container, force=True)
+
+
+@contextmanager
+def isolated(engine: DockerEngine, image: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """The id of a container without network and capabilities, of a user that owns nothing; only /tmp can be written."""
+    settings = engine.client.create_host_config(network_mode="none", read_only=True, cap_drop=["ALL"], tmpfs={"/tmp": ""})
+    made = engine.client.create_container(image, environment=dict(environment), user="10001", host_config=settings)
+    try:
+        engine.client.start(made["Id"])
+        yield made["Id"]
+    finally:
+        engine.client.remove_container(made["Id"], force=True)
+
+
+def scoring_server_answer(folder: Path, body: str) -> Any:
+    """What MLflow's own scoring server makes of `mlflow.pyfunc` in this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+        from mlflow.pyfunc.scoring_server import invocations
+
+        model = mlflow.pyfunc.load_model(str(folder))
+        answer = invocations(body.encode(), "application/json", model, model.metadata.get_input_schema())
+    assert answer.status == 200, answer.response
+    return json.loads(answer.response)
 
 
 def predictions(files: Mapping[str, bytes], request: bytes, folder: Path) -> Any:

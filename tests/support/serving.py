@@ -37,6 +37,17 @@ class Orders(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(Orders())
 '''
+SCALED = '''
+import mlflow
+
+class Scaled(mlflow.pyfunc.PythonModel):
+    """Numbers, and `factor` is a param."""
+
+    def predict(self, context, model_input, params=None):
+        return [x * params["factor"] for x in model_input["x"]]
+
+mlflow.models.set_model(Scaled())
+'''
 PIXELS = '''
 import time
 import mlflow
@@ -156,6 +167,17 @@ def orders_model(folder: Path) -> Path:
         days = pd.to_datetime(["2026-01-05", "2026-02-06"]).as_unit("ns")
         example = pd.DataFrame({"customer": ["ada", None], "ordered": days, "amount": [1.5, None]})
         return pyfunc_model(folder, ORDERS, ModelSignature(inputs=inputs, params=params), example)
+
+
+def scaled_model(folder: Path) -> Path:
+    with _quiet():
+        import pandas as pd
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+        params = ParamSchema([ParamSpec("factor", "double", 1.0)])
+        signature = ModelSignature(inputs=Schema([ColSpec("double", "x")]), params=params)
+        return pyfunc_model(folder, SCALED, signature, pd.DataFrame({"x": [1.0]}))
 
 
 def pixels_model(folder: Path) -> Path:
