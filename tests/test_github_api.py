@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,34 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(
     assert origin.git("log", "--format=%s", "main").count("Promote") == 1
     assert pushed.commit.sha == origin.git("log", "--format=%H", "--grep=Promote", "main")
     assert len(github.commits) == 2, "the request was repeated, and refused as stale"
+
+
+@pytest.mark.parametrize("cut", [0, 1], ids=["", "whose first answer was lost"])
+def test_the_head_of_a_pull_request_is_made_by_github_too(
+    repository: Repository, github: GitHub, origin: BareRepository, cut: int
+) -> None:
+    base, branch, replaced = origin.tip(), "promoter/production/fraud", list[str]()
+
+    def proposed(edit: Callable[[Snapshot], Proposal]) -> str:
+        made = repository.propose(branch, edit, lambda proposal: replaced.append(proposal.subject))
+        assert made is not None
+        assert (made.sha, made.author) == (origin.tip(branch), "Bob <bob@example.org>")
+        assert origin.git("rev-parse", f"{branch}^") == base
+        return made.sha
+
+    origin.git("update-ref", f"refs/heads/{branch}.new", base)  # of a run that was killed
+    github.cut = cut
+    first = proposed(add_line)
+    assert proposed(add_line) == first
+    asked = len(github.commits)
+    assert proposed(lambda _: Proposal({OVERLAY: b"newTag: v2\n"}, "Promote another")) != first
+    assert len(github.commits) == asked + 1
+    assert replaced[-1] == "Promote another"
+    assert origin.git("for-each-ref", "--format=%(refname)", "refs/heads").split() == [
+        "refs/heads/main",
+        f"refs/heads/{branch}",
+    ]
+    assert origin.tip() == base
 
 
 RULE = "Repository rule violations found\n\nChanges must be made through a pull request."

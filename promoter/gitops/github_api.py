@@ -36,24 +36,25 @@ class GitHubApi:
             )
         self._url, self._branch, self._environ = url, branch, environ
 
-    def commit(self, tip: str, files: Mapping[str, bytes], message: bytes) -> str:
-        """The id of a new commit of these files, the child of `tip` and the branch's tip now.
+    def commit(self, tip: str, files: Mapping[str, bytes], message: bytes, branch: str = "") -> str:
+        """The id of a new commit of these files, the child of `tip` and the tip of the branch (or another) now.
 
         Raises:
             GitError: the branch is somewhere else than `tip`, or GitHub did not answer.
             AuthError, RefusedError: GitHub does not let this token commit, or nobody commit to this branch.
         """
+        branch = branch or self._branch
         headline, _, body = message.decode().partition("\n")
         additions = [{"path": path, "contents": base64.b64encode(content).decode()} for path, content in files.items()]
         wanted = {
-            "branch": {"repositoryNameWithOwner": self.repository, "branchName": self._branch},
+            "branch": {"repositoryNameWithOwner": self.repository, "branchName": branch},
             "expectedHeadOid": tip,
             "message": {"headline": headline, "body": body.strip("\n")},
             "fileChanges": {"additions": additions},
         }
         answer = self._asked({"query": _MUTATION, "variables": {"input": wanted}})
         for error in answer.get("errors") or ():
-            raise self._refusal(str(error.get("type", "")), " ".join(str(error.get("message", "")).split()))
+            raise self._refusal(branch, str(error.get("type", "")), " ".join(str(error.get("message", "")).split()))
         return str(answer["data"]["createCommitOnBranch"]["commit"]["oid"])
 
     def _asked(self, query: object) -> dict[str, Any]:
@@ -79,8 +80,8 @@ class GitHubApi:
             raise GitError("push", 1, "", f"fatal: The requested URL returned error: {response.status_code}")
         return dict(response.json())
 
-    def _refusal(self, kind: str, message: str) -> Exception:
-        place = f"{self.repository} (branch {self._branch})"
+    def _refusal(self, branch: str, kind: str, message: str) -> Exception:
+        place = f"{self.repository} (branch {branch})"
         if kind == "STALE_DATA":
             return GitError("push", 1, "", f"error: stale info: {message}")
         if kind in ("FORBIDDEN", "NOT_FOUND", "INSUFFICIENT_SCOPES"):

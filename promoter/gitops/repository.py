@@ -142,6 +142,8 @@ class Repository:
         for it. `replacing` is called before the branch gets another head. None: there is nothing to do. Raises as `apply`.
         """
 
+        writer = self._new_writer()
+
         def attempt(_: int) -> Commit | None:
             tip = Snapshot(self._remote.update(), self)
             proposal = edit(tip)
@@ -152,11 +154,7 @@ class Repository:
                 return self._remote.log(head, (), 1)[0]
             replacing(proposal)
             root = self._remote.write(tip.commit, proposal)
-            if root is None:
-                return None
-            sha = self._remote.commit_tree(root, tip.commit, proposal.message())
-            self._remote.push(sha, head, branch)
-            return self._remote.commit(sha)
+            return writer.propose(branch, head, tip.commit, root, proposal) if root is not None else None
 
         return self._persistently(attempt, branch)
 

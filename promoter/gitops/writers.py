@@ -21,6 +21,9 @@ class Writer(Protocol):
     def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
         """Makes the proposal, whose root tree is `root`, the child of `tip` and the branch's tip. Raises GitError."""
 
+    def propose(self, branch: str, head: str, tip: str, root: str, proposal: Proposal) -> Commit:
+        """As `write`, but the head of another branch, which is `head` now, or not there. Raises GitError."""
+
 
 @dataclass(frozen=True)
 class Push:
@@ -36,6 +39,11 @@ class Push:
         sha = self.remote.commit_tree(root, tip, proposal.message())
         self._sent.append(sha)  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
         self.remote.push(sha, tip)
+        return self.remote.commit(sha)
+
+    def propose(self, branch: str, head: str, tip: str, root: str, proposal: Proposal) -> Commit:
+        sha = self.remote.commit_tree(root, tip, proposal.message())
+        self.remote.push(sha, head, branch)
         return self.remote.commit(sha)
 
 
@@ -59,4 +67,14 @@ class ThroughGitHub:
         self._asked.append((tip, root, message))
         sha = self.api.commit(tip, proposal.files, message)
         self.remote.ensure(sha)
+        return self.remote.commit(sha)
+
+    def propose(self, branch: str, head: str, tip: str, root: str, proposal: Proposal) -> Commit:  # noqa: ARG002 - GitHub writes trees
+        # GitHub commits only on a branch's tip, and closes a pull request whose branch is, for a moment, at its base.
+        aside = f"{branch}.new"
+        self.remote.push(tip, self.remote.head(aside), aside)
+        sha = self.api.commit(tip, proposal.files, proposal.message(), aside)
+        self.remote.ensure(sha)
+        self.remote.push(sha, head, branch)
+        self.remote.push("", sha, aside)
         return self.remote.commit(sha)

@@ -62,16 +62,21 @@ class BareRepository:
         ).stdout
 
     def commit(
-        self, files: dict[str, bytes], message: str = "Somebody else's commit", *, modes: dict[str, str] | None = None
+        self,
+        files: dict[str, bytes],
+        message: str = "Somebody else's commit",
+        *,
+        modes: dict[str, str] | None = None,
+        branch: str = "main",
     ) -> str:
         """Commits files straight into the bare repository, as another writer would push them."""
         head = subprocess.run(
-            ["git", "-C", str(self.path), "rev-parse", "-q", "--verify", "refs/heads/main"],
+            ["git", "-C", str(self.path), "rev-parse", "-q", "--verify", f"refs/heads/{branch}"],
             env=self.environ,
             capture_output=True,
             check=False,
         ).stdout.decode()
-        lines = [b"commit refs/heads/main\ncommitter Bob <bob@example.org> %d +0000\n" % int(time.time())]
+        lines = [b"commit refs/heads/%s\ncommitter Bob <bob@example.org> %d +0000\n" % (branch.encode(), int(time.time()))]
         lines.append(b"data %d\n%s\n" % (len(message.encode()), message.encode()))
         if head:
             lines.append(b"from %s\n" % head.strip().encode())
@@ -83,7 +88,7 @@ class BareRepository:
             else:
                 lines.append(b"M %s inline %s\ndata %d\n%s\n" % (mode, quoted, len(content), content))
         self.git("fast-import", "--quiet", stdin=b"".join(lines))
-        return self.tip()
+        return self.tip(branch)
 
     def hook(self, name: str, script: str) -> None:
         path = self.path / "hooks" / name

@@ -58,7 +58,7 @@ class GitHub:
         message = f"{input['message']['headline']}\n\n{input['message'].get('body', '')}".strip()
         additions = input["fileChanges"]["additions"]
         files = {file["path"]: base64.b64decode(file["contents"], validate=True) for file in additions}
-        return {"commit": {"oid": self.origin.commit(files, message)}}
+        return {"commit": {"oid": self.origin.commit(files, message, branch=branch)}}
 
     def query(self, body: bytes) -> dict[str, Any]:
         asked = json.loads(body)
