@@ -78,7 +78,7 @@ def serve(
             "there is no secret to verify deliveries with",
             hint="name a file with --secret-file, set PROMOTER_WEBHOOK_SECRET, or take unsigned ones: --insecure",
         )
-    source = source_of(config, repo, branch, path)
+    source = source_of(config, repo, branch, path, lasting=True)
     options = Options(
         secrets=() if insecure else secrets,
         host=host,
