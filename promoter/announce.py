@@ -46,18 +46,24 @@ class Announcer:
 
     # -- a release that is followed -----------------------------------------------------------------------------------
 
-    def begun(self, repository: Repository, committed: Committed) -> Notice:
-        """A release begins to be watched; what is given says so, and is what `ended` and `broke` go on from."""
+    def begun(self, repository: Repository, committed: Committed, *, found: bool) -> Notice:
+        """A release begins to be watched; what is given says so, and is what `ended` and `broke` go on from.
+
+        `found` at its end already, by a look that may have found it so before: its beginning is not told.
+        """
         previous = "" if self.clients.notifier.silent else _version_before(repository, self.environment, committed)
-        notice = replace(self._of(committed), previous=previous)
-        self.clients.notifier.tell(notice)
+        notice = replace(self._of(committed), previous=previous, standing=found)
+        if not found:
+            self.clients.notifier.tell(notice)
         return notice
 
     def ended(self, begun: Notice, ending: Ending) -> None:
+        kind = _kind(ending.exit_code)
         self.clients.notifier.tell(
             replace(
                 begun,
-                kind=_kind(ending.exit_code),
+                kind=kind,
+                standing=begun.standing and kind is NoticeKind.NEEDS_PERSON,
                 sentence=_sentence(ending),
                 evidence=ending.verdict.evidence,
                 links=(

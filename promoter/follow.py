@@ -79,14 +79,16 @@ class Follower:
 
         return Waiting(proposing, opened, self.say, sleep, self.clock.now).run()
 
-    def follow(self, committed: Committed, *, restoring: bool = True) -> Ending:
+    def follow(self, committed: Committed, *, restoring: bool = True, found: bool = False) -> Ending:
         """To the end of this release, and where it failed on to the end of the restore. How it goes is told in notices.
+
+        `found`: at its end already, by one look of many.
 
         Raises:
             AuthError, UnreachableError: as Argo CD and the Git server answer.
         """
         announcer = Announcer(self.clients, self.environment)
-        begun = announcer.begun(self.repository, committed)
+        begun = announcer.begun(self.repository, committed, found=found)
         try:
             ending = self._follow(committed, restoring=restoring)
         except PromoterError as error:

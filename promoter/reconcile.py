@@ -145,7 +145,7 @@ class Reconciler:
         if (verdict.restore and not committed.restores) or verdict.sync_due:
             if self.instead is not None:
                 return self.instead(environment, f"{verdict.kind} at {committed.commit.sha}")
-            return self._ended(environment, self._follower(environment).follow(committed))
+            return self._ended(environment, self._follower(environment).follow(committed, found=verdict.restore))
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
         if not verdict.terminal:

@@ -15,7 +15,7 @@ from promoter.notify import slack, webhook
 from promoter.notify.endpoint import Endpoint, checked
 from promoter.notify.github import GitHub, Repository
 from promoter.notify.notice import Notice
-from promoter.notify.outbox import Outbox
+from promoter.notify.outbox import Outbox, Told
 from promoter.notify.slack import Slack, SlackWebhook
 from promoter.notify.teams import Teams
 from promoter.notify.webhook import Webhook
@@ -51,7 +51,10 @@ class Route:
     kinds: frozenset[NoticeKind]
     environments: frozenset[str]
 
-    def takes(self, notice: Notice) -> bool:
+    def takes(self, notice: Notice, *, remembered: bool) -> bool:
+        """`remembered`: this process is the one that would tell it again at the next look."""
+        if notice.standing and not (remembered or self.channel.can_be_asked):
+            return False
         if notice.kind is NoticeKind.STARTED and not self.channel.hears_starts:
             return False
         if not notice.commit and isinstance(self.channel, GitHub):
@@ -86,7 +89,7 @@ class Notifier:
         """Returns at once; what can't be sent is said on stderr, and nowhere else."""
         fit = notice.fit(self.redact)
         for route in self.routes:
-            if route.takes(fit) and self._is_news(route, fit):
+            if route.takes(fit, remembered=self.outbox.lasting) and self.outbox.is_news(_told(route, fit)):
                 self.outbox.put(route.name, partial(self._send, route, fit))
 
     def test(self, notice: Notice) -> list[Tested]:
@@ -94,14 +97,9 @@ class Notifier:
         fit = notice.fit(self.redact)
         return [*(self._tested(route, fit) for route in self.routes), *self.missing]
 
-    def _is_news(self, route: Route, notice: Notice) -> bool:
-        """How things stand is found at each look: it is told by who remembers that, or where it can be asked for."""
-        about = (route.name, notice.environment, notice.model)
-        news = self.outbox.news(about, notice.told)
-        return not notice.standing or (news if self.outbox.lasting else route.channel.can_be_asked)
-
     def _send(self, route: Route, notice: Notice) -> None:
         if not (tested := self._tested(route, notice)).sent:
+            self.outbox.forget(_told(route, notice))
             self.outbox.say(f"notice not sent: {tested.detail}")
 
     def _tested(self, route: Route, notice: Notice) -> Tested:
@@ -109,6 +107,10 @@ class Notifier:
             return Tested(route.name, True, self.redact(route.channel.send(notice)))
         except PromoterError as error:
             return Tested(route.name, False, self.redact(error.message))
+
+
+def _told(route: Route, notice: Notice) -> Told:
+    return route.name, notice.id, notice.told
 
 
 def connect(

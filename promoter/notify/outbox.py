@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from promoter import ci
 
 _LONGEST_LINE = 100
+_REMEMBERED = 10_000
+
+Told = tuple[str, ...]
+"""What was told to whom."""
 
 
 def to_stderr(text: str) -> None:
@@ -22,7 +26,7 @@ def to_stderr(text: str) -> None:
 class Outbox:
     """One for a process. `say` hears of what could not be sent; at the process' end what is on its way gets `patience` seconds.
 
-    `lasting`: the process goes on for long, and remembers what it told.
+    It remembers what was told. `lasting`: the process goes on for long, so that this is worth something.
     """
 
     say: Callable[[str], None] = to_stderr
@@ -31,7 +35,7 @@ class Outbox:
     _lines: dict[str, queue.Queue[Callable[[], None]]] = field(default_factory=dict)
     _left: dict[str, int] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
-    _told: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _told: dict[Told, None] = field(default_factory=dict)
     _turn: threading.Condition = field(default_factory=threading.Condition)
 
     def put(self, channel: str, work: Callable[[], None]) -> None:
@@ -52,11 +56,20 @@ class Outbox:
             self._said.add(text)
         self.say(text)
 
-    def news(self, about: tuple[str, ...], told: str) -> bool:
-        """Whether something else than `told` was told last about this."""
+    def is_news(self, told: Told) -> bool:
+        """Whether this was not told yet; from now on it was."""
         with self._turn:
-            before, self._told[about] = self._told.get(about), told
-        return before != told
+            if told in self._told:
+                return False
+            self._told[told] = None
+            if len(self._told) > _REMEMBERED:
+                del self._told[next(iter(self._told))]
+            return True
+
+    def forget(self, told: Told) -> None:
+        """It could not be told after all."""
+        with self._turn:
+            self._told.pop(told, None)
 
     def close(self) -> None:
         """Waits for what is on its way, `patience` seconds in all, and says what has to stay behind."""
