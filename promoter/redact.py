@@ -11,7 +11,7 @@ from promoter.errors import without_credentials
 
 GONE = "***"
 
-_SHORTEST = 8  # a shorter value would be taken out of innocent words
+_SHORTEST, _SHORTEST_PATH = 8, 16  # a shorter value would be taken out of innocent words
 _NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|CONNECTION_STRING|_PAT|_KEY)$", re.IGNORECASE)
 _WORDS = r"[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|signature|credential|\bsig)"
 _LOOKS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -61,5 +61,5 @@ def _in_url(value: str, *, whole: bool) -> set[str]:
         password = parts.password or ""
     except ValueError:
         return set()
-    secret = {password, unquote(password)}
-    return secret | {parts.path.strip("/"), parts.query} if whole else secret
+    paths = {parts.path.strip("/"), parts.query} if whole else set()
+    return {password, unquote(password), *(path for path in paths if len(path) >= _SHORTEST_PATH)}

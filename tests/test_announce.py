@@ -12,23 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from promoter import links, releases
+from promoter import config, links, releases
 from promoter.announce import Announcer
 from promoter.clients import Clients
 from promoter.errors import AuthError, ExitCode, RefusedError, SupersededError, UnreachableError
 from promoter.forge import address_of
 from promoter.models import Application, ForgeKind
 from promoter.notify.outbox import Outbox
+from promoter.promote import promote
 from promoter.pull_request import End, Ended, Opened
 from promoter.reconcile import Reconciler
 from promoter.sandbox import Behaviour, PodStatus
-from promoter.steps import silent
+from promoter.steps import Steps, silent
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.faults import UNAUTHENTICATED, always
 from tests.support.forge_repository import ForgeRepository
 from tests.support.forge_server import ForgeServer, forge_server
 from tests.support.notice_channels import PLANTED, SECRET, Channels, channels
-from tests.support.pull_requests import ENVIRON, settings
+from tests.support.pull_requests import ENVIRON, edit, settings
+from tests.support.write_path import WritePath, path
+
+__all__ = ["path"]
 
 GITHUB = "- github: {}\n"
 PAGES = "mlflow: {web-url: https://mlflow.example.com}\nargocd: {web-url: https://argocd.example.com}\n"
@@ -165,8 +169,6 @@ def announcer(tmp_path: Path, there: Channels) -> Announcer:
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    from promoter import config
-
     clients = Clients(config.load(tmp_path / "promoter.yaml"), {**there.environ, **RUN}, outbox=Outbox(lasting=True))
     return Announcer(clients, clients.config.environments[0])
 
@@ -235,7 +237,47 @@ def test_the_page_of_a_repository(url: str, page: str) -> None:
     assert address_of(url, {"GITHUB_SERVER_URL": "https://ghe.example.com"} if "ghe" in url else {}).web_url == page
 
 
+def test_a_promotion_by_pull_request_tells_that_it_waits(path: WritePath, there: Channels) -> None:
+    with forge_server(ForgeRepository(path.remote)) as server:
+        more = settings(server, ForgeKind.GITHUB) + there.configuration("own")
+        edit(path.config, ("  alias: challenger\n", "  alias: challenger\n  write: pull-request\n"), more=more)
+        version = path.register()
+        for _ in range(2):
+            clients = path.clients(**ENVIRON, **there.environ)
+            opened = promote(clients, path.plan(f"{path.model}:{version}"), Steps()).pull_request
+            clients.outbox.close()
+    assert opened is not None
+    (told,) = [one.value["data"] for one in there.at("/own/")]
+    assert (told["kind"], told["environment"], told["version"]) == ("needs-a-person", "staging", version)
+    assert {"name": "pull request", "url": opened.url} in told["links"]
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_ends_the_same_with_dead_endpoints(tmp_path: Path, there: Channels) -> None:
+    more = there.configuration("slack", "hook", "teams", "own") + "watch: {stable-for: 0}\n"
+    with world(tmp_path, {**os.environ, **there.environ}, settings=more) as it:
+        it.promote(2)
+        it.settle()
+        command = [sys.executable, "-m", "promoter", "watch", "staging", "-c", str(it.folder / "promoter.yaml")]
+        alive = subprocess.run(command, capture_output=True, text=True, env=it.clients.environ, check=False)
+        nowhere = {name: value.replace(there.url, "http://127.0.0.1:1") for name, value in there.environ.items()}
+        environ = {**it.clients.environ, **nowhere, "OWN_HOOK": ""}
+        there.faults["/slack/"] = [(302, {"Location": f"{there.url}/stolen"}, b"")] * 10
+        dead = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    assert (alive.returncode, alive.stdout) == (dead.returncode, dead.stdout)
+    assert alive.stdout.startswith("fraud-detector version 2 in staging: live.")
+    assert [len(there.at(name)) for name in ("/hook/", "/teams/", "/own/")] == [1, 1, 2]
+    unsent = [line for line in dead.stderr.splitlines() if "notice" in line]
+    assert unsent[0] == "warning: no notices to webhook (notices[3]): OWN_HOOK is not set"
+    assert sorted(unsent[1:]) == [
+        "notice not sent: Slack at http://127.0.0.1:1 can't be reached: [Errno 111] Connection refused",
+        f"notice not sent: Slack at {there.url} answered 302: chat.postMessage: no reason given",
+        f"notice not sent: Slack at {there.url} answered 302: chat.postMessage: no reason given",
+        "notice not sent: Teams at http://127.0.0.1:1 can't be reached: [Errno 111] Connection refused",
+    ]
+    assert not there.at("/stolen")
 
 
 def test_notify_test_tells_what_each_channel_answered(announcer: Announcer, there: Channels) -> None:

@@ -222,7 +222,7 @@ def test_hostile_texts_stay_text_and_the_longest_fit_everywhere() -> None:
         ("posted to https://hooks.slack.com/services/T0/B0/xyz", "posted to https://hooks.slack.com/***"),
         ("GET /blob?sv=1&sig=abc%2Fdef&x=2", "GET /blob?sv=1&sig=***&x=2"),
         ("the value is Sup3rSecretValue here", "the value is *** here"),
-        ("and the path T000/B000/path too", "and the path *** too"),
+        ("and the path T000/B000/token-path too", "and the path *** too"),
         ("by db-password-9876 of the URL", "by *** of the URL"),
         ("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl expired", "*** expired"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- left", "*** left"),
@@ -232,7 +232,7 @@ def test_hostile_texts_stay_text_and_the_longest_fit_everywhere() -> None:
 def test_secrets_are_known_by_value_and_by_their_looks(text: str, shown: str) -> None:
     environ = {
         "ANY_TOKEN": "Sup3rSecretValue",
-        "HOOK": "https://hooks.example.com/T000/B000/path",
+        "HOOK": "https://hooks.example.com/T000/B000/token-path",
         "DATABASE": "postgres://u:db-password-9876@db/x",
         "ENVIRONMENT": "threshold 0.95",
     }

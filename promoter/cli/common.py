@@ -13,6 +13,7 @@ from promoter.errors import UsageError
 if TYPE_CHECKING:
     from promoter.clients import Clients
     from promoter.models import Environment
+    from promoter.notify.outbox import Outbox
     from promoter.webhook import Source
 
 T = TypeVar("T")
@@ -65,10 +66,10 @@ def clients_of(path: Path | None) -> Clients:
     return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 
 
-def source_of(path: Path | None, repo: str | None, branch: str, folder: str, *, lasting: bool = False) -> Source:
+def source_of(path: Path | None, repo: str | None, branch: str, folder: str, outbox: Outbox | None = None) -> Source:
     """Where promoter.yaml is: here (`path`, else the nearest), or in `folder` at the tip of `branch` of `repo`.
 
-    `lasting`: for a process that goes on for long.
+    `outbox`: where notices of this process wait, if not in one of their own.
 
     Raises:
         UsageError: both are named, or there is none here.
@@ -77,7 +78,7 @@ def source_of(path: Path | None, repo: str | None, branch: str, folder: str, *, 
     from promoter.notify.outbox import Outbox
     from promoter.webhook import Folder, Remote
 
-    outbox = Outbox(lasting=lasting)
+    outbox = outbox or Outbox()
     if repo is None:
         return Folder(path or config.find(Path.cwd()), os.environ, outbox)
     if path is not None:

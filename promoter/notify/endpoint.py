@@ -76,7 +76,7 @@ class Endpoint:
             UnreachableError: there is no answer, or it breaks off.
         """
         content = data if body is None else json.dumps(body, ensure_ascii=False).encode()
-        given = {"Content-Type": "application/json"} if content is not None else {}
+        given = {"Content-Type": "application/json; charset=utf-8"} if content is not None else {}
         if token is not None:
             given["Authorization"] = f"Bearer {token}"
         response = self._http.request(
@@ -93,7 +93,7 @@ class Endpoint:
 
     def refusal(self, answer: Answer, said: str = "") -> UnreachableError:
         """The error that an answer is; `said` in place of its body."""
-        words = one_line(said or answer.text, _SAID) or "nothing else"
+        words = one_line(said or answer.text, _SAID) or "no reason given"
         return UnreachableError(f"{self.name} at {self.host} answered {answer.status}: {words}", hint="see docs/notices.md")
 
     def _text(self, response: requests.Response) -> str:

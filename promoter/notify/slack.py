@@ -21,6 +21,7 @@ API = "https://slack.com/api"
 _EVENT = "promoter_notice"
 _ID = re.compile(r"[CGD][A-Z0-9]{7,}")
 _LOOKED_BACK = 7 * 24 * 3600  # seconds; a promotion that takes longer is told in a message of its own
+_NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 _AMPERSANDS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # "Escaping text"
 
 
@@ -60,7 +61,7 @@ class SlackWebhook:
     can_be_asked: ClassVar[bool] = False
 
     def send(self, notice: Notice) -> str:
-        answer = self.endpoint.send("POST", body=message(notice, evidence=True))
+        answer = self.endpoint.send("POST", body=message(notice, evidence=True) | _NO_PREVIEWS)
         if not answer.ok:
             raise self.endpoint.refusal(answer)
         return f"{answer.status}: taken"
@@ -94,13 +95,13 @@ class Slack:
             return "told already"
         content = message(notice, evidence=False) | {"metadata": _metadata(notice)}
         if there is None:
-            answer = self._call("chat.postMessage", {"channel": self.channel, **content})
+            answer = self._call("chat.postMessage", {"channel": self.channel, **content, **_NO_PREVIEWS})
         else:
             answer = self._call("chat.update", {"channel": there.channel, "ts": there.ts, **content}, again=True)
         channel, ts = str(answer.get("channel")), str(answer.get("ts"))
         self._posted[notice.id] = _Posted(channel, ts, notice.told)
         if notice.evidence or notice.alarming:
-            self._call("chat.postMessage", {"channel": channel, "thread_ts": ts, **reply(notice)})
+            self._call("chat.postMessage", {"channel": channel, "thread_ts": ts, **reply(notice), **_NO_PREVIEWS})
         return f"message {ts} in {channel}"
 
     def _found(self, id: str) -> _Posted | None:
@@ -121,7 +122,7 @@ class Slack:
         """Slack answers 200, and says in the body whether it did it."""
         answer = self.endpoint.send("POST", f"/{method}", body=body, token=self.token, again=again)
         if not answer.ok or answer.get("ok") is not True:
-            raise self.endpoint.refusal(answer, f"{method}: {answer.get('error') or answer.text}")
+            raise self.endpoint.refusal(answer, f"{method}: {answer.get('error') or answer.text or 'no reason given'}")
         return answer
 
 
@@ -141,7 +142,7 @@ def _payload(message: Any) -> dict[str, Any]:
 
 
 def _plain(text: str) -> dict[str, Any]:
-    return {"text": text.translate(_AMPERSANDS), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    return {"text": text.translate(_AMPERSANDS), "parse": "none", "link_names": False}
 
 
 def _block(element: dict[str, Any]) -> dict[str, Any]:

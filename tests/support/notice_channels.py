@@ -113,6 +113,9 @@ class Channels:
             return {"ok": True, "messages": found[::-1] if query["include_all_metadata"] == "true" else []}
         self._check(SLACK, asked.value)
         if method == "chat.update":
+            self.wrong += [
+                f"chat.update knows no {key}" for key in ("thread_ts", "unfurl_links", "unfurl_media") if key in asked.value
+            ]
             (message,) = [one for one in self.messages if one["ts"] == asked.value["ts"]]
             message |= asked.value
         else:
