@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ _KINDS = {
 
 _PASSES = frozenset({ExitCode.SUPERSEDED, ExitCode.UNREACHABLE})
 """Of what reconcile could not do: it needs nobody, and may be gone at the next look."""
+
+_LOOKED_BACK = 20  # commits of the overlay: nobody waits longer to be told from which version
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ def _of_verdict(verdict: Verdict) -> str:
 def _version_before(repository: Repository, environment: Environment, committed: Committed) -> str:
     """The version that the overlay carried before this release, "" where Git does not tell."""
     try:
-        earlier = releases.history(repository, environment, committed.commit.sha)
+        earlier = itertools.islice(releases.history(repository, environment, committed.commit.sha), _LOOKED_BACK)
         return next((one.release.version for one in earlier if one.release != committed.release), "")
     except PromoterError:
         return ""

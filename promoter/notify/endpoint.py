@@ -38,7 +38,7 @@ class Answer:
         """The body as JSON, None where it is none."""
         try:
             return json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def get(self, key: str) -> Any:
@@ -75,7 +75,7 @@ class Endpoint:
         Raises:
             UnreachableError: there is no answer, or it breaks off.
         """
-        content = data if body is None else json.dumps(body, ensure_ascii=False).encode()
+        content = data if body is None else as_json(body)
         given = {"Content-Type": "application/json; charset=utf-8"} if content is not None else {}
         if token is not None:
             given["Authorization"] = f"Bearer {token}"
@@ -108,6 +108,11 @@ class Endpoint:
         finally:
             response.close()
         return body[:_LONGEST_ANSWER].decode("utf-8", "replace")
+
+
+def as_json(value: Any) -> bytes:
+    """In UTF-8, also where a text holds half of a surrogate pair."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def host_of(url: str) -> str:

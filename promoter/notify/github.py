@@ -39,7 +39,7 @@ def status(notice: Notice, place: str) -> dict[str, Any]:
     body = {
         "state": _STATUS.get(notice.kind, "failure"),
         "context": f"promoter/{place}",
-        "description": one_line(notice.sentence, _LONGEST_DESCRIPTION),
+        "description": _description(notice.sentence),
     }
     target = notice.url("run", "Argo CD")
     return body | ({"target_url": target} if target else {})
@@ -53,14 +53,14 @@ def deployment(notice: Notice, place: str) -> dict[str, Any]:
         "environment": place,
         "auto_merge": False,
         "required_contexts": [],
-        "description": one_line(notice.title, _LONGEST_DESCRIPTION),
+        "description": _description(notice.title),
         "payload": {"id": notice.id, "model": notice.model, "version": notice.version},
     }
 
 
 def deployment_statuses(notice: Notice) -> list[dict[str, Any]]:
     """The bodies of the statuses that a deployment gets, in order."""
-    body: dict[str, Any] = {"description": one_line(notice.sentence, _LONGEST_DESCRIPTION)}
+    body: dict[str, Any] = {"description": _description(notice.sentence)}
     for key, url in (("log_url", notice.url("run", "Argo CD")), ("environment_url", notice.url("Argo CD"))):
         body |= {key: url} if url else {}
     return [{"state": state, **body} for state in _DEPLOYMENT.get(notice.kind, ("failure",))]
@@ -138,6 +138,11 @@ class _Calls:
         if not answer.ok:
             raise self._endpoint.refusal(answer, str(answer.get("message") or answer.text))
         return answer
+
+
+def _description(text: str) -> str:
+    """Without what lies above U+FFFF, for which GitHub refuses a description."""
+    return one_line("".join(char if ord(char) < 0x10000 else "\ufffd" for char in text), _LONGEST_DESCRIPTION)
 
 
 def _objects(answer: Answer) -> list[dict[str, Any]]:

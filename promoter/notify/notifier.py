@@ -145,7 +145,10 @@ def _channel(
     if one.channel is Kind.GITHUB:
         return GitHub(repository, one.deployments, shared)
     if one.channel is Kind.SLACK and one.token_from:
-        return Slack(Endpoint("Slack", one.api_url or slack.API), _value(environ, one.token_from), one.slack_channel)
+        token = _value(environ, one.token_from)
+        if not (token.isascii() and token.isprintable()):
+            raise UsageError(f"{one.token_from} holds no token", hint="copy it anew: it begins with xoxb-")
+        return Slack(Endpoint("Slack", one.api_url or slack.API), token, one.slack_channel)
     url = checked(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
     if one.channel is Kind.SLACK:
         return SlackWebhook(Endpoint("Slack", url))

@@ -33,6 +33,7 @@ class Outbox:
     lasting: bool = False
     patience: float = 5.0
     _lines: dict[str, queue.Queue[Callable[[], None]]] = field(default_factory=dict)
+    _workers: dict[str, threading.Thread] = field(default_factory=dict)
     _left: dict[str, int] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
     _told: dict[Told, None] = field(default_factory=dict)
@@ -41,8 +42,7 @@ class Outbox:
     def put(self, channel: str, work: Callable[[], None]) -> None:
         """Has `work` done after all that was put there for this channel before."""
         with self._turn:
-            if channel not in self._lines:
-                self._start(channel)
+            self._have_worker(channel)
             if self._left[channel] < _LONGEST_LINE:
                 self._left[channel] += 1
                 self._lines[channel].put(work)
@@ -79,11 +79,16 @@ class Outbox:
         for channel in late:
             self.say(f"notice not sent: {channel} did not take it within {self.patience:g} s")
 
-    def _start(self, channel: str) -> None:
+    def _have_worker(self, channel: str) -> None:
+        """A new one, too, where what nobody foresaw ended the one before."""
         if not self._lines:
             atexit.register(self.close)
-        self._lines[channel], self._left[channel] = queue.Queue(), 0
-        threading.Thread(target=self._run, args=(channel,), name=f"notices-{channel}", daemon=True).start()
+        if channel not in self._lines:
+            self._lines[channel], self._left[channel] = queue.Queue(), 0
+        if channel not in self._workers or not self._workers[channel].is_alive():
+            name = f"notices-{channel}"
+            self._workers[channel] = threading.Thread(target=self._run, args=(channel,), name=name, daemon=True)
+            self._workers[channel].start()
 
     def _run(self, channel: str) -> None:
         while True:

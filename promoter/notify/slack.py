@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from promoter.errors import UnreachableError
 from promoter.models import NoticeKind
 from promoter.notify.endpoint import Answer, Endpoint
 from promoter.notify.notice import Notice
@@ -105,12 +106,15 @@ class Slack:
         return f"message {ts} in {channel}"
 
     def _found(self, id: str) -> _Posted | None:
-        """The message of this promotion that another process posted; None, too, where the token may not look for it."""
+        """The message of this promotion that another process posted; None, too, where it can't be looked for."""
         if not _ID.fullmatch(self.channel):
             return None  # history is asked for by a channel's id
         oldest = f"{self.now() - _LOOKED_BACK:.0f}"
         params = {"channel": self.channel, "include_all_metadata": "true", "limit": "200", "oldest": oldest}
-        answer = self.endpoint.send("GET", "/conversations.history", params=params, token=self.token, again=True)
+        try:
+            answer = self.endpoint.send("GET", "/conversations.history", params=params, token=self.token)
+        except UnreachableError:
+            return None
         messages = answer.get("messages")
         for one in messages if isinstance(messages, list) else ():
             payload = _payload(one)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from promoter.errors import UsageError
-from promoter.notify.endpoint import Endpoint
+from promoter.notify.endpoint import Endpoint, as_json
 from promoter.notify.notice import Notice
 from promoter.signing import sign
 
@@ -59,7 +58,7 @@ class Webhook:
     def send(self, notice: Notice) -> str:
         """The id stays the same whichever process tells it: who gets it a second time can drop it."""
         now = self.now()
-        body = json.dumps(payload(notice, now), ensure_ascii=False).encode()
+        body = as_json(payload(notice, now))
         id, timestamp = f"{notice.id}.{notice.told}", str(int(now))
         signatures = [sign(key, id.encode(), timestamp.encode(), body).decode() for key in self.keys]
         headers = {"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": " ".join(signatures)}

@@ -39,11 +39,12 @@ class Asked:
 
 
 Reply = tuple[int, dict[str, str], bytes]
+_CUT: Reply = (0, {}, b"")
 
 
 @dataclass
 class Channels:
-    """`faults` by the path's beginning: `hang`, or what is answered instead of the true answer, once for each in the list."""
+    """`faults` by the path's beginning: `hang`, `cut` the connection, or what is answered instead, once for each in the list."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -88,6 +89,8 @@ class Channels:
         if fault == "hang":
             self.closing.wait()
             return 503, {}, b""
+        if fault == "cut":
+            return _CUT
         if isinstance(fault, list) and fault:
             return fault.pop(0)
         if asked.path.startswith("/slack/"):
@@ -148,7 +151,8 @@ def channels() -> Iterator[Channels]:
             status, headers, content = known.answer(
                 Asked(self.command, split.path, self.headers, body), dict(parse_qsl(split.query))
             )
-            if known.closing.is_set():
+            if known.closing.is_set() or not status:
+                self.close_connection = True
                 return
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
