@@ -84,8 +84,7 @@ class ArgoCD:
             raise AuthError("ARGOCD_AUTH_TOKEN is not set", hint="make a token: argocd proj role create-token PROJECT ROLE")
         bundle = options.get("server-crt") or environ.get("ARGOCD_SERVER_CERT") or environ.get("SSL_CERT_FILE") or True
         insecure = "insecure" in options or environ.get("ARGOCD_INSECURE", "").lower() in {"1", "true", "yes"}
-        root = options.get("grpc-web-root-path") or environ.get("ARGOCD_GRPC_WEB_ROOT_PATH", "")
-        url = _base_url(server or environ.get("ARGOCD_SERVER", ""), root, plaintext="plaintext" in options)
+        url = base_url(environ, server)
         auth = Authorization(f"Bearer {token}")
         return cls(Http("Argo CD", url, auth=auth, verify=False if insecure else bundle, limits=limits))
 
@@ -272,6 +271,22 @@ class ArgoCD:
 # -- addresses --------------------------------------------------------------------------------------------------------
 
 
+def base_url(environ: Mapping[str, str], server: str | None = None) -> str:
+    """Where the API begins, and the pages for people; `server` where ARGOCD_SERVER names none. See `ArgoCD.from_environ`.
+
+    Raises:
+        UsageError: no server, or ARGOCD_OPTS that can't be read.
+    """
+    options = _options(environ.get("ARGOCD_OPTS", ""))
+    server = environ.get("ARGOCD_SERVER") or server
+    root = (options.get("grpc-web-root-path") or environ.get("ARGOCD_GRPC_WEB_ROOT_PATH", "")).strip("/")
+    if not server:
+        raise UsageError("ARGOCD_SERVER is not set", hint="export ARGOCD_SERVER=argocd.example.com")
+    url = server if "://" in server else f"{'http' if 'plaintext' in options else 'https'}://{server}"
+    path = urlsplit(url).path.rstrip("/")
+    return url.rstrip("/") if path or not root else f"{url.rstrip('/')}/{root}"
+
+
 def _options(text: str) -> dict[str, str]:
     """The flags of ARGOCD_OPTS by name; a flag without a value has an empty one."""
     try:
@@ -284,14 +299,6 @@ def _options(text: str) -> dict[str, str]:
         if word.startswith("--"):
             options[name] = value if equals or following.startswith("-") else following
     return {name: value for name, value in options.items() if value != "false"}
-
-
-def _base_url(server: str, root: str, *, plaintext: bool) -> str:
-    if not server:
-        raise UsageError("ARGOCD_SERVER is not set", hint="export ARGOCD_SERVER=argocd.example.com")
-    url = server if "://" in server else f"{'http' if plaintext else 'https'}://{server}"
-    path = urlsplit(url).path.rstrip("/")
-    return url.rstrip("/") if path or not root.strip("/") else f"{url.rstrip('/')}/{root.strip('/')}"
 
 
 def _path(app: Application, *parts: str) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
 from promoter.models import CommitBy, ForgeKind, Strategy
+from promoter.notify.outbox import Outbox
 
 if TYPE_CHECKING:
     from promoter.argocd import ArgoCD
     from promoter.config import Config
-    from promoter.forge import Forge
+    from promoter.forge import Address, Forge
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from promoter.image.runtime.build import RuntimeBuilder
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
+    from promoter.notify.github import Repository as GitHubRepository
+    from promoter.notify.notifier import Notifier
     from promoter.observed import ApplicationState
 
 
@@ -34,11 +37,15 @@ _TOKENS = {
 
 @dataclass(frozen=True)
 class Clients:
-    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes."""
+    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes.
+
+    `outbox` is one for the process, whose notices wait there.
+    """
 
     config: Config
     environ: Mapping[str, str]
     say: Callable[[str], None] = lambda _: None
+    outbox: Outbox = field(default_factory=Outbox)
 
     @cached_property
     def model_registry(self) -> ModelRegistry:
@@ -98,17 +105,49 @@ class Clients:
         Raises:
             UsageError: it can't be told which, or there is no token for it.
         """
-        from promoter.forge import address_of, connect
+        from promoter.forge import connect
 
-        forge = self.config.forge
-        url = self.config.git.push_url or application.repo_url
-        address = address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+        address = self.forge_address(self.config.git.push_url or application.repo_url)
 
         def token() -> str:
             return _forge_token(address.kind, self.environ, address.place)
 
         token()
         return connect(address, token, time.sleep)
+
+    def forge_address(self, url: str) -> Address:
+        """Where the forge of the repository at `url` is.
+
+        Raises:
+            UsageError: it can't be told which it is.
+        """
+        from promoter.forge import address_of
+
+        forge = self.config.forge
+        return address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Tells the channels of `notices:`; those that can't be used are said and left out."""
+        from promoter.notify.notifier import connect
+
+        names = [environment.name for environment in self.config.environments]
+        shared = frozenset(name for name in names if names.count(name) > 1)
+        return connect(self.config.notices, self.environ, self.outbox, self._on_github, shared)
+
+    def _on_github(self, url: str) -> GitHubRepository:
+        """Raises: UsageError, where the repository at `url` is not there."""
+        from promoter.notify.github import Repository
+
+        address = self.forge_address(url)
+        if address.kind is not ForgeKind.GITHUB:
+            raise UsageError(f"{address.place} is not on GitHub", hint="take github out of notices")
+        return Repository(
+            address.api_url,
+            address.owner,
+            address.repository,
+            lambda: _forge_token(ForgeKind.GITHUB, self.environ, address.place),
+        )
 
     def publisher(self, model: Model) -> Publisher:
         """Publishes into the model's repository; `environment.model` is the model with that environment's.
@@ -163,7 +202,7 @@ class Clients:
 
 
 def _forge_token(kind: ForgeKind, environ: Mapping[str, str], place: str) -> str:
-    """The token of pull requests in `place`; a GitHub App's is minted where the environment names one.
+    """The token of `place`'s forge; a GitHub App's is minted where the environment names one.
 
     Raises:
         UsageError: there is none.
@@ -176,7 +215,7 @@ def _forge_token(kind: ForgeKind, environ: Mapping[str, str], place: str) -> str
     found = environ.get("PROMOTER_GIT_TOKEN") or app or next((value for name in names if (value := environ.get(name))), None)
     if not found:
         wanted = ", ".join(("PROMOTER_GIT_TOKEN", *names))
-        raise UsageError(f"there is no token for pull requests in {place}", hint=f"set one of {wanted}")
+        raise UsageError(f"there is no token for {place}", hint=f"set one of {wanted}")
     return found
 
 

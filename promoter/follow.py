@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from promoter import releases
+from promoter.announce import Announcer
 from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.models import Environment, OnFailure, Release
 from promoter.observe import Observer
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Ending:
     """How a release ended. `restored` is the commit that put the stable release back, `note` why there is none.
 
-    `pull_request` is to restore it, where Git is restored by one.
+    `stable` is that release. `pull_request` is to restore it, where Git is restored by one.
     """
 
     environment: str
@@ -40,6 +41,7 @@ class Ending:
     note: str = ""
     logs: tuple[str, ...] = ()
     pull_request: Opened | None = None
+    stable: Release | None = None
 
 
 @dataclass(slots=True)
@@ -77,12 +79,25 @@ class Follower:
 
         return Waiting(proposing, opened, self.say, sleep, self.clock.now).run()
 
-    def follow(self, committed: Committed, *, restoring: bool = True) -> Ending:
-        """To the end of this release, and where it failed on to the end of the restore.
+    def follow(self, committed: Committed, *, restoring: bool = True, found: bool = False) -> Ending:
+        """To the end of this release, and where it failed on to the end of the restore. How it goes is told in notices.
+
+        `found`: at its end already, by one look of many.
 
         Raises:
             AuthError, UnreachableError: as Argo CD and the Git server answer.
         """
+        announcer = Announcer(self.clients, self.environment)
+        begun = announcer.begun(self.repository, committed, found=found)
+        try:
+            ending = self._follow(committed, restoring=restoring)
+        except PromoterError as error:
+            announcer.broke(begun, error)
+            raise
+        announcer.ended(begun, ending)
+        return ending
+
+    def _follow(self, committed: Committed, *, restoring: bool) -> Ending:
         watched = self._watch(committed)
         verdict = watched.verdict
         if verdict.kind is Kind.SUPERSEDED and (undone := restored_by(self.repository, self.environment, committed)):
@@ -157,7 +172,8 @@ class Follower:
         done = watched.verdict.kind in (Kind.LIVE, Kind.SUPERSEDED)
         note = "" if done else f"Git is restored, the cluster is not yet: {watched.verdict.summary}"
         code = ExitCode.RESTORED if done else ExitCode.NOT_RESTORED
-        return self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
+        ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
+        return replace(ending, stable=restored.release)
 
     def _watch(self, committed: Committed, displaced: Release | None = None) -> Watched:
         observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))

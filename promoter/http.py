@@ -43,7 +43,10 @@ class Limits:
 
 
 class Http:
-    """A server at `base_url`, called `name` in errors. Not for use by several threads at once."""
+    """A server at `base_url`, called `name` in errors. Not for use by several threads at once.
+
+    `secret_path`: who knows a URL may use it, so that errors show no more of one than scheme and host.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Http:
         verify: bool | str = True,
         cert: str | None = None,
         limits: Limits | None = None,
+        secret_path: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,6 +71,7 @@ class Http:
         self._session.headers["User-Agent"] = "promoter"
         self._session.headers.update(headers or {})
         self._verify, self._cert = verify, cert
+        self._secret_path = secret_path
 
     def request(
         self,
@@ -79,13 +84,15 @@ class Http:
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
         retry: bool | None = None,
+        retry_lost: bool = True,
         read_timeout: float | None = None,
         send_timeout: float | None = None,
     ) -> requests.Response:
         """The server's answer, whatever its status; 429, 5xx and broken connections are tried again until `limits.total`.
 
         `path` is appended to the base URL, unless it is a whole URL. `retry` defaults to the idempotent methods, and
-        is never done for a `data` that can be read only once. `send_timeout` is for connecting and for each piece of `data`.
+        is never done for a `data` that can be read only once. `retry_lost`: also where no answer came, so that it may have been
+        carried out. `send_timeout` is for connecting and for each piece of `data`.
 
         Raises:
             UnreachableError: no answer at all within the limits.
@@ -117,7 +124,7 @@ class Http:
             if response is not None and response.status_code not in RETRIED:
                 return response
             wait = self._backoff(attempt, response)
-            if not again or self._clock() + wait > deadline:
+            if not again or (response is None and not retry_lost) or self._clock() + wait > deadline:
                 if response is not None:
                     return response
                 raise self._unreachable(url, failure) from None
@@ -142,8 +149,8 @@ class Http:
         return random.uniform(0, min(self.limits.longest_backoff, self.limits.backoff * 2**attempt))  # noqa: S311 - jitter, not a secret
 
     def _unreachable(self, url: str, error: Exception | None) -> UnreachableError:
-        host = urlsplit(url).netloc
-        url = url.partition("?")[0]  # a signed URL is a password
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        url = f"{urlsplit(url).scheme}://{host}" if self._secret_path else url.partition("?")[0]  # a signed URL is a password
         if isinstance(error, requests.exceptions.SSLError):
             hint = "the certificate is not trusted here: name its CA bundle, or check the host name"
         elif isinstance(error, requests.exceptions.ProxyError):

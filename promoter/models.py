@@ -198,6 +198,17 @@ class ForgeKind(StrEnum):
     AZURE_DEVOPS = "azure-devops"
 
 
+class NoticeKind(StrEnum):
+    """What a notice says of a promotion (docs/notices.md tells which ending is which)."""
+
+    STARTED = "started"
+    LIVE = "live"
+    RESTORED = "restored"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+    NEEDS_PERSON = "needs-a-person"
+
+
 @dataclass(frozen=True, slots=True)
 class PullRequestPolicy:
     """How pull requests of an environment are opened; `timeout` is how many seconds `--wait` waits for the merge."""

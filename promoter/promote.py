@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter import kustomize
+from promoter.announce import Announcer
 from promoter.errors import PromoterError, SupersededError
 from promoter.gitops import Proposal
 from promoter.model_registry import ModelReference
@@ -64,6 +65,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
     if forge is not None:
         work = _proposing(clients, forge, plan, image, commit, again=again).run
         opened = steps.run("propose", work, _told_opened, lambda found: found is None)
+        Announcer(clients, environment).proposed(release, opened, commit.before)
     else:
         repository = clients.repository(environment.application)
         pushed = steps.run("commit", lambda: repository.apply(commit), _told, lambda done: done.commit is None)

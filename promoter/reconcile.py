@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from promoter import gates, releases
+from promoter.announce import Announcer
 from promoter.errors import ExitCode, PromoterError, RefusedError
 from promoter.follow import Ending, Follower
 from promoter.model_registry import ModelReference
@@ -118,6 +119,7 @@ class Reconciler:
         except PromoterError as error:
             refused = error.exit_code in (ExitCode.REFUSED, ExitCode.SUPERSEDED)
             action = Action.LEFT if refused else Action.FAILED
+            Announcer(self.clients, environment).refused(error)
             return Reconciled(environment.name, environment.model.name, action, error.message, error.exit_code)
 
     def _one(self, environment: Environment) -> Reconciled:
@@ -143,15 +145,14 @@ class Reconciler:
         if (verdict.restore and not committed.restores) or verdict.sync_due:
             if self.instead is not None:
                 return self.instead(environment, f"{verdict.kind} at {committed.commit.sha}")
-            return self._ended(environment, self._follower(environment).follow(committed))
+            return self._ended(environment, self._follower(environment).follow(committed, found=verdict.restore))
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
         if not verdict.terminal:
             return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}")
-        return self._report(environment, verdict)
-
-    def _report(self, environment: Environment, verdict: Verdict) -> Reconciled:
-        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}", Watched(verdict).exit_code)
+        code = Watched(verdict).exit_code
+        Announcer(self.clients, environment).stands(committed, verdict, code)
+        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}", code)
 
     def _promote(self, environment: Environment, version: str) -> Reconciled:
         if environment.on_alias is not OnAlias.PROMOTE:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from promoter.history import Entry
     from promoter.model_registry import Webhook
     from promoter.models import Signature
+    from promoter.notify.notifier import Tested
     from promoter.plan import Plan
     from promoter.promote import Outcome
     from promoter.publish import Publication, Reasons
@@ -180,6 +181,10 @@ def webhooks_text(webhooks: Sequence[Webhook]) -> str:
 def tested_text(sent: Sent) -> str:
     hint = f"hint: {sent.hint}\n" if sent.hint else ""
     return f"{'delivered' if sent.success else 'NOT delivered'}: {sent.detail}\n{hint}"
+
+
+def told_text(tested: Sequence[Tested]) -> str:
+    return table([(one.channel, f"{'sent' if one.sent else 'NOT sent'}: {one.detail}") for one in tested]) + "\n"
 
 
 def _published(publication: Publication) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from promoter import __version__
 from promoter.cli.environments import history, status
+from promoter.cli.notify import notify
 from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
 from promoter.cli.versions import image, model
@@ -38,6 +39,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 for command in (model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
     app.command()(command)
 app.add_typer(webhook)
+app.add_typer(notify)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from promoter.errors import UsageError
 if TYPE_CHECKING:
     from promoter.clients import Clients
     from promoter.models import Environment
+    from promoter.notify.outbox import Outbox
     from promoter.webhook import Source
 
 T = TypeVar("T")
@@ -65,20 +66,24 @@ def clients_of(path: Path | None) -> Clients:
     return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 
 
-def source_of(path: Path | None, repo: str | None, branch: str, folder: str) -> Source:
+def source_of(path: Path | None, repo: str | None, branch: str, folder: str, outbox: Outbox | None = None) -> Source:
     """Where promoter.yaml is: here (`path`, else the nearest), or in `folder` at the tip of `branch` of `repo`.
+
+    `outbox`: where notices of this process wait, if not in one of their own.
 
     Raises:
         UsageError: both are named, or there is none here.
     """
     from promoter import config
+    from promoter.notify.outbox import Outbox
     from promoter.webhook import Folder, Remote
 
+    outbox = outbox or Outbox()
     if repo is None:
-        return Folder(path or config.find(Path.cwd()), os.environ)
+        return Folder(path or config.find(Path.cwd()), os.environ, outbox)
     if path is not None:
         raise UsageError("--config and --repo exclude each other", hint="promoter.yaml is read here, or from the repository")
-    return Remote(repo, branch, folder, os.environ)
+    return Remote(repo, branch, folder, os.environ, outbox)
 
 
 def clients_here(path: Path | None) -> Clients | None:

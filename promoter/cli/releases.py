@@ -254,12 +254,14 @@ def _follower(clients: Clients, environment: Environment, told: Told, *, waits: 
 
 def _propose_rollback(output: Output, told: Told, follower: Follower, planned: Rollback, *, wait: bool, follow: bool) -> None:
     from promoter import summary
+    from promoter.announce import Announcer
     from promoter.rollback import proposing_rollback
     from promoter.show import opened_text
 
     forge = follower.clients.forge(planned.environment.application)
     work = proposing_rollback(follower.repository, forge, planned)
     opened, release = work.run(), planned.target.release
+    Announcer(follower.clients, planned.environment).proposed(release, opened, planned.current.release)
     known = {"environment": planned.environment.name, "release": release, "commit": None, "pull_request": opened}
     if opened and wait:
         _await(output, told, follower, work, opened, release, known, follow=follow)
@@ -282,10 +284,13 @@ def _await(
 ) -> NoReturn:
     """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
     from promoter import releases, summary
+    from promoter.announce import Announcer
 
     told.say(f"{opened.done} {opened.url}: {opened.title}")
     ended = follower.merge(work, opened)
     told.say(ended.detail)
+    if ended.merged is None:
+        Announcer(follower.clients, follower.environment).unmerged(release, opened, ended)
     if ended.merged is None or not follow:
         told.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
         say_unless_json(output, ended.detail)

@@ -69,8 +69,10 @@ def serve(
     ] = None,
 ) -> None:
     """Receive MLflow's webhooks: each verified event has its model reconciled, and every few minutes everything is."""
+    from promoter.notify.outbox import Outbox
     from promoter.webhook import Options, read_secrets
     from promoter.webhook import serve as run
+    from promoter.webhook.log import Log
 
     secrets = read_secrets(secret_file or [], os.environ)
     if not secrets and not insecure:
@@ -78,7 +80,9 @@ def serve(
             "there is no secret to verify deliveries with",
             hint="name a file with --secret-file, set PROMOTER_WEBHOOK_SECRET, or take unsigned ones: --insecure",
         )
-    source = source_of(config, repo, branch, path)
+    in_json = not sys.stderr.isatty() if output is None else output is Output.JSON
+    log = Log(in_json)
+    source = source_of(config, repo, branch, path, Outbox(lambda text: log("notice", detail=text), lasting=True))
     options = Options(
         secrets=() if insecure else secrets,
         host=host,
@@ -86,7 +90,7 @@ def serve(
         interval=interval,
         workers=workers,
         pipeline=_pipeline(act, pipeline, branch),
-        in_json=not sys.stderr.isatty() if output is None else output is Output.JSON,
+        in_json=in_json,
     )
     run(source, options)
 

@@ -6,14 +6,26 @@ reading.py    from the files to the values             manifest.py   what an App
 
 from promoter.config.file import schema
 from promoter.config.reading import find, load, named_files
-from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
+from promoter.config.values import (
+    FILE,
+    Channel,
+    Config,
+    ForgeConfig,
+    GitConfig,
+    ImageConfig,
+    NoticeConfig,
+    WatchConfig,
+    nearest,
+)
 
 __all__ = [
     "FILE",
+    "Channel",
     "Config",
     "ForgeConfig",
     "GitConfig",
     "ImageConfig",
+    "NoticeConfig",
     "WatchConfig",
     "find",
     "load",

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
-from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, OnAlias, OnFailure, Strategy, Write
+from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, NoticeKind, OnAlias, OnFailure, Strategy, Write
 from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
@@ -169,12 +169,72 @@ class ForgeSection(_Section):
     )
 
 
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class SlackSection(_Section):
+    """A bot's token with a channel, or the URL of an incoming webhook; each in the variable that is named."""
+
+    channel: str | None = Field(None, min_length=1, description="The channel's id (C0123456789), or its name.")
+    token_from: _Variable | None = Field(None, description="Variable that holds the bot's token.")
+    url_from: _Variable | None = Field(None, description="Variable that holds an incoming webhook's URL.")
+    api_url: str | None = Field(None, pattern=r"^https?://", description="https://slack.com/api, or GovSlack's.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SlackSection:
+        if (self.token_from is None) == (self.url_from is None):
+            raise ValueError("needs either token-from, with channel, or url-from")
+        if (self.channel is None) != (self.token_from is None):
+            raise ValueError("channel goes with token-from: an incoming webhook has its own")
+        return self
+
+
+class TeamsSection(_Section):
+    """A webhook of Microsoft Teams' Workflows."""
+
+    url_from: _Variable = Field(description="Variable that holds the webhook's URL.")
+
+
+class WebhookSection(_Section):
+    """A webhook of one's own, signed as Standard Webhooks says."""
+
+    url_from: _Variable = Field(description="Variable that holds its URL.")
+    secret_from: _Variable = Field(description="Variable that holds the secrets, one on each line, the newest first.")
+
+
+class GitHubSection(_Section):
+    """Commit statuses and deployments on GitHub, with the token of pull requests."""
+
+    deployments: bool = Field(True, description="Deployments, beside the commit statuses.")
+
+
+class NoticeSection(_Section):
+    """One channel that is told how promotions go."""
+
+    slack: SlackSection | None = None
+    teams: TeamsSection | None = None
+    webhook: WebhookSection | None = None
+    github: GitHubSection | None = None
+    kinds: Annotated[tuple[Annotated[NoticeKind, Field(strict=False)], ...], Field(strict=False)] = Field(
+        tuple(NoticeKind), min_length=1, description="What it is told of; everything by default."
+    )
+    environments: tuple[str, ...] = Field((), strict=False, description="Names of environments; all by default.")
+
+    @model_validator(mode="after")
+    def _one_channel(self) -> NoticeSection:
+        if sum(one is not None for one in (self.slack, self.teams, self.webhook, self.github)) != 1:
+            raise ValueError("needs exactly one of slack, teams, webhook and github")
+        return self
+
+
 class MlflowSection(_Section):
     tracking_uri: str | None = Field(None, min_length=1, description="Used when MLFLOW_TRACKING_URI is not set.")
+    web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
 
 
 class ArgocdSection(_Section):
     server: str | None = Field(None, min_length=1, description="Used when ARGOCD_SERVER is not set.")
+    web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
 
 
 class WatchSection(_Section):
@@ -192,6 +252,7 @@ class File(_Section):
     git: GitSection = Field(default_factory=GitSection)
     forge: ForgeSection = Field(default_factory=ForgeSection)
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
+    notices: tuple[NoticeSection, ...] = Field((), strict=False, description="Channels that are told how promotions go.")
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
     watch: WatchSection = Field(default_factory=WatchSection)
@@ -220,6 +281,8 @@ def _complaint(error: Any, path: tuple[str | int, ...]) -> tuple[str, tuple[str 
     if error["type"] == "missing":
         return f"is required ({', '.join(sorted(_keys_at(path[:-1])))} are the keys here)", path
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        return message, path
     return f"{message[0].lower()}{message[1:]}, not {error['input']!r}", path
 
 
@@ -230,6 +293,11 @@ def _keys_at(path: Sequence[str | int]) -> set[str]:
         "models": ModelSection,
         "environments": EnvironmentSection,
         "application": ApplicationSection,
+        "notices": NoticeSection,
+        "slack": SlackSection,
+        "teams": TeamsSection,
+        "webhook": WebhookSection,
+        "github": GitHubSection,
     }
     for part in path:
         if part in children:

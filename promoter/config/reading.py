@@ -13,11 +13,22 @@ from promoter.config.file import (
     File,
     ImageSection,
     ModelSection,
+    NoticeSection,
     PullRequestSection,
     validated,
 )
 from promoter.config.manifest import application_of
-from promoter.config.values import FILE, Config, ForgeConfig, GitConfig, ImageConfig, WatchConfig, nearest
+from promoter.config.values import (
+    FILE,
+    Channel,
+    Config,
+    ForgeConfig,
+    GitConfig,
+    ImageConfig,
+    NoticeConfig,
+    WatchConfig,
+    nearest,
+)
 from promoter.errors import ConfigError, UsageError
 from promoter.models import Application, Environment, Model, PullRequestPolicy, Strategy
 from promoter.names import image_name
@@ -64,8 +75,11 @@ def load(path: Path) -> Config:
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
+        notices=tuple(_notice(index, one, environments, document) for index, one in enumerate(file.notices)),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
+        mlflow_web_url=file.mlflow.web_url,
+        argocd_web_url=file.argocd.web_url,
     )
 
 
@@ -193,6 +207,29 @@ def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRe
     """What is set for all environments, with the keys that one sets for itself (null takes auto-merge away again)."""
     given = {name: getattr(section, name) for section in (common, own) for name in section.model_fields_set}
     return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
+
+
+def _notice(index: int, section: NoticeSection, environments: Sequence[Environment], document: Document) -> NoticeConfig:
+    known = {environment.name for environment in environments}
+    for number, name in enumerate(section.environments):
+        if name not in known:
+            place = ("notices", index, "environments", number)
+            raise document.error(f"there is no environment {name!r}", place, hint=nearest(name, known))
+    to = NoticeConfig(Channel.GITHUB, frozenset(section.kinds), frozenset(section.environments))
+    if slack := section.slack:
+        return replace(
+            to,
+            channel=Channel.SLACK,
+            url_from=slack.url_from or "",
+            token_from=slack.token_from or "",
+            slack_channel=slack.channel or "",
+            api_url=(slack.api_url or "").rstrip("/"),
+        )
+    if section.teams:
+        return replace(to, channel=Channel.TEAMS, url_from=section.teams.url_from)
+    if section.webhook:
+        return replace(to, channel=Channel.WEBHOOK, url_from=section.webhook.url_from, secret_from=section.webhook.secret_from)
+    return replace(to, deployments=section.github.deployments if section.github else True)
 
 
 def _unique(environments: Sequence[Environment], document: Document) -> None:

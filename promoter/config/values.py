@@ -6,10 +6,11 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
+from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, NoticeKind, Strategy
 
 FILE = "promoter.yaml"
 
@@ -52,6 +53,39 @@ class ForgeConfig:
     repository: str | None = None
 
 
+class Channel(StrEnum):
+    """Where notices go."""
+
+    SLACK = "slack"
+    TEAMS = "teams"
+    WEBHOOK = "webhook"
+    GITHUB = "github"
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeConfig:
+    """One channel of notices: `kinds` of them, of these `environments` (of all, where there are none).
+
+    The keys that end in `_from` name variables of the environment, "" where the channel has no such thing: `url_from` its
+    address, `token_from` the token of a Slack bot that posts into `slack_channel`, `secret_from` what a webhook is signed with.
+    """
+
+    channel: Channel
+    kinds: frozenset[NoticeKind]
+    environments: frozenset[str]
+    url_from: str = ""
+    token_from: str = ""
+    secret_from: str = ""
+    slack_channel: str = ""
+    api_url: str = ""
+    deployments: bool = True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that hold secrets."""
+        return tuple(filter(None, (self.url_from, self.token_from, self.secret_from)))
+
+
 @dataclass(frozen=True, slots=True)
 class WatchConfig:
     """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress."""
@@ -63,7 +97,10 @@ class WatchConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything promoter.yaml and the manifests say; `root` is the folder of promoter.yaml."""
+    """Everything promoter.yaml and the manifests say; `root` is the folder of promoter.yaml.
+
+    The two `web_url` are where people see the pages of MLflow and Argo CD, if not where promoter speaks to them.
+    """
 
     root: Path
     models: Mapping[str, Model]
@@ -72,8 +109,11 @@ class Config:
     git: GitConfig
     forge: ForgeConfig
     watch: WatchConfig
+    notices: tuple[NoticeConfig, ...]
     tracking_uri: str | None
     argocd_server: str | None
+    mlflow_web_url: str | None
+    argocd_web_url: str | None
 
     def environment(self, name: str, model: str | None = None) -> Environment:
         """The environment of that name, of that model where several models have one.

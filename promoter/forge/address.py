@@ -29,6 +29,14 @@ class Address:
     def place(self) -> str:
         return f"{self.owner}/{self.repository}"
 
+    @property
+    def web_url(self) -> str:
+        """The repository's page, below which both forges have their commits at `/commit/SHA`."""
+        if self.kind is ForgeKind.AZURE_DEVOPS:
+            return f"{self.api_url}/{quote(self.owner)}/_git/{quote(self.repository)}"
+        root = f"https://{_GITHUB}" if self.api_url == f"https://api.{_GITHUB}" else self.api_url.removesuffix("/api/v3")
+        return f"{root}/{quote(self.owner)}/{quote(self.repository)}"
+
 
 def address_of(
     url: str,

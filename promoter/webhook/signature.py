@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from promoter.errors import UsageError
+from promoter.signing import sign
 
 WINDOW = 300.0
 """Seconds that a delivery's time may be off: longer than all of MLflow's retries, which carry the time of the first try."""
@@ -31,21 +30,15 @@ class Trust(StrEnum):
 def judge(headers: Mapping[bytes, bytes], body: bytes, secrets: Sequence[bytes], now: float) -> Trust:
     """Headers by lower-case name; `now` in seconds since 1970.
 
-    `v1,` + base64(HMAC-SHA256(secret, `{delivery id}.{timestamp}.{body}`)): mlflow/webhooks/delivery.py, after Standard
-    Webhooks. Each is compared in constant time; while one is being replaced there are two.
+    As mlflow/webhooks/delivery.py signs: see `signing.sign`. Each is compared in constant time; while one is being replaced
+    there are two.
     """
     given, id, timestamp = (headers.get(b"x-mlflow-" + name) for name in (b"signature", b"delivery-id", b"timestamp"))
     if not (given and id and timestamp and _TIMESTAMP.fullmatch(timestamp)):
         return Trust.UNSIGNED
-    signed = b".".join((id, timestamp, body))
-    if not any(hmac.compare_digest(given, sign(secret, signed)) for secret in secrets):
+    if not any(hmac.compare_digest(given, sign(secret, id, timestamp, body)) for secret in secrets):
         return Trust.FORGED
     return Trust.VERIFIED if abs(now - int(timestamp)) <= WINDOW else Trust.STALE
-
-
-def sign(secret: bytes, signed: bytes) -> bytes:
-    """The value of X-MLflow-Signature."""
-    return b"v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest())
 
 
 def read_secrets(files: Sequence[Path], environ: Mapping[str, str]) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ import posixpath
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from promoter import config
 from promoter.clients import Clients
 from promoter.errors import ConfigError, UsageError
 from promoter.gitops import Repository, Snapshot, default_cache
+from promoter.notify.outbox import Outbox
 
 
 class Source(Protocol):
@@ -34,9 +35,10 @@ class Folder:
 
     file: Path
     environ: Mapping[str, str]
+    outbox: Outbox = field(default_factory=Outbox)
 
     def clients(self) -> Clients:
-        return Clients(config.load(self.file), self.environ)
+        return Clients(config.load(self.file), self.environ, outbox=self.outbox)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Remote:
     branch: str
     path: str
     environ: Mapping[str, str]
+    outbox: Outbox = field(default_factory=Outbox)
 
     def clients(self) -> Clients:
         cache = default_cache(self.environ)
@@ -63,7 +66,7 @@ class Remote:
                 key="image.layout",
                 hint="publish to a container registry, or give the whole path",
             )
-        return Clients(made, self.environ)
+        return Clients(made, self.environ, outbox=self.outbox)
 
     def _file(self, tip: Snapshot, cache: Path) -> Path:
         """promoter.yaml with the files that it names, as they are in this commit."""

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from promoter.webhook.signature import sign
+from promoter.signing import sign
 
 CAPTURED = Path(__file__).parents[1] / "data" / "mlflow" / "webhooks"
 SECRET = b"s3cr3t-relay-key"
@@ -30,7 +30,7 @@ class Delivery:
 
     def signed(self, secret: bytes = SECRET) -> Delivery:
         id, timestamp = self.headers["X-MLflow-Delivery-Id"], self.headers["X-MLflow-Timestamp"]
-        signature = sign(secret, b".".join((id.encode(), timestamp.encode(), self.body)))
+        signature = sign(secret, id.encode(), timestamp.encode(), self.body)
         return self.with_header("X-MLflow-Signature", signature.decode())
 
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.support.forge_deployments import Deployments
 from tests.support.forge_repository import Conflict, ForgeRepository, Pull
 from tests.support.forge_schema import DATA, Description, Operation, description
 
@@ -55,7 +56,7 @@ class ForgeServer:
     """Both forges for one repository: GitHub's API root is `github`, the Azure DevOps organization `azure`."""
 
     def __init__(self, repository: ForgeRepository) -> None:
-        self.repository = repository
+        self.repository, self.deployments = repository, Deployments()
         self.requests: list[tuple[str, str]] = []
         self.authorizations: list[str] = []
         self.wrong: list[str] = []
@@ -177,6 +178,8 @@ class _GitHub:
         return self._server.judge(self._described, operation, answer)
 
     def _carry_out(self, operation: Operation, query: dict[str, str], body: dict[str, Any]) -> Answer:
+        if self._server.deployments.serves(operation):
+            return Answer(*self._server.deployments.carry_out(operation, query, body))
         number = int(operation.parameters.get("pull_number") or operation.parameters.get("issue_number") or 0)
         pull = self._repository.pull(number) if number else None
         method, path = operation.name.lower().split(" ")

@@ -21,6 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 _PULL, _ISSUE = "/repos/{owner}/{repo}/pulls", "/repos/{owner}/{repo}/issues/{issue_number}"
+_DEPLOYMENTS = "/repos/{owner}/{repo}/deployments"
 GITHUB = (
     ("GET", _PULL),
     ("POST", _PULL),
@@ -32,6 +33,12 @@ GITHUB = (
     ("GET", f"{_ISSUE}/comments"),
     ("POST", f"{_ISSUE}/comments"),
     ("POST", f"{_ISSUE}/labels"),
+    ("GET", "/repos/{owner}/{repo}"),
+    ("GET", "/repos/{owner}/{repo}/commits/{ref}/statuses"),
+    ("POST", "/repos/{owner}/{repo}/statuses/{sha}"),
+    ("GET", _DEPLOYMENTS),
+    ("POST", _DEPLOYMENTS),
+    ("POST", f"{_DEPLOYMENTS}/{{deployment_id}}/statuses"),
 )
 _AZURE_PULL = "/{organization}/{project}/_apis/git/repositories/{repositoryId}/pull%sequests"
 AZURE = (

@@ -1,0 +1,146 @@
+"""Requests to a channel's address, which may be a secret itself: errors show scheme and host, and no redirect is followed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from promoter.errors import UnreachableError, UsageError
+from promoter.http import Http, Limits
+from promoter.notify.notice import one_line
+
+LIMITS = Limits(connect=3.0, read=5.0, total=10.0)
+"""Seconds. A promotion does not wait for them, and a process that ends less long than these: see `Outbox`."""
+
+_LONGEST_ANSWER = 256 * 1024
+_SAID = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`text` is what came of the body, up to a limit."""
+
+    status: int
+    text: str
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def value(self) -> Any:
+        """The body as JSON, None where it is none."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+
+    def get(self, key: str) -> Any:
+        """A member of the JSON object that the body is, None where there is no such thing."""
+        value = self.value
+        return value.get(key) if isinstance(value, dict) else None
+
+
+class Endpoint:
+    """What is reached at `url`, called `name` in errors."""
+
+    def __init__(self, name: str, url: str, headers: Mapping[str, str] | None = None, limits: Limits = LIMITS) -> None:
+        self.name, self.host = name, host_of(url)
+        self._url = url
+        self._http = Http(name, self.host, headers=headers, limits=limits, secret_path=True)
+
+    def send(
+        self,
+        method: str,
+        path: str = "",
+        *,
+        body: Any = None,
+        data: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        again: bool = False,
+    ) -> Answer:
+        """The answer, whatever its status; `path` is below the address. 429 and 5xx are tried again while there is time.
+
+        `body` is sent as JSON, `data` as it is. `again`: may be carried out twice, so that it is sent anew where its answer got
+        lost.
+
+        Raises:
+            UnreachableError: there is no answer, or it breaks off.
+        """
+        content = data if body is None else as_json(body)
+        given = {"Content-Type": "application/json; charset=utf-8"} if content is not None else {}
+        if token is not None:
+            given["Authorization"] = f"Bearer {token}"
+        response = self._http.request(
+            method,
+            self._url + path,
+            data=content,
+            params=params,
+            headers={**given, **(headers or {})},
+            stream=True,
+            retry=True,
+            retry_lost=again,
+        )
+        return Answer(response.status_code, self._text(response))
+
+    def refusal(self, answer: Answer, said: str = "") -> UnreachableError:
+        """The error that an answer is; `said` in place of its body."""
+        words = one_line(said or answer.text, _SAID) or "no reason given"
+        return UnreachableError(f"{self.name} at {self.host} answered {answer.status}: {words}", hint="see docs/notices.md")
+
+    def _text(self, response: requests.Response) -> str:
+        body = bytearray()
+        try:
+            for chunk in response.iter_content(16 * 1024):
+                body += chunk
+                if len(body) >= _LONGEST_ANSWER:
+                    break
+        except requests.exceptions.RequestException as error:
+            raise UnreachableError(f"{self.name} at {self.host} broke off its answer: {type(error).__name__}") from None
+        finally:
+            response.close()
+        return body[:_LONGEST_ANSWER].decode("utf-8", "replace")
+
+
+def as_json(value: Any) -> bytes:
+    """In UTF-8, also where a text holds half of a surrogate pair."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def host_of(url: str) -> str:
+    """Scheme and host of a URL: all that is ever shown of it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def checked(url: str, variable: str, *, plain: bool = False) -> str:
+    """The URL, if it is one over https; `plain`: over http as well.
+
+    Raises:
+        UsageError: it is none. Its value is not shown.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
+        raise UsageError(f"{variable} holds no URL", hint="write the whole address into it: https://…")
+    if parts.scheme == "http" and not plain and not _is_here(host):
+        raise UsageError(f"{variable} is not https", hint="whoever listens on the way could use it: write https://…")
+    return url
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,163 @@
+"""Who hears what: every notice goes through here, loses its secrets, and waits for its channels in the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from promoter.config import Channel as Kind
+from promoter.config import NoticeConfig
+from promoter.errors import PromoterError, UsageError
+from promoter.models import NoticeKind
+from promoter.notify import slack, webhook
+from promoter.notify.endpoint import Endpoint, checked
+from promoter.notify.github import GitHub, Repository
+from promoter.notify.notice import Notice
+from promoter.notify.outbox import Outbox, Told
+from promoter.notify.slack import Slack, SlackWebhook
+from promoter.notify.teams import Teams
+from promoter.notify.webhook import Webhook
+from promoter.redact import Redactor, redactor
+
+
+class Channel(Protocol):
+    """`hears_starts`: it can say later how what began has ended. `can_be_asked` what it was told before, by any process."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def hears_starts(self) -> bool: ...
+    @property
+    def can_be_asked(self) -> bool: ...
+
+    def send(self, notice: Notice) -> str:
+        """What came of it, in words.
+
+        Raises:
+            UnreachableError: no answer, or a refusal. UsageError: it can't be told this.
+            AuthError: there is no token to be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A channel with what it is told: these kinds, of these environments. `name` is its own among all routes."""
+
+    name: str
+    channel: Channel
+    kinds: frozenset[NoticeKind]
+    environments: frozenset[str]
+
+    def takes(self, notice: Notice, *, remembered: bool) -> bool:
+        """`remembered`: this process is the one that would tell it again at the next look."""
+        if notice.standing and not (remembered or self.channel.can_be_asked):
+            return False
+        if notice.kind is NoticeKind.STARTED and not self.channel.hears_starts:
+            return False
+        if not notice.commit and isinstance(self.channel, GitHub):
+            return False
+        return notice.kind in self.kinds and (not self.environments or notice.environment in self.environments)
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What became of one test notice."""
+
+    channel: str
+    sent: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """`missing` are the channels that can't be used as they are configured, with the reason of each."""
+
+    routes: Sequence[Route]
+    outbox: Outbox
+    redact: Redactor
+    missing: Sequence[Tested] = ()
+
+    @property
+    def silent(self) -> bool:
+        """There is nobody to tell."""
+        return not self.routes
+
+    def tell(self, notice: Notice) -> None:
+        """Returns at once; what can't be sent is said on stderr, and nowhere else."""
+        fit = notice.fit(self.redact)
+        for route in self.routes:
+            if route.takes(fit, remembered=self.outbox.lasting) and self.outbox.is_news(_told(route, fit)):
+                self.outbox.put(route.name, partial(self._send, route, fit))
+
+    def test(self, notice: Notice) -> list[Tested]:
+        """Sends it to every channel now, whatever they are to be told otherwise."""
+        fit = notice.fit(self.redact)
+        return [*(self._tested(route, fit) for route in self.routes), *self.missing]
+
+    def _send(self, route: Route, notice: Notice) -> None:
+        if not (tested := self._tested(route, notice)).sent:
+            self.outbox.forget(_told(route, notice))
+            self.outbox.say(f"notice not sent: {tested.detail}")
+
+    def _tested(self, route: Route, notice: Notice) -> Tested:
+        try:
+            return Tested(route.name, True, self.redact(route.channel.send(notice)))
+        except PromoterError as error:
+            return Tested(route.name, False, self.redact(error.message))
+
+
+def _told(route: Route, notice: Notice) -> Told:
+    return route.name, notice.id, notice.told
+
+
+def connect(
+    configured: Sequence[NoticeConfig],
+    environ: Mapping[str, str],
+    outbox: Outbox,
+    repository: Callable[[str], Repository],
+    shared: frozenset[str],
+) -> Notifier:
+    """The notifier of this configuration; a channel whose variables are missing is said once, and left out.
+
+    `repository` and `shared` are as `GitHub` has them.
+    """
+    redact = redactor(environ, [name for one in configured for name in one.variables])
+    routes, missing = [], []
+    for number, one in enumerate(configured):
+        name = f"{one.channel} (notices[{number}])"
+        try:
+            channel = _channel(one, environ, repository, shared)
+        except UsageError as error:
+            outbox.say_once(f"warning: no notices to {name}: {redact(error.message)}")
+            missing.append(Tested(name, False, redact(error.message)))
+        else:
+            routes.append(Route(name, channel, one.kinds, one.environments))
+    return Notifier(routes, outbox, redact, missing)
+
+
+def _channel(
+    one: NoticeConfig, environ: Mapping[str, str], repository: Callable[[str], Repository], shared: frozenset[str]
+) -> Channel:
+    """Raises: UsageError, where a variable is missing or can't be used."""
+    if one.channel is Kind.GITHUB:
+        return GitHub(repository, one.deployments, shared)
+    if one.channel is Kind.SLACK and one.token_from:
+        token = _value(environ, one.token_from)
+        if not (token.isascii() and token.isprintable()):
+            raise UsageError(f"{one.token_from} holds no token", hint="copy it anew: it begins with xoxb-")
+        return Slack(Endpoint("Slack", one.api_url or slack.API), token, one.slack_channel)
+    url = checked(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
+    if one.channel is Kind.SLACK:
+        return SlackWebhook(Endpoint("Slack", url))
+    if one.channel is Kind.TEAMS:
+        return Teams(Endpoint("Teams", url))
+    return Webhook(Endpoint("the webhook", url), webhook.keys_of(_value(environ, one.secret_from), one.secret_from))
+
+
+def _value(environ: Mapping[str, str], variable: str) -> str:
+    if not (value := environ.get(variable, "").strip()):
+        raise UsageError(f"{variable} is not set", hint="set it where promoter runs, or take the channel out")
+    return value

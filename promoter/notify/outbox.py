@@ -1,0 +1,101 @@
+"""Where notices wait to be sent: a thread for each channel, so that nobody waits for them, and none for another channel."""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from promoter import ci
+
+_LONGEST_LINE = 100
+_REMEMBERED = 10_000
+
+Told = tuple[str, ...]
+"""What was told to whom."""
+
+
+def to_stderr(text: str) -> None:
+    print(ci.defused(text), file=sys.stderr, flush=True)
+
+
+@dataclass
+class Outbox:
+    """One for a process. `say` hears of what could not be sent; at the process' end what is on its way gets `patience` seconds.
+
+    It remembers what was told. `lasting`: the process goes on for long, so that this is worth something.
+    """
+
+    say: Callable[[str], None] = to_stderr
+    lasting: bool = False
+    patience: float = 5.0
+    _lines: dict[str, queue.Queue[Callable[[], None]]] = field(default_factory=dict)
+    _workers: dict[str, threading.Thread] = field(default_factory=dict)
+    _left: dict[str, int] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+    _told: dict[Told, None] = field(default_factory=dict)
+    _turn: threading.Condition = field(default_factory=threading.Condition)
+
+    def put(self, channel: str, work: Callable[[], None]) -> None:
+        """Has `work` done after all that was put there for this channel before."""
+        with self._turn:
+            self._have_worker(channel)
+            if self._left[channel] < _LONGEST_LINE:
+                self._left[channel] += 1
+                self._lines[channel].put(work)
+                return
+        self.say(f"notice not sent: {_LONGEST_LINE} wait for {channel} already")
+
+    def say_once(self, text: str) -> None:
+        with self._turn:
+            if text in self._said:
+                return
+            self._said.add(text)
+        self.say(text)
+
+    def is_news(self, told: Told) -> bool:
+        """Whether this was not told yet; from now on it was."""
+        with self._turn:
+            if told in self._told:
+                return False
+            self._told[told] = None
+            if len(self._told) > _REMEMBERED:
+                del self._told[next(iter(self._told))]
+            return True
+
+    def forget(self, told: Told) -> None:
+        """It could not be told after all."""
+        with self._turn:
+            self._told.pop(told, None)
+
+    def close(self) -> None:
+        """Waits for what is on its way, `patience` seconds in all, and says what has to stay behind."""
+        with self._turn:
+            self._turn.wait_for(lambda: not any(self._left.values()), self.patience)
+            late = [channel for channel, left in self._left.items() if left]
+        for channel in late:
+            self.say(f"notice not sent: {channel} did not take it within {self.patience:g} s")
+
+    def _have_worker(self, channel: str) -> None:
+        """A new one, too, where what nobody foresaw ended the one before."""
+        if not self._lines:
+            atexit.register(self.close)
+        if channel not in self._lines:
+            self._lines[channel], self._left[channel] = queue.Queue(), 0
+        if channel not in self._workers or not self._workers[channel].is_alive():
+            name = f"notices-{channel}"
+            self._workers[channel] = threading.Thread(target=self._run, args=(channel,), name=name, daemon=True)
+            self._workers[channel].start()
+
+    def _run(self, channel: str) -> None:
+        while True:
+            work = self._lines[channel].get()
+            try:
+                work()
+            finally:
+                with self._turn:
+                    self._left[channel] -= 1
+                    self._turn.notify_all()

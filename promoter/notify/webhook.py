@@ -1,0 +1,68 @@
+"""A webhook of one's own, signed as Standard Webhooks says, which MLflow's webhooks follow, too."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from promoter.errors import UsageError
+from promoter.notify.endpoint import Endpoint, as_json
+from promoter.notify.notice import Notice
+from promoter.signing import sign
+
+_ENCODED = "whsec_"
+
+
+def payload(notice: Notice, now: float) -> dict[str, Any]:
+    """`type`, `timestamp` and `data`, as the specification recommends."""
+    data = dataclasses.asdict(notice) | {"kind": notice.kind.value, "title": notice.title}
+    del data["standing"]
+    return {"type": f"promotion.{notice.kind}", "timestamp": datetime.fromtimestamp(now, UTC).isoformat(), "data": data}
+
+
+def keys_of(secrets: str, variable: str) -> tuple[bytes, ...]:
+    """The keys in a variable, one on each line: base64 after `whsec_`, else as they stand.
+
+    Raises:
+        UsageError: there is none, or one is no base64. None is shown.
+    """
+    keys: list[bytes] = []
+    for line in filter(None, map(str.strip, secrets.splitlines())):
+        try:
+            encoded = line.removeprefix(_ENCODED)
+            keys.append(base64.b64decode(encoded, validate=True) if encoded != line else line.encode())
+        except binascii.Error:
+            raise UsageError(f"{variable} holds a secret that is no base64 after {_ENCODED}", hint="make it anew") from None
+    if not keys:
+        raise UsageError(f"{variable} holds no secret", hint="make one: openssl rand -hex 32")
+    return tuple(keys)
+
+
+@dataclass
+class Webhook:
+    """`keys`: the message is signed with each of them; while one is being replaced there are two."""
+
+    endpoint: Endpoint
+    keys: Sequence[bytes]
+    now: Callable[[], float] = time.time
+    name: str = "the webhook"
+    hears_starts: ClassVar[bool] = True
+    can_be_asked: ClassVar[bool] = False
+
+    def send(self, notice: Notice) -> str:
+        """The id stays the same whichever process tells it: who gets it a second time can drop it."""
+        now = self.now()
+        body = as_json(payload(notice, now))
+        id, timestamp = f"{notice.id}.{notice.told}", str(int(now))
+        signatures = [sign(key, id.encode(), timestamp.encode(), body).decode() for key in self.keys]
+        headers = {"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": " ".join(signatures)}
+        answer = self.endpoint.send("POST", data=body, headers=headers, again=True)
+        if not answer.ok:
+            raise self.endpoint.refusal(answer)
+        return f"{answer.status}: taken"
