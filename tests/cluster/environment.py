@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,21 +220,23 @@ class Environment:
         return [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
 
     def is_live(self, digest: str) -> bool:
-        """Every pod runs this digest and is ready, and the workload's controller has finished.
+        """The workload's controller has finished, and every pod runs this digest and is ready."""
+        return self._settled() and _all_run(self.pods(), digest)
 
-        A blue-green Rollout keeps the pods of the release before for a while (scaleDownDelaySeconds): they serve nobody.
-        """
-        workload, pods = self.workload(), self.pods()
-        if self.variant.endswith("blue-green"):
-            active = workload.get("status", {}).get("blueGreen", {}).get("activeSelector")
-            pods = [pod for pod in pods if _template_hash(pod) == active]
-        if not workload.get("status") or not self._settled(workload):
+    def serves(self, digest: str) -> bool:
+        """As `is_live`, of the pods that clients reach: a blue-green Rollout keeps those of the release before for a while."""
+        if not self._settled():
             return False
-        return len(pods) == REPLICAS and all(_digest(pod) == digest and _ready(pod) for pod in pods)
+        pods = self.pods()
+        if self.variant.endswith("blue-green"):
+            active = self.status().get("blueGreen", {}).get("activeSelector")
+            pods = [pod for pod in pods if _template_hash(pod) == active]
+        return _all_run(pods, digest)
 
-    def _settled(self, workload: Mapping[str, Any]) -> bool:
-        status = workload["status"]
-        if int(status.get("observedGeneration", 0)) != workload["metadata"]["generation"]:
+    def _settled(self) -> bool:
+        workload = self.workload()
+        status = workload.get("status")
+        if not status or int(status.get("observedGeneration", 0)) != workload["metadata"]["generation"]:
             return False
         if self.variant.endswith("deployment"):
             return bool(status.get("updatedReplicas") == status.get("replicas") == REPLICAS)
@@ -253,7 +255,7 @@ class Environment:
     def assert_live(self, run: Run) -> None:
         """promoter said live and ended well, and the cluster runs what its commit says."""
         assert (run.exit_code, run.verdict) == (0, ("live", None)), str(run)
-        assert self.is_live(self.overlay_digest(run.commit)), self.status()
+        assert self.serves(self.overlay_digest(run.commit)), self.status()
         self.assert_kept(run)
 
     def assert_kept(self, run: Run) -> None:
@@ -301,6 +303,10 @@ class Environment:
         again = self.reconcile()
         assert again.exit_code == 0, str(again)
         assert self.repository.tip() == tip, self.repository.commits(since=tip)
+
+
+def _all_run(pods: Sequence[Mapping[str, Any]], digest: str) -> bool:
+    return len(pods) == REPLICAS and all(_digest(pod) == digest and _ready(pod) for pod in pods)
 
 
 def _digest(pod: Mapping[str, Any]) -> str:
