@@ -6,11 +6,11 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,8 @@ from promoter.demo.repository import ALIAS, MODEL
 from promoter.errors import UsageError
 
 _EXAMPLES = 4  # of each class
-_PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn")
+# What loads the model: newer MLflows save scikit-learn's with skops, and older ones do not bring it.
+_PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Training:
                 name="model",
                 input_example=np.array(self.example.rows),
                 registered_model_name=MODEL,
-                pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
+                pip_requirements=list(_pinned(_PACKAGES)),
             )
         with TemporaryDirectory() as folder:
             # What the example is to answer, whatever this version has learned: the analysis by prediction compares with it.
@@ -115,6 +116,13 @@ class Training:
             expected.write_text(json.dumps({"predictions": list(self.example.labels)}))
             client.log_model_artifact(logged.model_id, str(expected))
         client.set_registered_model_alias(MODEL, ALIAS, str(logged.registered_model_version))
+
+
+def _pinned(packages: Iterable[str]) -> Iterator[str]:
+    """Those that are installed, in the version that is."""
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            yield f"{name}=={version(name)}"
 
 
 def _classifier() -> Any:
