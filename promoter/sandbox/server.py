@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -183,6 +184,11 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.api = api
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked may have ended before the answer, which is nothing to report."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
@@ -233,15 +239,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream" if sse else "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        try:
-            for event in self.server.api.events(request):
-                text = json.dumps(event) if event else ""
-                lines = f"data: {text} \n\n\n" if event else ":\n"
-                content = (lines if sse else f"{text}\n" if event else "").encode()
-                if content:  # an empty chunk would be the end
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
-        except ConnectionError:
-            self.close_connection = True
+        for event in self.server.api.events(request):
+            text = json.dumps(event) if event else ""
+            lines = f"data: {text} \n\n\n" if event else ":\n"
+            content = (lines if sse else f"{text}\n" if event else "").encode()
+            if content:  # an empty chunk would be the end
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
 
     def _send_json(self, status: int, value: Any) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
