@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from promoter import gates, kustomize
 from promoter.argocd_errors import NotFoundError
 from promoter.errors import RefusedError
-from promoter.image.reference import image_tag
+from promoter.image.reference import ImageReference, image_tag
 from promoter.models import Change, Environment, Image, ModelVersion, Release
 from promoter.overlay import overlay_paths, read_overlay, unified
 from promoter.render import render
@@ -59,8 +59,11 @@ def plan(
     *,
     rendering: bool = True,
     force: bool = False,
+    tag: str = "",
 ) -> Plan:
     """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
+
+    `tag` names an image of the version, on another runtime than its own; without it an overlay that carries one keeps it.
 
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
@@ -70,18 +73,16 @@ def plan(
     version = steps.run(
         "model", lambda: clients.model_registry.resolve(reference), lambda found: f"{reference} is version {found.version}"
     )
-    image = steps.run(
-        "image",
-        lambda: clients.publisher(environment.model).expect(version),
-        _image_detail,
-    )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
+    overlay = read_overlay(snapshot, environment)
+    before = kustomize.carried(overlay, environment.model)
+    tag = _checked(tag, environment) if tag else _rebuilt(before, environment, version)
+    image = steps.run("image", lambda: clients.publisher(environment.model).expect(version, tag), _image_detail)
     warned = steps.run(
         "gates",
         lambda: _gates(clients, repository, environment, version, force=force),
         lambda warnings: "; ".join(warnings) or "passed",
     )
-    overlay = read_overlay(snapshot, environment)
     after = release_of(environment, version, image)
     edited = kustomize.write_release(overlay, environment.model, _shown(after))
     rendered = None
@@ -93,7 +94,7 @@ def plan(
         reference=reference,
         version=version,
         image=image,
-        before=kustomize.carried(overlay, environment.model),
+        before=before,
         after=after,
         changes=edited.changes,
         diff=unified(snapshot, edited.files),
@@ -118,6 +119,18 @@ def _gates(
         application = None
     gates.followed(application, environment)
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
+
+
+def _checked(tag: str, environment: Environment) -> str:
+    """Raises: UsageError, where it is no tag."""
+    return ImageReference.parse(f"{environment.model.repository}:{tag}").tag or ""
+
+
+def _rebuilt(carried: Release | None, environment: Environment, version: ModelVersion) -> str:
+    """The tag that the overlay carries where it is one of `promoter image --rebuild`, of this version; else ""."""
+    if carried is None or carried.repository != environment.model.repository:
+        return ""
+    return carried.tag if carried.tag.startswith(f"{image_tag(version)}-") else ""
 
 
 def _image_detail(image: Image | None) -> str:

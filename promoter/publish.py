@@ -49,9 +49,11 @@ def publish(clients: Clients, reference: str, steps: Steps, *, to: str | None = 
     """
     model, version = _resolved(clients, reference, steps, to)
     open_file = partial(clients.model_registry.open, version)
+    publisher = clients.publisher(model)
+    make = publisher.rebuild if rebuild else publisher.ensure
     image = steps.run(
         "publish",
-        lambda: clients.publisher(model).ensure(version, open_file, rebuild=rebuild),
+        lambda: make(version, open_file),
         lambda found: found.reference,
         lambda found: found.reused,
     )

@@ -143,12 +143,12 @@ def test_a_rebuilt_image_stands_beside_the_first_and_sends_its_model_once(
     patched = BaseImage(base_layout(tmp_path / "patched", env="A=2"), "linux-amd64")
     key = sha256(patched.repository.read_manifest("linux-amd64") or b"")[7:15]
     publisher, read = Publisher(target, NAME, lambda *_: patched), store()
-    rebuilt = publisher.ensure(KNOWN, read.open, rebuild=True)
+    rebuilt = publisher.rebuild(KNOWN, read.open)
     assert (rebuilt.tag, rebuilt.content_digest, rebuilt.reused) == (f"{TAG}-{key}", first.content_digest, False)
     assert rebuilt.digest != first.digest
     assert origins(rebuilt)[-1] == (Role.MODEL, Origin.THERE)
     assert read.opened == []
-    assert publisher.ensure(KNOWN, read.open, rebuild=True) == replace(rebuilt, reused=True)
+    assert publisher.rebuild(KNOWN, read.open) == replace(rebuilt, reused=True)
     # The version's own image stays the one that is found.
     assert publisher.ensure(KNOWN, read.open) == replace(first, reused=True)
     assert (read.opened, publisher.find(KNOWN)) == ([], replace(first, reused=True))
@@ -159,10 +159,7 @@ def test_a_rebuilt_image_is_the_same_where_the_first_one_never_was(
 ) -> None:
     here, elsewhere = repositories("model"), LayoutRepository(tmp_path / "elsewhere", NAME)
     Publisher(here, NAME, lambda *_: None).ensure(KNOWN, store().open)
-    digests = {
-        Publisher(target, NAME, lambda *_: runtime).ensure(KNOWN, store().open, rebuild=True).digest
-        for target in (here, elsewhere)
-    }
+    digests = {Publisher(target, NAME, lambda *_: runtime).rebuild(KNOWN, store().open).digest for target in (here, elsewhere)}
     assert len(digests) == 1
     assert elsewhere.read_manifest(TAG) is None
 
@@ -174,7 +171,7 @@ def test_of_an_image_without_a_model_layer_another_kind_can_be_rebuilt(
     target = LayoutRepository(tmp_path / "target", NAME)
     first = Publisher(target, NAME, lambda *_: runtime, packing=Packing(model=Embed.URI)).ensure(KNOWN, store().open)
     patched = BaseImage(base_layout(tmp_path / "patched", env="A=2"), "linux-amd64")
-    rebuilt = Publisher(target, NAME, lambda *_: patched, packing=packing).ensure(KNOWN, store().open, rebuild=True)
+    rebuilt = Publisher(target, NAME, lambda *_: patched, packing=packing).rebuild(KNOWN, store().open)
     assert rebuilt.content_digest == first.content_digest
     assert bool(rebuilt.size) == (packing.model is Embed.EMBED)
 
@@ -184,9 +181,9 @@ def test_changed_files_are_not_rebuilt(tmp_path: Path, runtime: BaseImage) -> No
     publisher = Publisher(target, NAME, lambda *_: runtime)
     publisher.ensure(KNOWN, store().open)
     with pytest.raises(RefusedError, match="are sha256:"):
-        publisher.ensure(model_version(listing(CHANGED)), store(CHANGED).open, rebuild=True)
+        publisher.rebuild(model_version(listing(CHANGED)), store(CHANGED).open)
     with pytest.raises(RefusedError, match="it has no runtime"):
-        Publisher(target, NAME, lambda *_: None).ensure(KNOWN, store().open, rebuild=True)
+        Publisher(target, NAME, lambda *_: None).rebuild(KNOWN, store().open)
 
 
 def test_the_key_of_a_runtime_is_in_its_tag_or_its_digest(tmp_path: Path) -> None:
@@ -226,7 +223,7 @@ def test_why_an_image_is_made_reused_or_copied(repositories: Repositories, runti
     on_today = Publisher(staging, NAME, lambda *_: patched)
     before = on_today.explain(KNOWN, store().open, patched)
     assert "--rebuild publishes" in before.lines[-1]
-    rebuilt = on_today.ensure(KNOWN, store().open, rebuild=True)
+    rebuilt = on_today.rebuild(KNOWN, store().open)
     after = on_today.explain(KNOWN, store().open, patched)
     assert after.rebuilt == replace(rebuilt, reused=True)
     assert rebuilt.tag in after.lines[-1]

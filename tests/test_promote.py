@@ -90,7 +90,7 @@ def test_the_outcome_as_json_has_these_fields(path: WritePath) -> None:
         "exit_code",
     ]
     assert (outcome["event"], outcome["exit_code"]) == ("outcome", 0)
-    assert [step["name"] for step in outcome["steps"]] == ["model", "image", "overlay", "gates", "publish", "commit"]
+    assert [step["name"] for step in outcome["steps"]] == ["model", "overlay", "image", "gates", "publish", "commit"]
     assert list(outcome["steps"][0]) == ["name", "status", "detail", "seconds"]
     assert {step["status"] for step in outcome["steps"]} == {"succeeded"}
 

@@ -84,6 +84,52 @@ def test_another_runtime_is_explained_and_gets_an_image_of_its_own_when_asked_fo
     assert path.image_digest(first.image.tag) == first.image.digest
 
 
+def test_a_rebuilt_image_is_promoted_by_its_tag_and_stays(path: WritePath, tmp_path: Path) -> None:
+    path.register()
+    runtime(path, tmp_path / "runtime")
+    own = path.promote(f"{path.model}:1").image
+    runtime(path, tmp_path / "patched", env="A=2")
+    rebuilt = published(path, rebuild=True).image
+    assert path.promote(f"{path.model}:1").commit is None
+
+    options = ("--to", "staging", "--no-watch", "--no-render", "-o", "json")
+    done = path.run("promote", f"{path.model}:1", "--tag", rebuilt.tag, *options)
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, outcome["commit"]) == (0, path.tip)
+    assert (outcome["release"]["tag"], outcome["release"]["digest"]) == (rebuilt.tag, rebuilt.digest)
+    assert {change["new"] for change in outcome["changes"]} == {rebuilt.tag, rebuilt.digest}
+
+    again = path.promote(f"{path.model}:1")
+    assert (again.commit, again.release.digest) == (None, rebuilt.digest)
+    back = path.run("promote", f"{path.model}:1", "--tag", own.tag, *options)
+    assert json.loads(back.stdout.splitlines()[-1])["release"]["digest"] == own.digest
+
+
+@pytest.mark.parametrize(
+    ("tag", "code", "message"),
+    [
+        ("v1-20200101000000-0f3a51c2", 20, "is published as registry.example.com/models/"),
+        ("not a tag", 2, "'not a tag' is not a tag"),
+    ],
+)
+def test_a_tag_that_names_no_image_is_refused(path: WritePath, tag: str, code: int, message: str) -> None:
+    path.register()
+    before = path.outside()
+    done = path.run("promote", f"{path.model}:1", "--to", "staging", "--tag", tag, "--no-watch", "--no-render")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert path.outside() == before
+
+
+def test_a_tag_of_another_version_is_refused(path: WritePath) -> None:
+    path.register()
+    other = published(path).image.tag
+    path.register()
+    done = path.run("promote", f"{path.model}:2", "--to", "staging", "--tag", other, "--no-watch", "--no-render")
+    assert done.returncode == 20
+    assert f":{other} is the image of {path.model}:1, not of {path.model}:2" in done.stderr
+
+
 def test_an_environment_chooses_the_alias(path: WritePath) -> None:
     path.register(alias="challenger")
     assert published(path, path.model, to="staging").version == "1"

@@ -32,6 +32,9 @@ ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environm
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")
 ]
+TagOption = Annotated[
+    str, typer.Option("--tag", metavar="TAG", help="An image of the version that `promoter image --rebuild` has published.")
+]
 RenderOption = Annotated[
     bool, typer.Option("--render/--no-render", help="Build the overlay before and after, and show the difference.")
 ]

@@ -21,6 +21,7 @@ from promoter.cli.options import (
     PathOption,
     RenderOption,
     RepoOption,
+    TagOption,
     ToOption,
     WaitOption,
 )
@@ -41,6 +42,7 @@ def plan(
     reference: ModelArgument,
     to: ToOption,
     config: ConfigOption = None,
+    tag: TagOption = "",
     render: RenderOption = True,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -48,7 +50,7 @@ def plan(
     from promoter import output as out
     from promoter.steps import Steps
 
-    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report)))
+    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report), tag=tag))
 
 
 def promote(
@@ -58,6 +60,7 @@ def promote(
     follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
     wait: WaitOption = False,
     force: Annotated[bool, typer.Option("--force", help="Promote a quarantined version all the same.")] = False,
+    tag: TagOption = "",
     config: ConfigOption = None,
     render: RenderOption = True,
     output: OutputOption = Output.TEXT,
@@ -76,7 +79,7 @@ def promote(
     if follow and not dry_run:
         require_argocd(clients)
     steps = Steps(out.report)
-    made = _plan(clients, reference, to, render, steps, force=force)
+    made = _plan(clients, reference, to, render, steps, force=force, tag=tag)
     if dry_run:
         _print_plan(output, made)
         return
@@ -300,10 +303,10 @@ def _await(
     _end(output, told, follower.environment, follower.follow(committed), {**known, "merged": ended.merged})
 
 
-def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False) -> Plan:
+def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False, tag: str = "") -> Plan:
     from promoter.model_registry import ModelReference
     from promoter.plan import plan as make
 
     wanted = ModelReference.parse(reference)
     environment = clients.environment(to, wanted.name)
-    return make(clients, environment, wanted, steps, rendering=render, force=force)
+    return make(clients, environment, wanted, steps, rendering=render, force=force, tag=tag)

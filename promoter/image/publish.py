@@ -65,31 +65,45 @@ class Publisher:
         manifest = self._target.read_manifest(tag)
         return None if manifest is None else self._image(version, tag, manifest)
 
-    def expect(self, version: ModelVersion) -> Image | None:
-        """What `ensure` will answer, as far as it is known before anything is made or copied; raises as `find`."""
-        tag = image_tag(version)
-        found = self._found(tag)
+    def expect(self, version: ModelVersion, tag: str = "") -> Image | None:
+        """What `ensure` will answer, as far as it is known before anything is made or copied; raises as it, reading alone."""
+        tag, found = self._wanted(version, tag)
         return self._image(version, tag, found.manifest, where=found.where) if found else None
 
-    def ensure(self, version: ModelVersion, open_file: Open, *, rebuild: bool = False) -> Image:
+    def ensure(self, version: ModelVersion, open_file: Open, tag: str = "") -> Image:
         """The version's image, published now if it is not yet; the tag is written last, so that there is no half of an image.
 
         Files of a published version are read again only where their listing does not prove that they are unchanged.
-        With `rebuild` the image is one on today's runtime, whose key is in its tag; the version's own stays where it is.
+        Another `tag` than the version's own is that of an image which `rebuild` has published.
 
         Raises:
-            RefusedError: the tag stands for other content or something else, files or base can't be put into an image, or
-                there is no runtime to rebuild on.
+            RefusedError: the tag stands for other content or something else, or for nothing where it is not the version's own;
+                or files or base can't be put into an image.
             AuthError, UnreachableError: as the registries answer, or where a file can't be read.
             UsageError: the version can't be a tag.
         """
-        if rebuild:
-            return self._rebuild(version, open_file)
-        tag = image_tag(version)
-        found = self._found(tag)
+        tag, found = self._wanted(version, tag)
         if found is not None:
             return self._reuse(version, tag, found, open_file)
         return self._make(version, tag, open_file)
+
+    def rebuild(self, version: ModelVersion, open_file: Open) -> Image:
+        """An image of the version on today's runtime, whose key is in its tag; the version's own stays where it is.
+
+        Raises:
+            RefusedError: there is no runtime; and as `ensure`, like all else.
+        """
+        runtime = self._runtime(version, open_file)
+        if runtime is None:
+            raise RefusedError(
+                f"the image of {version.reference} can't be rebuilt: it has no runtime (image.runtime: scratch)",
+                hint="name a runtime in promoter.yaml, or go without --rebuild",
+            )
+        tag = f"{image_tag(version)}-{runtime_key(runtime, self._platform)}"
+        found = self._found(tag)
+        if found is not None:
+            return self._reuse(version, tag, found, open_file)
+        return self._put_on(runtime, version, tag, open_file, self._packed(version, open_file))
 
     def explain(self, version: ModelVersion, open_file: Open, runtime: BaseImage | None = None) -> Explanation:
         """Why `ensure` would reuse, copy or make an image; `runtime` is today's, where there is one already. Writes nothing.
@@ -114,6 +128,21 @@ class Publisher:
         )
 
     # -- found -------------------------------------------------------------------------------------------------------
+
+    def _wanted(self, version: ModelVersion, tag: str) -> tuple[str, _Found | None]:
+        """The tag, the version's own for "", and what is published as that: only the version's own may be missing.
+
+        Raises:
+            RefusedError: another one is.
+        """
+        own = image_tag(version)
+        found = self._found(tag or own)
+        if found is None and tag not in ("", own):
+            raise RefusedError(
+                f"no image of {version.reference} is published as {self._repository}:{tag}",
+                hint=f"the version's own tag is {own}; promoter image {version.reference} --rebuild prints another",
+            )
+        return tag or own, found
 
     def _found(self, tag: str) -> _Found | None:
         for repository in (self._target, *self._elsewhere):
@@ -173,19 +202,6 @@ class Publisher:
         image = self._image(version, tag, stored, model.content_digest, reused=stored != manifest)
         self._remember_listing(version, tag, stored)
         return replace(image, blobs=(config, *layers, *model.blobs))
-
-    def _rebuild(self, version: ModelVersion, open_file: Open) -> Image:
-        runtime = self._runtime(version, open_file)
-        if runtime is None:
-            raise RefusedError(
-                f"the image of {version.reference} can't be rebuilt: it has no runtime (image.runtime: scratch)",
-                hint="name a runtime in promoter.yaml, or go without --rebuild",
-            )
-        tag = f"{image_tag(version)}-{runtime_key(runtime, self._platform)}"
-        found = self._found(tag)
-        if found is not None:
-            return self._reuse(version, tag, found, open_file)
-        return self._put_on(runtime, version, tag, open_file, self._packed(version, open_file))
 
     def _packed(self, version: ModelVersion, open_file: Open) -> Model | None:
         """The model as the version's own image in the target has it, so that it is not packed again."""

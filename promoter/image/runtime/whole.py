@@ -48,7 +48,7 @@ class WholePublisher(Publisher):
         layers = [Blob(Role.RUNTIME, layer.digest, layer.size) for layer in base.layers]
         return self._publish(version, tag, base, layers, model)
 
-    def _rebuild(self, version: ModelVersion, open_file: Open) -> Image:
+    def rebuild(self, version: ModelVersion, open_file: Open) -> Image:
         tag = f"{image_tag(version)}-{self._builder.recipe(version, open_file, whole=True).key[:8]}"
         found = self._found(tag)
         return self._reuse(version, tag, found, open_file) if found else self._make(version, tag, open_file)
