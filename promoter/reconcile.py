@@ -26,6 +26,7 @@ from promoter.watch import Clock, Timing, Watched
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
+    from promoter.releases import Committed
 
 
 class Action(StrEnum):
@@ -117,10 +118,8 @@ class Reconciler:
         try:
             return self._one(self._survey.placed(environment))
         except PromoterError as error:
-            refused = error.exit_code in (ExitCode.REFUSED, ExitCode.SUPERSEDED)
-            action = Action.LEFT if refused else Action.FAILED
             Announcer(self.clients, environment).refused(error)
-            return Reconciled(environment.name, environment.model.name, action, error.message, error.exit_code)
+            return self._broke(environment, error)
 
     def _one(self, environment: Environment) -> Reconciled:
         carried = self._survey.carried(environment)
@@ -145,7 +144,7 @@ class Reconciler:
         if (verdict.restore and not committed.restores) or verdict.sync_due:
             if self.instead is not None:
                 return self.instead(environment, f"{verdict.kind} at {committed.commit.sha}")
-            return self._ended(environment, self._follower(environment).follow(committed, found=verdict.restore))
+            return self._follow(environment, committed, found=verdict.restore)
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
         if not verdict.terminal:
@@ -169,9 +168,8 @@ class Reconciler:
         if outcome.pull_request is not None:
             detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
             return self._said(environment, Action.PROPOSED, detail)
-        follower = self._follower(environment)
-        ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
-        return self._ended(environment, ending)
+        repository = self.clients.repository(environment.application)
+        return self._follow(environment, releases.current(repository, environment, outcome.commit))
 
     def _not_rolled_back(self, environment: Environment, version: str) -> None:
         branch = self._survey.branch(environment.application)
@@ -197,9 +195,14 @@ class Reconciler:
                 hint=f"mend the cause, then: promoter promote {resolved.reference} --to {environment.name}",
             )
 
-    def _follower(self, environment: Environment) -> Follower:
+    def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
+        """To the end of the release, of which the follower tells, whatever it is."""
         told = self.told(environment.application.name)
-        return Follower(self.clients, environment, told.verdict, told.say, self.timing, self.clock)
+        follower = Follower(self.clients, environment, told.verdict, told.say, self.timing, self.clock)
+        try:
+            return self._ended(environment, follower.follow(committed, found=found))
+        except PromoterError as error:
+            return self._broke(environment, error)
 
     def _ended(self, environment: Environment, ending: Ending) -> Reconciled:
         if ending.exit_code is ExitCode.DONE:
@@ -212,6 +215,10 @@ class Reconciler:
             action = Action.PROPOSED if ending.pull_request else Action.LEFT
             done = self._said(environment, action, detail, ending.exit_code)
         return replace(done, commit=ending.restored or ending.commit)
+
+    def _broke(self, environment: Environment, error: PromoterError) -> Reconciled:
+        refused = error.exit_code in (ExitCode.REFUSED, ExitCode.SUPERSEDED)
+        return self._said(environment, Action.LEFT if refused else Action.FAILED, error.message, error.exit_code)
 
     def _said(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:
         return Reconciled(environment.name, environment.model.name, action, detail, code)

@@ -21,9 +21,10 @@ from promoter.models import Application, ForgeKind
 from promoter.notify.outbox import Outbox
 from promoter.promote import promote
 from promoter.pull_request import End, Ended, Opened
-from promoter.reconcile import Reconciler
+from promoter.reconcile import Action, Reconciler
 from promoter.sandbox import Behaviour, PodStatus
 from promoter.steps import Steps, silent
+from promoter.verdict import Verdict
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.faults import UNAUTHENTICATED, always
 from tests.support.forge_repository import ForgeRepository
@@ -153,6 +154,28 @@ def test_a_watch_that_breaks_off_is_told(tmp_path: Path, there: Channels) -> Non
             it.follow(committed)
         it.clients.outbox.close()
     assert [one.value["type"] for one in there.at("/own/")] == ["promotion.started", "promotion.failed"]
+
+
+class _Refused:
+    """A terminal at which the watching ends."""
+
+    def verdict(self, verdict: Verdict) -> None:
+        raise AuthError("the token has expired", hint="make another one")
+
+    def say(self, text: str) -> None: ...
+
+
+def test_a_watch_of_reconcile_that_breaks_off_is_told_once(tmp_path: Path, there: Channels) -> None:
+    with world(tmp_path, {**os.environ, **there.environ}, settings=there.configuration("own")) as it:
+        ready(it, lasting=True)
+        it.behaviours["2"] = FAILS
+        it.promote(2)
+        it.settle()
+        reconciler = Reconciler(it.clients, silent, lambda _: _Refused(), timing=TIMING, clock=it.clock)
+        (done,) = reconciler.run(it.clients.config.environments)
+        it.clients.outbox.close()
+    assert (done.action, done.detail, done.exit_code) == (Action.FAILED, "the token has expired", ExitCode.AUTH)
+    assert [one.value["type"] for one in there.at("/own/")] == ["promotion.failed"]
 
 
 # -- without a release that is followed -------------------------------------------------------------------------------
