@@ -53,10 +53,12 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
     environment, version = plan.environment, plan.version
     # before anything is published: a pull request that nobody could open needs no image
     forge = clients.forge(environment.application) if environment.write is Write.PULL_REQUEST else None
-    open_file = partial(clients.model_registry.open, version)
     image = steps.run(
         "publish",
-        lambda: clients.publisher(environment.model).ensure(version, open_file, plan.after.tag),
+        # MLflow is asked for only when a file is read: a published image may need none
+        lambda: clients.publisher(environment.model).ensure(
+            version, lambda file: clients.model_registry.open(version, file), plan.after.tag
+        ),
         _published,
         lambda found: found.reused,
     )

@@ -59,7 +59,7 @@ class _Built:
 
     model: Model
 
-    def ensure(self, version: ModelVersion, _open: object) -> Image:
+    def ensure(self, version: ModelVersion, _open: object, _tag: str = "") -> Image:
         digest = f"sha256:{int(version.version):064x}"
         return Image(self.model.repository, f"v{version.version}", digest, digest, reused=True)
 
