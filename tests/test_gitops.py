@@ -620,6 +620,21 @@ def test_a_lost_answer_is_recognised_without_the_cache(tmp_path: Path, origin: B
     assert pushed.commit.sha == pushed.tip == origin.tip()
 
 
+def test_what_the_server_got_and_did_not_take_has_not_landed(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
+    """The push loses the race on the server, which keeps its objects; and the cache is gone that would know better."""
+    begun = origin.tip()
+    theirs = origin.commit({"theirs": b"1"})
+    origin.git("update-ref", "refs/heads/main", begun)
+    faster = f"git update-ref refs/heads/main {theirs}"
+    origin.hook("update", f'mkdir "{tmp_path}/once" 2>/dev/null && {faster} && rm -rf "{tmp_path}"/cache/*/objects; exit 0')
+    pushed = open_repository(tmp_path, f"{server.url}/origin.git", sleep=lambda _: None).apply(add_line(b"once\n"))
+
+    assert (tmp_path / "once").is_dir()
+    assert pushed.commit.sha == pushed.tip == origin.tip()
+    assert origin.git("rev-parse", "main~1") == theirs
+    assert origin.show(OVERLAY) == b"newTag: v1\nonce\n"
+
+
 def test_a_rule_of_the_server_is_not_tried_again(tmp_path: Path, origin: BareRepository) -> None:
     origin.hook("pre-receive", f'echo x >> "{tmp_path}/pushes"; echo "GH006: Protected branch update failed" >&2; exit 1')
 

@@ -15,12 +15,11 @@ from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
 from promoter.gitops.failures import GitError, Kind, explained
-from promoter.gitops.remote import Remote, is_id
+from promoter.gitops.remote import FIRST_DEPTH, Remote, is_id
 from promoter.gitops.writers import Push, ThroughGitHub, Writer
 
 T = TypeVar("T")
 
-_FIRST_DEPTH = 64
 _MOST_BROKEN_CONNECTIONS = 5
 _OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 20.0  # seconds
 
@@ -312,7 +311,7 @@ class Repository:
     def _depths(self, commit: str) -> Iterator[int]:
         """Twice as many commits each time, at last the limit; then raises HistoryLimitError."""
         known = self._remote.depth(commit)
-        depth = max(_FIRST_DEPTH, 2 * known)
+        depth = max(FIRST_DEPTH, 2 * known)
         while depth < self._history_limit:
             yield depth
             depth *= 2

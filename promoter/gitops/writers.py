@@ -30,14 +30,16 @@ class Push:
     """Commits here, signed where the user signs, and pushes."""
 
     remote: Remote
-    _sent: list[str] = field(default_factory=list)
+    _sent: list[tuple[str, str]] = field(default_factory=list)
 
     def landed(self, tip: str) -> Commit | None:
-        return next((self.remote.commit(sha) for sha in self._sent if self.remote.landed(sha, tip)), None)
+        return next((self.remote.commit(sha) for sha, parent in self._sent if self.remote.landed(sha, parent, tip)), None)
 
     def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
         sha = self.remote.commit_tree(root, tip, proposal.message())
-        self._sent.append(sha)  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
+        self._sent.append(
+            (sha, tip)
+        )  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
         self.remote.push(sha, tip)
         return self.remote.commit(sha)
 
