@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from promoter import gates, kustomize
 from promoter.argocd_errors import NotFoundError
 from promoter.errors import RefusedError
-from promoter.image.reference import ImageReference, image_tag
+from promoter.image.reference import checked_tag, image_tag
 from promoter.models import Change, Environment, Image, ModelVersion, Release
 from promoter.overlay import overlay_paths, read_overlay, unified
 from promoter.render import render
@@ -76,7 +76,7 @@ def plan(
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
     overlay = read_overlay(snapshot, environment)
     before = kustomize.carried(overlay, environment.model)
-    tag = _checked(tag, environment) if tag else _rebuilt(before, environment, version)
+    tag = checked_tag(tag) if tag else _rebuilt(before, environment, version)
     image = steps.run("image", lambda: clients.publisher(environment.model).expect(version, tag), _image_detail)
     warned = steps.run(
         "gates",
@@ -119,11 +119,6 @@ def _gates(
         application = None
     gates.followed(application, environment)
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
-
-
-def _checked(tag: str, environment: Environment) -> str:
-    """Raises: UsageError, where it is no tag."""
-    return ImageReference.parse(f"{environment.model.repository}:{tag}").tag or ""
 
 
 def _rebuilt(carried: Release | None, environment: Environment, version: ModelVersion) -> str:

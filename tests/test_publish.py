@@ -110,6 +110,7 @@ def test_a_rebuilt_image_is_promoted_by_its_tag_and_stays(path: WritePath, tmp_p
     [
         ("v1-20200101000000-0f3a51c2", 20, "is published as registry.example.com/models/"),
         ("not a tag", 2, "'not a tag' is not a tag"),
+        (f"v1@sha256:{64 * '0'}", 2, "is not a tag"),
     ],
 )
 def test_a_tag_that_names_no_image_is_refused(path: WritePath, tag: str, code: int, message: str) -> None:

@@ -57,8 +57,8 @@ class ImageReference:
             raise _bad(f"'{registry}' is not a host or host:port")
         if not _REPOSITORY.fullmatch(repository) or len(registry) + 1 + len(repository) > _LONGEST_NAME:
             raise _bad(f"'{repository}' is not a repository: lower-case words, separated by one of . _ - or /")
-        if colon and not _TAG.fullmatch(tag):
-            raise _bad(f"'{tag}' is not a tag: letters, digits, _ . - and at most 128 of them")
+        if colon:
+            checked_tag(tag)
         return cls(registry, repository, tag or None, digest or None)
 
     @property
@@ -82,6 +82,13 @@ def _bad(why: str) -> UsageError:
     return UsageError(
         f"not an image reference: {why}", hint="write it as registry.example.com/team/image:tag, without https://"
     )
+
+
+def checked_tag(tag: str) -> str:
+    """The tag. Raises: UsageError, where it is none."""
+    if not _TAG.fullmatch(tag):
+        raise _bad(f"'{tag}' is not a tag: letters, digits, _ . - and at most 128 of them")
+    return tag
 
 
 def image_tag(version: ModelVersion) -> str:
