@@ -10,11 +10,12 @@ import pytest
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.http import Limits
+from promoter.image.body import CHUNK_SIZE
 from promoter.image.connection import Connection
 from promoter.image.oci import Descriptor, Restartable, read_bytes, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
-from promoter.image.upload import CHUNK_SIZE, upload
+from promoter.image.upload import upload
 from promoter.models import Origin
 from tests.support import fake_registry as fake
 from tests.support.cutting_proxy import cutting_proxy

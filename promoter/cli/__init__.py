@@ -1,6 +1,6 @@
 """The command line: parse, one use-case call, print. Nothing heavy is imported before a command runs.
 
-A module for each group of commands; options.py and common.py hold what they share.
+A module for each group of commands; options.py, common.py and ending.py hold what they share.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json, source_of
+from promoter.cli.ending import await_merge, end
 from promoter.cli.options import (
     BranchOption,
     ConfigOption,
@@ -29,11 +29,10 @@ from promoter.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from promoter.clients import Clients
-    from promoter.follow import Ending, Follower
-    from promoter.models import Environment, Release, Step
+    from promoter.follow import Follower
+    from promoter.models import Environment
     from promoter.output import Told
     from promoter.plan import Plan
-    from promoter.pull_request import Opened, Proposing
     from promoter.rollback import Rollback
     from promoter.steps import Steps
 
@@ -88,14 +87,14 @@ def promote(
     follower = _follower(clients, made.environment, told, waits=wait)
     if outcome.pull_request and wait:
         work = proposing(clients, made, outcome.image)
-        _await(output, told, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
+        await_merge(output, told, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
     if not follow:
         told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
         say_unless_json(output, outcome_text(outcome))
         summary.conclude(summary.committed(made.environment, outcome))
         return
     ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
-    _end(output, told, made.environment, ending, {**out.plain(outcome), "committed": outcome.commit}, outcome.steps)
+    end(output, told, made.environment, ending, {**out.plain(outcome), "committed": outcome.commit}, outcome.steps)
 
 
 def watch(
@@ -117,7 +116,7 @@ def watch(
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told, waits=wait)
     ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
-    _end(output, told, env, ending)
+    end(output, told, env, ending)
 
 
 def rollback(
@@ -158,7 +157,7 @@ def rollback(
         told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
         return
     ending = follower.follow(committed, restoring=False)
-    _end(output, told, env, ending)
+    end(output, told, env, ending)
 
 
 def reconcile(
@@ -217,25 +216,6 @@ def _print_plan(output: Output, made: Plan) -> None:
     summary.conclude(summary.planned(made, plan_text(made)))
 
 
-def _end(
-    output: Output,
-    told: Told,
-    environment: Environment,
-    ending: Ending,
-    known: Mapping[str, object] | None = None,
-    steps: Sequence[Step] = (),
-) -> NoReturn:
-    """How a release that was followed ended; `known` and `steps` are of how it got into Git, where this command did that."""
-    from promoter import output as out
-    from promoter import summary
-    from promoter.show import ending_text
-
-    told.outcome({**(known or {}), **out.plain(ending)})
-    say_unless_json(output, ending_text(ending))
-    summary.conclude(summary.ended(environment, ending, steps))
-    raise typer.Exit(ending.exit_code)
-
-
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
         raise UsageError("a rollback wants to be confirmed, and there is no terminal to ask", hint="confirm it with --yes")
@@ -267,40 +247,11 @@ def _propose_rollback(output: Output, told: Told, follower: Follower, planned: R
     Announcer(follower.clients, planned.environment).proposed(release, opened, planned.current.release)
     known = {"environment": planned.environment.name, "release": release, "commit": None, "pull_request": opened}
     if opened and wait:
-        _await(output, told, follower, work, opened, release, known, follow=follow)
+        await_merge(output, told, follower, work, opened, release, known, follow=follow)
     told.outcome({**known, "exit_code": ExitCode.DONE})
     say_unless_json(output, opened_text(opened))
     if opened:
         summary.conclude(summary.proposed(planned.environment, release, opened.url, f"{opened.done} {opened.url}"))
-
-
-def _await(
-    output: Output,
-    told: Told,
-    follower: Follower,
-    work: Proposing,
-    opened: Opened,
-    release: Release,
-    known: Mapping[str, object],
-    *,
-    follow: bool,
-) -> NoReturn:
-    """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
-    from promoter import releases, summary
-    from promoter.announce import Announcer
-
-    told.say(f"{opened.done} {opened.url}: {opened.title}")
-    ended = follower.merge(work, opened)
-    told.say(ended.detail)
-    if ended.merged is None:
-        Announcer(follower.clients, follower.environment).unmerged(release, opened, ended)
-    if ended.merged is None or not follow:
-        told.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
-        say_unless_json(output, ended.detail)
-        summary.conclude(summary.proposed(follower.environment, release, opened.url, ended.detail, ended.exit_code))
-        raise typer.Exit(ended.exit_code)
-    committed = releases.merged(follower.repository, follower.environment, ended.merged, release)
-    _end(output, told, follower.environment, follower.follow(committed), {**known, "merged": ended.merged})
 
 
 def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False, tag: str = "") -> Plan:

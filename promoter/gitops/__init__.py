@@ -2,6 +2,7 @@
 
 from promoter.gitops.cache import default_cache
 from promoter.gitops.commit import Commit, Proposal, Pushed, trailers_of
-from promoter.gitops.repository import HistoryLimitError, Repository, Snapshot
+from promoter.gitops.repository import HistoryLimitError, Repository
+from promoter.gitops.snapshot import Snapshot
 
 __all__ = ["Commit", "HistoryLimitError", "Proposal", "Pushed", "Repository", "Snapshot", "default_cache", "trailers_of"]

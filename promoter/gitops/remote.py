@@ -136,29 +136,10 @@ class Remote:
         shallow = self._cache.shallow()
         return shallow & set(self._git.text("rev-list", "--max-parents=0", commit, "--").split()) if shallow else shallow
 
-    def landed(self, commit: str, parent: str, tip: str) -> bool:
-        """Whether a commit of ours, made on `parent`, is on the branch whose tip is `tip`. Raises GitError.
-
-        That the remote has it proves nothing: it keeps the objects of a push that lost the race.
-        """
-        return self._below(tip, commit, parent) and self.reaches(tip, commit)
-
     def child(self, parent: str, tip: str) -> str | None:
-        """The commit right above `parent` on the branch whose tip is `tip`, None when there is none. Raises GitError."""
-        if not self._below(tip, parent):
-            return None
+        """The commit right above `parent` on the branch whose tip is `tip`, as far as history was fetched. Raises GitError."""
         line = self._git.text("rev-list", "--first-parent", "--reverse", f"{parent}..{tip}", "--").split()
         return line[0] if line and self.reaches(line[0], parent) else None
-
-    def _below(self, tip: str, *commits: str) -> bool:
-        """Whether one of the commits is `tip` or below it; a cache that was made anew since is deepened until that is known."""
-        depth = FIRST_DEPTH
-        while not any(self.reaches(tip, commit) for commit in commits):
-            if not self.boundary(tip):
-                return False
-            self.deepen(tip, depth)
-            depth *= 2
-        return True
 
     def holds(self, commit: str, root: str, message: bytes) -> bool:
         """Whether the commit has this root tree and message. Raises GitError."""

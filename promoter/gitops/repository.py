@@ -6,7 +6,6 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,7 @@ from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
 from promoter.gitops.failures import GitError, Kind, explained
 from promoter.gitops.remote import FIRST_DEPTH, Remote, is_id
+from promoter.gitops.snapshot import Snapshot
 from promoter.gitops.writers import Push, ThroughGitHub, Writer
 
 T = TypeVar("T")
@@ -26,35 +26,6 @@ _OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 20.0
 
 class HistoryLimitError(UsageError):
     """The answer lies further down in the history than `git.history-limit` allows to fetch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The files of one commit, read when asked for. Every path is relative to the repository's root, with '/'.
-
-    All methods raise ConfigError for a path that is not inside the repository, and RefusedError for one that is or leads
-    through a symbolic link or a submodule.
-    """
-
-    commit: str
-    _repository: Repository = field(repr=False, compare=False)
-
-    def read(self, path: str) -> bytes | None:
-        """The file's bytes as committed; None when there is no such file."""
-        id = self.blob_id(path)
-        return None if id is None else self._repository.blob(self.commit, id)
-
-    def blob_id(self, path: str) -> str | None:
-        """The object id of the file's content; None when there is no such file. Costs no content."""
-        entry = self._repository.entry(self.commit, tree.checked(path))
-        return entry.id if entry is not None and entry.is_file else None
-
-    def export(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Every regular file at or below these paths, by path ('.' is the whole repository), fetched in one request.
-
-        Symbolic links and submodules below a path are left out.
-        """
-        return self._repository.export(self.commit, [tree.checked(path) for path in paths])
 
 
 class Repository:

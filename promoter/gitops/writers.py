@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from promoter.gitops.commit import Commit, Proposal
-from promoter.gitops.remote import Remote
+from promoter.gitops.remote import FIRST_DEPTH, Remote
 
 if TYPE_CHECKING:
     from promoter.gitops.github_api import GitHubApi
@@ -33,13 +33,16 @@ class Push:
     _sent: list[tuple[str, str]] = field(default_factory=list)
 
     def landed(self, tip: str) -> Commit | None:
-        return next((self.remote.commit(sha) for sha, parent in self._sent if self.remote.landed(sha, parent, tip)), None)
+        for sha, parent in self._sent:
+            # That the remote has it would prove nothing: it keeps the objects of a push that lost the race.
+            if _below(self.remote, tip, sha, parent) and self.remote.reaches(tip, sha):
+                return self.remote.commit(sha)
+        return None
 
     def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
         sha = self.remote.commit_tree(root, tip, proposal.message())
-        self._sent.append(
-            (sha, tip)
-        )  # whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race
+        # Whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race.
+        self._sent.append((sha, tip))
         self.remote.push(sha, tip)
         return self.remote.commit(sha)
 
@@ -59,7 +62,7 @@ class ThroughGitHub:
 
     def landed(self, tip: str) -> Commit | None:
         for parent, root, message in self._asked:
-            child = self.remote.child(parent, tip)
+            child = self.remote.child(parent, tip) if _below(self.remote, tip, parent) else None
             if child is not None and self.remote.holds(child, root, message):
                 return self.remote.commit(child)
         return None
@@ -80,3 +83,14 @@ class ThroughGitHub:
         self.remote.push(sha, head, branch)
         self.remote.push("", sha, aside)
         return self.remote.commit(sha)
+
+
+def _below(remote: Remote, tip: str, *commits: str) -> bool:
+    """Whether one of the commits is `tip` or below it; a cache that was made anew since is deepened until that is known."""
+    depth = FIRST_DEPTH
+    while not any(remote.reaches(tip, commit) for commit in commits):
+        if not remote.boundary(tip):
+            return False
+        remote.deepen(tip, depth)
+        depth *= 2
+    return True

@@ -6,7 +6,8 @@ manifest.py     config and manifest of ours        gzip.py         the layer com
 base.py         the image underneath               reference.py    what an image is called
 layout.py       a folder of images                 oci.py          the words all of them share
 registry.py     a container registry               upload.py       a blob on its way there, in resumable chunks
-connection.py   HTTP with it                       credentials.py  who we are there
-token.py        what it wants to see               acr.py          who we are at one of Azure's
+connection.py   HTTP with it                       body.py         what such an upload sends
+credentials.py  who we are there                   acr.py          who we are at one of Azure's
+token.py        what it wants to see
 runtime/        what a model is put on, built by a Docker engine where nobody has yet
 """

@@ -8,24 +8,21 @@ a chunk, and gets everything once more. The digest that completes an upload tell
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
+from promoter.errors import AuthError, PromoterError, UnreachableError
+from promoter.image.body import CHUNK_SIZE, PIECE, Body, Source, Whole, Window, body
 from promoter.image.connection import Connection, codes
 
 if TYPE_CHECKING:
     import requests
 
-CHUNK_SIZE = 20 << 20
-
-_PIECE = 1 << 20
 _MOST_STARTS = 3
 _MOST_TRIES = 6
 # A registry reads a whole layer again before it answers the request that completes it.
@@ -113,9 +110,9 @@ def exists(connection: Connection, digest: str) -> bool:
 def _in_chunks(connection: Connection, session: Session, chunks: Iterable[bytes], size: int | None) -> str:
     """One PATCH with a Content-Range a chunk."""
     location, length = session.location, max(CHUNK_SIZE, session.least)
-    source = _Source(chunks, size)
-    with tempfile.SpooledTemporaryFile(_PIECE) as file:
-        window = _Window(source, file)
+    source = Source(chunks, size)
+    with tempfile.SpooledTemporaryFile(PIECE) as file:
+        window = Window(source, file)
         while (end := window.next_end(length)) > window.start:
             location = _send(connection, location, window, end)
             window.move(end)
@@ -124,8 +121,8 @@ def _in_chunks(connection: Connection, session: Session, chunks: Iterable[bytes]
 
 def _in_one_request(connection: Connection, session: Session, chunks: Iterable[bytes], size: int | None) -> str:
     """One PATCH without Content-Range, as Docker does it."""
-    whole = _Whole(chunks, size)
-    response = _patch(connection, session.location, _body(whole.read, size), {})
+    whole = Whole(chunks, size)
+    response = _patch(connection, session.location, body(whole.read, size), {})
     if isinstance(response, UnreachableError):
         if whole.source.at_fault:
             raise response
@@ -142,13 +139,13 @@ def _in_one_request(connection: Connection, session: Session, chunks: Iterable[b
 
 def _at_once(connection: Connection, session: Session, chunks: Iterable[bytes], size: int | None) -> str:
     """One PUT of everything, for which the chunks are read twice."""
-    source = _Source(chunks, size)
+    source = Source(chunks, size)
     while source.read():
         pass
-    return _complete(connection, session.location, source.finished(), data=_body(_Whole(chunks, None).read, source.seen))
+    return _complete(connection, session.location, source.finished(), data=body(Whole(chunks, None).read, source.seen))
 
 
-def _complete(connection: Connection, location: str, digest: str, data: _Body | None = None) -> str:
+def _complete(connection: Connection, location: str, digest: str, data: Body | None = None) -> str:
     """Closes the upload under the digest that is known by now."""
     options = {"read_timeout": _COMMIT_SECONDS, "send_timeout": _SEND_SECONDS, "headers": _OCTETS}
     response = connection.request("PUT", location, params={"digest": digest}, data=data, **options)
@@ -164,13 +161,13 @@ def _complete(connection: Connection, location: str, digest: str, data: _Body | 
 # -- one chunk --------------------------------------------------------------------------------------------------------
 
 
-def _send(connection: Connection, location: str, window: _Window, end: int) -> str:
+def _send(connection: Connection, location: str, window: Window, end: int) -> str:
     """The window up to `end`, from where the registry has it after each trouble; answers where the upload goes on."""
     at, tries = window.start, 0
     while True:
         # How people and Docker write it, without the unit of RFC 9110: Azure's registry refuses that.
         headers = {"Content-Range": f"{at}-{end - 1}"}
-        response = _patch(connection, location, _body(partial(window.read, at, end), end - at), headers)
+        response = _patch(connection, location, body(partial(window.read, at, end), end - at), headers)
         if isinstance(response, UnreachableError):
             error: PromoterError = response
             answer = None
@@ -192,7 +189,7 @@ def _send(connection: Connection, location: str, window: _Window, end: int) -> s
 
 
 def _patch(
-    connection: Connection, location: str, body: _Body, headers: Mapping[str, str]
+    connection: Connection, location: str, body: Body, headers: Mapping[str, str]
 ) -> requests.Response | UnreachableError:
     """The answer to a part of the upload, or why there is none."""
     headers = {**_OCTETS, **headers}
@@ -235,127 +232,3 @@ def _status(connection: Connection, location: str) -> tuple[str, int]:
 
 def _gone(response: requests.Response) -> bool:
     return response.status_code == HTTPStatus.NOT_FOUND or not codes(response).isdisjoint(_UPLOAD_GONE)
-
-
-# -- what is sent -----------------------------------------------------------------------------------------------------
-
-
-class _Source:
-    """Chunks being read, once: counted and hashed on the way."""
-
-    def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
-        self._chunks, self.size = iter(chunks), size
-        self._sha256 = hashlib.sha256()
-        self.seen = 0
-        # An error on the way through the HTTP client is theirs or the registry's.
-        self.at_fault = False
-
-    def read(self) -> bytes:
-        """The next bytes, none at the end.
-
-        Raises:
-            RefusedError: there are more or less of them than announced.
-        """
-        self.at_fault = True
-        chunk = next(filter(None, self._chunks), b"")
-        self.seen += len(chunk)
-        if self.size is not None and (self.seen > self.size or (not chunk and self.seen < self.size)):
-            raise RefusedError(f"{self.seen} bytes came for a blob of {self.size}", hint="run again")
-        self.at_fault = False
-        self._sha256.update(chunk)
-        return chunk
-
-    def finished(self) -> str:
-        """The digest, now that there is nothing more to come.
-
-        Raises:
-            RefusedError: there is.
-        """
-        if self.read():
-            raise RefusedError(f"more than {self.size} bytes came for a blob of that size", hint="run again")
-        return "sha256:" + self._sha256.hexdigest()
-
-
-class _Window:
-    """The part of a source that the registry has not confirmed yet, from `start` on: what was read of it is kept in a file."""
-
-    def __init__(self, source: _Source, file: IO[bytes]) -> None:
-        self.source, self._file = source, file
-        self.start = self._end = 0
-        self._rest = memoryview(b"")
-
-    def next_end(self, length: int) -> int:
-        """Where a chunk of this length ends, or the blob; without a size it has to be read to know that."""
-        end = self.start + length
-        if self.source.size is not None:
-            return min(end, self.source.size)
-        for _ in self.read(self.start, end):
-            pass
-        return self._end
-
-    def read(self, start: int, end: int) -> Iterator[memoryview]:
-        """The bytes from `start` to `end`, as often as they are asked for."""
-        while start < self._end:
-            self._file.seek(start - self.start)
-            kept = self._file.read(min(_PIECE, self._end - start))
-            start += len(kept)
-            yield memoryview(kept)
-        while self._end < end:
-            self._rest = self._rest or memoryview(self.source.read())
-            if not self._rest:
-                return
-            piece, self._rest = self._rest[: end - self._end], self._rest[end - self._end :]
-            self._keep(piece)
-            yield piece
-
-    def move(self, start: int) -> None:
-        """Forgets what is before."""
-        self.start = self._end = start
-
-    def _keep(self, piece: memoryview) -> None:
-        try:
-            self._file.seek(self._end - self.start)
-            self._file.write(piece)
-        except OSError as error:
-            self.source.at_fault = True
-            raise UnreachableError(
-                f"{tempfile.gettempdir()} can't hold a chunk of a layer: {error.strerror}",
-                hint=f"set TMPDIR to a folder with {CHUNK_SIZE >> 20} MiB of space",
-            ) from None
-        self._end += len(piece)
-
-
-class _Whole:
-    """All of a source, from its beginning each time that it is sent; `source` is the last one."""
-
-    def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
-        self._chunks, self.size = chunks, size
-        self.source = _Source(chunks, size)
-
-    def read(self) -> Iterator[bytes]:
-        self.source = _Source(self._chunks, self.size)
-        while chunk := self.source.read():
-            yield chunk
-
-
-class _Body:
-    """A request body that can be sent again; without a length it goes as HTTP's own chunks."""
-
-    def __init__(self, read: Callable[[], Iterator[bytes | memoryview]]) -> None:
-        self._read = read
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        return self._read()
-
-
-class _SizedBody(_Body):
-    def __init__(self, read: Callable[[], Iterator[bytes | memoryview]], size: int) -> None:
-        super().__init__(read)
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-
-def _body(read: Callable[[], Iterator[bytes | memoryview]], size: int | None) -> _Body:
-    return _Body(read) if size is None else _SizedBody(read, size)

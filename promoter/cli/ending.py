@@ -1,0 +1,65 @@
+"""How a command ends that has followed a release or a pull request: what it prints, its summary, and its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from promoter.cli.common import say_unless_json
+from promoter.cli.options import Output
+
+if TYPE_CHECKING:
+    from promoter.follow import Ending, Follower
+    from promoter.models import Environment, Release, Step
+    from promoter.output import Told
+    from promoter.pull_request import Opened, Proposing
+
+
+def end(
+    output: Output,
+    told: Told,
+    environment: Environment,
+    ending: Ending,
+    known: Mapping[str, object] | None = None,
+    steps: Sequence[Step] = (),
+) -> NoReturn:
+    """How a release that was followed ended; `known` and `steps` are of how it got into Git, where this command did that."""
+    from promoter import output as out
+    from promoter import summary
+    from promoter.show import ending_text
+
+    told.outcome({**(known or {}), **out.plain(ending)})
+    say_unless_json(output, ending_text(ending))
+    summary.conclude(summary.ended(environment, ending, steps))
+    raise typer.Exit(ending.exit_code)
+
+
+def await_merge(
+    output: Output,
+    told: Told,
+    follower: Follower,
+    work: Proposing,
+    opened: Opened,
+    release: Release,
+    known: Mapping[str, object],
+    *,
+    follow: bool,
+) -> NoReturn:
+    """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
+    from promoter import releases, summary
+    from promoter.announce import Announcer
+
+    told.say(f"{opened.done} {opened.url}: {opened.title}")
+    ended = follower.merge(work, opened)
+    told.say(ended.detail)
+    if ended.merged is None:
+        Announcer(follower.clients, follower.environment).unmerged(release, opened, ended)
+    if ended.merged is None or not follow:
+        told.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
+        say_unless_json(output, ended.detail)
+        summary.conclude(summary.proposed(follower.environment, release, opened.url, ended.detail, ended.exit_code))
+        raise typer.Exit(ended.exit_code)
+    committed = releases.merged(follower.repository, follower.environment, ended.merged, release)
+    end(output, told, follower.environment, follower.follow(committed), {**known, "merged": ended.merged})

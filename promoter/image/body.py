@@ -1,0 +1,137 @@
+"""What an upload sends: a blob's bytes, read once and hashed on the way, and kept until the registry has confirmed them."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO
+
+from promoter.errors import RefusedError, UnreachableError
+
+CHUNK_SIZE = 20 << 20
+"""Bytes that are sent at a time, and at most once more where the connection breaks."""
+
+PIECE = 1 << 20
+"""Bytes that are in memory at a time."""
+
+
+class Source:
+    """Chunks being read, once: counted and hashed on the way."""
+
+    def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
+        self._chunks, self.size = iter(chunks), size
+        self._sha256 = hashlib.sha256()
+        self.seen = 0
+        # An error on the way through the HTTP client is theirs or the registry's.
+        self.at_fault = False
+
+    def read(self) -> bytes:
+        """The next bytes, none at the end.
+
+        Raises:
+            RefusedError: there are more or less of them than announced.
+        """
+        self.at_fault = True
+        chunk = next(filter(None, self._chunks), b"")
+        self.seen += len(chunk)
+        if self.size is not None and (self.seen > self.size or (not chunk and self.seen < self.size)):
+            raise RefusedError(f"{self.seen} bytes came for a blob of {self.size}", hint="run again")
+        self.at_fault = False
+        self._sha256.update(chunk)
+        return chunk
+
+    def finished(self) -> str:
+        """The digest, now that there is nothing more to come.
+
+        Raises:
+            RefusedError: there is.
+        """
+        if self.read():
+            raise RefusedError(f"more than {self.size} bytes came for a blob of that size", hint="run again")
+        return "sha256:" + self._sha256.hexdigest()
+
+
+class Window:
+    """The part of a source that the registry has not confirmed yet, from `start` on: what was read of it is kept in a file."""
+
+    def __init__(self, source: Source, file: IO[bytes]) -> None:
+        self.source, self._file = source, file
+        self.start = self._end = 0
+        self._rest = memoryview(b"")
+
+    def next_end(self, length: int) -> int:
+        """Where a chunk of this length ends, or the blob; without a size it has to be read to know that."""
+        end = self.start + length
+        if self.source.size is not None:
+            return min(end, self.source.size)
+        for _ in self.read(self.start, end):
+            pass
+        return self._end
+
+    def read(self, start: int, end: int) -> Iterator[memoryview]:
+        """The bytes from `start` to `end`, as often as they are asked for."""
+        while start < self._end:
+            self._file.seek(start - self.start)
+            kept = self._file.read(min(PIECE, self._end - start))
+            start += len(kept)
+            yield memoryview(kept)
+        while self._end < end:
+            self._rest = self._rest or memoryview(self.source.read())
+            if not self._rest:
+                return
+            piece, self._rest = self._rest[: end - self._end], self._rest[end - self._end :]
+            self._keep(piece)
+            yield piece
+
+    def move(self, start: int) -> None:
+        """Forgets what is before."""
+        self.start = self._end = start
+
+    def _keep(self, piece: memoryview) -> None:
+        try:
+            self._file.seek(self._end - self.start)
+            self._file.write(piece)
+        except OSError as error:
+            self.source.at_fault = True
+            raise UnreachableError(
+                f"{tempfile.gettempdir()} can't hold a chunk of a layer: {error.strerror}",
+                hint=f"set TMPDIR to a folder with {CHUNK_SIZE >> 20} MiB of space",
+            ) from None
+        self._end += len(piece)
+
+
+class Whole:
+    """All of a source, from its beginning each time that it is sent; `source` is the last one."""
+
+    def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
+        self._chunks, self.size = chunks, size
+        self.source = Source(chunks, size)
+
+    def read(self) -> Iterator[bytes]:
+        self.source = Source(self._chunks, self.size)
+        while chunk := self.source.read():
+            yield chunk
+
+
+class Body:
+    """A request body that can be sent again; without a length it goes as HTTP's own chunks."""
+
+    def __init__(self, read: Callable[[], Iterator[bytes | memoryview]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        return self._read()
+
+
+class _SizedBody(Body):
+    def __init__(self, read: Callable[[], Iterator[bytes | memoryview]], size: int) -> None:
+        super().__init__(read)
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
+def body(read: Callable[[], Iterator[bytes | memoryview]], size: int | None) -> Body:
+    return Body(read) if size is None else _SizedBody(read, size)
