@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +27,12 @@ from promoter.verdict import Verdict
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.faults import UNAUTHENTICATED, always
 from tests.support.forge_repository import ForgeRepository
-from tests.support.forge_server import ForgeServer, forge_server
-from tests.support.notice_channels import PLANTED, SECRET, Channels, channels
+from tests.support.forge_server import ForgeServer, forge_server, hub
+from tests.support.notice_channels import PLANTED, SECRET, Channels, there
 from tests.support.pull_requests import ENVIRON, edit, settings
 from tests.support.write_path import WritePath, path
 
-__all__ = ["path"]
+__all__ = ["hub", "path", "there"]
 
 GITHUB = "- github: {}\n"
 PAGES = "mlflow: {web-url: https://mlflow.example.com}\nargocd: {web-url: https://argocd.example.com}\n"
@@ -43,18 +42,6 @@ RUN = {
     "GITHUB_REPOSITORY": "acme/gitops",
     "GITHUB_RUN_ID": "77",
 }
-
-
-@pytest.fixture
-def there() -> Iterator[Channels]:
-    with channels() as known:
-        yield known
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[ForgeServer]:
-    with forge_server(ForgeRepository(tmp_path)) as server:
-        yield server
 
 
 def ready(it: World, **changes: object) -> list[str]:

@@ -9,9 +9,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -27,9 +26,8 @@ from promoter.notify.notifier import Notifier, connect
 from promoter.notify.outbox import Outbox
 from promoter.notify.webhook import keys_of
 from promoter.redact import redactor
-from tests.support.forge_repository import ForgeRepository
 from tests.support.forge_server import TOKEN as GITHUB_TOKEN
-from tests.support.forge_server import ForgeServer, forge_server
+from tests.support.forge_server import ForgeServer, hub
 from tests.support.notice_channels import (
     CARD,
     CHANNEL,
@@ -39,8 +37,10 @@ from tests.support.notice_channels import (
     SIGNATURE,
     SLACK,
     Channels,
-    channels,
+    there,
 )
+
+__all__ = ["hub", "there"]
 
 COMMIT = "c" * 40
 KINDS = frozenset(NoticeKind)
@@ -53,18 +53,6 @@ RESTORED = replace(
     links=(Link("commit", f"https://github.com/acme/gitops/commit/{COMMIT}"), Link("run", "https://ci.example.com/1")),
 )
 HOSTILE = "<!channel> @here *@everyone* [x](https://evil.example) <@U012> <at>all</at> `a`\r\n::error::\x1b[2J‮ &amp;"
-
-
-@pytest.fixture
-def there() -> Iterator[Channels]:
-    with channels() as known:
-        yield known
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[ForgeServer]:
-    with forge_server(ForgeRepository(tmp_path)) as server:
-        yield server
 
 
 def configured(there: Channels, *names: str) -> list[NoticeConfig]:

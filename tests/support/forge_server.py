@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -463,3 +464,10 @@ def forge_server(repository: ForgeRepository) -> Iterator[ForgeServer]:
     with ForgeServer(repository) as server:
         yield server
     assert not server.wrong, "\n".join(server.wrong)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[ForgeServer]:
+    """In front of an empty folder: for what asks for no repository's content."""
+    with forge_server(ForgeRepository(tmp_path)) as server:
+        yield server

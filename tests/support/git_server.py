@@ -76,7 +76,9 @@ class BareRepository:
             capture_output=True,
             check=False,
         ).stdout.decode()
-        lines = [b"commit refs/heads/%s\ncommitter Bob <bob@example.org> %d +0000\n" % (branch.encode(), int(time.time()))]
+        lines = [
+            b"commit refs/heads/%s\nmark :1\ncommitter Bob <bob@example.org> %d +0000\n" % (branch.encode(), int(time.time()))
+        ]
         lines.append(b"data %d\n%s\n" % (len(message.encode()), message.encode()))
         if head:
             lines.append(b"from %s\n" % head.strip().encode())
@@ -87,8 +89,7 @@ class BareRepository:
                 lines.append(b"M %s %s %s\n" % (mode, content, quoted))
             else:
                 lines.append(b"M %s inline %s\ndata %d\n%s\n" % (mode, quoted, len(content), content))
-        self.git("fast-import", "--quiet", stdin=b"".join(lines))
-        return self.tip(branch)
+        return self.git("fast-import", "--quiet", stdin=b"".join([*lines, b"get-mark :1\n"]))
 
     def hook(self, name: str, script: str) -> None:
         path = self.path / "hooks" / name

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
 from jsonschema import Draft202012Validator
 
 DATA = Path(__file__).parents[1] / "data" / "notices"
@@ -137,8 +137,8 @@ class _Server(ThreadingHTTPServer):
         """Who asked went away: that is what a client with a time limit does."""
 
 
-@contextmanager
-def channels() -> Iterator[Channels]:
+@pytest.fixture
+def there() -> Iterator[Channels]:
     """The channels, every message to which has been what it takes."""
     known = Channels()
 
