@@ -16,7 +16,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from benchmarks.figures import Figure, Section
-from promoter.kustomize import Overlay, write_release
+from promoter.kustomize.release import Overlay, write_release
 from promoter.models import Model, Release
 from tests.support.without_c import kustomize_without_c
 

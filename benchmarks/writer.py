@@ -8,10 +8,10 @@ from pathlib import Path
 
 import git  # noqa: F401 - what every run imports anyway is not what is measured
 
-from promoter import kustomize
 from promoter.gitops import Proposal, Repository, Snapshot
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import read_overlay
 from promoter.models import Application, Environment, Model, Release
-from promoter.overlay import read_overlay
 
 OVERLAY = "overlays/production"
 _DIGEST = "sha256:" + "b" * 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,19 @@ class Signature:
     inputs: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
     params: tuple[Mapping[str, Any], ...] = ()
+
+
+def columns(specs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(name, type) of each column or tensor that MLmodel lists; a tensor may have no name."""
+    return [(str(spec.get("name") or ""), _kind(spec)) for spec in specs]
+
+
+def _kind(spec: Mapping[str, Any]) -> str:
+    kind = spec.get("type", "")
+    if kind == "tensor":
+        tensor = spec.get("tensor-spec", {})
+        return f"{tensor.get('dtype')}{tensor.get('shape')}"
+    return str(kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from promoter import config, links, releases
-from promoter.announce import Announcer
-from promoter.clients import Clients
+from promoter import config
+from promoter.commands.promote import promote
+from promoter.commands.reconcile import Action, Reconciler
+from promoter.demo.sandbox import Behaviour, PodStatus
 from promoter.errors import AuthError, ExitCode, RefusedError, SupersededError, UnreachableError
 from promoter.forge import address_of
 from promoter.models import Application, ForgeKind
+from promoter.notify import links
 from promoter.notify.outbox import Outbox
-from promoter.promote import promote
-from promoter.pull_request import End, Ended, Opened
-from promoter.reconcile import Action, Reconciler
-from promoter.sandbox import Behaviour, PodStatus
-from promoter.steps import Steps, silent
+from promoter.promotion import releases
+from promoter.promotion.announce import Announcer
+from promoter.promotion.clients import Clients
+from promoter.promotion.pull_request import End, Ended, Opened
+from promoter.promotion.steps import Steps, silent
 from promoter.verdict import Verdict
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.faults import UNAUTHENTICATED, always

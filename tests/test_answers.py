@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promoter.answers import (
+from promoter.argocd.answers import (
     UnexpectedAnswerError,
     analysis_run,
     application_state,
@@ -15,8 +15,8 @@ from promoter.answers import (
     sync_windows,
     workload,
 )
+from promoter.argocd.state import CanaryStep, ImageReference, ResourceTree, RunningRelease
 from promoter.models import Release
-from promoter.observed import CanaryStep, ImageReference, ResourceTree, RunningRelease
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -14,12 +14,12 @@ import pytest
 import requests
 from urllib3.exceptions import InsecureRequestWarning
 
-from promoter.argocd import ArgoCD
-from promoter.argocd_errors import ArgoCDError, FailedPreconditionError, NotFoundError, SyncWindowError, of_response
+from promoter.argocd.client import ArgoCD
+from promoter.argocd.errors import ArgoCDError, FailedPreconditionError, NotFoundError, SyncWindowError, of_response
+from promoter.argocd.state import ResourceRef
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
-from promoter.http import Authorization, Http, Limits
 from promoter.models import Application
-from promoter.observed import ResourceRef
+from promoter.session import Authorization, Http, Limits
 from tests.support.argocd_recordings import recording
 from tests.support.argocd_replay import Answer, Replay, recorded, replay
 

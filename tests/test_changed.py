@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from promoter.changed import changed
+from promoter.commands.changed import changed
 from promoter.errors import RefusedError
 from tests.support.argo_world import World, overlay, world
 

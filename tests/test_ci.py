@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from promoter import ci, output
+from promoter import output
 from promoter.errors import RefusedError, UsageError
+from promoter.output import ci
 
 
 @pytest.fixture

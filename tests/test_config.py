@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from promoter import config, template
+from promoter import config
+from promoter.demo import template
 from promoter.errors import ConfigError, ExitCode, UsageError
 from promoter.models import Compress, Embed, ForgeKind, MergeMethod
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from promoter import template
+from promoter.cli.text import ending_text
 from promoter.config import load
-from promoter.demo import demo
+from promoter.demo import demo, template
 from promoter.demo.cluster import ClusterOptions, edits
 from promoter.demo.images import unpack_model
 from promoter.demo.place import Place, git, prepare
 from promoter.demo.repository import seed
+from promoter.demo.sandbox.render import render
 from promoter.errors import UsageError
-from promoter.sandbox.render import render
 
 EXAMPLES = "https://github.com/your-org"
 
@@ -200,7 +200,7 @@ def test_ctrl_c_ends_what_runs_even_when_pressed_twice(tmp_path: Path) -> None:
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="exists and was not made by promoter demo") as caught:
-        demo(tmp_path)
+        demo(tmp_path, ending_text)
     assert "--folder" in caught.value.hint
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -208,7 +208,7 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "demo").write_text("a file")
     with pytest.raises(UsageError, match="exists and was not made by promoter demo"):
-        demo(tmp_path / "demo")
+        demo(tmp_path / "demo", ending_text)
 
 
 def test_no_address_of_the_examples_is_left_in_what_is_used(told: Told) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from promoter.describe import Facts, facts
+from promoter.cli.text import model_text
+from promoter.commands.model import Facts, facts
 from promoter.errors import ExitCode, UsageError
-from promoter.show import model_text
 from tests.support.write_path import FILES, WritePath, path
 
 __all__ = ["path"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from promoter.dispatch import System, pipeline
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
+from promoter.webhook.dispatch import System, pipeline
 
 
 class Forge(ThreadingHTTPServer):

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from promoter import gates
-from promoter.clients import placed
+from promoter.argocd.state import ApplicationState, ManagedResource, ResourceRef, SyncWindows
+from promoter.commands.plan import Plan, plan
+from promoter.commands.promote import promote
 from promoter.errors import ExitCode, RefusedError, UsageError
 from promoter.gitops import Commit
 from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, Model
-from promoter.observed import ApplicationState, ManagedResource, ResourceRef, SyncWindows
-from promoter.plan import Plan, plan
-from promoter.promote import promote
-from promoter.steps import Steps, silent
+from promoter.promotion import gates
+from promoter.promotion.clients import placed
+from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import Answer, always, changed
 from tests.support.mlflow_server import MlflowServer

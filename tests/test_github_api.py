@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.github_app import api_url, installation_token, is_github
 from promoter.gitops import Proposal, Repository, Snapshot
+from promoter.hosting.github_app import api_url, installation_token, is_github
 from tests.support.git_server import BareRepository, GitServer, bare_repository, isolated_environ
 from tests.support.github_api import GitHub, github_api
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from promoter.history import Entry, history
-from promoter.show import history_text
+from promoter.cli.text import history_text
+from promoter.commands.history import Entry, history
 from tests.support.write_path import KUSTOMIZATION, RELEASE, WritePath, path
 
 __all__ = ["path"]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from promoter.errors import AuthError, RefusedError, UnreachableError
-from promoter.http import Limits
 from promoter.image.connection import Connection
 from promoter.image.oci import MANIFEST, Descriptor, canonical, read_bytes, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
+from promoter.session import Limits
 from tests.support import fake_registry as fake
 from tests.support.registry_server import (
     PASSWORD,

@@ -21,7 +21,6 @@ import pytest
 import requests
 
 from promoter import config
-from promoter.clients import Clients
 from promoter.errors import RefusedError, UnreachableError
 from promoter.image.base import BaseImage, Platform, read_base
 from promoter.image.manifest import CONTENT_DIGEST, TITLE
@@ -33,6 +32,7 @@ from promoter.image.runtime.requirements import read_requirements
 from promoter.image.runtime.wheels import download_wheels
 from promoter.model_registry import ModelReference
 from promoter.models import Image, ModelVersion
+from promoter.promotion.clients import Clients
 from tests.support.docker_engine import DockerEngine, PythonBase, cached, docker_engine, machine_environ, python_base
 from tests.support.mlflow_server import MlflowServer, sklearn_files
 from tests.support.models import listing, model_version, store

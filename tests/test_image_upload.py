@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
-from promoter.http import Limits
 from promoter.image.body import CHUNK_SIZE
 from promoter.image.connection import Connection
 from promoter.image.oci import Descriptor, Restartable, read_bytes, sha256
@@ -17,6 +16,7 @@ from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
 from promoter.image.upload import upload
 from promoter.models import Origin
+from promoter.session import Limits
 from tests.support import fake_registry as fake
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.registry_server import RegistryServer, registry_server

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from ruamel.yaml import YAML
 
-from promoter import kustomize, yaml_file
 from promoter.errors import ConfigError
-from promoter.kustomize import Edited, Overlay, carried, write_release
+from promoter.kustomize import release as kustomize
+from promoter.kustomize import yaml_file
+from promoter.kustomize.release import Edited, Overlay, carried, write_release
 from promoter.models import Change, Model, Release
 from tests.support.kustomizations import Slot, Written, kustomizations
 from tests.support.without_c import kustomize_without_c

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from promoter import config, template
-from promoter.sandbox.render import render
+from promoter import config
+from promoter.demo import template
+from promoter.demo.sandbox.render import render
 from tests.support.manifests import (
     CHOICES,
     COMPONENTS,

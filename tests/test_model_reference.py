@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promoter.errors import ExitCode, UsageError
-from promoter.http import Limits
 from promoter.model_registry import ModelReference, connect
 from promoter.model_registry import settings as mlflow_settings
+from promoter.session import Limits
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
-from promoter.http import Limits
 from promoter.model_registry import Webhooks, settings
 from promoter.model_registry.server import Server
+from promoter.session import Limits
 from promoter.webhook.events import WAKING
 from promoter.webhook.register import register
 from promoter.webhook.register import test as send_test

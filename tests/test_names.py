@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promoter.names import image_name
+from promoter.config.names import image_name
 
 COMPONENT = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*$")
 

@@ -16,7 +16,6 @@ import pytest
 
 from promoter.config import Channel, NoticeConfig
 from promoter.errors import UnreachableError, UsageError
-from promoter.http import Limits
 from promoter.models import NoticeKind
 from promoter.notify import github, slack, teams
 from promoter.notify.endpoint import Endpoint, checked
@@ -24,8 +23,9 @@ from promoter.notify.github import Repository
 from promoter.notify.notice import LONGEST_SENTENCE, LONGEST_URL, MOST_LINES, Link, Notice
 from promoter.notify.notifier import Notifier, connect
 from promoter.notify.outbox import Outbox
+from promoter.notify.redact import redactor
 from promoter.notify.webhook import keys_of
-from promoter.redact import redactor
+from promoter.session import Limits
 from tests.support.forge_server import TOKEN as GITHUB_TOKEN
 from tests.support.forge_server import ForgeServer, hub
 from tests.support.notice_channels import (

@@ -12,7 +12,7 @@ import pytest
 from promoter import output
 from promoter.errors import AuthError, ConfigError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.models import Change, Status
-from promoter.steps import Steps
+from promoter.promotion.steps import Steps
 
 
 def test_credentials_never_stand_in_an_error() -> None:

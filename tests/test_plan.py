@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
+from promoter.cli.text import plan_text
+from promoter.commands.plan import UNBUILT, promotion_id
 from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.plan import UNBUILT, promotion_id
-from promoter.render import tool
-from promoter.show import plan_text
+from promoter.kustomize.render import tool
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path
 
 __all__ = ["path"]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from promoter import kustomize
+from promoter.commands.history import history
+from promoter.commands.plan import promotion_id, read_overlay
+from promoter.config.names import image_name
 from promoter.errors import AuthError, ExitCode, PromoterError, SupersededError, UsageError
-from promoter.history import history
+from promoter.kustomize import release as kustomize
 from promoter.models import Status
-from promoter.names import image_name
-from promoter.plan import promotion_id, read_overlay
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path, seed
 
 __all__ = ["path"]

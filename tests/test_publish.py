@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from promoter.cli.text import publication_text, reasons_text
+from promoter.commands.image import Publication, Reasons, explain, publish
 from promoter.errors import AuthError, RefusedError, UsageError
 from promoter.models import Origin, Role
-from promoter.publish import Publication, Reasons, explain, publish
-from promoter.show import publication_text, reasons_text
-from promoter.steps import Steps
+from promoter.promotion.steps import Steps
 from tests.support import azure
 from tests.support import fake_registry as fake
 from tests.support.fake_registry import digest

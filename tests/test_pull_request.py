@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from promoter import config, releases
-from promoter.clients import Clients
+from promoter import config
+from promoter.commands.promote import Outcome, promote, proposing
+from promoter.commands.reconcile import Action, Reconciled, Reconciler
+from promoter.commands.rollback import plan_rollback, proposing_rollback
 from promoter.errors import ExitCode, RefusedError, SupersededError
-from promoter.follow import Follower
 from promoter.forge import Forge
 from promoter.models import ForgeKind
-from promoter.promote import Outcome, promote, proposing
-from promoter.pull_request import End, Ended, Opened, Waiting, branch_of
-from promoter.reconcile import Action, Reconciled, Reconciler
-from promoter.rollback import plan_rollback, proposing_rollback
-from promoter.steps import Steps, silent
+from promoter.promotion import releases
+from promoter.promotion.clients import Clients
+from promoter.promotion.follow import Follower
+from promoter.promotion.pull_request import End, Ended, Opened, Waiting, branch_of
+from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.forge_repository import METHODS, Check, ForgeRepository, Pull
 from tests.support.forge_server import IDENTITY, TOKEN, Answer, ForgeServer, forge_server

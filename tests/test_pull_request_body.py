@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from promoter.models import Application, Environment, Model, ModelVersion, OnFailure, Release, Signature
-from promoter.pull_request_body import Facts, code, fenced, going_back, promotion, restoration
+from promoter.promotion.pull_request_body import Facts, code, fenced, going_back, promotion, restoration
 
 AMOUNT, SMALL = {"name": "amount", "type": "double"}, {"name": "amount", "type": "float"}
 COUNTRY = {"name": "country", "type": "string"}

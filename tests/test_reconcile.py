@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from promoter import cli
-from promoter.clients import Clients
+from promoter.commands.reconcile import Action, Reconciled, Reconciler, exit_code
+from promoter.commands.rollback import plan_rollback, rollback
 from promoter.errors import AuthError, ExitCode, UnreachableError
-from promoter.follow import Ending
-from promoter.reconcile import Action, Reconciled, Reconciler, exit_code
-from promoter.rollback import plan_rollback, rollback
-from promoter.steps import silent
-from promoter.survey import Survey
+from promoter.promotion.clients import Clients
+from promoter.promotion.follow import Ending
+from promoter.promotion.steps import silent
+from promoter.promotion.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
 from promoter.webhook.work import DISPATCHED_AGAIN, Dispatcher
 from tests.support.argo_world import FAILS, MISSING, TIMING, World, overlay, world

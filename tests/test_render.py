@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from promoter import template
+from promoter.demo import template
 from promoter.errors import ExitCode, RefusedError
 from promoter.gitops.tree import checked
-from promoter.render import render, tool
+from promoter.kustomize.render import render, tool
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")
 

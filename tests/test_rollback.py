@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from promoter import cli
+from promoter.commands.rollback import Rollback, plan_rollback, rollback
 from promoter.errors import ExitCode, RefusedError, SupersededError
-from promoter.rollback import Rollback, plan_rollback, rollback
 from tests.support.argo_world import FAILS, World, overlay, world
 
 

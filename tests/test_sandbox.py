@@ -15,8 +15,8 @@ import pytest
 import requests
 from ruamel.yaml import YAML
 
-from promoter.sandbox import Application, Behaviour, Measurement, PodStatus, Sandbox, ScriptedRuntime
-from promoter.sandbox.render import render
+from promoter.demo.sandbox import Application, Behaviour, Measurement, PodStatus, Sandbox, ScriptedRuntime
+from promoter.demo.sandbox.render import render
 from tests.support.sandbox import BASE, NAME, NAMESPACE, RECORDINGS, ROLLOUT, Client, Clock, Remote, client, overlay, recording
 
 FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))

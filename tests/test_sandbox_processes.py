@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from promoter.sandbox import Application, Expectation, Pod, PodStatus, ProcessRuntime, Proxy, Sandbox
+from promoter.demo.sandbox import Application, Expectation, Pod, PodStatus, ProcessRuntime, Proxy, Sandbox
 from tests.support.sandbox import BASE, NAME, NAMESPACE, Remote, overlay
 
 pytest.importorskip("mlflow.pyfunc", reason="the full mlflow is not installed")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from promoter import cli
+from promoter.cli.text import status_text
+from promoter.commands.status import Standing, exit_code, status
 from promoter.errors import ExitCode
-from promoter.show import status_text
-from promoter.status import Standing, exit_code, status
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import DOWN, always, changed
 from tests.support.mlflow_server import MlflowServer

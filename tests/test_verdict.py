@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from promoter.observed import Expectation, ImageReference, Observation, RunningRelease
+from promoter.argocd.state import ImageReference, RunningRelease
 from promoter.verdict import Kind, Verdict, judge
 from promoter.verdict.live import CONDITIONS, unmet
+from promoter.verdict.observation import Expectation, Observation
 from tests.support.argocd_recordings import DATA, altered, began, every_moment, labelled, labels, moment, moments
 
 PROMOTIONS = [(scenario, one["commit"]) for scenario in labelled() for one in labels(scenario)["promotions"]]

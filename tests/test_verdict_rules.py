@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from promoter.observed import (
+from promoter.argocd.state import (
     AnalysisRunState,
     CanaryStep,
-    Carries,
     Condition,
     ImageReference,
     OperationState,
@@ -21,6 +20,7 @@ from promoter.observed import (
 )
 from promoter.verdict import Kind, Reason, Verdict, judge
 from promoter.verdict.evidence import image_refused
+from promoter.verdict.observation import Carries
 from tests.support.argocd_recordings import Moment, altered, moment
 
 CANARY = moment("good-canary", 8.05, "2433")

@@ -20,8 +20,8 @@ import pytest
 from promoter import cli
 from promoter.errors import AuthError, ExitCode
 from promoter.output import Told
+from promoter.promotion.watch import Watched
 from promoter.verdict import Kind, Reason, Verdict
-from promoter.watch import Watched
 from tests.support.argo_world import FAILS, MISSING, REPOSITORY, STUCK, TIMING, World, digest, overlay, world
 from tests.support.faults import (
     DOWN,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from promoter.demo.sandbox import Behaviour, Measurement
 from promoter.model_registry import Webhooks
-from promoter.sandbox import Behaviour, Measurement
 from promoter.webhook.register import register
 from promoter.webhook.register import test as send_test
 from tests.support.deliveries import SECRET, delivery

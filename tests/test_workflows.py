@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from promoter.sandbox import Behaviour, Measurement
+from promoter.demo.sandbox import Behaviour, Measurement
 from tests.support.azure_agent import Agent, expanded, steps_template
 from tests.support.expressions import text
 from tests.support.github_runner import WORKFLOWS, Job, Runner, event

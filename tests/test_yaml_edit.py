@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from promoter.yaml_edit import is_plain_string, scalar
+from promoter.kustomize.yaml_edit import is_plain_string, scalar
 
 # fmt: off
 AMBIGUOUS = [

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml.events import ScalarEvent
 
 from promoter.errors import ConfigError
-from promoter.yaml_file import Splice, YamlFile, apply, parse
+from promoter.kustomize.yaml_file import Splice, YamlFile, apply, parse
 
 
 def value_splice(file: YamlFile, key: str, text: str, value: str, style: str = "") -> Splice:

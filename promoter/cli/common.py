@@ -11,9 +11,9 @@ from promoter.cli.options import Output
 from promoter.errors import UsageError
 
 if TYPE_CHECKING:
-    from promoter.clients import Clients
     from promoter.models import Environment
     from promoter.notify.outbox import Outbox
+    from promoter.promotion.clients import Clients
     from promoter.webhook import Source
 
 T = TypeVar("T")
@@ -60,8 +60,8 @@ def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list
 def clients_of(path: Path | None) -> Clients:
     """Of the promoter.yaml named, else of the nearest; raises as `config.find` and `config.load`."""
     from promoter import config
-    from promoter.clients import Clients
     from promoter.output import progress
+    from promoter.promotion.clients import Clients
 
     return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 

@@ -11,10 +11,10 @@ from promoter.cli.common import say_unless_json
 from promoter.cli.options import Output
 
 if TYPE_CHECKING:
-    from promoter.follow import Ending, Follower
     from promoter.models import Environment, Release, Step
     from promoter.output import Told
-    from promoter.pull_request import Opened, Proposing
+    from promoter.promotion.follow import Ending, Follower
+    from promoter.promotion.pull_request import Opened, Proposing
 
 
 def end(
@@ -27,8 +27,8 @@ def end(
 ) -> NoReturn:
     """How a release that was followed ended; `known` and `steps` are of how it got into Git, where this command did that."""
     from promoter import output as out
-    from promoter import summary
-    from promoter.show import ending_text
+    from promoter.cli import summary
+    from promoter.cli.text import ending_text
 
     told.outcome({**(known or {}), **out.plain(ending)})
     say_unless_json(output, ending_text(ending))
@@ -48,8 +48,9 @@ def await_merge(
     follow: bool,
 ) -> NoReturn:
     """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
-    from promoter import releases, summary
-    from promoter.announce import Announcer
+    from promoter.cli import summary
+    from promoter.promotion import releases
+    from promoter.promotion.announce import Announcer
 
     told.say(f"{opened.done} {opened.url}: {opened.title}")
     ended = follower.merge(work, opened)

@@ -17,9 +17,9 @@ def status(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print what the alias says, what Git says and what runs; exit code 30 where they disagree."""
-    from promoter.show import status_text
-    from promoter.status import exit_code
-    from promoter.status import status as read
+    from promoter.cli.text import status_text
+    from promoter.commands.status import exit_code
+    from promoter.commands.status import status as read
 
     clients = clients_of(config)
     standings = read(clients, chosen(clients, environments, model))
@@ -35,9 +35,9 @@ def history(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print the releases that an environment carried, newest first, from its commits' trailers."""
-    from promoter.history import history as read
+    from promoter.cli.text import history_text
+    from promoter.commands.history import history as read
     from promoter.output import say
-    from promoter.show import history_text
 
     clients = clients_of(config)
     entries = read(clients, clients.environment(environment, model), limit, say)

@@ -19,8 +19,8 @@ def _group() -> None:
 @notify.command("test")
 def send_test(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
     """Send a test notice to every channel of promoter.yaml, and print what each answered; exit code 4 where one did not."""
-    from promoter.announce import example
-    from promoter.show import told_text
+    from promoter.cli.text import told_text
+    from promoter.promotion.announce import example
 
     clients = clients_of(config)
     if not clients.config.notices:

@@ -42,10 +42,11 @@ def demo(
 ) -> None:
     """Tell the whole story: three versions of a model are promoted, the last is aborted and Git restored."""
     from promoter import demo as story
+    from promoter.cli.text import ending_text
 
     if cluster:
-        story.demo_on_cluster(folder, story.options(git_url, registry, runtime, keep=keep))
+        story.demo_on_cluster(folder, story.options(git_url, registry, runtime, keep=keep), ending_text)
     elif git_url or registry or runtime or keep:
         raise UsageError("--git-url, --registry, --runtime and --keep are of a demo on a cluster", hint="add --cluster")
     else:
-        story.demo(folder)
+        story.demo(folder, ending_text)

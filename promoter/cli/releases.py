@@ -28,13 +28,13 @@ from promoter.cli.options import (
 from promoter.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from promoter.clients import Clients
-    from promoter.follow import Follower
+    from promoter.commands.plan import Plan
+    from promoter.commands.rollback import Rollback
     from promoter.models import Environment
     from promoter.output import Told
-    from promoter.plan import Plan
-    from promoter.rollback import Rollback
-    from promoter.steps import Steps
+    from promoter.promotion.clients import Clients
+    from promoter.promotion.follow import Follower
+    from promoter.promotion.steps import Steps
 
 
 def plan(
@@ -47,7 +47,7 @@ def plan(
 ) -> None:
     """Print what promoting a model version would change, and change nothing."""
     from promoter import output as out
-    from promoter.steps import Steps
+    from promoter.promotion.steps import Steps
 
     _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report), tag=tag))
 
@@ -66,12 +66,13 @@ def promote(
 ) -> None:
     """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
     from promoter import output as out
-    from promoter import releases, summary
+    from promoter.cli import summary
+    from promoter.cli.text import outcome_text
+    from promoter.commands.promote import promote as apply
+    from promoter.commands.promote import proposing
     from promoter.model_registry import ModelReference
-    from promoter.promote import promote as apply
-    from promoter.promote import proposing
-    from promoter.show import outcome_text
-    from promoter.steps import Steps
+    from promoter.promotion import releases
+    from promoter.promotion.steps import Steps
 
     clients = clients_of(config)
     follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
@@ -108,7 +109,7 @@ def watch(
 ) -> None:
     """Watch the release that an environment carries until it is live, or Git is restored."""
     from promoter import output as out
-    from promoter import releases
+    from promoter.promotion import releases
 
     clients = clients_of(config)
     require_argocd(clients)
@@ -131,10 +132,10 @@ def rollback(
 ) -> None:
     """Put an earlier release back into an environment."""
     from promoter import output as out
+    from promoter.cli.text import rollback_text
+    from promoter.commands.rollback import plan_rollback
+    from promoter.commands.rollback import rollback as apply
     from promoter.models import Write
-    from promoter.rollback import plan_rollback
-    from promoter.rollback import rollback as apply
-    from promoter.show import rollback_text
 
     clients = clients_of(config)
     env = clients.config.environment(environment, model)
@@ -171,9 +172,9 @@ def reconcile(
 ) -> None:
     """Compare alias, Git and cluster, and do what is missing: restore after an abort, promote where an alias moved on."""
     from promoter import output as out
-    from promoter import summary
-    from promoter.reconcile import Reconciler, exit_code
-    from promoter.show import reconciled_text
+    from promoter.cli import summary
+    from promoter.cli.text import reconciled_text
+    from promoter.commands.reconcile import Reconciler, exit_code
 
     clients = source_of(config, repo, branch, path).clients() if repo else clients_of(config)
     require_argocd(clients)
@@ -197,10 +198,10 @@ def changed(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print the environments whose release came by a commit that nobody watches: for a pipeline that watches merges."""
-    from promoter import ci
     from promoter import output as out
-    from promoter.changed import changed as read
-    from promoter.show import changed_text
+    from promoter.cli.text import changed_text
+    from promoter.commands.changed import changed as read
+    from promoter.output import ci
 
     clients = clients_of(config)
     found = read(clients, chosen(clients, environments, model), since=since, commit=commit)
@@ -209,8 +210,8 @@ def changed(
 
 
 def _print_plan(output: Output, made: Plan) -> None:
-    from promoter import summary
-    from promoter.show import plan_text
+    from promoter.cli import summary
+    from promoter.cli.text import plan_text
 
     print_value(output, made, plan_text)
     summary.conclude(summary.planned(made, plan_text(made)))
@@ -230,16 +231,16 @@ def _stays(environment: Environment, *, wait: bool) -> bool:
 
 
 def _follower(clients: Clients, environment: Environment, told: Told, *, waits: bool = False) -> Follower:
-    from promoter.follow import Follower
+    from promoter.promotion.follow import Follower
 
     return Follower(clients, environment, told.verdict, told.say, waits=waits)
 
 
 def _propose_rollback(output: Output, told: Told, follower: Follower, planned: Rollback, *, wait: bool, follow: bool) -> None:
-    from promoter import summary
-    from promoter.announce import Announcer
-    from promoter.rollback import proposing_rollback
-    from promoter.show import opened_text
+    from promoter.cli import summary
+    from promoter.cli.text import opened_text
+    from promoter.commands.rollback import proposing_rollback
+    from promoter.promotion.announce import Announcer
 
     forge = follower.clients.forge(planned.environment.application)
     work = proposing_rollback(follower.repository, forge, planned)
@@ -255,8 +256,8 @@ def _propose_rollback(output: Output, told: Told, follower: Follower, planned: R
 
 
 def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False, tag: str = "") -> Plan:
+    from promoter.commands.plan import plan as make
     from promoter.model_registry import ModelReference
-    from promoter.plan import plan as make
 
     wanted = ModelReference.parse(reference)
     environment = clients.environment(to, wanted.name)

@@ -25,9 +25,9 @@ def model(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print what a model version is: where from, what it takes and gives, how large."""
-    from promoter import ci
-    from promoter.describe import facts as read
-    from promoter.show import model_text
+    from promoter.cli.text import model_text
+    from promoter.commands.model import facts as read
+    from promoter.output import ci
 
     facts = read(clients_here(config), reference, os.environ, digest=digest)
     print_value(output, facts, model_text)
@@ -51,9 +51,9 @@ def image(
 ) -> None:
     """Find a model version's image or publish it, and print what it is; no environment is changed."""
     from promoter import output as out
-    from promoter.publish import explain, publish
-    from promoter.show import publication_text, reasons_text
-    from promoter.steps import Steps
+    from promoter.cli.text import publication_text, reasons_text
+    from promoter.commands.image import explain, publish
+    from promoter.promotion.steps import Steps
 
     if why and rebuild:
         raise UsageError("--explain changes nothing, and --rebuild publishes", hint="leave one of them out")

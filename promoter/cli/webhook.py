@@ -15,8 +15,8 @@ from promoter.cli.options import BranchOption, ConfigOption, Output, OutputOptio
 from promoter.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from promoter.dispatch import Pipeline
     from promoter.model_registry import Webhooks
+    from promoter.webhook.dispatch import Pipeline
 
 NAME = "promoter"
 
@@ -105,7 +105,7 @@ def register(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Tell MLflow to call this URL when an alias, a tag or a version is set. The secret is the first that serve knows."""
-    from promoter.show import webhook_text
+    from promoter.cli.text import webhook_text
     from promoter.webhook import read_secrets
     from promoter.webhook.register import register as apply
 
@@ -120,7 +120,7 @@ def register(
 @webhook.command("list")
 def list_(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
     """Print the webhooks that MLflow knows."""
-    from promoter.show import webhooks_text
+    from promoter.cli.text import webhooks_text
 
     print_value(output, _webhooks(config).list(), webhooks_text)
 
@@ -128,7 +128,7 @@ def list_(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
 @webhook.command("test")
 def send_test(name: NameArgument = NAME, config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
     """Have MLflow send an example event now, and print what came of it."""
-    from promoter.show import tested_text
+    from promoter.cli.text import tested_text
     from promoter.webhook.register import test as run
 
     tested = run(_webhooks(config), name)
@@ -148,7 +148,7 @@ def delete(name: NameArgument = NAME, config: ConfigOption = None) -> None:
 
 
 def _pipeline(act: Act, name: str | None, ref: str) -> Pipeline | None:
-    from promoter.dispatch import System, pipeline
+    from promoter.webhook.dispatch import System, pipeline
 
     if (act is Act.RUN) != (name is None):
         raise UsageError(

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
+from promoter.config.yaml import Document
 from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, NoticeKind, OnAlias, OnFailure, Strategy, Write
-from promoter.yaml import Document
 
 DEFAULT_PLATFORM = "linux/amd64"
 DEFAULT_HISTORY_LIMIT = 10_000

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from promoter.config.yaml import Document
 from promoter.models import Application
-from promoter.yaml import Document
 
 
 def application_of(manifest: Document) -> Application:

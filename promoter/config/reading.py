@@ -18,6 +18,7 @@ from promoter.config.file import (
     validated,
 )
 from promoter.config.manifest import application_of
+from promoter.config.names import image_name
 from promoter.config.values import (
     FILE,
     Channel,
@@ -29,10 +30,9 @@ from promoter.config.values import (
     WatchConfig,
     nearest,
 )
+from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, UsageError
 from promoter.models import Application, Environment, Model, PullRequestPolicy, Strategy
-from promoter.names import image_name
-from promoter.yaml import Document, documents
 
 _parsed = lru_cache(maxsize=1024)(documents)  # a receiver of webhooks reads the same files again and again
 

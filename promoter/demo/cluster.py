@@ -19,6 +19,7 @@ from promoter.demo.story import Scenery, commands, tell
 from promoter.demo.training import Training
 from promoter.errors import PromoterError, UsageError
 from promoter.gitops.credentials import address
+from promoter.promotion.follow import Ending
 
 _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
 
@@ -51,7 +52,7 @@ def options(git_url: str | None, registry: str | None, runtime: str | None, *, k
     return ClusterOptions(git_url, registry.rstrip("/"), runtime, keep)
 
 
-def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
+def demo_on_cluster(folder: Path, chosen: ClusterOptions, show: Callable[[Ending], str]) -> None:
     """Tells the story on the cluster, in a namespace, an Application and a branch of their own, which it removes in the end.
 
     Raises:
@@ -69,7 +70,7 @@ def demo_on_cluster(folder: Path, chosen: ClusterOptions) -> None:
         stack.callback(hold_signals)  # while things are removed
         argocd = {key: value for key, value in os.environ.items() if key.startswith("ARGOCD_")}
         sights = [*commands(place), *_cleaning(place)] if chosen.keep else []
-        tell(place, Scenery(place.environ(**argocd), f"{url}/predict", sights=sights), training)
+        tell(place, Scenery(place.environ(**argocd), f"{url}/predict", show, sights=sights), training)
 
 
 def edits(place: Place, chosen: ClusterOptions) -> Edits:

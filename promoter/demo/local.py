@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from promoter import config, output
 from promoter.demo.images import unpack_model
 from promoter.demo.place import Place, git, prepare
 from promoter.demo.repository import BRISK, ENVIRONMENT, MODEL, Edits, seed, settings_edits
+from promoter.demo.sandbox import Application, Expectation, ProcessRuntime, Sandbox
 from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Scenery, commands, tell
 from promoter.demo.training import Example, Training
-from promoter.sandbox import Application, Expectation, ProcessRuntime, Sandbox
-from promoter.watch import Clock
+from promoter.promotion.follow import Ending
+from promoter.promotion.watch import Clock
 
 _SPEED = 5.0
 
@@ -29,7 +31,7 @@ class _FastClock(Clock):
         super().wait(seconds / _SPEED, wake)
 
 
-def demo(folder: Path) -> None:
+def demo(folder: Path, show: Callable[[Ending], str]) -> None:
     """Trains three versions of a model and promotes each to staging; the third is aborted, and Git restored.
 
     Every process it starts has ended when it returns or raises, after Ctrl-C too.
@@ -55,7 +57,7 @@ def demo(folder: Path) -> None:
         environ = place.environ(ARGOCD_SERVER=sandbox.url, ARGOCD_AUTH_TOKEN=sandbox.token)
         url = sandbox.service(_application(place).name)
         sights = [("  the images", str(place.images / "index.json")), ("  the pods' logs", str(place.sandbox / "pods"))]
-        tell(place, Scenery(environ, f"{url}/predict", _FastClock(), [*sights, *commands(place)]), training)
+        tell(place, Scenery(environ, f"{url}/predict", show, _FastClock(), [*sights, *commands(place)]), training)
 
 
 def _edits(place: Place) -> Edits:

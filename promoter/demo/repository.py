@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from promoter import template
+from promoter.demo import template
 from promoter.demo.place import Place, git
 from promoter.errors import PromoterError
 

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from promoter import config, output, releases
-from promoter.clients import Clients
+from promoter import config, output
+from promoter.commands.plan import plan
+from promoter.commands.promote import promote
 from promoter.demo.place import Place
 from promoter.demo.repository import ALIAS, ENVIRONMENT, MODEL
 from promoter.demo.traffic import Traffic
 from promoter.demo.training import Recipe, Training
 from promoter.errors import ExitCode, PromoterError
-from promoter.follow import Ending, Follower
 from promoter.model_registry import ModelReference
-from promoter.plan import plan
-from promoter.promote import promote
-from promoter.show import ending_text
-from promoter.steps import Steps
-from promoter.watch import Clock
+from promoter.promotion import releases
+from promoter.promotion.clients import Clients
+from promoter.promotion.follow import Ending, Follower
+from promoter.promotion.steps import Steps
+from promoter.promotion.watch import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
     """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how time passes for promoter.
 
-    `sights` are what is worth a look afterwards, by its name.
+    `show` makes an ending what people read of it; `sights` are what is worth a look afterwards, by its name.
     """
 
     environ: Mapping[str, str]
     predict_url: str
+    show: Callable[[Ending], str]
     clock: Clock = field(default_factory=Clock)
     sights: Sequence[tuple[str, str]] = ()
 
@@ -109,7 +110,7 @@ def _promote(place: Place, scenery: Scenery) -> Ending:
     told = output.Told(environment.application.name, in_json=False)
     follower = Follower(clients, environment, told.verdict, told.say, clock=scenery.clock)
     ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
-    output.data(ending_text(ending))
+    output.data(scenery.show(ending))
     return ending
 
 

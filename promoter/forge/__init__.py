@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from promoter.forge.address import Address, address_of
 from promoter.forge.azure_devops import AzureDevOps
 from promoter.forge.github import GitHub
 from promoter.forge.seam import Check, Draft, Forge, PullRequest, Standing, State
+from promoter.hosting.address import Address, address_of
 from promoter.models import ForgeKind
 
 __all__ = ["Address", "Check", "Draft", "Forge", "PullRequest", "Standing", "State", "address_of", "connect"]

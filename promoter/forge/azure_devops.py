@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.forge.address import Address
 from promoter.forge.limits import Requests, Token, json_of, said
 from promoter.forge.seam import Check, Draft, PullRequest, Standing, State
-from promoter.http import Http
+from promoter.hosting.address import Address
 from promoter.models import MergeMethod
+from promoter.session import Http
 
 if TYPE_CHECKING:
     import requests

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
-from promoter.forge.address import Address
 from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
 from promoter.forge.limits import Requests, Token, json_of, said
 from promoter.forge.seam import Draft, PullRequest, Standing, State
-from promoter.http import Http
+from promoter.hosting.address import Address
 from promoter.models import MergeMethod
+from promoter.session import Http
 
 if TYPE_CHECKING:
     import requests

@@ -10,7 +10,7 @@ import requests
 from requests.auth import AuthBase
 
 from promoter.errors import UnreachableError
-from promoter.http import Http
+from promoter.session import Http
 
 _PATIENCE = 300.0  # seconds that all waits for one request may take together
 _UNSAID = 60.0  # GitHub's advice where it names no time: "wait for at least one minute"

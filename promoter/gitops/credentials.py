@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.errors import UsageError
-from promoter.github_app import installation_token, is_github
 from promoter.gitops.process import with_settings
+from promoter.hosting.github_app import installation_token, is_github
 
 _USERNAME, _PASSWORD = "PROMOTER_GIT_CREDENTIAL_USERNAME", "PROMOTER_GIT_CREDENTIAL_PASSWORD"
 _HELPER = f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "${_USERNAME}" "${_PASSWORD}"; }}; f"""

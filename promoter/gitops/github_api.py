@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, RefusedError, UnreachableError, UsageError
-from promoter.github_app import api_url, is_github
 from promoter.gitops.credentials import api_token
 from promoter.gitops.failures import GitError, Kind
-from promoter.http import Authorization, Http, Limits
+from promoter.hosting.github_app import api_url, is_github
+from promoter.session import Authorization, Http, Limits
 
 _MUTATION = "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }"
 # A repeated request can't commit twice: expectedHeadOid lets only the first one through.

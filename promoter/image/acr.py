@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from promoter.errors import AuthError, UnreachableError, UsageError
-from promoter.http import RETRIED, Http
+from promoter.session import RETRIED, Http
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promoter.errors import RefusedError
-from promoter.image import gzip
+from promoter.image import compression
 from promoter.image.base import Base, Platform
 from promoter.image.layer import Open, content_digest, pack, packed_size
 from promoter.image.manifest import ModelLayer, image_annotations, image_config, image_manifest
@@ -68,7 +68,7 @@ def _write_plain(target: Repository, version: ModelVersion, open_file: Open) -> 
 
 
 def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> Model:
-    gzip.codec()  # refuses before an upload is opened
+    compression.codec()  # refuses before an upload is opened
     tar = _Tar(version, open_file)
     diff_id, size = "", 0
 
@@ -83,7 +83,7 @@ def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> M
     def chunks() -> Iterator[bytes]:
         nonlocal size
         size = 0
-        for chunk in gzip.compressed(hashed()):
+        for chunk in compression.compressed(hashed()):
             size += len(chunk)
             yield chunk
 

@@ -11,10 +11,10 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
-from promoter.http import RETRIED, Http, Limits
 from promoter.image.credentials import registry_login
 from promoter.image.reference import DOCKER_HUB, ImageReference
-from promoter.image.token import authorization
+from promoter.image.registry_token import authorization
+from promoter.session import RETRIED, Http, Limits
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_REDIRECTS = 5

@@ -8,7 +8,6 @@ from http import HTTPStatus
 import requests
 
 from promoter.errors import AuthError, UnreachableError
-from promoter.http import Limits
 from promoter.image.connection import Connection
 from promoter.image.layer import CHUNK
 from promoter.image.oci import (
@@ -26,6 +25,7 @@ from promoter.image.oci import (
 from promoter.image.reference import ImageReference, is_digest
 from promoter.image.upload import Session, exists, upload
 from promoter.models import Origin
+from promoter.session import Limits
 
 _MANIFESTS = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 

@@ -22,8 +22,8 @@ from promoter.models import ModelFile
 if TYPE_CHECKING:
     import requests
 
-    from promoter.http import Http
     from promoter.model_registry.server import Server
+    from promoter.session import Http
 
 _THREADS = 4
 _MOST_FOLDERS = 256

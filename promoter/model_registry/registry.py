@@ -14,8 +14,8 @@ from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersi
 from promoter.models import ModelFile, ModelVersion
 
 if TYPE_CHECKING:
-    from promoter.http import Limits
     from promoter.model_registry.artifacts import Artifacts, Reader
+    from promoter.session import Limits
 
 _LARGEST_TEXT = 16 * 1024 * 1024
 _READY = "READY"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
-from promoter.http import Authorization, Http
 from promoter.model_registry.settings import Settings, split_userinfo
 from promoter.model_registry.store import NotFound
+from promoter.session import Authorization, Http
 
 if TYPE_CHECKING:
     import requests

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from promoter.errors import UsageError
-from promoter.http import Limits
+from promoter.session import Limits
 
 _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}
 

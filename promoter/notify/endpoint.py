@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import requests
 
 from promoter.errors import UnreachableError, UsageError
-from promoter.http import Http, Limits
 from promoter.notify.notice import one_line
+from promoter.session import Http, Limits
 
 LIMITS = Limits(connect=3.0, read=5.0, total=10.0)
 """Seconds. A promotion does not wait for them, and a process that ends less long than these: see `Outbox`."""

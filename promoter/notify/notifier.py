@@ -16,10 +16,10 @@ from promoter.notify.endpoint import Endpoint, checked
 from promoter.notify.github import GitHub, Repository
 from promoter.notify.notice import Notice
 from promoter.notify.outbox import Outbox, Told
+from promoter.notify.redact import Redactor, redactor
 from promoter.notify.slack import Slack, SlackWebhook
 from promoter.notify.teams import Teams
 from promoter.notify.webhook import Webhook
-from promoter.redact import Redactor, redactor
 
 
 class Channel(Protocol):

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from promoter import ci
+from promoter.output import ci
 
 _LONGEST_LINE = 100
 _REMEMBERED = 10_000

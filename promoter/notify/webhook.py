@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from promoter.errors import UsageError
 from promoter.notify.endpoint import Endpoint, as_json
 from promoter.notify.notice import Notice
-from promoter.signing import sign
+from promoter.notify.signing import sign
 
 _ENCODED = "whsec_"
 

@@ -37,7 +37,7 @@ from promoter.verdict.workload import (
 )
 
 if TYPE_CHECKING:
-    from promoter.observed import Expectation, Observation
+    from promoter.verdict.observation import Expectation, Observation
 
 __all__ = ["RULES", "Kind", "Reason", "Verdict", "judge"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from promoter.observed import Carries
 from promoter.verdict.evidence import about_operation, out_of_sync
 from promoter.verdict.live import application_of, applied, compared, unmet
+from promoter.verdict.observation import Carries
 from promoter.verdict.result import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
-    from promoter.observed import Expectation, Observation
+    from promoter.verdict.observation import Expectation, Observation
 
 _FAILED = frozenset({"Failed", "Error"})
 _RETRIES_THAT_PROVE = 2  # the first retry failed as well: waiting for the others helps nobody

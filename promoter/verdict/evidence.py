@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promoter.observed import AnalysisRunState, ApplicationState, Expectation, Observation, PodState
+    from promoter.argocd.state import AnalysisRunState, ApplicationState, PodState
+    from promoter.verdict.observation import Expectation, Observation
 
 _NAMES = re.compile(r'"[^"]*"|\S*/\S*')
 _REFUSALS = (

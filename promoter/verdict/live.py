@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from promoter.observed import Carries
+from promoter.verdict.observation import Carries
 
 if TYPE_CHECKING:
-    from promoter.observed import ApplicationState, Expectation, Observation, Workload
+    from promoter.argocd.state import ApplicationState, Workload
+    from promoter.verdict.observation import Expectation, Observation
 
 Predicate = Callable[["Observation", "Expectation"], bool]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promoter.observed import ImageReference
+from promoter.argocd.state import ImageReference
 from promoter.verdict.live import application_of, settled
 from promoter.verdict.result import Kind, Verdict
 
 if TYPE_CHECKING:
-    from promoter.observed import ApplicationState, Expectation, Observation, Workload
+    from promoter.argocd.state import ApplicationState, Workload
+    from promoter.verdict.observation import Expectation, Observation
 
 
 def masked(seen: Observation, expected: Expectation) -> Verdict | None:

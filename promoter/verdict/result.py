@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promoter.observed import AnalysisRunState, PodState, RunningRelease
+    from promoter.argocd.state import AnalysisRunState, PodState, RunningRelease
 
 
 class Kind(StrEnum):

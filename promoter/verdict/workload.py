@@ -10,7 +10,8 @@ from promoter.verdict.live import WORKLOAD_CONDITIONS, application_of, applied, 
 from promoter.verdict.result import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
-    from promoter.observed import Expectation, Observation, RolloutState
+    from promoter.argocd.state import RolloutState
+    from promoter.verdict.observation import Expectation, Observation
 
 
 def aborted(seen: Observation, expected: Expectation) -> Verdict | None:

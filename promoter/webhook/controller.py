@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from promoter.errors import PromoterError
-from promoter.survey import Survey
+from promoter.promotion.survey import Survey
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
 
 if TYPE_CHECKING:
-    from promoter.clients import Clients
+    from promoter.promotion.clients import Clients
     from promoter.webhook.source import Source
     from promoter.webhook.work import Key
 

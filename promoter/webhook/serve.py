@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from promoter.commands.reconcile import Reconciler
 from promoter.errors import UsageError
-from promoter.reconcile import Reconciler
-from promoter.survey import Survey
+from promoter.promotion.survey import Survey
 from promoter.webhook.application import Application
 from promoter.webhook.connection import SECONDS, connection
 from promoter.webhook.controller import Controller
@@ -24,7 +24,7 @@ from promoter.webhook.work import Dispatcher, StoppingClock, Work
 from promoter.webhook.work_queue import WorkQueue
 
 if TYPE_CHECKING:
-    from promoter.dispatch import Pipeline
+    from promoter.webhook.dispatch import Pipeline
     from promoter.webhook.source import Source
 
 _MOST_CONNECTIONS = 512

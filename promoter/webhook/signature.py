@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.signing import sign
+from promoter.notify.signing import sign
 
 WINDOW = 300.0
 """Seconds that a delivery's time may be off: longer than all of MLflow's retries, which carry the time of the first try."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from promoter import config
-from promoter.clients import Clients
 from promoter.errors import ConfigError, UsageError
 from promoter.gitops import Repository, Snapshot, default_cache
 from promoter.notify.outbox import Outbox
+from promoter.promotion.clients import Clients
 
 
 class Source(Protocol):

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from promoter.commands.reconcile import Action, Reconciled, Reconciler
 from promoter.errors import ExitCode, PromoterError
 from promoter.models import Environment, Step
-from promoter.reconcile import Action, Reconciled, Reconciler
-from promoter.watch import Clock
+from promoter.promotion.watch import Clock
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
 
 if TYPE_CHECKING:
-    from promoter.dispatch import Pipeline
+    from promoter.webhook.dispatch import Pipeline
     from promoter.webhook.source import Source
 
 Key = tuple[str, str]

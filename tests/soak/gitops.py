@@ -23,15 +23,16 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.writer import files
-from promoter import config, kustomize
-from promoter.clients import Clients
+from promoter import config
+from promoter.commands.plan import Plan, release_of
+from promoter.commands.promote import promote
 from promoter.errors import SupersededError
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import read_overlay
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, Image, Model, ModelVersion
-from promoter.overlay import read_overlay
-from promoter.plan import Plan, release_of
-from promoter.promote import promote
-from promoter.steps import Steps
+from promoter.promotion.clients import Clients
+from promoter.promotion.steps import Steps
 from tests.support.git_server import BareRepository, bare_repository, isolated_environ, served_apart
 from tests.support.relay import Line, relaying
 

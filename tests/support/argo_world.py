@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promoter import config, releases, watch
-from promoter.argocd import ArgoCD
-from promoter.clients import Clients
-from promoter.follow import Ending, Follower
-from promoter.http import Authorization, Http, Limits
+from promoter import config
+from promoter.argocd.client import ArgoCD
+from promoter.demo.sandbox import Application, Behaviour, Measurement, Pod, PodStatus, Sandbox, ScriptedRuntime
 from promoter.models import Environment
-from promoter.observe import Observer
-from promoter.releases import Committed
-from promoter.sandbox import Application, Behaviour, Measurement, Pod, PodStatus, Sandbox, ScriptedRuntime
+from promoter.promotion import releases, watch
+from promoter.promotion.clients import Clients
+from promoter.promotion.follow import Ending, Follower
+from promoter.promotion.observe import Observer
+from promoter.promotion.releases import Committed
+from promoter.promotion.watch import Tell, Timing, Watcher
+from promoter.session import Authorization, Http, Limits
 from promoter.verdict import Verdict
-from promoter.watch import Tell, Timing, Watcher
 from tests.support import sandbox
 from tests.support.faults import Faults, in_front_of
 from tests.support.sandbox import BASE, git

@@ -13,9 +13,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from promoter.answers import analysis_run, application_state, resource_tree, sync_windows, workload
+from promoter.argocd.answers import analysis_run, application_state, resource_tree, sync_windows, workload
+from promoter.argocd.state import AnalysisRunState
 from promoter.models import Release
-from promoter.observed import AnalysisRunState, Carries, Expectation, GitFacts, Observation
+from promoter.verdict.observation import Carries, Expectation, GitFacts, Observation
 
 DATA = Path(__file__).parent.parent / "data" / "argocd"
 NOTHING = Observation(None, GitFacts())

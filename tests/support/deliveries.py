@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from promoter.signing import sign
+from promoter.notify.signing import sign
 
 CAPTURED = Path(__file__).parents[1] / "data" / "mlflow" / "webhooks"
 SECRET = b"s3cr3t-relay-key"

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promoter.sandbox import Application, Behaviour, Pod, Sandbox, ScriptedRuntime
-from promoter.sandbox.sandbox import fast_clock
+from promoter.demo.sandbox import Application, Behaviour, Pod, Sandbox, ScriptedRuntime
+from promoter.demo.sandbox.sandbox import fast_clock
 from tests.support.argo_world import Remote, overlay
 from tests.support.mlflow_server import MlflowServer
 from tests.support.sandbox import BASE

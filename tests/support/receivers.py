@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import requests
 
-from promoter.sandbox import Application, Behaviour, Pod, Sandbox, ScriptedRuntime
-from promoter.sandbox.sandbox import fast_clock
+from promoter.demo.sandbox import Application, Behaviour, Pod, Sandbox, ScriptedRuntime
+from promoter.demo.sandbox.sandbox import fast_clock
 from tests.support.argo_world import Remote, overlay
 from tests.support.deliveries import SECRET, Delivery
 from tests.support.mlflow_server import MlflowServer

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from promoter.sandbox import Application, Behaviour, Pod, Sandbox, ScriptedRuntime
+from promoter.demo.sandbox import Application, Behaviour, Pod, Sandbox, ScriptedRuntime
 
 NAME, NAMESPACE, ROLLOUT = "fraud-detector-staging", "fraud-staging", "fraud-detector"
 RECORDINGS = Path(__file__).parents[1] / "data" / "argocd"

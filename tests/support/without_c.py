@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 
 _EXTENSIONS = ("_ruamel_yaml", "_ruamel_yaml_clibz")
-_AGAIN = ("ruamel.yaml.cyaml", "promoter.yaml_file", "promoter.yaml_edit", "promoter.kustomize")
+_AGAIN = ("ruamel.yaml.cyaml", "promoter.kustomize.yaml_file", "promoter.kustomize.yaml_edit", "promoter.kustomize.release")
 
 
 def kustomize_without_c() -> ModuleType:
@@ -17,8 +17,8 @@ def kustomize_without_c() -> ModuleType:
     attributes = dict(vars(package))
     sys.modules.update(dict.fromkeys(_EXTENSIONS))  # None: importing it raises ModuleNotFoundError
     try:
-        module = importlib.import_module("promoter.kustomize")
-        assert sys.modules["promoter.yaml_file"].CParser is None
+        module = importlib.import_module("promoter.kustomize.release")
+        assert sys.modules["promoter.kustomize.yaml_file"].CParser is None
         return module
     finally:
         for name in (*_EXTENSIONS, *_AGAIN):

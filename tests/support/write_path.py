@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from promoter import config, template
-from promoter.clients import Clients
+from promoter import config
+from promoter.commands.plan import Plan, plan
+from promoter.commands.promote import Outcome, promote
+from promoter.demo import template
 from promoter.image.layout import LayoutRepository
 from promoter.image.oci import sha256
 from promoter.model_registry import ModelReference
-from promoter.plan import Plan, plan
-from promoter.promote import Outcome, promote
-from promoter.steps import Steps
+from promoter.promotion.clients import Clients
+from promoter.promotion.steps import Steps
 from tests.support.mlflow_server import MlflowServer
 
 OVERLAY = "overlays/staging"

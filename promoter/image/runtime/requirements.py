@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promoter.config.yaml import documents
 from promoter.errors import RefusedError, UnreachableError
-from promoter.yaml import documents
 
 if TYPE_CHECKING:
     from promoter.image.layer import Open

@@ -1,0 +1,1 @@
+"""Argo CD's HTTP API: requests, answers as frozen values, errors."""

@@ -1,0 +1,320 @@
+"""Argo CD's JSON answers -> the values of `observed`. Pure; tolerant of absent fields, strict where a verdict depends on one.
+
+Field paths are those of argo-cd pkg/apis/application/v1alpha1/types.go and argo-rollouts pkg/apis/rollouts/v1alpha1/types.go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from promoter.argocd.state import (
+    AnalysisRunState,
+    ApplicationState,
+    CanaryStep,
+    Condition,
+    ImageReference,
+    ManagedResource,
+    MetricResult,
+    OperationState,
+    PodState,
+    PodTemplate,
+    ResourceRef,
+    ResourceResult,
+    ResourceTree,
+    RolloutState,
+    SyncWindows,
+    Workload,
+)
+from promoter.errors import PromoterError
+
+Json = Mapping[str, Any]
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class UnexpectedAnswerError(PromoterError):
+    """An answer lacks a field that a verdict depends on, or has it in another form."""
+
+
+# -- Application ------------------------------------------------------------------------------------------------------
+
+
+def application_state(document: Json, *, path: str = "") -> ApplicationState:
+    """An Application's JSON; with several sources, the one at `path` (else the first that has a path) is ours.
+
+    Raises:
+        UnexpectedAnswerError: no metadata.name, or a time that is none.
+    """
+    metadata, spec, status = _at(document, "metadata"), _at(document, "spec"), _at(document, "status")
+    if not metadata.get("name"):
+        raise UnexpectedAnswerError("Argo CD answered with something that is no Application: metadata.name is missing")
+    index, source = _source(spec, path)
+    sync, automated = _at(status, "sync"), _at(spec, "syncPolicy").get("automated")
+    return ApplicationState(
+        name=metadata["name"],
+        project=spec.get("project", ""),
+        namespace=metadata.get("namespace", ""),
+        repo_url=source.get("repoURL", ""),
+        path=source.get("path", ""),
+        target_revision=source.get("targetRevision", ""),
+        destination_namespace=_at(spec, "destination").get("namespace", ""),
+        revision=_revision(sync, index),
+        sync=sync.get("status", "Unknown"),
+        health=_at(status, "health").get("status", "Unknown"),
+        reconciled_at=_time(status.get("reconciledAt"), "status.reconciledAt"),
+        operation_requested=bool(document.get("operation")),
+        operation=_operation(status.get("operationState"), index),
+        conditions=_conditions(status),
+        resources=tuple(_managed(one) for one in _list(status, "resources")),
+        auto_sync=automated is not None and automated.get("enabled") is not False,
+        image_overrides=tuple(_at(source, "kustomize").get("images") or ()),
+        last_synced_revision=_revision(_list(status, "history")[-1], index) if _list(status, "history") else "",
+        deleting="deletionTimestamp" in metadata,
+        hydrated="sourceHydrator" in spec,
+    )
+
+
+def _source(spec: Json, path: str) -> tuple[int, Json]:
+    sources = _list(spec, "sources") or [_at(spec, "source")]
+    for index, source in enumerate(sources):
+        if source.get("path") and path in ("", source["path"]):
+            return index, source
+    return 0, sources[0]
+
+
+def _revision(document: Json, index: int) -> str:
+    """`revision`, or of `revisions` the one that belongs to our source (they are index-aligned with the sources)."""
+    several = document.get("revisions") or ()
+    return several[index] if index < len(several) else document.get("revision") or ""
+
+
+def _operation(document: Json | None, index: int) -> OperationState | None:
+    if not document:
+        return None
+    result, asked = _at(document, "syncResult"), _at(document, "operation", "sync")
+    return OperationState(
+        phase=document.get("phase", ""),
+        revision=_revision(result, index) or _revision(asked, index),
+        message=document.get("message", ""),
+        started_at=_time(document.get("startedAt"), "status.operationState.startedAt"),
+        finished_at=_time(document.get("finishedAt"), "status.operationState.finishedAt"),
+        retry_count=document.get("retryCount", 0),
+        resources=tuple(_result(one) for one in _list(result, "resources")),
+    )
+
+
+def _result(document: Json) -> ResourceResult:
+    return ResourceResult(
+        kind=document.get("kind", ""),
+        name=document.get("name", ""),
+        status=document.get("status", ""),
+        message=document.get("message", ""),
+        hook_type=document.get("hookType", ""),
+        hook_phase=document.get("hookPhase", ""),
+        images=_images(document),
+    )
+
+
+def _managed(document: Json) -> ManagedResource:
+    health = _at(document, "health")
+    return ManagedResource(_ref(document), document.get("status", ""), health.get("status", ""), health.get("message", ""))
+
+
+def sync_windows(document: Json) -> SyncWindows:
+    """The answer of `GET .../syncwindows`."""
+    active, assigned = _list(document, "activeWindows"), _list(document, "assignedWindows")
+    denied = any(window.get("kind") == "deny" for window in active)
+    outside = any(one.get("kind") == "allow" for one in assigned) and not any(one.get("kind") == "allow" for one in active)
+    return SyncWindows(denied or outside, bool(document.get("canSync")))
+
+
+# -- workload ---------------------------------------------------------------------------------------------------------
+
+
+def workload(manifest: Json) -> Workload:
+    """A live Rollout or Deployment.
+
+    Raises:
+        UnexpectedAnswerError: no generation, an observedGeneration that is no number, or no pod template of its own.
+    """
+    metadata, spec, status = _at(manifest, "metadata"), _at(manifest, "spec"), _at(manifest, "status")
+    kind, name = manifest.get("kind", ""), metadata.get("name", "")
+    if not isinstance(metadata.get("generation"), int):
+        raise UnexpectedAnswerError(f"{kind} {name}: metadata.generation is missing")
+    if "template" not in spec:
+        raise UnexpectedAnswerError(
+            f"{kind} {name} has no pod template of its own", hint="promoter can't watch a Rollout that uses workloadRef"
+        )
+    annotations = _at(metadata, "annotations")
+    return Workload(
+        ref=ResourceRef(*_group_version(manifest, kind, metadata)),
+        generation=metadata["generation"],
+        observed_generation=_observed_generation(status.get("observedGeneration"), f"{kind} {name}"),
+        template=pod_template(spec["template"]),
+        applied=_applied(annotations.get(_LAST_APPLIED)),
+        revision=annotations.get("rollout.argoproj.io/revision") or annotations.get("deployment.kubernetes.io/revision") or "",
+        desired=1 if spec.get("replicas") is None else spec["replicas"],
+        total=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        conditions=_conditions(status),
+        rollout=_rollout(spec, status) if kind == "Rollout" else None,
+    )
+
+
+def _group_version(manifest: Json, kind: str, metadata: Json) -> tuple[str, str, str, str, str]:
+    group, _, version = manifest.get("apiVersion", "").rpartition("/")
+    return group, kind, metadata.get("namespace", ""), metadata.get("name", ""), version
+
+
+def _observed_generation(value: Any, where: str) -> int | None:
+    """A string in Rollouts, a number in Deployments; None before the controller's first look."""
+    try:
+        return None if value in (None, "") else int(value)
+    except (TypeError, ValueError):
+        raise UnexpectedAnswerError(f"{where}: status.observedGeneration is {value!r}, not a number") from None
+
+
+def _rollout(spec: Json, status: Json) -> RolloutState:
+    blue_green = _at(spec, "strategy").get("blueGreen")
+    return RolloutState(
+        phase=status.get("phase", ""),
+        message=status.get("message", ""),
+        aborted=bool(status.get("abort")),
+        paused_by_hand=bool(spec.get("paused")),
+        pause_reasons=tuple(one.get("reason", "") for one in _list(status, "pauseConditions")),
+        current_hash=status.get("currentPodHash", ""),
+        stable_hash=status.get("stableRS", ""),
+        active_hash=_at(status, "blueGreen").get("activeSelector", "") if blue_green is not None else None,
+        step=status.get("currentStepIndex"),
+        steps=tuple(_step(one) for one in _list(_at(spec, "strategy", "canary"), "steps")),
+        auto_promotes=not blue_green
+        or blue_green.get("autoPromotionEnabled") is not False
+        or "autoPromotionSeconds" in blue_green,
+    )
+
+
+def _step(document: Json) -> CanaryStep:
+    pause = document.get("pause")
+    return CanaryStep(document.get("setWeight"), "pause" in document and (pause or {}).get("duration") is None)
+
+
+def pod_template(document: Json) -> PodTemplate:
+    """`spec.template` of a Rollout, Deployment or ReplicaSet."""
+    containers = _list(_at(document, "spec"), "containers")
+    versions = [_model_version(container) for container in containers]
+    server = next((index for index, version in enumerate(versions) if version is not None), 0)
+    label = _at(document, "metadata", "labels").get("model-version")
+    return PodTemplate(
+        images=tuple(ImageReference.parse(container.get("image", "")) for container in containers),
+        model_version=next((version for version in versions if version is not None), label),
+        server=server,
+    )
+
+
+def _model_version(container: Json) -> str | None:
+    return next((one.get("value") for one in _list(container, "env") if one.get("name") == "MODEL_VERSION"), None)
+
+
+def _applied(text: str | None) -> PodTemplate | None:
+    """The pod template of the last-applied annotation, which an object applied on the server's side does not have."""
+    try:
+        template = json.loads(text)["spec"]["template"] if text else None
+    except (ValueError, KeyError, TypeError):
+        return None
+    return pod_template(template) if template else None
+
+
+# -- below the workload -----------------------------------------------------------------------------------------------
+
+
+def resource_tree(document: Json) -> ResourceTree:
+    """The answer of `GET .../resource-tree`."""
+    nodes = _list(document, "nodes")
+
+    def of(group: str, kind: str) -> tuple[ResourceRef, ...]:
+        return tuple(_ref(node) for node in nodes if (node.get("group", ""), node.get("kind")) == (group, kind))
+
+    return ResourceTree(
+        pods=tuple(_pod(node) for node in nodes if node.get("kind") == "Pod"),
+        analysis_runs=of("argoproj.io", "AnalysisRun"),
+        replica_sets=of("apps", "ReplicaSet"),
+    )
+
+
+def _pod(node: Json) -> PodState:
+    info = {one.get("name"): one.get("value", "") for one in _list(node, "info")}
+    labels, health = _at(node, "networkingInfo", "labels"), _at(node, "health")
+    restarts = info.get("Restart Count", "")
+    return PodState(
+        name=node.get("name", ""),
+        images=_images(node),
+        hash=labels.get("rollouts-pod-template-hash") or labels.get("pod-template-hash") or "",
+        health=health.get("status", ""),
+        status_reason=info.get("Status Reason", ""),
+        message=health.get("message", ""),
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        namespace=node.get("namespace", ""),
+    )
+
+
+def analysis_run(manifest: Json) -> AnalysisRunState:
+    """A live AnalysisRun."""
+    metadata, status = _at(manifest, "metadata"), _at(manifest, "status")
+    return AnalysisRunState(
+        name=metadata.get("name", ""),
+        phase=status.get("phase", "Pending"),
+        hash=_at(metadata, "labels").get("rollouts-pod-template-hash", ""),
+        revision=_at(metadata, "annotations").get("rollout.argoproj.io/revision", ""),
+        message=status.get("message", ""),
+        metrics=tuple(_metric(one) for one in _list(status, "metricResults")),
+    )
+
+
+def _metric(document: Json) -> MetricResult:
+    measured = tuple(_measured(one) for one in _list(document, "measurements"))
+    return MetricResult(document.get("name", ""), document.get("phase", ""), document.get("message", ""), measured)
+
+
+def _measured(measurement: Json) -> str:
+    """What was measured; of a Job, which has no value, its name: its log tells the rest."""
+    job = _at(measurement, "metadata").get("job-name")
+    return measurement.get("value") or measurement.get("message") or (f"by Job {job}" if job else "")
+
+
+# -- small parts ------------------------------------------------------------------------------------------------------
+
+
+def _at(document: Json, *keys: str) -> Json:
+    """The object below these keys; empty where one is absent or null, as Go writes it."""
+    for key in keys:
+        document = document.get(key) or {}
+    return document
+
+
+def _list(document: Json, key: str) -> Sequence[Any]:
+    return document.get(key) or ()
+
+
+def _time(text: str | None, where: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise UnexpectedAnswerError(f"Application: {where} is {text!r}, not a time") from None
+
+
+def _images(document: Json) -> tuple[ImageReference, ...]:
+    return tuple(ImageReference.parse(image) for image in _list(document, "images"))
+
+
+def _ref(document: Json) -> ResourceRef:
+    fields = ("group", "kind", "namespace", "name", "version")
+    return ResourceRef(*(document.get(one, "") for one in fields))
+
+
+def _conditions(status: Json) -> tuple[Condition, ...]:
+    fields = ("type", "message", "reason", "status")
+    return tuple(Condition(*(one.get(key, "") for key in fields)) for one in _list(status, "conditions"))

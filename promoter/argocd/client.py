@@ -1,0 +1,321 @@
+"""The door to Argo CD: its HTTP API, one method per call. It reads; it may ask for a refresh, a sync, the end of an operation.
+
+Facts about the calls are measured on Argo CD 3.6.1; recorded answers are in tests/data/argocd.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from promoter.argocd.answers import analysis_run, application_state, resource_tree, sync_windows, workload
+from promoter.argocd.errors import ArgoCDError, NotFoundError, of_body, of_response
+from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.session import Authorization, Http, Limits
+
+if TYPE_CHECKING:
+    from promoter.argocd.state import AnalysisRunState, ApplicationState, ResourceRef, ResourceTree, SyncWindows, Workload
+    from promoter.models import Application
+
+REFRESH_SECONDS = 60.0
+"""The server itself waits for ever for a refresh; a plain GET answers then, and the refresh stays queued."""
+
+STREAM_SECONDS = 45.0
+"""Three keep-alives (one every 15 s) missed: the connection is dead."""
+
+# What the repository server says of a revision that it can read and not build comes as an error that gRPC calls unknown.
+_UNKNOWN, _GENERATION = 2, re.compile(r"kustomize build|manifest generation|generate manifest", re.IGNORECASE)
+
+_JSON = {"Content-Type": "application/json"}  # compared as a whole; with a charset, or without, the answer is 415
+_EVENTS = {"Accept": "text/event-stream"}
+_LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server/application/forwarder_overwrite.go
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.deletionTimestamp",
+    "spec",
+    "status.sync.status",
+    "status.health",
+    "status.resources",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionMetadata:
+    """Who made a revision, as Argo CD read it from Git; `date` is ISO 8601."""
+
+    author: str
+    date: str
+    message: str
+
+
+class ArgoCD:
+    """One Argo CD server. Not for use by several threads at once: `stream` wants a client of its own.
+
+    `requests` counts what was asked so far.
+    """
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self.requests = 0
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], server: str | None = None, *, limits: Limits | None = None) -> ArgoCD:
+        """A client as the `argocd` CLI would be configured; no connection is made.
+
+        ARGOCD_SERVER (`host[:port][/path]`, https unless a scheme says otherwise), ARGOCD_AUTH_TOKEN,
+        ARGOCD_GRPC_WEB_ROOT_PATH; ARGOCD_SERVER_CERT or SSL_CERT_FILE (a CA bundle), ARGOCD_INSECURE=true (no check
+        of the certificate); of ARGOCD_OPTS: --insecure, --plaintext, --server-crt, --grpc-web-root-path.
+
+        Raises:
+            UsageError: no server, or ARGOCD_OPTS that can't be read.
+            AuthError: no token.
+        """
+        options = _options(environ.get("ARGOCD_OPTS", ""))
+        token = environ.get("ARGOCD_AUTH_TOKEN", "")
+        if not token:
+            raise AuthError("ARGOCD_AUTH_TOKEN is not set", hint="make a token: argocd proj role create-token PROJECT ROLE")
+        bundle = options.get("server-crt") or environ.get("ARGOCD_SERVER_CERT") or environ.get("SSL_CERT_FILE") or True
+        insecure = "insecure" in options or environ.get("ARGOCD_INSECURE", "").lower() in {"1", "true", "yes"}
+        url = base_url(environ, server)
+        auth = Authorization(f"Bearer {token}")
+        return cls(Http("Argo CD", url, auth=auth, verify=False if insecure else bundle, limits=limits))
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def application(
+        self, app: Application, *, refresh: bool = False, refresh_seconds: float = REFRESH_SECONDS
+    ) -> ApplicationState:
+        """The Application; with `refresh`, compared with the branch's tip first, if that comes about in time.
+
+        An answer after a refresh may still be of the comparison before: Argo CD drops a refresh asked for during another.
+
+        Raises:
+            NotFoundError: no such Application in this project.
+            AuthError, UnreachableError, ArgoCDError: as every call here.
+        """
+        if refresh:
+            try:
+                params = {"refresh": "normal"}
+                return self._state(self._get(_path(app), app, params, retry=False, read_timeout=refresh_seconds), app)
+            except (UnreachableError, ArgoCDError):
+                pass  # slow, restarting, or not there: the plain GET answers, or says what is wrong
+        return self._state(self._get(_path(app), app), app)
+
+    def applications(self, *, project: str = "", selector: str = "", repo: str = "") -> tuple[ApplicationState, ...]:
+        """All Applications that the token may see, narrowed; without revision, operation and conditions (see `application`).
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: as every call here.
+        """
+        asked = {"projects": project, "selector": selector, "repo": repo}
+        params = {key: value for key, value in asked.items() if value}
+        params["fields"] = ",".join(f"items.{field}" for field in _LIST_FIELDS)
+        answer = self._json("GET", "/api/v1/applications", params=params)
+        return tuple(application_state(item) for item in answer.get("items") or ())
+
+    def resource(self, app: Application, ref: ResourceRef) -> dict[str, Any]:
+        """The live manifest of one object, read from the cluster now.
+
+        Raises:
+            NotFoundError: no such object below the Application.
+        """
+        params = {
+            "namespace": ref.namespace,
+            "resourceName": ref.name,
+            "group": ref.group,
+            "kind": ref.kind,
+            "version": ref.version,
+        }
+        manifest = json.loads(self._get(_path(app, "resource"), app, params).get("manifest") or "null")
+        if not isinstance(manifest, dict):
+            raise NotFoundError(f"{ref.kind} {ref.namespace}/{ref.name} of {app.name} has no live manifest")
+        return manifest
+
+    def workload(self, app: Application, ref: ResourceRef) -> Workload:
+        """A live Rollout or Deployment; raises as `resource`."""
+        return workload(self.resource(app, ref))
+
+    def analysis_run(self, app: Application, ref: ResourceRef) -> AnalysisRunState:
+        """A live AnalysisRun; raises as `resource`."""
+        return analysis_run(self.resource(app, ref))
+
+    def resource_tree(self, app: Application) -> ResourceTree:
+        """Pods, AnalysisRuns and ReplicaSets below the Application; kinds that its project does not permit are missing."""
+        return resource_tree(self._get(_path(app, "resource-tree"), app))
+
+    def sync_windows(self, app: Application) -> SyncWindows:
+        return sync_windows(self._get(_path(app, "syncwindows"), app))
+
+    def renders(self, app: Application, revision: str) -> bool:
+        """Whether Argo CD can generate the manifests of a commit; touches nothing.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: it did not say; as every call here.
+        """
+        try:
+            self._get(_path(app, "manifests"), app, {"revision": revision}, retry=False, read_timeout=REFRESH_SECONDS)
+        except ArgoCDError as error:
+            if error.code != _UNKNOWN or not _GENERATION.search(error.message):
+                raise
+            return False
+        return True
+
+    def revision_metadata(self, app: Application, revision: str) -> RevisionMetadata:
+        answer = self._get(_path(app, "revisions", revision, "metadata"), app, retry=False)
+        return RevisionMetadata(answer.get("author", ""), answer.get("date", ""), answer.get("message", ""))
+
+    def logs(self, app: Application, pod: str, *, namespace: str, container: str = "", tail: int = 50) -> tuple[str, ...]:
+        """The last lines of a pod's log, oldest first. Needs the permission `logs, get` besides.
+
+        Raises:
+            AuthError: `logs, get` is missing.
+        """
+        params = {"podName": pod, "namespace": namespace, "container": container, "tailLines": str(tail)}
+        response = self._call("GET", _path(app, "logs"), params=_of(app, params), app=app)
+        lines = [json.loads(line) for line in response.text.splitlines() if line.strip()]
+        for line in lines:
+            if "error" in line:
+                raise of_body(line["error"], 200, "logs", _target(app))
+        return tuple(line["result"]["content"] for line in lines if "result" in line and not line["result"].get("last"))
+
+    def can_i(self, action: str, app: Application, *, resource: str = "applications") -> bool:
+        """Whether the token may do this to the Application (`get`, `sync`)."""
+        path = "/".join(quote(part, safe="") for part in (resource, action, app.project, app.name))
+        return bool(self._json("GET", f"/api/v1/account/can-i/{path}").get("value") == "yes")
+
+    def version(self) -> str:
+        """The server's version, `v3.6.1+...`; answered without a token too."""
+        return str(self._json("GET", "/api/version").get("Version", ""))
+
+    def userinfo(self) -> str:
+        """The account of the token, as RBAC policies name it; empty if the server does not know it."""
+        answer = self._json("GET", "/api/v1/session/userinfo")
+        return str(answer.get("username", "")) if answer.get("loggedIn") else ""
+
+    def stream(self, app: Application, *, silence: float = STREAM_SECONDS) -> Iterator[str]:
+        """ADDED, MODIFIED, DELETED as they happen: wake-up hints, nothing more. Ends when the connection does, or is silent.
+
+        Events get lost, status-only changes raise none, and a missing Application is silence: look with `application`.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: on opening, or said within the stream.
+        """
+        fields = "result.type,result.application.metadata.name,result.application.status.sync,result.application.status.health"
+        params = {"name": app.name, "fields": f"{fields},result.application.status.operationState.phase"}
+        path = "/api/v1/stream/applications"
+        response = self._call("GET", path, params=_of(app, params), app=app, headers=_EVENTS, stream=True, read_timeout=silence)
+        with closing(response):
+            try:
+                for line in response.iter_lines(chunk_size=None):
+                    if line.startswith(b"data:"):
+                        yield _event(json.loads(line[5:]), app)
+            except (requests.RequestException, json.JSONDecodeError):
+                return  # broken off, perhaps within an event
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def sync(self, app: Application) -> ApplicationState:
+        """Ask for a sync to the branch's tip. Never to a revision: with auto-sync on Argo CD refuses even our own commit.
+
+        Raises:
+            FailedPreconditionError: another operation runs.
+            SyncWindowError: a sync window is in the way.
+        """
+        body = {"name": app.name, "appNamespace": app.namespace, "project": app.project}
+        return self._state(self._json("POST", _path(app, "sync"), params=_of(app), body=body, app=app), app)
+
+    def terminate(self, app: Application) -> bool:
+        """End the running operation; False if none was running (any more)."""
+        try:
+            self._json("DELETE", _path(app, "operation"), params=_of(app), app=app)
+        except ArgoCDError as error:
+            if "No operation is in progress" in error.message:
+                return False
+            raise
+        return True
+
+    # -- speaking -----------------------------------------------------------------------------------------------------
+
+    def _state(self, document: dict[str, Any], app: Application) -> ApplicationState:
+        return application_state(document, path=app.path)
+
+    def _get(self, path: str, app: Application, params: Mapping[str, str] | None = None, **how: Any) -> dict[str, Any]:
+        return self._json("GET", path, params=_of(app, params), app=app, **how)
+
+    def _json(self, method: str, path: str, *, body: Any = None, **how: Any) -> dict[str, Any]:
+        response = self._call(method, path, data=None if body is None else json.dumps(body), **how)
+        try:
+            answer = response.json()
+        except requests.exceptions.JSONDecodeError:
+            raise UnreachableError(f"{self._http.name} cut off its answer to {path}", hint="try again") from None
+        return answer if isinstance(answer, dict) else {}
+
+    def _call(
+        self, method: str, path: str, *, app: Application | None = None, headers: Mapping[str, str] | None = None, **how: Any
+    ) -> requests.Response:
+        self.requests += 1
+        response = self._http.request(method, path, headers={**({} if method == "GET" else _JSON), **(headers or {})}, **how)
+        if (refused := of_response(response, self._http, path, _target(app))) is not None:
+            raise refused
+        return response
+
+
+# -- addresses --------------------------------------------------------------------------------------------------------
+
+
+def base_url(environ: Mapping[str, str], server: str | None = None) -> str:
+    """Where the API begins, and the pages for people; `server` where ARGOCD_SERVER names none. See `ArgoCD.from_environ`.
+
+    Raises:
+        UsageError: no server, or ARGOCD_OPTS that can't be read.
+    """
+    options = _options(environ.get("ARGOCD_OPTS", ""))
+    server = environ.get("ARGOCD_SERVER") or server
+    root = (options.get("grpc-web-root-path") or environ.get("ARGOCD_GRPC_WEB_ROOT_PATH", "")).strip("/")
+    if not server:
+        raise UsageError("ARGOCD_SERVER is not set", hint="export ARGOCD_SERVER=argocd.example.com")
+    url = server if "://" in server else f"{'http' if 'plaintext' in options else 'https'}://{server}"
+    path = urlsplit(url).path.rstrip("/")
+    return url.rstrip("/") if path or not root else f"{url.rstrip('/')}/{root}"
+
+
+def _options(text: str) -> dict[str, str]:
+    """The flags of ARGOCD_OPTS by name; a flag without a value has an empty one."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"ARGOCD_OPTS can't be read: {error}", hint="check its quotes") from None
+    options = {}
+    for word, following in zip(words, [*words[1:], "--"], strict=False):
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--"):
+            options[name] = value if equals or following.startswith("-") else following
+    return {name: value for name, value in options.items() if value != "false"}
+
+
+def _path(app: Application, *parts: str) -> str:
+    return "/".join(("/api/v1/applications", *(quote(part, safe="") for part in (app.name, *parts))))
+
+
+def _of(app: Application, params: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Always with the project: without it a missing Application is answered as a missing permission."""
+    return {**(params or {}), "appNamespace": app.namespace, "project": app.project}
+
+
+def _target(app: Application | None) -> str:
+    """The Application as RBAC policies name it."""
+    return f"{app.project}/{app.name}" if app else ""
+
+
+def _event(document: Mapping[str, Any], app: Application) -> str:
+    if "error" in document:
+        raise of_body(document["error"], 200, "stream", _target(app))
+    return str(document.get("result", {}).get("type", ""))

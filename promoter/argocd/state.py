@@ -1,0 +1,284 @@
+"""What was seen of a promotion at one instant: Argo CD's Application, the live workload, its pods and analyses, and Git.
+
+Values only: frozen, without I/O, so that the verdict can be pure. `answers` makes them from Argo CD's JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promoter.models import Release
+
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+# -- pod template -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """`repository[:tag][@digest]` taken apart; what is absent is empty."""
+
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> ImageReference:
+        name, _, digest = text.partition("@")
+        head, colon, tag = name.rpartition(":")
+        if not colon or "/" in tag:  # that colon belongs to the port of the host
+            return cls(name, "", digest)
+        return cls(head, tag, digest)
+
+    def __str__(self) -> str:
+        return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRelease:
+    """What a pod template runs: the model server's image, and the model version where the template carries one."""
+
+    image: ImageReference
+    model_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """The images of all containers, MODEL_VERSION (env) or model-version (label), and which image is the model server's."""
+
+    images: tuple[ImageReference, ...]
+    model_version: str | None = None
+    server: int = 0
+
+    def runs(self, release: Release) -> bool:
+        """Whether this template is that release: its digest, and its model version where the template carries one."""
+        return self.runs_digest(release) and self.runs_model_version(release)
+
+    def runs_digest(self, release: Release) -> bool:
+        return any(image.digest == release.digest for image in self.images)
+
+    def runs_model_version(self, release: Release) -> bool:
+        return self.model_version is None or self.model_version == release.version
+
+    def release(self, repository: str = "") -> RunningRelease | None:
+        """The image from `repository` where a container has one, else the model server's; None without containers."""
+        if not self.images:
+            return None
+        named = [image for image in self.images if image.repository == repository]
+        return RunningRelease(named[0] if named else self.images[self.server], self.model_version)
+
+
+# -- Application ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRef:
+    """One Kubernetes object, as Argo CD's resource calls name it; `version` may be empty."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedResource:
+    """One object of the Application (`status.resources`)."""
+
+    ref: ResourceRef
+    sync: str = ""
+    health: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`type` is Argo CD's or Kubernetes' word; `reason` and `status` are empty where the object has none."""
+
+    type: str
+    message: str
+    reason: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceResult:
+    """What a sync did to one object; `images` are those of the manifest that Argo CD applied (3.1 and later)."""
+
+    kind: str
+    name: str
+    status: str = ""
+    message: str = ""
+    hook_type: str = ""
+    hook_phase: str = ""
+    images: tuple[ImageReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OperationState:
+    """The running or last operation. While it waits for a retry, phase is Running and `finished_at` is set."""
+
+    phase: str
+    revision: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    retry_count: int = 0
+    resources: tuple[ResourceResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationState:
+    """An Application as one GET answered it. `revision` is what was last *compared*, a branch name when rendering failed."""
+
+    name: str
+    project: str
+    namespace: str
+    repo_url: str = ""
+    path: str = ""
+    target_revision: str = ""
+    destination_namespace: str = ""
+    revision: str = ""
+    sync: str = "Unknown"
+    health: str = "Unknown"
+    reconciled_at: datetime | None = None
+    operation_requested: bool = False
+    operation: OperationState | None = None
+    conditions: tuple[Condition, ...] = ()
+    resources: tuple[ManagedResource, ...] = ()
+    auto_sync: bool = False
+    image_overrides: tuple[str, ...] = ()
+    last_synced_revision: str = ""
+    deleting: bool = False
+    hydrated: bool = False
+
+    @property
+    def operation_in_progress(self) -> bool:
+        """An operation is requested, runs, or waits for its retry; a newer commit is not synced before it ends."""
+        return self.operation_requested or (self.operation is not None and self.operation.phase in {"Running", "Terminating"})
+
+    @property
+    def revision_is_commit(self) -> bool:
+        return _COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def workloads(self) -> tuple[ResourceRef, ...]:
+        """The Rollouts and Deployments it manages."""
+        return tuple(one.ref for one in self.resources if (one.ref.group, one.ref.kind) in WORKLOADS)
+
+
+WORKLOADS = frozenset({("argoproj.io", "Rollout"), ("apps", "Deployment")})
+
+
+@dataclass(frozen=True, slots=True)
+class SyncWindows:
+    """`blocks_auto_sync`: a deny window is open, or there are allow windows and none is open. canSync is about manual syncs."""
+
+    blocks_auto_sync: bool
+    allows_manual_sync: bool
+
+
+# -- workload ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStep:
+    """One step of a canary; `pauses_forever` is `pause: {}`."""
+
+    weight: int | None = None
+    pauses_forever: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """What only a Rollout has. Hashes are pod-template hashes: `stable_hash` names the ReplicaSet that an abort returns to."""
+
+    phase: str
+    message: str = ""
+    aborted: bool = False
+    paused_by_hand: bool = False
+    pause_reasons: tuple[str, ...] = ()
+    current_hash: str = ""
+    stable_hash: str = ""
+    active_hash: str | None = None
+    step: int | None = None
+    steps: tuple[CanaryStep, ...] = ()
+    auto_promotes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A live Rollout or Deployment. `applied` is the pod template that was last applied to it, where the object records it."""
+
+    ref: ResourceRef
+    generation: int
+    observed_generation: int | None
+    template: PodTemplate
+    applied: PodTemplate | None = None
+    revision: str = ""
+    desired: int = 1
+    total: int = 0
+    updated: int = 0
+    available: int = 0
+    conditions: tuple[Condition, ...] = ()
+    rollout: RolloutState | None = None
+
+    @property
+    def observed(self) -> bool:
+        """Its controller has seen the present spec. Until then the status speaks of the spec before."""
+        return self.observed_generation == self.generation
+
+    @property
+    def stable_replica_set(self) -> str:
+        """The name of the ReplicaSet that an abort returns to; empty for a Deployment."""
+        return f"{self.ref.name}-{self.rollout.stable_hash}" if self.rollout and self.rollout.stable_hash else ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """A Pod of the resource tree: `status_reason` and `message` say why it waits, in the kubelet's and registry's own words."""
+
+    name: str
+    images: tuple[ImageReference, ...] = ()
+    hash: str = ""
+    health: str = ""
+    status_reason: str = ""
+    message: str = ""
+    restarts: int = 0
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResult:
+    """One metric of an AnalysisRun; `values` are what was measured, or the errors instead, oldest first (ten are kept)."""
+
+    name: str
+    phase: str
+    message: str = ""
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRunState:
+    """An AnalysisRun; `hash` and `revision` say which pod template and Rollout revision it judged."""
+
+    name: str
+    phase: str
+    hash: str = ""
+    revision: str = ""
+    message: str = ""
+    metrics: tuple[MetricResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceTree:
+    """The live objects below an Application that a promotion cares for."""
+
+    pods: tuple[PodState, ...] = ()
+    analysis_runs: tuple[ResourceRef, ...] = ()
+    replica_sets: tuple[ResourceRef, ...] = ()

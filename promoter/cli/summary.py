@@ -1,0 +1,127 @@
+"""How a command ended, as a pipeline shows it: one sentence, values for the next steps, and a page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promoter.errors import ExitCode
+from promoter.models import Environment, Release, Step
+from promoter.output import ci
+
+if TYPE_CHECKING:
+    from promoter.commands.plan import Plan
+    from promoter.commands.promote import Outcome
+    from promoter.commands.reconcile import Reconciled
+    from promoter.promotion.follow import Ending
+
+_LEVELS = {ExitCode.DONE: ci.Level.NOTICE, ExitCode.SUPERSEDED: ci.Level.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """`sentence` becomes the annotation, `outputs` those of the step, `markdown` the page below it."""
+
+    sentence: str
+    exit_code: ExitCode
+    outputs: Mapping[str, str]
+    markdown: str = ""
+
+
+def conclude(conclusion: Conclusion) -> None:
+    """Tells the pipeline that runs us, if one does."""
+    ci.annotate(_LEVELS.get(conclusion.exit_code, ci.Level.ERROR), conclusion.sentence)
+    ci.outputs({**conclusion.outputs, "exit_code": str(int(conclusion.exit_code))})
+    sign = "✅" if conclusion.exit_code is ExitCode.DONE else "❌"
+    ci.summarize(f"### {sign} {ci.markdown(conclusion.sentence)}\n\n{conclusion.markdown}")
+
+
+def planned(plan: Plan, text: str) -> Conclusion:
+    """A plan that was only printed; `text` is what was."""
+    release = f"{plan.version.name} version {plan.version.version}"
+    what = "is already there" if plan.already_there else "would be promoted"
+    outputs = {"environment": plan.environment.name, "model_name": plan.version.name, "model_version": plan.version.version}
+    fence = "`" * 8
+    return Conclusion(
+        f"{release} {what} in {plan.environment.name}", ExitCode.DONE, outputs, f"{fence}diff\n{text.rstrip()}\n{fence}"
+    )
+
+
+def committed(environment: Environment, outcome: Outcome) -> Conclusion:
+    """A promotion that nobody here stays to watch."""
+    what = f"{outcome.release.model} version {outcome.release.version}"
+    if outcome.pull_request:
+        opened = outcome.pull_request
+        return proposed(environment, outcome.release, opened.url, f"{opened.done} {opened.url}")
+    done = "is committed to" if outcome.commit else "is already there in"
+    rows = [_image(outcome.release), *_commit("commit", environment, outcome.commit)]
+    outputs = {**_release(environment, outcome.release), "commit": outcome.commit or ""}
+    page = "\n\n".join((_table(rows), _steps(outcome.steps)))
+    return Conclusion(f"{what} {done} {environment.name}", ExitCode.DONE, outputs, page)
+
+
+def proposed(
+    environment: Environment, release: Release, url: str, detail: str, exit_code: ExitCode = ExitCode.DONE
+) -> Conclusion:
+    """A release that is in a pull request, or did not get beyond it; `detail` says which."""
+    sentence = f"{release.model} version {release.version} for {environment.name}: {detail}"
+    return Conclusion(sentence, exit_code, {**_release(environment, release), "pull_request": url}, _table([_image(release)]))
+
+
+def ended(environment: Environment, ending: Ending, steps: Sequence[Step] = ()) -> Conclusion:
+    """A release that was watched to its end; `steps` are those of the promotion before it."""
+    release, verdict = ending.release, ending.verdict
+    rows = [
+        _image(release),
+        *_commit("commit", environment, ending.commit),
+        *_commit("restored by", environment, ending.restored),
+        *([("note", ci.markdown(ending.note))] if ending.note else []),
+        ("exit code", f"{int(ending.exit_code)} ({ending.exit_code.name.lower().replace('_', ' ')})"),
+    ]
+    outputs = {
+        **_release(environment, release),
+        "commit": ending.commit,
+        "verdict": str(verdict.kind),
+        "restored": ending.restored or "",
+    }
+    evidence = "\n".join(f"- {ci.markdown(sentence)}" for sentence in verdict.evidence)
+    page = "\n\n".join(part for part in (_table(rows), evidence, _steps(steps)) if part)
+    sentence = f"{release.model} version {release.version} in {environment.name}: {verdict.kind}. {verdict.summary}"
+    return Conclusion(sentence, ending.exit_code, outputs, page)
+
+
+def reconciled(done: Sequence[Reconciled], exit_code: ExitCode) -> Conclusion:
+    rows = [(f"{one.environment} {one.model}", f"{one.action}: {ci.markdown(one.detail)}") for one in done]
+    acted = [f"{one.environment} {one.model} {one.action}" for one in done if one.commit or one.exit_code]
+    return Conclusion("reconciled: " + ("; ".join(acted) or "all as it should be"), exit_code, {}, _table(rows))
+
+
+def _release(environment: Environment, release: Release) -> dict[str, str]:
+    return {
+        "environment": environment.name,
+        "model_name": release.model,
+        "model_version": release.version,
+        "image": release.image,
+    }
+
+
+def _image(release: Release) -> tuple[str, str]:
+    return "image", ci.markdown(release.image)
+
+
+def _commit(name: str, environment: Environment, sha: str | None) -> list[tuple[str, str]]:
+    """GitHub and Azure DevOps show a commit at the same path below the repository's address."""
+    if not sha:
+        return []
+    url = environment.application.repo_url.removesuffix(".git")
+    return [(name, f"[{sha[:10]}]({url}/commit/{sha})" if url.startswith("https://") else sha[:10])]
+
+
+def _steps(steps: Sequence[Step]) -> str:
+    rows = [(step.name, f"{step.status}, {step.seconds:.1f} s: {ci.markdown(step.detail)}") for step in steps]
+    return _table(rows) if rows else ""
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

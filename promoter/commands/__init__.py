@@ -1,0 +1,1 @@
+"""The use-cases, a verb each: what a command line, a pipeline and the receiver call."""

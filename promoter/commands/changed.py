@@ -1,0 +1,70 @@
+"""changed: which environments carry a release that came with these commits and that nobody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promoter.errors import RefusedError
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import read_overlay
+from promoter.models import Environment, Release, Write
+from promoter.promotion import releases
+
+if TYPE_CHECKING:
+    from promoter.gitops import Repository
+    from promoter.promotion.clients import Clients
+
+_OURS = {"Promotion-Id", "Restores"}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An environment to watch, and the commit that brought its release."""
+
+    environment: str
+    model: str
+    commit: str
+
+
+def changed(
+    clients: Clients, environments: Sequence[Environment], *, since: str | None = None, commit: str | None = None
+) -> tuple[Changed, ...]:
+    """Those of the environments whose release at `commit` (default: the branch's tip) is another one than at `since`.
+
+    Without `since`, or where the branch does not have that commit (any more), all that carry a release. Left out is what
+    promoter committed itself in an environment that takes direct commits: whoever made such a commit watches it. A merged
+    pull request is watched by nobody yet.
+
+    Raises:
+        RefusedError: the branch does not have `commit`.
+        PromoterError: as Git, Argo CD and the files of an overlay answer.
+    """
+    found = (_changed(clients, clients.placed(environment), since, commit) for environment in environments)
+    return tuple(one for one in found if one is not None)
+
+
+def _changed(clients: Clients, environment: Environment, since: str | None, commit: str | None) -> Changed | None:
+    repository = clients.repository(environment.application)
+    start = commit or repository.fetch().commit
+    carried = _carried(repository, environment, start)
+    if carried is None or carried == _before(repository, environment, since):
+        return None
+    brought = releases.current(repository, environment, start).commit
+    if environment.write is Write.PUSH and _OURS & brought.trailers.keys():
+        return None
+    return Changed(environment.name, environment.model.name, brought.sha)
+
+
+def _before(repository: Repository, environment: Environment, since: str | None) -> Release | None:
+    if since is None or not since.strip("0"):  # a branch that is new was at 000… before
+        return None
+    try:
+        return _carried(repository, environment, since)
+    except RefusedError:
+        return None
+
+
+def _carried(repository: Repository, environment: Environment, commit: str) -> Release | None:
+    return kustomize.carried(read_overlay(repository.at(commit), environment), environment.model)

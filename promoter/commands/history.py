@@ -1,0 +1,62 @@
+"""history: which releases an environment carried, read from the trailers of its commits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from promoter.gitops import HistoryLimitError
+from promoter.kustomize.overlay import overlay_paths
+from promoter.models import Environment
+
+if TYPE_CHECKING:
+    from promoter.promotion.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One commit that put a release into the environment; `when` is in UTC."""
+
+    when: datetime
+    model: str
+    version: str
+    image: str
+    author: str
+    commit: str
+    subject: str
+    promotion_id: str
+
+
+def history(clients: Clients, environment: Environment, limit: int, say: Callable[[str], None]) -> tuple[Entry, ...]:
+    """At most `limit` releases of this environment, newest first; commits without our trailers are not releases.
+
+    When fewer are found within git.history-limit commits, and there are more commits, `say` is told so.
+    """
+    found: list[Entry] = []
+    try:
+        found.extend(itertools.islice(_entries(clients, environment), limit))
+    except HistoryLimitError as error:
+        say(f"older releases are not shown: {error.message}; {error.hint}")
+    return tuple(found)
+
+
+def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
+    model = " ".join(environment.model.name.split())  # as a trailer holds it
+    repository = clients.repository(environment.application)
+    for commit in repository.history(overlay_paths(environment), limit=clients.config.git.history_limit):
+        trailers = commit.trailers
+        if trailers.get("Environment") != environment.name or trailers.get("Model") != model:
+            continue
+        yield Entry(
+            when=commit.when,
+            model=trailers["Model"],
+            version=trailers.get("Model-Version", ""),
+            image=trailers.get("Image", ""),
+            author=commit.author,
+            commit=commit.sha,
+            subject=commit.subject,
+            promotion_id=trailers.get("Promotion-Id", ""),
+        )

@@ -1,0 +1,209 @@
+"""promote: does exactly what a plan says: publishes the image and commits the release, or proposes the commit for review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from promoter.commands.plan import promotion_id, release_of, rendered_change
+from promoter.errors import PromoterError, SupersededError
+from promoter.gitops import Proposal
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import read_overlay
+from promoter.model_registry import ModelReference
+from promoter.models import Change, Image, ModelVersion, Release, Step, Write
+from promoter.promotion.announce import Announcer
+from promoter.promotion.pull_request import Opened, Proposing
+from promoter.promotion.pull_request_body import Facts, promotion
+from promoter.promotion.steps import Steps
+
+if TYPE_CHECKING:
+    from promoter.commands.plan import Plan
+    from promoter.forge import Forge
+    from promoter.gitops import Pushed, Snapshot
+    from promoter.promotion.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a promotion ended: `commit` is None when the overlay carried the release already, or gets it by `pull_request`."""
+
+    environment: str
+    release: Release
+    image: Image
+    changes: tuple[Change, ...]
+    commit: str | None
+    steps: tuple[Step, ...]
+    pull_request: Opened | None = None
+
+
+def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -> Outcome:
+    """Publishes the image of the plan's model version and commits its release on the tip of the environment's branch.
+
+    With `write: pull-request` the commit is proposed for review instead: opened, or an open pull request brought up to date.
+    `again`: also where a person closed the same pull request before. Safe to repeat and to kill anywhere: the image is found
+    by its content, the release by what the overlay carries, the pull request by its branch.
+
+    Raises:
+        SupersededError: another release was committed since the plan, and it is not known that ours is still wanted.
+        RefusedError: the branch does not take a direct commit, or a person closed the pull request.
+    """
+    environment, version = plan.environment, plan.version
+    # before anything is published: a pull request that nobody could open needs no image
+    forge = clients.forge(environment.application) if environment.write is Write.PULL_REQUEST else None
+    image = steps.run(
+        "publish",
+        # MLflow is asked for only when a file is read: a published image may need none
+        lambda: clients.publisher(environment.model).ensure(
+            version, lambda file: clients.model_registry.open(version, file), plan.after.tag
+        ),
+        _published,
+        lambda found: found.reused,
+    )
+    release = release_of(environment, version, image)
+    commit = _Commit(clients, plan, release)
+    opened, pushed = None, None
+    if forge is not None:
+        work = _proposing(clients, forge, plan, image, commit, again=again).run
+        opened = steps.run("propose", work, _told_opened, lambda found: found is None)
+        Announcer(clients, environment).proposed(release, opened, commit.before)
+    else:
+        repository = clients.repository(environment.application)
+        pushed = steps.run("commit", lambda: repository.apply(commit), _told, lambda done: done.commit is None)
+    made = pushed.commit if pushed else None
+    return Outcome(
+        environment=environment.name,
+        release=release,
+        image=image,
+        changes=commit.changes if made or opened else (),
+        commit=made.sha if made else None,
+        steps=tuple(steps.done),
+        pull_request=opened,
+    )
+
+
+def proposing(clients: Clients, plan: Plan, image: Image) -> Proposing:
+    """What brings the plan's pull request up to date, each time it is run."""
+    commit = _Commit(clients, plan, release_of(plan.environment, plan.version, image))
+    return _proposing(clients, clients.forge(plan.environment.application), plan, image, commit, again=True)
+
+
+def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit: _Commit, *, again: bool) -> Proposing:
+    repository = clients.repository(plan.environment.application)
+
+    def describe(diff: str, room: int) -> str:
+        return promotion(_facts(clients, plan, image, commit, diff), room)
+
+    return Proposing(repository, forge, plan.environment, commit, describe, again=again)
+
+
+def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: str) -> Facts:
+    passed = [f"not quarantined in {plan.environment.name}"]
+    if plan.rendered is not None:
+        passed.append("the overlay builds")
+    if clients.argocd_server:
+        passed.append("Argo CD follows this branch and path, and overrides no image")
+    return Facts(
+        environment=plan.environment,
+        before=commit.before,
+        after=release_of(plan.environment, plan.version, image),
+        version=plan.version,
+        live=_live(clients, commit.before),
+        image_size=image.size,
+        passed=tuple(passed),
+        warnings=plan.warnings,
+        diff=diff,
+        rendered=plan.rendered if plan.image or not plan.rendered else commit.rendered(),
+    )
+
+
+def _live(clients: Clients, before: Release | None) -> ModelVersion | None:
+    """What MLflow says of the version that is there now; None where it can't say it any more."""
+    if before is None or not before.version:
+        return None
+    try:
+        return clients.model_registry.resolve(ModelReference(before.model, version=before.version))
+    except PromoterError:
+        return None
+
+
+class _Commit:
+    """The edit, made anew on every tip it is tried on; what it remembers is of the last try."""
+
+    def __init__(self, clients: Clients, plan: Plan, release: Release) -> None:
+        self._clients, self._plan, self._release = clients, plan, release
+        self.before: Release | None = plan.before
+        self.changes: tuple[Change, ...] = ()
+        self.rendered: Callable[[], str | None] = lambda: plan.rendered
+
+    def __call__(self, snapshot: Snapshot) -> Proposal | None:
+        environment = self._plan.environment
+        overlay = read_overlay(snapshot, environment)
+        edited = kustomize.write_release(overlay, environment.model, self._release)
+        self.before = carried = kustomize.carried(overlay, environment.model)
+        self.changes = edited.changes
+        self.rendered = partial(rendered_change, snapshot, environment, edited.files)
+        if not edited.files:
+            return None
+        if carried != self._plan.before:
+            self._still_wanted(carried, snapshot.commit)
+        return Proposal(
+            files=edited.files,
+            subject=_subject(self._plan, carried),
+            body=_body(carried, self._release, self._plan),
+            trailers=_trailers(self._plan, self._release, snapshot.blob_id(overlay.release_file) or ""),
+        )
+
+    def _still_wanted(self, carried: Release | None, commit: str) -> None:
+        """Plan again: version numbers do not say which release is wanted, the alias does."""
+        reference, version = self._plan.reference, self._plan.version
+        alias = reference.alias or (f"stage/{reference.stage}" if reference.stage else None)
+        if alias and self._clients.model_registry.version_of(version.name, alias) == version.version:
+            return
+        now = f"version {carried.version} ({carried.image})" if carried else "no release"
+        raise SupersededError(
+            f"environment {self._plan.environment.name!r} changed since the plan: {commit[:10]} carries {now}",
+            hint=f"nothing was written; run again if version {version.version} is still wanted",
+        )
+
+
+def _subject(plan: Plan, carried: Release | None) -> str:
+    since = f" (was {carried.version})" if carried and carried.version and carried.version != plan.version.version else ""
+    return f"Promote {plan.version.name} version {plan.version.version} to {plan.environment.name}{since}"
+
+
+def _body(carried: Release | None, release: Release, plan: Plan) -> str:
+    was = f"{carried.image}" if carried and carried.tag else "nothing"
+    lines = [f"image: {was} -> {release.image}"]
+    if plan.version.run_id:
+        lines.append(f"run: {plan.version.run_id}")
+    lines += [f"{name}: {value:g}" for name, value in sorted(plan.version.metrics.items())[:12]]
+    return "\n".join(lines)
+
+
+def _trailers(plan: Plan, release: Release, replaced: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Promotion-Id", promotion_id(plan.environment, release, replaced)),
+        ("Model", release.model),
+        ("Model-Version", release.version),
+        ("Model-Digest", release.model_digest),
+        ("Image", release.image),
+        ("Environment", plan.environment.name),
+    )
+
+
+def _published(image: Image) -> str:
+    return image.reference + (f", copied from {image.copied_from}" if image.copied_from else "")
+
+
+def _told(pushed: Pushed) -> str:
+    if pushed.commit is None:
+        return "already there"
+    tries = f", after {pushed.attempts} tries" if pushed.attempts > 1 else ""
+    return f"{pushed.commit.sha[:10]} {pushed.commit.subject}{tries}"
+
+
+def _told_opened(opened: Opened | None) -> str:
+    return f"{opened.done} {opened.url}" if opened else "already there"

@@ -1,0 +1,224 @@
+"""reconcile: compares alias, Git and cluster, and does what is missing. Safe to repeat, and beside a running promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from promoter.commands.plan import plan
+from promoter.commands.promote import promote
+from promoter.commands.rollback import ROLLED_BACK
+from promoter.errors import ExitCode, PromoterError, RefusedError
+from promoter.kustomize.overlay import overlay_paths
+from promoter.model_registry import ModelReference
+from promoter.models import Environment, OnAlias
+from promoter.output import Told
+from promoter.promotion import gates, releases
+from promoter.promotion.announce import Announcer
+from promoter.promotion.follow import Ending, Follower
+from promoter.promotion.observe import Observer
+from promoter.promotion.steps import Report, Steps
+from promoter.promotion.survey import Survey
+from promoter.promotion.watch import Clock, Timing, Watched
+from promoter.verdict import Kind, Verdict, judge
+
+if TYPE_CHECKING:
+    from promoter.promotion.clients import Clients
+    from promoter.promotion.releases import Committed
+
+
+class Action(StrEnum):
+    """What reconcile did, or why it did nothing."""
+
+    AGREES = "agrees"
+    ON_ITS_WAY = "on its way"
+    PROMOTED = "promoted"
+    PROPOSED = "proposed"
+    RESTORED = "restored"
+    DISPATCHED = "dispatched"
+    LEFT = "left alone"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """One environment: what was done, in a sentence, with the exit code that this alone would end with."""
+
+    environment: str
+    model: str
+    action: Action
+    detail: str
+    exit_code: ExitCode = ExitCode.DONE
+    commit: str | None = None
+
+
+_WORST_FIRST = (
+    ExitCode.UNEXPECTED,
+    ExitCode.NOT_RESTORED,
+    ExitCode.TIMED_OUT,
+    ExitCode.USAGE,
+    ExitCode.AUTH,
+    ExitCode.UNREACHABLE,
+    ExitCode.NEEDS_PERSON,
+    ExitCode.RESTORED,
+)
+
+
+def exit_code(done: Sequence[Reconciled]) -> ExitCode:
+    """The worst of them; what a gate refused or somebody superseded is no failure of reconcile."""
+    codes = {one.exit_code for one in done}
+    return next((code for code in _WORST_FIRST if code in codes), ExitCode.DONE)
+
+
+class Telling(Protocol):
+    """Who hears of a release that is being followed."""
+
+    def verdict(self, verdict: Verdict) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+def _tell(application: str) -> Telling:
+    return Told(application, in_json=False)
+
+
+Instead = Callable[[Environment, str], Reconciled]
+
+
+@dataclass
+class Reconciler:
+    """One run over many environments.
+
+    `instead` is called with what is missing, in a sentence that stays the same while it is, where somebody else shall do it:
+    then Argo CD may be unknown here, and only alias and Git are compared.
+    """
+
+    clients: Clients
+    report: Report
+    told: Callable[[str], Telling] = _tell
+    timing: Timing | None = None
+    clock: Clock = field(default_factory=Clock)
+    instead: Instead | None = None
+    _survey: Survey = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._survey = Survey(self.clients, with_argocd=self.instead is None)
+
+    def run(self, environments: Sequence[Environment]) -> tuple[Reconciled, ...]:
+        """Each environment in turn; what is wrong with one does not keep the others from being looked at.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: Argo CD does not answer what is asked once for all of them.
+        """
+        self._survey.list()
+        return tuple(self._guarded(environment) for environment in environments)
+
+    def _guarded(self, environment: Environment) -> Reconciled:
+        try:
+            return self._one(self._survey.placed(environment))
+        except PromoterError as error:
+            Announcer(self.clients, environment).refused(error)
+            return self._broke(environment, error)
+
+    def _one(self, environment: Environment) -> Reconciled:
+        carried = self._survey.carried(environment)
+        wanted = self._survey.alias_version(environment)
+        behind = wanted is not None and (carried is None or carried.version != wanted)
+        if carried is not None and not self._survey.content(environment):
+            done = self._attend(environment)
+            if done is not None and (done.action is not Action.AGREES or not behind):
+                return done
+        if behind and wanted is not None:
+            return self._promote(environment, wanted)
+        return self._said(environment, Action.AGREES, f"version {carried.version}" if carried else "no release yet")
+
+    # -- what is done about it ----------------------------------------------------------------------------------------
+
+    def _attend(self, environment: Environment) -> Reconciled | None:
+        """Looks at what Argo CD is not content with, and restores Git where it calls for that."""
+        repository = self._survey.branch(environment.application).repository
+        committed = releases.current(repository, environment)
+        observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
+        verdict = judge(observer.look(refresh=True), observer.expected)
+        if (verdict.restore and not committed.restores) or verdict.sync_due:
+            if self.instead is not None:
+                return self.instead(environment, f"{verdict.kind} at {committed.commit.sha}")
+            return self._follow(environment, committed, found=verdict.restore)
+        if verdict.kind is Kind.LIVE:
+            return self._said(environment, Action.AGREES, f"version {committed.release.version}")
+        if not verdict.terminal:
+            return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}")
+        code = Watched(verdict).exit_code
+        Announcer(self.clients, environment).stands(committed, verdict, code)
+        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}", code)
+
+    def _promote(self, environment: Environment, version: str) -> Reconciled:
+        if environment.on_alias is not OnAlias.PROMOTE:
+            detail = f"{environment.alias} is version {version}; on-alias: {environment.on_alias}"
+            return self._said(environment, Action.LEFT, detail)
+        self._not_rolled_back(environment, version)
+        self._not_failed(environment, version)
+        if self.instead is not None:
+            return self.instead(environment, f"{environment.alias} is version {version}")
+        steps = Steps(self.report)
+        reference = ModelReference.at(environment.model.name, str(environment.alias))
+        made = plan(self.clients, environment, reference, steps)
+        outcome = promote(self.clients, made, steps, again=False)
+        if outcome.pull_request is not None:
+            detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
+            return self._said(environment, Action.PROPOSED, detail)
+        repository = self.clients.repository(environment.application)
+        return self._follow(environment, releases.current(repository, environment, outcome.commit))
+
+    def _not_rolled_back(self, environment: Environment, version: str) -> None:
+        branch = self._survey.branch(environment.application)
+        if self._survey.carried(environment) is None:
+            return
+        carried = releases.current(branch.repository, environment, branch.tip)
+        if carried.commit.trailers.get(ROLLED_BACK) == version:
+            raise RefusedError(
+                f"{carried.commit.sha[:10]} rolled {environment.name!r} back from version {version}",
+                hint=f"move the alias, or: promoter promote {environment.model.name}:{version} --to {environment.name}",
+            )
+
+    def _not_failed(self, environment: Environment, version: str) -> None:
+        branch = self._survey.branch(environment.application)
+        resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
+        limit = self.clients.config.git.history_limit
+        commits = branch.repository.history(overlay_paths(environment), limit=limit, start=branch.tip)
+        known = gates.past(commits, resolved)
+        gates.not_quarantined(known, resolved, environment, force=False)
+        if known.failures >= gates.MOST_FAILURES:
+            raise RefusedError(
+                f"{resolved.reference} failed {known.failures} times in {environment.name!r}",
+                hint=f"mend the cause, then: promoter promote {resolved.reference} --to {environment.name}",
+            )
+
+    def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
+        """To the end of the release, of which the follower tells, whatever it is."""
+        told = self.told(environment.application.name)
+        follower = Follower(self.clients, environment, told.verdict, told.say, self.timing, self.clock)
+        try:
+            return self._ended(environment, follower.follow(committed, found=found))
+        except PromoterError as error:
+            return self._broke(environment, error)
+
+    def _ended(self, environment: Environment, ending: Ending) -> Reconciled:
+        if ending.exit_code is ExitCode.DONE:
+            done = self._said(environment, Action.PROMOTED, f"version {ending.release.version} is live")
+        elif ending.restored:
+            detail = f"version {ending.release.version} {ending.verdict.kind}: {ending.verdict.summary}"
+            done = self._said(environment, Action.RESTORED, detail, ending.exit_code)
+        else:
+            detail = ending.note or f"{ending.verdict.kind}: {ending.verdict.summary}"
+            action = Action.PROPOSED if ending.pull_request else Action.LEFT
+            done = self._said(environment, action, detail, ending.exit_code)
+        return replace(done, commit=ending.restored or ending.commit)
+
+    def _broke(self, environment: Environment, error: PromoterError) -> Reconciled:
+        refused = error.exit_code in (ExitCode.REFUSED, ExitCode.SUPERSEDED)
+        return self._said(environment, Action.LEFT if refused else Action.FAILED, error.message, error.exit_code)
+
+    def _said(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:
+        return Reconciled(environment.name, environment.model.name, action, detail, code)

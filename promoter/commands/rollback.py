@@ -1,0 +1,97 @@
+"""rollback: puts an earlier release back because a person wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promoter.errors import RefusedError
+from promoter.gitops import Proposal
+from promoter.models import Environment
+from promoter.promotion import pull_request_body, releases
+from promoter.promotion.pull_request import Edit, Proposing
+from promoter.promotion.releases import Committed
+from promoter.promotion.restore import put_back, release_trailers
+
+if TYPE_CHECKING:
+    from promoter.forge import Forge
+    from promoter.gitops import Repository
+
+ROLLED_BACK = "Rolled-Back-Version"
+"""The trailer that names the version a person rolled back from: reconcile does not bring it again by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """From the release that the environment carries to one that it carried before."""
+
+    environment: Environment
+    current: Committed
+    target: Committed
+
+
+def plan_rollback(repository: Repository, environment: Environment, version: str | None) -> Rollback:
+    """To the newest earlier release of `version`; without it, of another version that was not undone since.
+
+    Raises:
+        RefusedError: the environment carries no release, or carried no such one before.
+    """
+    current = releases.current(repository, environment)
+    target = _target(releases.history(repository, environment, current.commit.sha), current, version)
+    if target is None:
+        wanted = f"version {version}" if version else "an earlier version that was not undone"
+        raise RefusedError(
+            f"environment {environment.name!r} never carried {wanted}", hint=f"see promoter history {environment.name}"
+        )
+    return Rollback(environment, current, target)
+
+
+def _target(earlier: Iterable[Committed], current: Committed, version: str | None) -> Committed | None:
+    undone = _undone(current)
+    for committed in earlier:
+        found = committed.release.version
+        if committed.release != current.release and (found == version if version else found not in undone):
+            return committed
+        undone |= _undone(committed)
+    return None
+
+
+def _undone(committed: Committed) -> set[str | None]:
+    """The version that this commit took back, by itself or for a person."""
+    trailers = committed.commit.trailers
+    return {trailers.get("Failed-Version"), trailers.get(ROLLED_BACK)}
+
+
+def rollback(repository: Repository, planned: Rollback) -> Committed:
+    """Commits the earlier release, only while the current one is still there; gives the commit that holds it now.
+
+    Raises:
+        SupersededError: the overlay carries a third release.
+        RefusedError, AuthError, UnreachableError: as the Git server answers.
+    """
+    pushed = repository.apply(_edit(planned))
+    return releases.current(repository, planned.environment, pushed.tip)
+
+
+def proposing_rollback(repository: Repository, forge: Forge, planned: Rollback) -> Proposing:
+    """What opens the pull request with the commit of `rollback`, each time it is run."""
+    current, target = planned.current.release, planned.target.release
+
+    def describe(diff: str, room: int) -> str:
+        return pull_request_body.going_back(planned.environment, current, target, diff, room)
+
+    return Proposing(repository, forge, planned.environment, _edit(planned), describe)
+
+
+def _edit(planned: Rollback) -> Edit:
+    current, target = planned.current.release, planned.target.release
+
+    def propose(files: Mapping[str, bytes]) -> Proposal:
+        name = planned.environment.name
+        subject = f"Roll {target.model} in {name} back to version {target.version} (was {current.version})"
+        body = f"image: {current.image} -> {target.image}\nas {planned.target.commit.sha} had it"
+        trailers = (*release_trailers(planned.environment, planned.target), (ROLLED_BACK, current.version))
+        return Proposal(files, subject, body, trailers)
+
+    return put_back(planned.environment, current, target, propose)

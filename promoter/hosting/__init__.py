@@ -1,0 +1,1 @@
+"""Who hosts a Git repository, and with which token it is asked."""

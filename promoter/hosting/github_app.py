@@ -1,0 +1,104 @@
+"""A GitHub App's installation token, minted from the App's private key in the environment (docs.github.com, "Authenticating as
+a GitHub App installation")."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from promoter.errors import AuthError, UnreachableError, UsageError
+
+_ID, _INSTALLATION, _KEY = "GITHUB_APP_ID", "GITHUB_APP_INSTALLATION_ID", "GITHUB_APP_PRIVATE_KEY"
+_LIFE, _CLOCK_DRIFT = 540, 60  # seconds; GitHub takes no JWT that lives for more than ten minutes, or from the future
+_MARGIN = 300.0  # a push that starts now must still be allowed when it ends
+
+
+@dataclass(frozen=True, slots=True)
+class _Minted:
+    token: str
+    expires: float
+
+
+_minted: dict[tuple[str, str, str], _Minted] = {}  # of this process: a token lasts an hour, a promotion asks for it many times
+
+
+def api_url(environ: Mapping[str, str]) -> str:
+    """GitHub's REST API: GITHUB_API_URL as GitHub Actions sets it, or github.com's."""
+    return environ.get("GITHUB_API_URL", "").rstrip("/") or "https://api.github.com"
+
+
+def is_github(host: str, environ: Mapping[str, str]) -> bool:
+    """Whether `host` is the GitHub that the environment's tokens are of: GITHUB_SERVER_URL's, or github.com."""
+    return host == (urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname or "github.com")
+
+
+def installation_token(environ: Mapping[str, str]) -> str | None:
+    """The token of the installation that the environment names, None when it names no App; kept until it is about to expire.
+
+    Raises:
+        UsageError: variables are missing, the key can't be used, or PyJWT is not installed.
+        AuthError: GitHub does not know the App or the installation.
+        UnreachableError: GitHub did not answer.
+    """
+    if not environ.get(_ID):
+        return None
+    if missing := [name for name in (_INSTALLATION, _KEY) if not environ.get(name)]:
+        raise UsageError(f"{_ID} is set, but {' and '.join(missing)} is not", hint="a GitHub App needs all three")
+    place = (api_url(environ), environ[_ID], environ[_INSTALLATION])
+    minted = _minted.get(place)
+    if minted is None or minted.expires - _MARGIN < time.time():
+        minted = _minted[place] = _mint(*place, environ[_KEY])
+    return minted.token
+
+
+def _mint(api: str, app: str, installation: str, key: str) -> _Minted:
+    from promoter.session import Authorization, Http  # no other token needs requests
+
+    http = Http(
+        "GitHub", api, auth=Authorization(f"Bearer {_jwt(app, key)}"), headers={"Accept": "application/vnd.github+json"}
+    )
+    response = http.request("POST", f"/app/installations/{installation}/access_tokens", retry=True)
+    if response.status_code in (401, 403, 404):
+        raise AuthError(
+            f"GitHub App {app} gets no token for installation {installation} at {api}: {_message(response.text)}",
+            hint=f"check {_ID}, {_INSTALLATION} and that {_KEY} is a key of this App",
+        )
+    if not response.ok:
+        raise UnreachableError(f"GitHub at {api} answered {response.status_code} when asked for a token", hint="run it again")
+    answer = response.json()
+    return _Minted(answer["token"], datetime.fromisoformat(answer["expires_at"]).timestamp())
+
+
+def _jwt(app: str, key: str) -> str:
+    try:
+        import jwt
+    except ImportError:
+        raise UsageError("a GitHub App needs PyJWT", hint="pip install 'model-promoter[github-app]'") from None
+    now = int(time.time())
+    try:
+        return jwt.encode({"iat": now - _CLOCK_DRIFT, "exp": now + _LIFE, "iss": app}, _pem(key), algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError):
+        raise UsageError(f"{_KEY} is not a private RSA key", hint="give the PEM text that GitHub made, or its file") from None
+
+
+def _pem(key: str) -> str:
+    """The key itself, also with its line breaks written as `\\n`, or the file that holds it."""
+    if "-----BEGIN" in key:
+        return key.replace("\\n", "\n")
+    try:
+        return Path(key).read_text()
+    except OSError as error:
+        raise UsageError(f"{_KEY} is no PEM text and no file: {error.strerror}", hint="give the text or a path") from None
+
+
+def _message(body: str) -> str:
+    import json
+
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"

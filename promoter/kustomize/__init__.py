@@ -1,0 +1,1 @@
+"""Overlays: their text edited byte for byte, and rendered."""

@@ -1,0 +1,76 @@
+"""The overlay of an environment in one commit: its two files, found where the Application says."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from promoter.errors import ConfigError
+from promoter.kustomize.release import Overlay
+from promoter.kustomize.render import KUSTOMIZATION_FILES, Tree
+from promoter.models import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A tree whose files are at hand: what one `export` of many overlays gave."""
+
+    files: Mapping[str, bytes]
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(path)
+
+    def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        wanted = tuple(f"{path}/" for path in paths)
+        return {path: content for path, content in self.files.items() if f"{path}/".startswith(wanted)}
+
+
+def read_overlay(tree: Tree, environment: Environment) -> Overlay:
+    """The kustomization and the release file of the environment's overlay.
+
+    Raises:
+        ConfigError: one of them is not there.
+    """
+    application = environment.application
+    where = f"{application.path} on {application.target_revision} of {application.repo_url}"
+    files = tree.export(overlay_paths(environment))  # in one request to the remote
+    for name in KUSTOMIZATION_FILES:
+        file = posixpath.normpath(posixpath.join(application.path, name))
+        if (kustomization := files.get(file)) is not None:
+            break
+    else:
+        raise ConfigError("there is no kustomization.yaml", file=application.path, hint=f"{where} must hold the overlay")
+    release_file = release_path(environment)
+    release = files.get(release_file)
+    if release is None:
+        hint = "copy release.yaml of the shipped overlays and name it under resources:"
+        raise ConfigError("there is no such file", file=release_file, hint=hint)
+    return Overlay(application.path, file, kustomization, release_file, release)
+
+
+def overlay_paths(environment: Environment) -> list[str]:
+    """Every path at which the files that promoter writes may stand: what to ask the history for."""
+    names = (environment.model.release_file, *KUSTOMIZATION_FILES)
+    return [posixpath.normpath(posixpath.join(environment.application.path, name)) for name in names]
+
+
+def release_path(environment: Environment) -> str:
+    """The environment's release file, from the repository's root."""
+    return posixpath.normpath(posixpath.join(environment.application.path, environment.model.release_file))
+
+
+def unified(tree: Tree, files: Mapping[str, bytes]) -> str:
+    """What putting these files into the tree changes, as a unified diff."""
+    text = ""
+    for path, content in sorted(files.items()):
+        old = (tree.read(path) or b"").decode().splitlines(True)
+        text += "".join(
+            _ended(line) for line in difflib.unified_diff(old, content.decode().splitlines(True), f"a/{path}", f"b/{path}")
+        )
+    return text
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

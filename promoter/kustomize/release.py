@@ -1,0 +1,291 @@
+"""The release that a Kustomize overlay carries: read it, or write another one by changing those values and no other byte.
+
+An overlay carries it in two files: the `images:` entry of the kustomization (newName, newTag and digest together: with
+only one of tag and digest changed the other is stale), and a ConfigMap in the release file (modelName, modelVersion,
+modelDigest), whose values `replacements` copy into the pod template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from promoter.kustomize import yaml_edit
+from promoter.kustomize.yaml_file import Node, Splice, YamlFile, apply, parse
+from promoter.models import Change, Model, Release
+
+_IMAGE_KEYS = ("newName", "newTag", "digest")
+_DATA_KEYS = ("modelName", "modelVersion", "modelDigest")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The two files of an overlay that promoter writes: their paths in the repository, and their bytes."""
+
+    directory: str
+    kustomization_file: str
+    kustomization: bytes
+    release_file: str
+    release: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The new bytes of the files that changed, by path, and what changed in them; both empty when nothing did."""
+
+    files: Mapping[str, bytes]
+    changes: tuple[Change, ...]
+
+
+def carried(overlay: Overlay, model: Model) -> Release | None:
+    """The release that the overlay carries for this model; what is absent is "", and without tag, digest and version None.
+
+    Raises:
+        ConfigError: a file is not YAML, or does not say clearly which values are this model's.
+    """
+    kustomization, release = _parse(overlay)
+    entry = _find_entry(kustomization, _images(kustomization), model).entry
+    image = _texts(kustomization, entry, _IMAGE_KEYS, _image_prefix(model))
+    config_map = _config_map(release, model)
+    data = _texts(release, _mapping(release, config_map, "data"), _DATA_KEYS, "data.")
+    if not (image["newTag"] or image["digest"] or data["modelVersion"]):
+        return None
+    return Release(
+        model=model.name,
+        version=data["modelVersion"],
+        model_digest=data["modelDigest"],
+        repository=image["newName"],
+        tag=image["newTag"],
+        digest=image["digest"],
+    )
+
+
+def write_release(overlay: Overlay, model: Model, release: Release) -> Edited:
+    """The overlay's files carrying this release; nothing at all when they carry it already.
+
+    Keys that are missing are written beside those that are there; an empty value is what `carried` gives for an absent
+    one, and is never added.
+
+    Raises:
+        ConfigError: a file is not YAML, does not say clearly which values are this model's, or can't be edited without
+            changing something else.
+    """
+    kustomization, config = _parse(overlay)
+    edits = (_write_image(kustomization, model, release), _write_data(config, model, release))
+    files = {edit.file.path: apply(edit.file, edit.splices) for edit in edits if edit.splices}
+    return Edited(files, tuple(change for edit in edits for change in edit.changes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What is to be done to one file, and what that changes."""
+
+    file: YamlFile
+    splices: tuple[Splice, ...]
+    changes: tuple[Change, ...]
+
+
+def _parse(overlay: Overlay) -> tuple[YamlFile, YamlFile]:
+    return parse(overlay.kustomization_file, overlay.kustomization), parse(overlay.release_file, overlay.release)
+
+
+# -- images -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The entries of `images:` around this model's own, in order: kustomize applies them one after the other."""
+
+    before: tuple[Node, ...]
+    entry: Node | None
+    after: tuple[Node, ...]
+
+
+def _write_image(file: YamlFile, model: Model, release: Release) -> _Edit:
+    values = {"newName": release.repository, "newTag": release.tag, "digest": release.digest}
+    root, images = _kustomization(file), _images(file)
+    entries = _find_entry(file, images, model)
+    _require_effect(file, entries, model, release)
+    for node in (root, images):
+        if node:
+            file.require_own(node, "images")
+    if entries.entry:
+        return _set(file, entries.entry, values, _image_prefix(model))
+    new = {"name": model.image_name} | {key: value for key, value in values.items() if value}
+    if len(new) == 1:
+        return _Edit(file, (), ())
+    added = [yaml_edit.append(file, images, new)] if images else yaml_edit.add(file, root, "images", new, as_item=True)
+    return _Edit(file, tuple(added), _additions(file, new, _image_prefix(model)))
+
+
+def _kustomization(file: YamlFile) -> Node:
+    documents = [document for document in file.documents if not document.is_null]
+    if not documents:
+        raise file.error("the kustomization is empty", hint="list at least the base under `resources:`")
+    if len(documents) > 1:
+        hint = "kustomize reads the first one only: keep one document in this file"
+        raise file.error("several documents in a kustomization", documents[1], hint=hint)
+    if not documents[0].is_mapping:
+        raise file.error("the kustomization is not a mapping", documents[0], hint="start it with `resources:`")
+    return documents[0]
+
+
+def _images(file: YamlFile) -> Node | None:
+    """The sequence under `images:`, None when it is absent or null."""
+    images = file.get(_kustomization(file), "images")
+    if images is None or images.is_null:
+        return None
+    if not images.is_sequence:
+        raise file.error("not a list of images", images, key="images", hint="write a list of `name:`, `newTag:`, `digest:`")
+    return images
+
+
+def _find_entry(file: YamlFile, images: Node | None, model: Model) -> _Entries:
+    items = tuple(images.children) if images else ()
+    for item in items:
+        if not item.is_mapping:
+            raise file.error("an image that is not a mapping", item, key="images", hint="write its `name:` here")
+    places = [place for place, item in enumerate(items) if _name(file, item) == model.image_name]
+    if not places:
+        return _Entries(items, None, ())
+    if len(places) > 1:
+        message, key = "a second entry for this image", f"images[{model.image_name}]"
+        raise file.error(message, items[places[1]], key=key, hint="keep one entry for each name")
+    place = places[0]
+    return _Entries(items[:place], items[place], items[place + 1 :])
+
+
+def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Release) -> None:
+    """Refuses entries that keep ours from deciding the image: each one is applied to what the ones before it made."""
+    key = f"images[{model.image_name}]"
+    if entries.entry and (suffix := file.get(entries.entry, "tagSuffix")):
+        raise file.error("a tagSuffix would change the tag", suffix, key=f"{key}.tagSuffix", hint="remove it")
+    for other in entries.before:
+        new_name = _text(file, file.get(other, "newName"), "newName")
+        if _matches(_name(file, other), model.image_name) and new_name and not _matches(model.image_name, new_name):
+            message = f"this entry renames the image to {new_name!r} before {key} can match it"
+            raise file.error(message, other, key="images", hint="remove it, or make its name match fewer images")
+        if not entries.entry and _matches(model.image_name, new_name):
+            message = f"a new {key} would also match the image that this entry makes"
+            hint = f"add an entry with `name: {model.image_name}` by hand if that is meant"
+            raise file.error(message, other, key="images", hint=hint)
+    for other in entries.after:
+        if release.repository and _matches(_name(file, other), release.repository):
+            message = f"this entry matches what {key} makes of the image and changes it again"
+            raise file.error(message, other, key="images", hint=f"remove it, or move it before {key}")
+
+
+def _matches(name: str, image: str) -> bool:
+    """kustomize uses `name` as an unescaped regular expression: among the characters of image names, a dot is any one."""
+    return bool(re.fullmatch(re.escape(name).replace(r"\.", "."), image))
+
+
+def _name(file: YamlFile, entry: Node) -> str:
+    return _text(file, file.get(entry, "name"), "images.name")
+
+
+def _image_prefix(model: Model) -> str:
+    return f"images[{model.image_name}]."
+
+
+# -- release file -----------------------------------------------------------------------------------------------------
+
+
+def _write_data(file: YamlFile, model: Model, release: Release) -> _Edit:
+    values = {"modelName": model.name, "modelVersion": release.version, "modelDigest": release.model_digest}
+    config_map = _config_map(file, model)
+    file.require_own(config_map, "data")
+    data = _mapping(file, config_map, "data")
+    if data:
+        file.require_own(data, "data")
+        return _set(file, data, values, "data.")
+    new = {key: value for key, value in values.items() if value}
+    added = yaml_edit.add(file, config_map, "data", new)
+    return _Edit(file, tuple(added), _additions(file, new, "data."))
+
+
+def _config_map(file: YamlFile, model: Model) -> Node:
+    """The ConfigMap whose data.modelName is the model's; a single one without a modelName is it as well."""
+    config_maps = [document for document in file.documents if document.is_mapping and _kind(file, document) == "ConfigMap"]
+    names = [_text(file, _model_name(file, config_map), "data.modelName") for config_map in config_maps]
+    ours = [config_map for config_map, name in zip(config_maps, names, strict=True) if name == model.name]
+    key, hint = "data.modelName", f"write `modelName: {model.name}` into the one that is meant"
+    if len(ours) > 1:
+        raise file.error(f"a second ConfigMap for model {model.name!r}", ours[1], key=key, hint="keep one for each model")
+    if ours:
+        return ours[0]
+    if not config_maps:
+        hint = 'write a ConfigMap annotated `config.kubernetes.io/local-config: "true"` there'
+        raise file.error("no ConfigMap in the release file", hint=hint)
+    if len(config_maps) > 1:
+        raise file.error(f"no ConfigMap of these is for model {model.name!r}", config_maps[0], key=key, hint=hint)
+    if names[0]:
+        message = f"the ConfigMap is for model {names[0]!r}, not {model.name!r}"
+        raise file.error(message, _model_name(file, config_maps[0]), key=key, hint=hint)
+    return config_maps[0]
+
+
+def _kind(file: YamlFile, document: Node) -> str:
+    return _text(file, file.get(document, "kind"), "kind")
+
+
+def _model_name(file: YamlFile, config_map: Node) -> Node | None:
+    data = _mapping(file, config_map, "data")
+    return file.get(data, "modelName") if data else None
+
+
+# -- both -------------------------------------------------------------------------------------------------------------
+
+
+def _mapping(file: YamlFile, parent: Node, key: str) -> Node | None:
+    """The mapping under `key`, None when it is absent or null."""
+    node = file.get(parent, key)
+    if node is None or node.is_null:
+        return None
+    if not node.is_mapping:
+        raise file.error("not a mapping", node, key=key, hint="write keys and values there")
+    return node
+
+
+def _text(file: YamlFile, node: Node | None, key: str) -> str:
+    if node is None or node.is_null:
+        return ""
+    if not node.is_scalar:
+        raise file.error("not a string", node, key=key, hint="write the value out here")
+    return node.value
+
+
+def _texts(file: YamlFile, mapping: Node | None, keys: tuple[str, ...], prefix: str) -> dict[str, str]:
+    return {key: _text(file, file.get(mapping, key) if mapping else None, prefix + key) for key in keys}
+
+
+def _set(file: YamlFile, mapping: Node, values: Mapping[str, str], prefix: str) -> _Edit:
+    """The values under their keys: those that are there replaced, the others inserted behind the last one that is."""
+    file.require_own(mapping, prefix.rstrip("."))
+    splices: list[Splice] = []
+    changes: list[Change] = []
+    missing: dict[str, str] = {}
+    present = [node for key in values if (node := file.get(mapping, key))]
+    for key, value in values.items():
+        node = file.get(mapping, key)
+        if node is None and value:
+            missing[key] = value
+        if node is None or _holds(node, value):
+            continue
+        splices.append(yaml_edit.replace(file, node, value, prefix + key, flow=mapping.flow))
+        changes.append(Change(file.path, prefix + key, None if node.is_null else node.value, value))
+    if missing:
+        after = max(present, key=lambda node: node.start, default=None)
+        splices.append(yaml_edit.insert(file, mapping, missing, after=after))
+    return _Edit(file, tuple(splices), (*changes, *_additions(file, missing, prefix)))
+
+
+def _holds(node: Node, value: str) -> bool:
+    if node.is_null:
+        return not value
+    return node.is_scalar and node.value == value and yaml_edit.is_string(node)
+
+
+def _additions(file: YamlFile, values: Mapping[str, str], prefix: str) -> tuple[Change, ...]:
+    return tuple(Change(file.path, prefix + key, None, value) for key, value in values.items())

@@ -1,0 +1,117 @@
+"""What an overlay renders to, by the kustomize (or kubectl) of this machine: never a network, never the work tree."""
+
+from __future__ import annotations
+
+import posixpath
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from promoter.config.yaml import documents
+from promoter.errors import ConfigError, RefusedError
+
+KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_TIMEOUT = 60.0
+
+
+class Tree(Protocol):
+    """The files of one commit."""
+
+    def read(self, path: str) -> bytes | None: ...
+
+    def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        """Every regular file at or below these paths, by its path in the repository."""
+        ...
+
+
+def tool() -> tuple[str, ...] | None:
+    """The command that builds a kustomization here, or None."""
+    if kustomize := shutil.which("kustomize"):
+        return (kustomize, "build")
+    if kubectl := shutil.which("kubectl"):
+        return (kubectl, "kustomize")
+    return None
+
+
+def render(tree: Tree, directory: str, changed: Mapping[str, bytes]) -> str | None:
+    """The manifests of the overlay in `directory` with `changed` files put in place; None when no tool is here.
+
+    Raises:
+        RefusedError: it does not build; the message is the tool's own.
+    """
+    command = tool()
+    if command is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="promoter-render-") as folder:
+        for path, content in {**sources(tree, directory), **changed}.items():
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        return _build(command, Path(folder), directory)
+
+
+def _build(command: tuple[str, ...], folder: Path, directory: str) -> str:
+    try:
+        done = subprocess.run(
+            [*command, str(folder / directory)], capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RefusedError(f"{directory} does not build: no answer of {command[0]} in {_TIMEOUT:.0f} s", hint=_HINT) from None
+    if done.returncode != 0:
+        reason = done.stderr.strip().replace(f"{folder}/", "").replace(str(folder), ".")
+        raise RefusedError(f"{directory} does not build: {reason}", hint=_HINT)
+    return done.stdout
+
+
+_HINT = "Argo CD would fail on it for everybody: mend the overlay first, or skip this check with --no-render"
+
+
+def sources(tree: Tree, directory: str) -> dict[str, bytes]:
+    """What an overlay renders from: its folder and what its kustomizations name, found by asking the tree for each string."""
+    files: dict[str, bytes] = {}
+    asked: set[str] = set()
+    wanted = {directory}
+    while wanted:
+        found = tree.export(sorted(wanted))
+        asked |= wanted
+        wanted = {
+            named
+            for path, content in found.items()
+            if path not in files and posixpath.basename(path) in KUSTOMIZATION_FILES
+            for named in _named(content, path)
+        } - asked
+        files.update(found)
+    return files
+
+
+def _named(content: bytes, path: str) -> Iterator[str]:
+    """Paths, from the repository's root, that strings of this kustomization may mean."""
+    try:
+        values = [document.value for document in documents(content.decode(errors="replace"), path)]
+    except ConfigError:
+        return  # the tool will say it better
+    folder = posixpath.dirname(path)
+    for text in _strings(values):
+        for part in (text, text.partition("=")[2]):
+            target = posixpath.normpath(posixpath.join(folder, part)) if _may_be_path(part) else ".."
+            if not target.startswith(("..", "/")) and target != ".":
+                yield target
+
+
+def _may_be_path(text: str) -> bool:
+    """Whether a tree can be asked for it: no URL, and nothing that no path in Git can hold."""
+    return bool(text) and "://" not in text and not set(text) & set("\0\n\\") and ".git" not in text.lower().split("/")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for child in value.values():
+            yield from _strings(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _strings(child)

@@ -1,0 +1,188 @@
+"""What people and programs read: data on stdout, talk on stderr, in CI plain lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from promoter.errors import PromoterError, without_credentials
+from promoter.models import Status, Step
+from promoter.output import ci
+
+if TYPE_CHECKING:
+    from promoter.verdict import Verdict
+
+_SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", Status.ERRORED: "✗"}
+
+
+def say(text: str) -> None:
+    """Talk: to stderr, without the credentials of any URL in it."""
+    print(ci.defused(without_credentials(text)), file=sys.stderr, flush=True)
+
+
+def data(text: str) -> None:
+    """Data: to stdout, without the credentials of any URL in it (an Application's repoURL may carry some)."""
+    text = ci.defused(without_credentials(text))
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+
+
+def as_json(value: Any) -> None:
+    """One JSON value on stdout; dataclasses become objects with their fields' names."""
+    data(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in which no `##` stands, so that the log of a pipeline shows it as it is (see `ci.defused`)."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=False).replace("##", "#\\u0023")
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(child) for child in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def report(step: Step) -> None:
+    """Progress of one step: a line that is rewritten on a terminal, in CI one line when it has ended."""
+    live = sys.stderr.isatty() and not os.environ.get("CI")
+    if step.status is Status.RUNNING:
+        if live:
+            _rewrite(sys.stderr, f"… {step.name}")
+        return
+    detail = step.detail.splitlines()[0] if step.detail else ""
+    line = f"{_SIGNS[step.status]} {step.name:<8} {detail}"
+    seconds = f"  {step.seconds:.1f} s" if step.seconds >= 0.05 else ""
+    if live:
+        _rewrite(sys.stderr, "")
+    say(f"{line}{seconds}")
+
+
+def progress(text: str) -> None:
+    """What a step that takes minutes is at: on a terminal a line that the next one takes the place of, in CI a line each."""
+    if sys.stderr.isatty() and not os.environ.get("CI"):
+        width = shutil.get_terminal_size().columns - 3
+        _rewrite(sys.stderr, f"… {without_credentials(text)[:width]}")
+    else:
+        say(f"  {text}")
+
+
+def _rewrite(stream: TextIO, text: str) -> None:
+    stream.write(f"\r\x1b[K{text}")
+    stream.flush()
+
+
+def complain(error: PromoterError, *, in_json: bool) -> None:
+    """An error, for people on stderr, to the pipeline that runs us, and as JSON where JSON was asked for."""
+    say(f"error: {error.message}")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    ci.annotate(ci.Level.ERROR, error.message)
+    ci.summarize(f"### ❌ {ci.markdown(error.message)}\n\n{ci.markdown(error.hint)}")
+    ci.outputs({"exit_code": str(int(error.exit_code))})
+    if in_json:
+        data(json_text({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}}))
+
+
+def coloured(diff: str) -> str:
+    """A unified diff for this stdout: in colour on a terminal that wants it."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return diff
+    return "".join(_line_in_colour(line) for line in diff.splitlines(keepends=True))
+
+
+def _line_in_colour(line: str) -> str:
+    body = line.rstrip("\n")
+    end = line[len(body) :]
+    if line.startswith(("+++", "---")):
+        return f"\x1b[1m{body}\x1b[0m{end}"
+    colour = {"+": 32, "-": 31, "@": 36}.get(line[:1])
+    return f"\x1b[{colour}m{body}\x1b[0m{end}" if colour else line
+
+
+class Told:
+    """What is heard of a release on its way: on a terminal a line that moves, in CI a line for each change, or JSON Lines."""
+
+    def __init__(self, name: str, *, in_json: bool) -> None:
+        self._name, self._in_json = name, in_json
+        self._live = sys.stderr.isatty() and not os.environ.get("CI")
+        self._last = ""
+
+    def verdict(self, verdict: Verdict) -> None:
+        if self._in_json:
+            event("verdict", {"application": self._name, **plain(verdict)})
+        line = verdict_line(verdict)
+        if line == self._last:
+            return
+        self._last = line
+        if self._live and not verdict.terminal:
+            width = shutil.get_terminal_size().columns - len(self._name) - 4
+            _rewrite(sys.stderr, f"… {self._name} {line[:width]}")
+            return
+        self._line(f"{self._name} {line}")
+        for sentence in verdict.evidence:
+            say(f"    {sentence}")
+
+    def say(self, text: str) -> None:
+        if self._in_json:
+            event("said", {"application": self._name, "text": text})
+        self._line(text)
+
+    def outcome(self, value: Mapping[str, Any]) -> None:
+        """The last word; in JSON only, for people the command prints its own."""
+        if self._in_json:
+            event("outcome", value)
+
+    def _line(self, text: str) -> None:
+        if self._live:
+            _rewrite(sys.stderr, "")
+        say(text)
+
+
+def event(name: str, value: Mapping[str, Any]) -> None:
+    """One line of JSON Lines on stdout."""
+    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+    data(json_text({"event": name, "time": stamp, **plain(value)}))
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """`rolling  step 2 of 4, 34 %: Rollout x: ...`"""
+    progress = f" step {verdict.step} of {verdict.steps}" if verdict.step is not None and verdict.steps else ""
+    weight = f", {verdict.weight} %" if verdict.weight is not None and progress else ""
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"{verdict.kind}{reason}{progress}{weight}: {verdict.summary}"
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two columns, the first as wide as its longest cell."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def size(count: int) -> str:
+    """Bytes for a person: 11.3 kB."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("the loop ends at GB")

@@ -1,0 +1,207 @@
+"""What is told of promotions, and when: notices made from how they end. Nothing here fails or delays a promotion."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from promoter.argocd.client import base_url
+from promoter.errors import ExitCode, PromoterError, without_credentials
+from promoter.models import Environment, NoticeKind, Release
+from promoter.notify import links
+from promoter.notify.notice import Link, Notice
+from promoter.promotion import releases
+from promoter.verdict import Verdict
+
+if TYPE_CHECKING:
+    from promoter.gitops import Repository
+    from promoter.promotion.clients import Clients
+    from promoter.promotion.follow import Ending
+    from promoter.promotion.pull_request import Ended, Opened
+    from promoter.promotion.releases import Committed
+
+_KINDS = {
+    ExitCode.DONE: NoticeKind.LIVE,
+    ExitCode.RESTORED: NoticeKind.RESTORED,
+    ExitCode.SUPERSEDED: NoticeKind.SUPERSEDED,
+    ExitCode.NOT_RESTORED: NoticeKind.NEEDS_PERSON,
+    ExitCode.NEEDS_PERSON: NoticeKind.NEEDS_PERSON,
+    ExitCode.TIMED_OUT: NoticeKind.NEEDS_PERSON,
+    ExitCode.REFUSED: NoticeKind.NEEDS_PERSON,
+}
+"""Every other exit code is a failure."""
+
+_PASSES = frozenset({ExitCode.SUPERSEDED, ExitCode.UNREACHABLE})
+"""Of what reconcile could not do: it needs nobody, and may be gone at the next look."""
+
+_LOOKED_BACK = 20  # commits of the overlay: nobody waits longer to be told from which version
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Tells of one environment, whoever is configured to hear of it."""
+
+    clients: Clients
+    environment: Environment
+
+    # -- a release that is followed -----------------------------------------------------------------------------------
+
+    def begun(self, repository: Repository, committed: Committed, *, found: bool) -> Notice:
+        """A release begins to be watched; what is given says so, and is what `ended` and `broke` go on from.
+
+        `found` at its end already, by a look that may have found it so before: its beginning is not told.
+        """
+        previous = "" if self.clients.notifier.silent else _version_before(repository, self.environment, committed)
+        notice = replace(self._of(committed), previous=previous, standing=found)
+        if not found:
+            self.clients.notifier.tell(notice)
+        return notice
+
+    def ended(self, begun: Notice, ending: Ending) -> None:
+        kind = _kind(ending.exit_code)
+        self.clients.notifier.tell(
+            replace(
+                begun,
+                kind=kind,
+                standing=begun.standing and kind is NoticeKind.NEEDS_PERSON,
+                sentence=_sentence(ending),
+                evidence=ending.verdict.evidence,
+                links=(
+                    *begun.links,
+                    *self._commit_link("commit that restores", ending.restored or ""),
+                    *_link("pull request", ending.pull_request.url if ending.pull_request else ""),
+                ),
+            )
+        )
+
+    def broke(self, begun: Notice, error: PromoterError) -> None:
+        """Watching ended by an error: what became of the release is not known here."""
+        sentence = f"it is watched no longer: {error.message}"
+        self.clients.notifier.tell(replace(begun, kind=NoticeKind.FAILED, sentence=sentence))
+
+    # -- pull requests ------------------------------------------------------------------------------------------------
+
+    def proposed(self, release: Release, opened: Opened | None, before: Release | None) -> None:
+        """A pull request waits for people, where this run opened it."""
+        if opened is not None and opened.done == "opened":
+            sentence = f"a pull request waits for review: {opened.title}"
+            notice = self._of_pull_request(release, opened, NoticeKind.NEEDS_PERSON, sentence)
+            self.clients.notifier.tell(replace(notice, previous=before.version if before else ""))
+
+    def unmerged(self, release: Release, opened: Opened, ended: Ended) -> None:
+        """The pull request was waited for, and did not get into the branch."""
+        self.clients.notifier.tell(self._of_pull_request(release, opened, _kind(ended.exit_code), ended.detail))
+
+    # -- what reconcile finds at each look ----------------------------------------------------------------------------
+
+    def stands(self, committed: Committed, verdict: Verdict, exit_code: ExitCode) -> None:
+        """A release stands where only a person can help."""
+        if (kind := _kind(exit_code)) is not NoticeKind.SUPERSEDED:
+            found = replace(self._of(committed), kind=kind, sentence=_of_verdict(verdict), evidence=verdict.evidence)
+            self.clients.notifier.tell(replace(found, standing=True))
+
+    def refused(self, error: PromoterError) -> None:
+        """What should be done was refused, or can't be done as things are."""
+        if error.exit_code not in _PASSES:
+            notice = self._notice(error.message, version="", kind=_kind(error.exit_code), sentence=error.message)
+            self.clients.notifier.tell(replace(notice, evidence=(error.hint,) if error.hint else (), standing=True))
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _of(self, committed: Committed) -> Notice:
+        sha, version = committed.commit.sha, committed.release.version
+        sentence = f"version {version} is committed, and is being watched: {committed.commit.subject}"
+        notice = self._notice(sha, version=version, kind=NoticeKind.STARTED, sentence=sentence)
+        return replace(notice, commit=sha, links=(*self._commit_link("commit", sha), *notice.links))
+
+    def _of_pull_request(self, release: Release, opened: Opened, kind: NoticeKind, sentence: str) -> Notice:
+        notice = self._notice(opened.url, version=release.version, kind=kind, sentence=sentence)
+        return replace(notice, links=(*_link("pull request", opened.url), *notice.links))
+
+    def _notice(self, of: str, *, version: str, kind: NoticeKind, sentence: str) -> Notice:
+        """`of` is what makes it another promotion: the commit, the pull request."""
+        name, model = self.environment.name, self.environment.model.name
+        return Notice(
+            id=hashlib.sha256("\0".join((name, model, of)).encode()).hexdigest()[:16],
+            kind=kind,
+            environment=name,
+            model=model,
+            version=version,
+            sentence=sentence,
+            repository=without_credentials(self._repository_url),
+            links=tuple(self._links(version)),
+        )
+
+    @property
+    def _repository_url(self) -> str:
+        return self.clients.config.git.push_url or self.environment.application.repo_url
+
+    def _commit_link(self, name: str, sha: str) -> tuple[Link, ...]:
+        if not sha or not self._repository_url:
+            return ()
+        try:
+            return _link(name, f"{self.clients.forge_address(self._repository_url).web_url}/commit/{sha}")
+        except PromoterError:
+            return ()  # a Git server without pages, as far as is known
+
+    def _links(self, version: str) -> Iterable[Link]:
+        clients = self.clients
+        argocd = clients.config.argocd_web_url or _argocd(clients)
+        if argocd:
+            yield Link("Argo CD", links.application(argocd, self.environment.application))
+        mlflow = clients.config.mlflow_web_url or clients.environ.get("MLFLOW_TRACKING_URI") or clients.config.tracking_uri
+        if mlflow and version:
+            yield from _link("MLflow", links.model_version(mlflow, self.environment.model.name, version))
+        yield from _link("run", links.run(clients.environ))
+
+
+def example(clients: Clients) -> Notice:
+    """A notice that says of itself that it is a test, another one each time."""
+    made = secrets.token_hex(8)
+    sentence = "this is a test of promoter's notices: nothing was promoted"
+    config = clients.config
+    repositories = [config.git.push_url, *(environment.application.repo_url for environment in config.environments)]
+    repository = without_credentials(next(filter(None, repositories), ""))
+    page = _link("run", links.run(clients.environ))
+    return Notice(made, NoticeKind.LIVE, "test", "promoter", "", sentence, repository=repository, links=page)
+
+
+def _argocd(clients: Clients) -> str:
+    try:
+        return base_url(clients.environ, clients.config.argocd_server)
+    except PromoterError:
+        return ""  # none is configured, or its settings can't be read, which who speaks to it says
+
+
+def _kind(exit_code: ExitCode) -> NoticeKind:
+    return _KINDS.get(exit_code, NoticeKind.FAILED)
+
+
+def _sentence(ending: Ending) -> str:
+    parts = [_of_verdict(ending.verdict)]
+    if ending.restored:
+        to = f" to version {ending.stable.version}" if ending.stable else ""
+        parts.append(f"Git is restored{to} by {ending.restored[:10]}")
+    return "; ".join([*parts, *([ending.note] if ending.note else [])])
+
+
+def _of_verdict(verdict: Verdict) -> str:
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"{verdict.kind}{reason}: {verdict.summary}"
+
+
+def _version_before(repository: Repository, environment: Environment, committed: Committed) -> str:
+    """The version that the overlay carried before this release, "" where Git does not tell."""
+    try:
+        earlier = itertools.islice(releases.history(repository, environment, committed.commit.sha), _LOOKED_BACK)
+        return next((one.release.version for one in earlier if one.release != committed.release), "")
+    except PromoterError:
+        return ""
+
+
+def _link(name: str, url: str) -> tuple[Link, ...]:
+    return (Link(name, url),) if url else ()

@@ -1,0 +1,238 @@
+"""The composition root: from the configuration and the environment to the adapters, each built when first asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from promoter.errors import RefusedError, UsageError
+from promoter.models import CommitBy, ForgeKind, Strategy
+from promoter.notify.outbox import Outbox
+
+if TYPE_CHECKING:
+    from promoter.argocd.client import ArgoCD
+    from promoter.argocd.state import ApplicationState
+    from promoter.config import Config
+    from promoter.forge import Address, Forge
+    from promoter.gitops import Repository
+    from promoter.image.base import BaseImage
+    from promoter.image.layer import Open
+    from promoter.image.oci import Repository as ImageRepository
+    from promoter.image.publish import Publisher
+    from promoter.image.runtime.build import RuntimeBuilder
+    from promoter.model_registry import ModelRegistry
+    from promoter.models import Application, Environment, Model, ModelVersion
+    from promoter.notify.github import Repository as GitHubRepository
+    from promoter.notify.notifier import Notifier
+
+
+_TOKENS = {
+    ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
+    ForgeKind.AZURE_DEVOPS: ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"),
+}
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes.
+
+    `outbox` is one for the process, whose notices wait there.
+    """
+
+    config: Config
+    environ: Mapping[str, str]
+    say: Callable[[str], None] = lambda _: None
+    outbox: Outbox = field(default_factory=Outbox)
+
+    @cached_property
+    def model_registry(self) -> ModelRegistry:
+        from promoter.model_registry import connect
+
+        return connect(self.environ, tracking_uri=self.config.tracking_uri)
+
+    @property
+    def argocd_server(self) -> str | None:
+        """Where Argo CD is, if one is configured."""
+        return self.environ.get("ARGOCD_SERVER") or self.config.argocd_server
+
+    def argocd(self) -> ArgoCD:
+        """A client of its own for each caller: the event stream is read by another thread."""
+        from promoter.argocd.client import ArgoCD
+
+        return ArgoCD.from_environ(self.environ, self.config.argocd_server)
+
+    def environment(self, name: str, model: str | None = None) -> Environment:
+        """The environment of that name with its place in Git, which is asked for where promoter.yaml names no manifest.
+
+        Raises:
+            UsageError: unknown or ambiguous, or no Argo CD is configured to ask.
+            RefusedError: its Application does not say which branch and path it follows.
+            AuthError, UnreachableError, NotFoundError: as Argo CD answers.
+        """
+        return self.placed(self.config.environment(name, model))
+
+    def placed(self, environment: Environment) -> Environment:
+        """The environment with its place in Git; raises as `environment`."""
+        wanted = environment.application
+        if wanted.repo_url:
+            return environment
+        if not self.argocd_server:
+            raise UsageError(
+                f"application {wanted.name!r} has no manifest here, and no Argo CD is configured to ask",
+                hint="set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or name the Application's manifest in promoter.yaml",
+            )
+        return placed(environment, self.argocd().application(wanted))
+
+    def repository(self, application: Application) -> Repository:
+        from promoter.gitops import Repository, default_cache
+
+        return Repository(
+            application.repo_url,
+            application.target_revision,
+            push_url=self.config.git.push_url,
+            cache=default_cache(self.environ),
+            environ=self.environ,
+            github_api=self.config.git.commit is CommitBy.GITHUB_API,
+            history_limit=self.config.git.history_limit,
+        )
+
+    def forge(self, application: Application) -> Forge:
+        """The forge of the repository that promoter pushes to.
+
+        Raises:
+            UsageError: it can't be told which, or there is no token for it.
+        """
+        from promoter.forge import connect
+
+        address = self.forge_address(self.config.git.push_url or application.repo_url)
+
+        def token() -> str:
+            return _forge_token(address.kind, self.environ, address.place)
+
+        token()
+        return connect(address, token, time.sleep)
+
+    def forge_address(self, url: str) -> Address:
+        """Where the forge of the repository at `url` is.
+
+        Raises:
+            UsageError: it can't be told which it is.
+        """
+        from promoter.forge import address_of
+
+        forge = self.config.forge
+        return address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Tells the channels of `notices:`; those that can't be used are said and left out."""
+        from promoter.notify.notifier import connect
+
+        names = [environment.name for environment in self.config.environments]
+        shared = frozenset(name for name in names if names.count(name) > 1)
+        return connect(self.config.notices, self.environ, self.outbox, self._on_github, shared)
+
+    def _on_github(self, url: str) -> GitHubRepository:
+        """Raises: UsageError, where the repository at `url` is not there."""
+        from promoter.notify.github import Repository
+
+        address = self.forge_address(url)
+        if address.kind is not ForgeKind.GITHUB:
+            raise UsageError(f"{address.place} is not on GitHub", hint="take github out of notices")
+        return Repository(
+            address.api_url,
+            address.owner,
+            address.repository,
+            lambda: _forge_token(ForgeKind.GITHUB, self.environ, address.place),
+        )
+
+    def publisher(self, model: Model) -> Publisher:
+        """Publishes into the model's repository; `environment.model` is the model with that environment's.
+
+        Raises:
+            UsageError: the repository is none.
+        """
+        from promoter.image.assemble import Packing
+        from promoter.image.publish import Publisher
+        from promoter.image.runtime.whole import WholePublisher
+
+        image = self.config.image
+        target = self._image_repository(model.repository)
+        elsewhere = [self._image_repository(name) for name in self.config.repositories_before(model)]
+        builder = self._runtime_builder(model)
+        if builder and image.strategy is Strategy.BUILD:
+            return WholePublisher(target, model.repository, builder, image.platform, elsewhere=elsewhere)
+        packing = Packing(image.compress, image.model, image.embed_limit)
+        runtime = builder or self._ready_runtime
+        return Publisher(target, model.repository, runtime, image.platform, packing=packing, elsewhere=elsewhere)
+
+    def runtime(self, model: Model, version: ModelVersion, open_file: Open) -> BaseImage | None:
+        """The image that the version would be put on today, as far as it is known without making one."""
+        builder = self._runtime_builder(model)
+        return builder.find(version, open_file) if builder else self._ready_runtime(version, open_file)
+
+    def _runtime_builder(self, model: Model) -> RuntimeBuilder | None:
+        """None where image.runtime names a ready image, or where there is a layout and no registry for an engine to push to."""
+        from promoter.image.registry import RegistryRepository
+        from promoter.image.runtime.build import RuntimeBuilder
+
+        target = self._image_repository(model.repository)
+        if self.config.image.runtime is not None or not isinstance(target, RegistryRepository):
+            return None
+        return RuntimeBuilder(target, self.config.image, self.environ, self.say)
+
+    def _ready_runtime(self, _version: ModelVersion, _open: Open) -> BaseImage | None:
+        from promoter.image.base import open_base
+
+        image = self.config.image
+        return open_base(image.runtime or "scratch", insecure=image.insecure_registries, env=self.environ)
+
+    def _image_repository(self, name: str) -> ImageRepository:
+        from promoter.image.layout import LayoutRepository
+        from promoter.image.reference import ImageReference
+        from promoter.image.registry import RegistryRepository
+
+        image = self.config.image
+        if image.layout:
+            return LayoutRepository(image.layout, name)
+        return RegistryRepository(ImageReference.parse(name), insecure=image.insecure_registries, env=self.environ)
+
+
+def _forge_token(kind: ForgeKind, environ: Mapping[str, str], place: str) -> str:
+    """The token of `place`'s forge; a GitHub App's is minted where the environment names one.
+
+    Raises:
+        UsageError: there is none.
+        AuthError, UnreachableError: as GitHub answers for its App.
+    """
+    from promoter.hosting.github_app import installation_token
+
+    names = _TOKENS[kind]
+    app = kind is ForgeKind.GITHUB and not environ.get("PROMOTER_GIT_TOKEN") and installation_token(environ)
+    found = environ.get("PROMOTER_GIT_TOKEN") or app or next((value for name in names if (value := environ.get(name))), None)
+    if not found:
+        wanted = ", ".join(("PROMOTER_GIT_TOKEN", *names))
+        raise UsageError(f"there is no token for {place}", hint=f"set one of {wanted}")
+    return found
+
+
+def placed(environment: Environment, application: ApplicationState) -> Environment:
+    """The environment with the repository, branch and path that its Application follows; a manifest's own stay.
+
+    Raises:
+        RefusedError: it follows no branch and path of a Git repository.
+    """
+    wanted = environment.application
+    if wanted.repo_url:
+        return environment
+    branch = application.target_revision.removeprefix("refs/heads/")
+    if application.hydrated or not application.path or branch in ("", "HEAD"):
+        raise RefusedError(
+            f"Application {wanted.name!r} follows no branch and path: {branch or 'HEAD'} {application.path!r}",
+            hint="give its source a path and a targetRevision that is a branch, and no source hydrator",
+        )
+    found = replace(wanted, repo_url=application.repo_url, path=application.path.strip("/"), target_revision=branch)
+    return replace(environment, application=found)

@@ -1,0 +1,208 @@
+"""follow: waits for a pull request, watches a release to its end, and restores Git where that end calls for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from promoter.errors import ExitCode, PromoterError, SupersededError
+from promoter.models import Environment, OnFailure, Release
+from promoter.promotion import releases
+from promoter.promotion.announce import Announcer
+from promoter.promotion.observe import Observer
+from promoter.promotion.pull_request import Ended, Opened, Proposing, Waiting
+from promoter.promotion.restore import Restoration, carries, plan_restore, proposing_restore, restore, restored_by
+from promoter.promotion.watch import Clock, Tell, Timing, Watched, Watcher, listen
+from promoter.verdict import Kind, Verdict
+
+if TYPE_CHECKING:
+    from promoter.argocd.client import ArgoCD
+    from promoter.gitops import Repository
+    from promoter.promotion.clients import Clients
+    from promoter.promotion.releases import Committed
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a release ended. `restored` is the commit that put the stable release back, `note` why there is none.
+
+    `stable` is that release. `pull_request` is to restore it, where Git is restored by one.
+    """
+
+    environment: str
+    release: Release
+    commit: str
+    verdict: Verdict
+    exit_code: ExitCode
+    restored: str | None = None
+    note: str = ""
+    logs: tuple[str, ...] = ()
+    pull_request: Opened | None = None
+    stable: Release | None = None
+
+
+@dataclass(slots=True)
+class Follower:
+    """Follows releases of one environment. `tell` hears every verdict, and `say` every sentence between them.
+
+    `waits`: for the merge of the pull request that restores Git, where one has to.
+    """
+
+    clients: Clients
+    environment: Environment
+    tell: Tell
+    say: Callable[[str], None]
+    timing: Timing | None = None
+    clock: Clock = field(default_factory=Clock)
+    waits: bool = False
+    _argocd: ArgoCD | None = None
+    _repository: Repository | None = None
+
+    @property
+    def argocd(self) -> ArgoCD:
+        self._argocd = self._argocd or self.clients.argocd()
+        return self._argocd
+
+    @property
+    def repository(self) -> Repository:
+        self._repository = self._repository or self.clients.repository(self.environment.application)
+        return self._repository
+
+    def merge(self, proposing: Proposing, opened: Opened) -> Ended:
+        """Waits until a pull request is merged, closed or refused; raises as `Waiting.run`."""
+
+        def sleep(seconds: float) -> None:
+            self.clock.wait(seconds, threading.Event())
+
+        return Waiting(proposing, opened, self.say, sleep, self.clock.now).run()
+
+    def follow(self, committed: Committed, *, restoring: bool = True, found: bool = False) -> Ending:
+        """To the end of this release, and where it failed on to the end of the restore. How it goes is told in notices.
+
+        `found`: at its end already, by one look of many.
+
+        Raises:
+            AuthError, UnreachableError: as Argo CD and the Git server answer.
+        """
+        announcer = Announcer(self.clients, self.environment)
+        begun = announcer.begun(self.repository, committed, found=found)
+        try:
+            ending = self._follow(committed, restoring=restoring)
+        except PromoterError as error:
+            announcer.broke(begun, error)
+            raise
+        announcer.ended(begun, ending)
+        return ending
+
+    def _follow(self, committed: Committed, *, restoring: bool) -> Ending:
+        watched = self._watch(committed)
+        verdict = watched.verdict
+        if verdict.kind is Kind.SUPERSEDED and (undone := restored_by(self.repository, self.environment, committed)):
+            self.say(
+                f"{undone.commit.sha} restored version {undone.release.version}: {undone.commit.trailers['Rollout-Abort']}"
+            )
+            return self._until_restored(committed, verdict, undone)
+        if not verdict.restore or watched.timed_out or not restoring:
+            return self._ending(committed, verdict, watched.exit_code)
+        try:
+            return self._restore(committed, verdict)
+        except SupersededError as error:
+            return self._ending(committed, verdict, ExitCode.SUPERSEDED, note=error.message)
+
+    def _restore(self, committed: Committed, verdict: Verdict) -> Ending:
+        """Raises: SupersededError, with nothing written."""
+        opened, note = None, ""
+        try:
+            restoration = plan_restore(self.argocd, self.repository, self.environment, committed, verdict)
+            for line in restoration.logs:
+                self.say(line)
+            if self.environment.on_failure is OnFailure.PULL_REQUEST:
+                opened, restored, note = self._restore_by_pull_request(restoration)
+            else:
+                restored = restore(self.repository, self.argocd, restoration)
+        except SupersededError:
+            raise
+        except PromoterError as error:
+            self.say(f"not restored: {error.message}")
+            return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=error.message)
+        if restored is None:
+            ending = self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=note, logs=restoration.logs)
+            return replace(ending, pull_request=opened)
+        self.say(f"restored version {restored.release.version} with commit {restored.commit.sha}")
+        ending = self._until_restored(committed, verdict, restored, restoration.logs)
+        if verdict.quarantine:
+            self._tell_mlflow(committed.release, restored.commit.sha)
+        return replace(ending, pull_request=opened)
+
+    def _restore_by_pull_request(self, restoration: Restoration) -> tuple[Opened | None, Committed | None, str]:
+        """The urgent pull request, and what Git was restored by; without that, why it is not restored yet.
+
+        Raises: as `Proposing.run` and `Waiting.run`.
+        """
+        forge = self.clients.forge(self.environment.application)
+        proposing = proposing_restore(self.repository, forge, restoration)
+        opened = proposing.run()
+        if opened is None:  # somebody else put it back meanwhile
+            return None, releases.current(self.repository, self.environment), ""
+        self.say(f"{opened.done} {opened.url}: {opened.title}")
+        if not self.waits:
+            return opened, None, f"Git is restored when {opened.url} is merged"
+        ended = self.merge(proposing, opened)
+        if ended.merged is None:
+            return opened, None, ended.detail
+        stable = restoration.stable.release
+        return opened, releases.merged(self.repository, self.environment, ended.merged, stable), ""
+
+    def _tell_mlflow(self, bad: Release, commit: str) -> None:
+        """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""
+        try:
+            registry = self.clients.model_registry
+            registry.set_tag(bad.model, bad.version, f"promoter.quarantined.{self.environment.name}", commit)
+        except PromoterError as error:
+            self.say(f"{bad.model}:{bad.version} is not tagged in MLflow: {error.message}")
+
+    def _until_restored(
+        self, committed: Committed, verdict: Verdict, restored: Committed, logs: tuple[str, ...] = ()
+    ) -> Ending:
+        """To where the cluster runs what Git says again, or a newer release has taken its place."""
+        watched = self._watch(restored, displaced=committed.release)
+        done = watched.verdict.kind in (Kind.LIVE, Kind.SUPERSEDED)
+        note = "" if done else f"Git is restored, the cluster is not yet: {watched.verdict.summary}"
+        code = ExitCode.RESTORED if done else ExitCode.NOT_RESTORED
+        ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
+        return replace(ending, stable=restored.release)
+
+    def _watch(self, committed: Committed, displaced: Release | None = None) -> Watched:
+        observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))
+        ends = carries(self.repository, self.environment, displaced) if displaced else lambda _: False
+        with self._events() as wake:
+            return Watcher(observer, self.argocd, self.tell, self.timing or self._configured(), self.clock, wake, ends).watch()
+
+    def _configured(self) -> Timing:
+        watch = self.clients.config.watch
+        return Timing(stable_for=watch.stable_for, sync_grace=watch.sync_grace, sync=watch.timeout, roll=watch.timeout)
+
+    @contextmanager
+    def _events(self) -> Iterator[threading.Event]:
+        wake, ended = threading.Event(), threading.Event()
+        listen(self.clients.argocd(), self.environment.application, wake, ended)
+        try:
+            yield wake
+        finally:
+            ended.set()
+
+    def _ending(
+        self,
+        committed: Committed,
+        verdict: Verdict,
+        exit_code: ExitCode,
+        *,
+        restored: str | None = None,
+        note: str = "",
+        logs: tuple[str, ...] = (),
+    ) -> Ending:
+        release, commit = committed.release, committed.commit.sha
+        return Ending(self.environment.name, release, commit, verdict, exit_code, restored, note, logs)

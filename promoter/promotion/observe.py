@@ -1,0 +1,241 @@
+"""One look at a promotion: Argo CD's Application, the live workload, its pods and analyses, and what Git says of them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from promoter.argocd.answers import pod_template
+from promoter.argocd.client import ArgoCD
+from promoter.argocd.errors import ArgoCDError, NotFoundError
+from promoter.argocd.state import (
+    AnalysisRunState,
+    ApplicationState,
+    ResourceRef,
+    ResourceTree,
+    RunningRelease,
+    SyncWindows,
+    Workload,
+)
+from promoter.errors import AuthError, ConfigError, RefusedError, UnreachableError
+from promoter.gitops import HistoryLimitError, Repository
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import overlay_paths, read_overlay
+from promoter.kustomize.render import sources
+from promoter.models import Environment
+from promoter.verdict.live import compared
+from promoter.verdict.observation import Carries, Expectation, GitFacts, Observation
+
+_ENDED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
+
+
+@dataclass(slots=True)
+class Observer:
+    """Looks at one promotion, again and again; keeps what can't change between looks (what a commit holds)."""
+
+    argocd: ArgoCD
+    repository: Repository
+    environment: Environment
+    expected: Expectation
+    _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
+    _workload: ResourceRef | None = None
+    _tip: str = ""
+    _reachable: bool | None = None
+    _windows: SyncWindows | None = None
+    _rendered: tuple[bool | None, bool | None] = (None, None)
+    _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
+    _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
+
+    def look(self, *, refresh: bool = False, sync_requested: bool = False) -> Observation:
+        """What is so now. With `refresh` Argo CD and the Git cache look at the branch's tip first; it costs more.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: as Argo CD and the Git server answer.
+        """
+        application = self._application(refresh=refresh)
+        if refresh or not self._tip:
+            self._look_at_tip()
+        if application is None:
+            return Observation(None, GitFacts(reachable=self._reachable))
+        seen = Observation(application, self._git(application), self._live_workload(application), sync_requested=sync_requested)
+        if not compared(seen, self.expected):
+            return seen  # nothing below the workload would say anything about us
+        tree = self.argocd.resource_tree(self.environment.application) if seen.workload is not None else ResourceTree()
+        return replace(
+            seen,
+            pods=tree.pods,
+            analysis_runs=self._analysis_runs(tree, seen.workload),
+            stable=self._stable(tree, seen),
+            sync_windows=self._sync_windows(application, refresh=refresh),
+        )
+
+    # -- Argo CD ------------------------------------------------------------------------------------------------------
+
+    def _application(self, *, refresh: bool) -> ApplicationState | None:
+        try:
+            return self.argocd.application(self.environment.application, refresh=refresh)
+        except NotFoundError:
+            return None
+
+    def _live_workload(self, application: ApplicationState) -> Workload | None:
+        """The Rollout or Deployment that serves the model; None while it does not exist."""
+        found = [self._workload] if self._workload in application.workloads else list(application.workloads)
+        candidates = [workload for ref in found if ref and (workload := self._read_workload(ref))]
+        candidates.sort(key=self._unlikely)
+        self._workload = candidates[0].ref if candidates else None
+        return candidates[0] if candidates else None
+
+    def _unlikely(self, workload: Workload) -> tuple[bool, bool]:
+        """Of several workloads the one with a MODEL_VERSION is meant, then the one with our image's repository."""
+        repositories = {image.repository for image in workload.template.images}
+        return workload.template.model_version is None, self.expected.release.repository not in repositories
+
+    def _read_workload(self, ref: ResourceRef) -> Workload | None:
+        try:
+            return self.argocd.workload(self.environment.application, ref)
+        except NotFoundError:
+            return None
+
+    def _analysis_runs(self, tree: ResourceTree, workload: Workload | None) -> tuple[AnalysisRunState, ...]:
+        """Those of the present pod template only: their names begin with it (`<rollout>-<hash>-<revision>`)."""
+        if workload is None or workload.rollout is None:
+            return ()
+        prefix = f"{workload.ref.name}-{workload.rollout.current_hash}-"
+        runs = (self._analysis_run(ref) for ref in tree.analysis_runs if ref.name.startswith(prefix))
+        return tuple(run for run in runs if run is not None)
+
+    def _analysis_run(self, ref: ResourceRef) -> AnalysisRunState | None:
+        if ref in self._ended_runs:
+            return self._ended_runs[ref]
+        try:
+            run = self.argocd.analysis_run(self.environment.application, ref)
+        except NotFoundError:
+            return None
+        if run.phase in _ENDED:
+            self._ended_runs[ref] = run
+        return run
+
+    def _sync_windows(self, application: ApplicationState, *, refresh: bool) -> SyncWindows | None:
+        """Asked for only where something waits for a sync, and not at every look."""
+        if application.sync != "OutOfSync" or application.operation_in_progress:
+            self._windows = None
+        elif refresh or self._windows is None:
+            self._windows = self.argocd.sync_windows(self.environment.application)
+        return self._windows
+
+    def _stable(self, tree: ResourceTree, seen: Observation) -> RunningRelease | None:
+        """What an abort returns to: the stable ReplicaSet's release; of a Deployment that of old pods that are still ready."""
+        workload = seen.workload
+        if workload is None or not workload.observed:
+            return None
+        ours = workload.template.runs(self.expected.release)
+        if workload.rollout is None:
+            return self._still_ready(tree, workload) if ours else workload.template.release(self.expected.release.repository)
+        if workload.rollout.stable_hash == "" or (ours and workload.rollout.stable_hash == workload.rollout.current_hash):
+            return None
+        return next((self._runs(ref)[0] for ref in tree.replica_sets if ref.name == workload.stable_replica_set), None)
+
+    def _still_ready(self, tree: ResourceTree, workload: Workload) -> RunningRelease | None:
+        if workload.updated >= workload.total:
+            return None
+        for ref in tree.replica_sets:
+            if ref.name.startswith(f"{workload.ref.name}-"):
+                running, ready = self._runs(ref)
+                if ready and running is not None and running.image.digest != self.expected.release.digest:
+                    return running
+        return None
+
+    def _runs(self, ref: ResourceRef) -> tuple[RunningRelease | None, bool]:
+        """The release in a ReplicaSet's pod template, which never changes, and whether a pod of it is ready."""
+        if ref not in self._replica_sets:
+            manifest = self.argocd.resource(self.environment.application, ref)
+            running = pod_template(manifest["spec"]["template"]).release(self.expected.release.repository)
+            self._replica_sets[ref] = running, bool(manifest.get("status", {}).get("readyReplicas"))
+        return self._replica_sets[ref]
+
+    # -- Git ----------------------------------------------------------------------------------------------------------
+
+    def _look_at_tip(self) -> None:
+        self._tip = self.repository.fetch().commit
+        try:
+            self._reachable = self.repository.is_ancestor(self.expected.commit, self._tip)
+        except HistoryLimitError:
+            self._reachable = None
+
+    def _git(self, application: ApplicationState) -> GitFacts:
+        revision = application.revision if application.revision_is_commit else self._tip
+        operation = application.operation.revision if application.operation else ""
+        if (revision, operation) not in self._facts:
+            facts = GitFacts(
+                ancestor=self._contains_ours(revision),
+                carries=self._carries(revision),
+                operation_ancestor=self._contains_ours(operation) if operation else None,
+            )
+            if None in (facts.ancestor, facts.operation_ancestor if operation else False) or facts.carries is Carries.UNKNOWN:
+                return replace(facts, reachable=self._reachable, sole_change=None)
+            self._facts[revision, operation] = facts
+        failing = operation if application.revision_is_commit else revision
+        sole, ours = None, None
+        if _failing(application):
+            before, ours = (None, None) if application.revision_is_commit else self._rendering()
+            sole = self._sole_change(application, failing) if before is None or ours is None else before and not ours
+        return replace(self._facts[revision, operation], reachable=self._reachable, sole_change=sole, renders=ours)
+
+    def _contains_ours(self, revision: str) -> bool | None:
+        try:
+            return self.repository.is_ancestor(self.expected.commit, revision)
+        except HistoryLimitError:
+            return None
+
+    def _carries(self, revision: str) -> Carries:
+        try:
+            overlay = read_overlay(self.repository.at(revision), self.environment)
+            carried = kustomize.carried(overlay, self.environment.model)
+        except (RefusedError, ConfigError):
+            return Carries.UNKNOWN
+        return Carries.OURS if carried == self.expected.release else Carries.ANOTHER
+
+    def _sole_change(self, application: ApplicationState, failing: str) -> bool | None:
+        """Whether since the last synced revision only our commit touched what the overlay renders from."""
+        last = application.last_synced_revision
+        if not last or not failing:
+            return None
+        try:
+            paths = sorted(_folders(sources(self.repository.at(failing), self.environment.application.path)))
+            for commit in self.repository.history(paths, limit=1000, start=failing):
+                if self.repository.is_ancestor(commit.sha, last):
+                    return True
+                if commit.sha != self.expected.commit:
+                    return False
+        except (RefusedError, ConfigError, HistoryLimitError):
+            return None
+        return True
+
+    def _rendering(self) -> tuple[bool | None, bool | None]:
+        """Whether our commit's parent renders, and our commit: Argo CD's own word. None where it can't be asked.
+
+        Its last synced revision alone does not tell: a commit that renders to the same is never synced.
+        """
+        if None in self._rendered:
+            paths = overlay_paths(self.environment)
+            ours = next(self.repository.history(paths, limit=1, start=self.expected.commit), None)
+            parent = ours.parents[0] if ours and ours.sha == self.expected.commit and ours.parents else ""
+            self._rendered = self._renders(parent) if parent else None, self._renders(self.expected.commit)
+        return self._rendered
+
+    def _renders(self, commit: str) -> bool | None:
+        try:
+            return self.argocd.renders(self.environment.application, commit)
+        except (ArgoCDError, AuthError, UnreachableError):
+            return None
+
+
+def _failing(application: ApplicationState) -> bool:
+    operation = application.operation
+    retried = operation is not None and (operation.retry_count > 0 or operation.phase in {"Failed", "Error"})
+    return retried or any(condition.type == "ComparisonError" for condition in application.conditions)
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    return {posixpath.dirname(path) or path for path in paths}

@@ -1,0 +1,192 @@
+"""restore: makes Git say again what the stable pods run, after a release was aborted or can't be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from promoter.errors import PromoterError, RefusedError, SupersededError
+from promoter.gitops import Proposal
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import read_overlay
+from promoter.models import Environment, OnFailure, Release
+from promoter.promotion import pull_request_body, releases
+from promoter.promotion.pull_request import Proposing
+from promoter.promotion.releases import Committed
+
+if TYPE_CHECKING:
+    from promoter.argocd.client import ArgoCD
+    from promoter.forge import Forge
+    from promoter.gitops import Repository, Snapshot
+    from promoter.verdict import Verdict
+
+_LOG_LINES = 10
+_PODS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What is to be put back and why. Evidence and logs were read before anything changed, for a restore makes them disappear.
+
+    `logs` are for the person who asked: they may hold what has no place in Git.
+    """
+
+    environment: Environment
+    bad: Committed
+    stable: Committed
+    verdict: Verdict
+    logs: tuple[str, ...]
+
+
+def plan_restore(
+    argocd: ArgoCD, repository: Repository, environment: Environment, bad: Committed, verdict: Verdict
+) -> Restoration:
+    """The restoration that this verdict calls for.
+
+    Raises:
+        RefusedError: there is none, and why.
+        AuthError, UnreachableError: as the Git server answers.
+    """
+    if environment.on_failure is OnFailure.HOLD:
+        raise RefusedError(f"environment {environment.name!r} says on-failure: {environment.on_failure}; Git stays as it is")
+    if bad.restores:
+        raise RefusedError(f"{bad.commit.sha[:10]} is itself a restore, and is never restored")
+    if verdict.stable is None:
+        raise RefusedError("there is no other stable release to go back to")
+    stable = releases.of_running(repository, environment, verdict.stable, bad.commit.sha)
+    if stable is None:
+        raise RefusedError(f"no commit of this overlay carried {verdict.stable.image}, which the stable pods run")
+    return Restoration(environment, bad, stable, verdict, _logs(argocd, environment, verdict))
+
+
+def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) -> Committed:
+    """Commits the stable release on top of the tip, only while the bad one is still there; gives the commit that holds it now.
+
+    Safe to repeat, and beside others who do the same: there will be one commit.
+
+    Raises:
+        SupersededError: the overlay carries a third release: somebody else decided meanwhile.
+        RefusedError, AuthError, UnreachableError: as the Git server answers.
+    """
+    end_operation(argocd, repository, restoration.environment, restoration.bad.release)
+    bad, stable = restoration.bad.release, restoration.stable.release
+    pushed = repository.apply(put_back(restoration.environment, bad, stable, partial(_proposal, restoration)))
+    return releases.current(repository, restoration.environment, pushed.tip)
+
+
+def proposing_restore(repository: Repository, forge: Forge, restoration: Restoration) -> Proposing:
+    """What opens the urgent pull request with the commit of `restore`, each time it is run; not again where it was closed."""
+    environment, bad, stable = restoration.environment, restoration.bad.release, restoration.stable.release
+    edit = put_back(environment, bad, stable, partial(_proposal, restoration))
+    evidence = (restoration.verdict.summary, *restoration.verdict.evidence)
+
+    def describe(diff: str, room: int) -> str:
+        return pull_request_body.restoration(environment, bad, stable, evidence, diff, room)
+
+    return Proposing(repository, forge, environment, edit, describe, restoring=True, again=False)
+
+
+def restored_by(repository: Repository, environment: Environment, bad: Committed) -> Committed | None:
+    """The commit with which somebody else restored Git after this release, if that is what the overlay carries now."""
+    now = releases.current(repository, environment)
+    trailers = now.commit.trailers
+    ours = now.restores and "Rollout-Abort" in trailers and trailers.get("Failed-Version") == bad.release.version
+    return now if ours and repository.is_ancestor(bad.commit.sha, now.commit.sha) else None
+
+
+def end_operation(argocd: ArgoCD, repository: Repository, environment: Environment, bad: Release) -> None:
+    """Ends a running operation of the bad release: while it retries, Argo CD does not look at a newer commit."""
+    try:
+        operation = argocd.application(environment.application).operation
+        if operation is not None and operation.phase == "Running" and carries(repository, environment, bad)(operation.revision):
+            argocd.terminate(environment.application)
+    except PromoterError:
+        return  # a token that may only read: the operation ends by itself after its last retry
+
+
+def carries(repository: Repository, environment: Environment, release: Release) -> Callable[[str], bool]:
+    """Whether the overlay carries this release at a revision."""
+
+    def at(revision: str) -> bool:
+        try:
+            return kustomize.carried(read_overlay(repository.at(revision), environment), environment.model) == release
+        except PromoterError:
+            return False
+
+    return at
+
+
+def put_back(
+    environment: Environment, bad: Release, stable: Release, propose: Callable[[Mapping[str, bytes]], Proposal]
+) -> Callable[[Snapshot], Proposal | None]:
+    """The edit that writes `stable` where `bad` is; nothing when it is there already.
+
+    The edit raises SupersededError where a third release is.
+    """
+
+    def edit(snapshot: Snapshot) -> Proposal | None:
+        overlay = read_overlay(snapshot, environment)
+        carried = kustomize.carried(overlay, environment.model)
+        if carried == stable:
+            return None
+        if carried != bad:
+            raise SupersededError(
+                f"environment {environment.name!r} carries another release at {snapshot.commit[:10]}: nothing to restore",
+                hint=f"see what became of it: promoter watch {environment.name}",
+            )
+        return propose(kustomize.write_release(overlay, environment.model, stable).files)
+
+    return edit
+
+
+def release_trailers(environment: Environment, stable: Committed) -> tuple[tuple[str, str], ...]:
+    """What every commit that puts an earlier release back says of it."""
+    release = stable.release
+    return (
+        ("Restores", stable.commit.sha),
+        ("Model", release.model),
+        ("Model-Version", release.version),
+        ("Model-Digest", release.model_digest),
+        ("Image", release.image),
+        ("Environment", environment.name),
+    )
+
+
+def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
+    return Proposal(files, _subject(restoration), _body(restoration), _trailers(restoration))
+
+
+def _subject(restoration: Restoration) -> str:
+    bad, stable = restoration.bad.release, restoration.stable.release
+    why = restoration.verdict.reason or restoration.verdict.kind
+    return f"Restore {stable.model} version {stable.version} in {restoration.environment.name}: version {bad.version}, {why}"
+
+
+def _body(restoration: Restoration) -> str:
+    bad, stable = restoration.bad, restoration.stable
+    undone = f"The stable pods run {stable.release.image} ({stable.commit.sha[:10]}); this undoes {bad.commit.sha[:10]}."
+    return "\n".join((restoration.verdict.summary, *restoration.verdict.evidence, "", undone))
+
+
+def _trailers(restoration: Restoration) -> tuple[tuple[str, str], ...]:
+    bad, verdict = restoration.bad.release, restoration.verdict
+    trailers = (
+        *release_trailers(restoration.environment, restoration.stable),
+        ("Rollout-Abort", str(verdict.reason or verdict.kind)),
+        ("Failed-Version", bad.version),
+    )
+    return (*trailers, ("Quarantined", f"{bad.model}:{bad.version}")) if verdict.quarantine else trailers
+
+
+def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:
+    """Our pods' last words, where the token may read them. After an abort they are terminating and fail no more."""
+    lines: list[str] = []
+    for pod in sorted(verdict.pods, key=lambda pod: pod.health != "Degraded")[:_PODS]:
+        try:
+            said = argocd.logs(environment.application, pod.name, namespace=pod.namespace, tail=_LOG_LINES)
+        except PromoterError:
+            continue
+        lines += [f"log of {pod.name}: {line}" for line in said]
+    return tuple(lines)

@@ -1,0 +1,167 @@
+"""What is said of many environments cheaply: one list of Applications, one fetch of each branch, one look-up of each alias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from promoter.errors import PromoterError, UnreachableError
+from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import Files, read_overlay
+from promoter.models import Application, Environment, OnAlias, Release
+from promoter.promotion.clients import placed
+
+if TYPE_CHECKING:
+    from promoter.argocd.client import ArgoCD
+    from promoter.argocd.state import ApplicationState
+    from promoter.gitops import Repository
+    from promoter.promotion.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch as it was at the start: its tip and the files of all overlays there."""
+
+    repository: Repository
+    tip: str
+    files: Files
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Once(Generic[K, V]):
+    """Reads each thing once; what failed fails again at once, for many environments stand on the same branch."""
+
+    def __init__(self) -> None:
+        self._known: dict[K, V | PromoterError] = {}
+
+    def get(self, key: K, read: Callable[[], V]) -> V:
+        if key not in self._known:
+            try:
+                self._known[key] = read()
+            except PromoterError as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, PromoterError):
+            raise found
+        return found
+
+
+@dataclass
+class Survey:
+    """Everything is read when it is first asked for, and once. Not for use by several threads at once.
+
+    `with_argocd`: Argo CD is needed. Without, where none is configured, only alias and Git are compared.
+    """
+
+    clients: Clients
+    with_argocd: bool = True
+    _applications: Mapping[tuple[str, str], ApplicationState] = field(default_factory=dict)
+    _branches: Once[tuple[str, str], Branch] = field(default_factory=lambda: Once())
+    _aliases: Once[tuple[str, str], str | None] = field(default_factory=lambda: Once())
+    _without_mlflow: UnreachableError | None = None
+
+    @cached_property
+    def argocd(self) -> ArgoCD:
+        return self.clients.argocd()
+
+    def list(self) -> None:
+        """Asks Argo CD for all Applications: first of all, for what is said of each stands on it.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: it does not answer.
+        """
+        listed = self.argocd.applications() if self._argocd_known else ()
+        self._applications = {(one.namespace, one.name): one for one in listed}
+
+    def differing(self, environments: Sequence[Environment]) -> tuple[Environment, ...]:
+        """Those for which there may be something to do, and those of which it can't be told: whoever does it hears why.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: as `list`.
+        """
+        self.list()
+        return tuple(environment for environment in environments if self._differs(environment))
+
+    def placed(self, environment: Environment) -> Environment:
+        """As `Clients.placed`, without asking again for what the list has."""
+        listed = self._listed(environment)
+        return placed(environment, listed) if listed else self.clients.placed(environment)
+
+    def branch(self, application: Application) -> Branch:
+        """Raises as `Repository.fetch`."""
+        return self._branches.get(_key(application), lambda: self._read_branch(application))
+
+    def carried(self, environment: Environment) -> Release | None:
+        """The release in the overlay; raises as `branch` and `read_overlay`."""
+        files = self.branch(environment.application).files
+        return kustomize.carried(read_overlay(files, environment), environment.model)
+
+    def alias_version(self, environment: Environment) -> str | None:
+        """The version that the environment's alias points to; raises as `ModelRegistry.version_of`."""
+        if environment.alias is None:
+            return None
+        if self._without_mlflow is not None:
+            raise self._without_mlflow  # it is one server for all, and to wait for it once is enough
+        model, alias = environment.model.name, environment.alias
+        try:
+            return self._aliases.get((model, alias), lambda: self.clients.model_registry.version_of(model, alias))
+        except UnreachableError as error:
+            self._without_mlflow = error
+            raise
+
+    def content(self, environment: Environment) -> bool:
+        """Argo CD's list shows nothing to look into."""
+        if not self._argocd_known:
+            return True
+        found = self._listed(environment)
+        return (
+            found is not None
+            and (found.sync, found.health) == ("Synced", "Healthy")
+            and not found.operation_requested
+            and not found.image_overrides
+        )
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _argocd_known(self) -> bool:
+        return self.with_argocd or self.clients.argocd_server is not None
+
+    def _listed(self, environment: Environment) -> ApplicationState | None:
+        wanted = environment.application
+        return self._applications.get((wanted.namespace, wanted.name))
+
+    def _differs(self, environment: Environment) -> bool:
+        try:
+            known = self.placed(environment)
+            carried = self.carried(known)
+            if carried is not None and not self.content(known):
+                return True
+            wanted = self.alias_version(known) if known.on_alias is OnAlias.PROMOTE else None
+        except PromoterError:
+            return True
+        return wanted is not None and (carried is None or carried.version != wanted)
+
+    def _read_branch(self, application: Application) -> Branch:
+        repository = self.clients.repository(application)
+        tip = repository.fetch()
+        return Branch(repository, tip.commit, Files(tip.export(sorted(self._overlays(application)))))
+
+    def _overlays(self, application: Application) -> set[str]:
+        """The overlays of all environments on this branch."""
+        paths = {application.path}
+        for environment in self.clients.config.environments:
+            with suppress(PromoterError):  # said where that environment has its turn
+                other = self.placed(environment).application
+                paths |= {other.path} if _key(other) == _key(application) else set()
+        return paths
+
+
+def _key(application: Application) -> tuple[str, str]:
+    return application.repo_url, application.target_revision

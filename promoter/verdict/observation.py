@@ -1,0 +1,70 @@
+"""What is known of a promotion at one instant, together: the Application, the workload, its pods and analyses, and Git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from promoter.argocd.state import AnalysisRunState, ApplicationState, PodState, RunningRelease, SyncWindows, Workload
+from promoter.models import Release
+
+# -- Git --------------------------------------------------------------------------------------------------------------
+
+
+class Carries(StrEnum):
+    """Whether the overlay at a revision carries our release."""
+
+    OURS = "ours"
+    ANOTHER = "another release"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class GitFacts:
+    """What Git says about our commit. None means that it can't be told (the revision is not in the clone yet: fetch).
+
+    `ancestor`, `carries`: at ApplicationState.revision; where that is a branch name (rendering failed), at the branch's tip.
+    `operation_ancestor`: our commit is the revision of OperationState, or an ancestor of it.
+    `reachable`: our commit is still reachable from the branch's tip.
+    `sole_change`: from ApplicationState.last_synced_revision to the failing revision (the operation's; the branch's tip
+    where rendering failed) our commit alone changed what the Application renders from: the failure begins with it.
+    `renders`: where rendering failed, Argo CD can render our own commit: a later one is what fails.
+    """
+
+    ancestor: bool | None = None
+    carries: Carries = Carries.UNKNOWN
+    operation_ancestor: bool | None = None
+    reachable: bool | None = None
+    sole_change: bool | None = None
+    renders: bool | None = None
+
+
+# -- together ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What should come true: `release` from `commit` (full SHA). `image_name` is the `images:` entry's name in the overlay."""
+
+    commit: str
+    committed_at: datetime
+    release: Release
+    image_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything seen at one instant. Read the Application first and the workload after it: then a workload that
+    does not carry our release was not merely read too early. `application` None: Argo CD answered that it does not exist.
+    `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask.
+    """
+
+    application: ApplicationState | None
+    git: GitFacts
+    workload: Workload | None = None
+    pods: tuple[PodState, ...] = ()
+    analysis_runs: tuple[AnalysisRunState, ...] = ()
+    stable: RunningRelease | None = None
+    sync_windows: SyncWindows | None = None
+    sync_requested: bool = False
