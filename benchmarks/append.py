@@ -161,7 +161,7 @@ class Bench:
     @property
     def ways(self) -> dict[str, Callable[[Model], float]]:
         """Those that this machine has."""
-        ways = {LIMIT: self.curl, OURS: self.promoter}
+        ways: dict[str, Callable[[Model], float]] = {LIMIT: self.curl, OURS: self.promoter}
         if self.crane:
             ways[CRANE] = self.crane_append
         if self.docker:

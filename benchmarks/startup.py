@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figure, Section
@@ -51,7 +51,7 @@ def _bare_app(commands: int) -> str:
     return f"import typer\napp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)\n{functions}\napp()\n"
 
 
-def _in_turn(commands: dict[str, Sequence[str]], runs: int) -> dict[str, float]:
+def _in_turn(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, float]:
     """Median seconds of each; in turn, so that a slow moment of the machine meets all of them. The first round warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for round_ in range(runs + 1):

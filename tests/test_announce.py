@@ -17,10 +17,9 @@ from promoter.commands.reconcile import Action, Reconciler
 from promoter.demo.sandbox import Behaviour, PodStatus
 from promoter.errors import AuthError, ExitCode, RefusedError, SupersededError, UnreachableError
 from promoter.forge import address_of
-from promoter.models import Application, ForgeKind
+from promoter.models import Application, ForgeKind, Release
 from promoter.notify import links
 from promoter.notify.outbox import Outbox
-from promoter.promotion import releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.clients import Clients
 from promoter.promotion.pull_request import End, Ended, Opened
@@ -186,7 +185,7 @@ def announcer(tmp_path: Path, there: Channels) -> Announcer:
 
 
 def test_a_pull_request_waits_for_people_once(announcer: Announcer, there: Channels) -> None:
-    release = releases.Release("fraud", "7", "", "r.example.com/fraud", "v7", "sha256:" + "7" * 64)
+    release = Release("fraud", "7", "", "r.example.com/fraud", "v7", "sha256:" + "7" * 64)
     opened = Opened(
         5, "https://github.com/acme/gitops/pull/5", "Promote fraud version 7", "promoter/staging/fraud", "c" * 40, "opened"
     )

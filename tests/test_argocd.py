@@ -293,7 +293,7 @@ def test_the_stream_wakes_until_it_ends(server: Replay, argocd: ArgoCD, cut: boo
 def test_an_error_within_the_stream_is_raised(server: Replay, argocd: ArgoCD) -> None:
     tail = b'data: {"error":{"grpc_code":16,"http_code":401,"message":"token expired","http_status":"Unauthorized"}}\n\n'
     server.on("GET", "/api/v1/stream/applications", streamed(tail=tail))
-    events = []
+    events: list[str] = []
     with pytest.raises(AuthError, match="token expired"):
         events.extend(argocd.stream(APP))
 

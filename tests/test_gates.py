@@ -192,7 +192,10 @@ def planned(it: World, version: str = "2", *, force: bool = False) -> Plan:
 
 
 def spec(change: Callable[[dict[str, Any]], object]) -> Any:
-    return changed(lambda application: change(application["spec"]) and None)
+    def change_spec(application: dict[str, Any]) -> None:
+        change(application["spec"])
+
+    return changed(change_spec)
 
 
 def test_a_promotion_to_an_application_that_only_argo_cd_knows(registered: World) -> None:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from promoter.errors import AuthError, ConfigError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.gitops import HistoryLimitError, Proposal, Repository, Snapshot, default_cache
+from promoter.gitops.commit import Commit
 from promoter.gitops.failures import GitError, Kind
 from tests.support.git_server import (
     BareRepository,
@@ -51,9 +53,15 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
         yield running
 
 
-def open_repository(tmp_path: Path, url: str, **options: object) -> Repository:
-    environ = {**isolated_environ(tmp_path / "home"), **options.pop("environ", {})}
-    return Repository(url, "main", cache=tmp_path / "cache", environ=environ, **options)
+def open_repository(tmp_path: Path, url: str, *, environ: Mapping[str, str] | None = None, **options: Any) -> Repository:
+    known = {**isolated_environ(tmp_path / "home"), **(environ or {})}
+    return Repository(url, "main", cache=tmp_path / "cache", environ=known, **options)
+
+
+def committed(repository: Repository, edit: Callable[[Snapshot], Proposal | None]) -> Commit:
+    commit = repository.apply(edit).commit
+    assert commit is not None
+    return commit
 
 
 def put(files: dict[str, bytes], subject: str = "Promote") -> Callable[[Snapshot], Proposal]:
@@ -286,20 +294,20 @@ def test_nothing_to_do_makes_no_commit(tmp_path: Path, origin: BareRepository) -
 
 def test_the_author_is_the_environments_or_the_configurations_or_promoter(tmp_path: Path, origin: BareRepository) -> None:
     home = tmp_path / "home"
-    assert open_repository(tmp_path, origin.url).apply(add_line(b"a\n")).commit.author == "Ada Writer <ada@example.org>"
+    assert committed(open_repository(tmp_path, origin.url), add_line(b"a\n")).author == "Ada Writer <ada@example.org>"
 
     anonymous = Repository(origin.url, "main", cache=tmp_path / "cache", environ=isolated_environ(home, identity=False))
-    assert anonymous.apply(add_line(b"b\n")).commit.author == "promoter <promoter@users.noreply.github.com>"
+    assert committed(anonymous, add_line(b"b\n")).author == "promoter <promoter@users.noreply.github.com>"
 
     (home / ".gitconfig").write_text("[user]\n name = Grace\n email = grace@example.org\n[log]\n showSignature = true\n")
-    assert anonymous.apply(add_line(b"c\n")).commit.author == "Grace <grace@example.org>"
+    assert committed(anonymous, add_line(b"c\n")).author == "Grace <grace@example.org>"
 
 
 def test_a_message_reads_back_as_it_was_meant(tmp_path: Path, origin: BareRepository) -> None:
     body = "Warum: größer.\n\n--- a/x\n+++ b/x\nNot-A-Trailer: x\n"
     trailers = (("Model", "fraud: détecteur"), ("Reason", "two\nlines\r\nhere"), ("Evidence", "one"), ("Evidence", "two"))
     repository = open_repository(tmp_path, origin.url)
-    commit = repository.apply(lambda _: Proposal({"x": b"1"}, "Promote\nfraud", body, trailers)).commit
+    commit = committed(repository, lambda _: Proposal({"x": b"1"}, "Promote\nfraud", body, trailers))
 
     assert commit.subject == "Promote fraud"
     assert commit.trailers == {"Model": "fraud: détecteur", "Reason": "two lines here", "Evidence": "one\ntwo"}
@@ -330,7 +338,7 @@ def test_a_commit_is_signed_when_the_user_signs(tmp_path: Path, origin: BareRepo
     (home / "allowed").write_text(f"ada@example.org {(home / 'key.pub').read_text()}")
     config = f"[commit]\n gpgSign = yes\n[gpg]\n format = ssh\n[user]\n signingKey = {home}/key\n"
     (home / ".gitconfig").write_text(config)
-    commit = open_repository(tmp_path, origin.url).apply(add_line(b"signed\n")).commit
+    commit = committed(open_repository(tmp_path, origin.url), add_line(b"signed\n"))
 
     origin.git("-c", f"gpg.ssh.allowedSignersFile={home}/allowed", "verify-commit", commit.sha)
 
@@ -351,7 +359,7 @@ def test_a_commit_is_signed_with_gpg_when_git_is_configured_so(tmp_path: Path, o
         subprocess.run(command, env=environ, check=True, capture_output=True)
         (tmp_path / "home/.gitconfig").write_text("[commit]\n gpgSign = true\n[user]\n signingKey = ada@example.org\n")
         try:
-            commit = open_repository(tmp_path, origin.url, environ={"GNUPGHOME": keys}).apply(add_line(b"signed\n")).commit
+            commit = committed(open_repository(tmp_path, origin.url, environ={"GNUPGHOME": keys}), add_line(b"signed\n"))
             BareRepository(origin.path, environ).git("verify-commit", commit.sha)
         finally:
             subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environ, check=False)
@@ -404,8 +412,8 @@ def test_a_branch_reset_between_fetch_and_push_is_not_put_back(tmp_path: Path, o
             origin.git("update-ref", "refs/heads/main", first)
         return Proposal({"x": b"1"}, "Ours")
 
-    pushed = open_repository(tmp_path, origin.url).apply(edit)
-    assert pushed.commit.parents == (first,)
+    commit = committed(open_repository(tmp_path, origin.url), edit)
+    assert commit.parents == (first,)
     assert origin.show(OVERLAY) == b"newTag: v1\n"
 
 
@@ -522,7 +530,7 @@ def damage_packs(cache: Path) -> None:
         pack.write_bytes(pack.read_bytes()[:40])
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "packs truncated": damage_packs,
     "objects gone": lambda cache: shutil.rmtree(cache / "objects"),
     "no HEAD": lambda cache: (cache / "HEAD").unlink(),
@@ -533,7 +541,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_broken_cache_is_made_anew(tmp_path: Path, origin: BareRepository, damage: Callable[[Path], None]) -> None:
+def test_a_broken_cache_is_made_anew(tmp_path: Path, origin: BareRepository, damage: Callable[[Path], object]) -> None:
     origin.commit({"second": b"2\n"})
     repository = open_repository(tmp_path, origin.url)
     snapshot = repository.fetch()
@@ -592,6 +600,7 @@ def test_a_push_whose_answer_was_lost_is_not_done_twice(tmp_path: Path, origin: 
 
     assert origin.show(OVERLAY) == b"newTag: v1\nonce\n"
     assert origin.git("rev-list", "--count", "main") == "2"
+    assert pushed.commit is not None
     assert pushed.commit.sha == pushed.tip == origin.tip()
 
 
@@ -607,6 +616,7 @@ def test_a_lost_answer_is_recognised_below_somebody_elses_commit(
     pushed = repository.apply(put({"ours": b"1"}))
 
     assert pushed.tip == origin.tip()
+    assert pushed.commit is not None
     assert pushed.commit.sha == origin.git("rev-parse", "main~1")
     assert origin.git("rev-list", "--count", "main") == "3"
 
@@ -617,6 +627,7 @@ def test_a_lost_answer_is_recognised_without_the_cache(tmp_path: Path, origin: B
     pushed = open_repository(tmp_path, f"{server.url}/origin.git", sleep=lambda _: None).apply(add_line(b"once\n"))
 
     assert origin.show(OVERLAY) == b"newTag: v1\nonce\n"
+    assert pushed.commit is not None
     assert pushed.commit.sha == pushed.tip == origin.tip()
 
 
@@ -630,6 +641,7 @@ def test_what_the_server_got_and_did_not_take_has_not_landed(tmp_path: Path, ori
     pushed = open_repository(tmp_path, f"{server.url}/origin.git", sleep=lambda _: None).apply(add_line(b"once\n"))
 
     assert (tmp_path / "once").is_dir()
+    assert pushed.commit is not None
     assert pushed.commit.sha == pushed.tip == origin.tip()
     assert origin.git("rev-parse", "main~1") == theirs
     assert origin.show(OVERLAY) == b"newTag: v1\nonce\n"
@@ -645,7 +657,8 @@ def test_a_rule_of_the_server_is_not_tried_again(tmp_path: Path, origin: BareRep
 
 
 def test_an_outage_is_waited_for_and_then_reported(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
-    url, waits = f"{server.url}/origin.git", []
+    url = f"{server.url}/origin.git"
+    waits: list[float] = []
     server.behaviour.fail = {"service=git-upload-pack": [503, 502]}
     repository = open_repository(tmp_path, url, sleep=waits.append)
     assert repository.fetch().commit == origin.tip()

@@ -12,7 +12,8 @@ __all__ = ["path"]
 
 
 def read(path: WritePath, environment: str = "staging", limit: int = 20) -> tuple[Entry, ...]:
-    clients, said = path.clients(), []
+    clients = path.clients()
+    said: list[str] = []
     entries = history(clients, clients.config.environment(environment), limit, said.append)
     assert said == []
     return entries

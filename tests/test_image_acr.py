@@ -59,8 +59,8 @@ def registry(world: Internet, backend: fake.FakeRegistry, host: str = "contoso.a
     """A registry of that cloud, and the cloud's Entra."""
     authority, audience = CLOUDS[host]
     world.services[authority] = azure.entra
-    world.services[host] = AzureRegistry(host, backend.host, audience)
-    return world.services[host]
+    world.services[host] = served = AzureRegistry(host, backend.host, audience)
+    return served
 
 
 def repository(host: str = "contoso.azurecr.io") -> RegistryRepository:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def packed(files: tuple[ModelFile, ...], open_file: Open) -> tuple[bytes, str]:
     """The whole layer, and the content digest that the generator returns."""
     result: list[str] = []
 
-    def chunks():  # type: ignore[no-untyped-def]
+    def chunks() -> Iterator[bytes]:
         result.append((yield from pack(files, open_file)))
 
     return b"".join(chunks()), result[0]

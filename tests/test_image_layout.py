@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_a_stream_of_another_size_or_that_fails_leaves_nothing(tmp_path: Path) -
     with pytest.raises(RefusedError, match="2 bytes came for a blob of 3"):
         layout.write_blob([b"ab"], 3)
 
-    def broken():  # type: ignore[no-untyped-def]
+    def broken() -> Iterator[bytes]:
         yield b"ab"
         raise RefusedError("it changed")
 

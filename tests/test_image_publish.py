@@ -26,7 +26,7 @@ from promoter.image.oci import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Repos
 from promoter.image.publish import Publisher, listing_tag
 from promoter.image.reference import ImageReference, image_tag
 from promoter.image.registry import RegistryRepository
-from promoter.models import Embed
+from promoter.models import Embed, Image
 from tests.support import fake_registry as fake
 from tests.support.models import FILES, listing, model_version, store
 from tests.support.registry_server import RegistryServer, registry_server
@@ -232,7 +232,8 @@ def test_a_tag_of_another_model_or_platform_is_refused_by_name(target: Repositor
 
 def test_two_promoters_at_once_end_with_one_image(target: Repository) -> None:
     """The second starts and ends while the first packs; their images differ in a run id."""
-    publisher, results = publishing(target, NAME, None), []
+    publisher = publishing(target, NAME, None)
+    results: list[Image] = []
 
     def slow(file: Any) -> Any:
         if not results:

@@ -247,7 +247,8 @@ def engine() -> Iterator[FakeEngine]:
 def asking(engine: FakeEngine, kind: str, folder: Path, said: list[str] | None = None) -> object:
     with Engine({"DOCKER_HOST": engine.host, "DOCKER_CONFIG": "/nowhere"}, (said if said is not None else []).append) as asked:
         if kind == "pull":
-            return asked.pull(IMAGE)
+            asked.pull(IMAGE)
+            return None
         if kind == "push":
             return asked.push("sha256:abc", IMAGE)
         return asked.build(Build(folder, folder / "Dockerfile", AMD64))

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -38,6 +39,7 @@ RELEASE = Release(
 CONFIG_MAP = b"kind: ConfigMap\ndata:\n  modelName: fraud-detector\n  modelVersion: '7'\n  modelDigest: sha256:7\n"
 KUSTOMIZATION = b"images:\n- name: fraud-detector\n  newName: r\n  newTag: v7\n  digest: sha256:a\n"
 
+C_PARSER = vars(yaml_file)["CParser"]
 WITHOUT_C = kustomize_without_c()
 
 
@@ -67,7 +69,7 @@ def written(before: Overlay, release: Release = RELEASE) -> Overlay:
 
 def test_the_c_extension_is_compared_with_the_parser_in_python() -> None:
     assert kustomize.write_release is not WITHOUT_C.write_release
-    if yaml_file.CParser is None:
+    if C_PARSER is None:
         pytest.skip("ruamel.yaml's C extension is missing")
 
 
@@ -121,7 +123,7 @@ def test_what_is_no_string_to_some_parser_is_quoted_although_the_text_is_the_sam
 
 
 def test_tabs_between_tokens_need_the_c_extension() -> None:
-    if yaml_file.CParser is None:
+    if C_PARSER is None:
         pytest.skip("ruamel.yaml's C extension is missing")
     before = overlay("images:\n- name: fraud-detector\t# a tab\n  newTag:\tv1\t# another\n")
     edit = write_release(before, MODEL, RELEASE)
@@ -140,7 +142,7 @@ def test_another_model_in_the_same_kustomization_is_left_alone() -> None:
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 ENTRY = "images:\n- name: fraud-detector\n"
-REFUSED_KUSTOMIZATIONS = {
+REFUSED_KUSTOMIZATIONS: dict[str, tuple[bytes | str, int | None, str]] = {
     "empty": ("", None, "empty"),
     "comments only": ("# nothing\n", None, "empty"),
     "not a mapping": ("- a\n", 1, "not a mapping"),
@@ -261,11 +263,11 @@ def is_insertion(before: str, after: str) -> bool:
     return after.endswith(before[same:])
 
 
-def load(text: str) -> object:
+def load(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
 
-def with_release(data: dict) -> dict:
+def with_release(data: dict[str, Any]) -> dict[str, Any]:
     release = {"newName": RELEASE.repository, "newTag": RELEASE.tag, "digest": RELEASE.digest}
     entries = data.get("images") or []
     if not any(entry["name"] == "fraud-detector" for entry in entries):

@@ -270,7 +270,7 @@ def resolved(manifests: list[Manifest], analysis: Manifest) -> dict[str, Manifes
     """The metrics of an analysis by name, with the values of its arguments in place."""
     templates, rollout = named(manifests, "AnalysisTemplate"), workload(manifests)
     arguments = {argument["name"]: given(argument, rollout) for argument in analysis["args"]}
-    metrics = {}
+    metrics: dict[str, Manifest] = {}
     for used in analysis["templates"]:
         spec = templates[used["templateName"]]["spec"]
         defaults = {argument["name"]: argument["value"] for argument in spec["args"] if "value" in argument}

@@ -79,8 +79,9 @@ def test_refuses_anything_else_and_says_what_to_write(text: str) -> None:
 NAMES = (
     st.text(min_size=1).map(str.strip).filter(lambda name: name and not set(name) & set("/:@") and not name.startswith("m-"))
 )
+NO_POINTER: dict[str, str] = {}
 POINTERS = st.one_of(
-    st.just({}),
+    st.just(NO_POINTER),
     st.integers(min_value=1).map(lambda version: {"version": str(version)}),
     st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True).map(lambda alias: {"alias": alias}),
     st.sampled_from(["Staging", "Production", "Archived"]).map(lambda stage: {"stage": stage}),

@@ -35,7 +35,7 @@ OTHER_METRICS = {
     "rollout_info_replicas_updated",
     "rollout_events_total",
 }
-Series = Mapping[str, str]
+Series = dict[str, str]
 
 
 def promtool(folder: Path, *arguments: str) -> None:

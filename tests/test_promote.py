@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from promoter.commands.history import history
-from promoter.commands.plan import promotion_id, read_overlay
+from promoter.commands.plan import promotion_id
 from promoter.config.names import image_name
 from promoter.errors import AuthError, ExitCode, PromoterError, SupersededError, UsageError
 from promoter.kustomize import release as kustomize
+from promoter.kustomize.overlay import read_overlay
 from promoter.models import Status
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path, seed
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -281,7 +282,7 @@ def test_nobody_merges_it(place: Place) -> None:
 
 
 def test_a_conflict_is_mended_on_the_new_tip(place: Place) -> None:
-    moved = []
+    moved: list[str] = []
 
     def meanwhile(_: float) -> None:
         if not moved:
@@ -401,14 +402,10 @@ def test_killed_while_opening_the_rerun_ends_in_the_same_state(place: Place, whe
 
 def killed_by(place: Place, *command: str, request: tuple[str, str], lost: bool) -> None:
     """Runs promoter until it sends this request, which is carried out (`lost`) or is not."""
-    environ = place.path.environ | ENVIRON
+    environ = {**place.path.environ, **ENVIRON}
     process = subprocess.Popen(place.path.command(*command), env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def kill() -> None:
-        process.kill()
-        process.wait()
-
-    hook = {"after" if lost else "before": kill}
+    hook: dict[str, Any] = {"after" if lost else "before": lambda: killed(process)}
     place.server.fault(*request, Answer(500, {"message": "nobody reads this"}), lost=lost, **hook)
     process.communicate()
     assert process.returncode == -9
@@ -452,11 +449,16 @@ def test_the_command_ends_with_22_when_it_is_closed(place: Place) -> None:
     assert place.server.repository.branches() == ["main"]
 
 
+def killed(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
 def test_killed_while_waiting(place: Place) -> None:
     """The rerun takes up the same pull request, and ends as the first would have."""
     command = ("promote", f"{place.path.model}:1", "--to", "staging", "--no-render", "--wait", "--no-watch", "-o", "json")
-    first = subprocess.Popen(place.path.command(*command), env=place.path.environ | ENVIRON, stdout=-1, stderr=-1)
-    place.server.meanwhile("POST", "/graphql", lambda: (first.kill(), first.wait()))
+    first = subprocess.Popen(place.path.command(*command), env={**place.path.environ, **ENVIRON}, stdout=-1, stderr=-1)
+    place.server.meanwhile("POST", "/graphql", lambda: killed(first))
     first.communicate()
     assert (first.returncode, place.pulls[0].state) == (-9, "open")
     place.server.meanwhile("POST", "/graphql", lambda: place.server.repository.merge(place.pulls[0], "rebase"))

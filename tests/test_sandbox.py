@@ -196,7 +196,7 @@ def rollout_states(lines: list[dict[str, Any]]) -> list[Any]:
 
 def passing(state: tuple[Any, ...]) -> bool:
     """The blink in which the new ReplicaSet is already stable and the last old pod not yet told: one poll of all hit it."""
-    return state[3] == "old replicas are pending termination" and state[6] == state[7]
+    return bool(state[3] == "old replicas are pending termination" and state[6] == state[7])
 
 
 def counts(status: dict[str, Any]) -> tuple[int, ...]:

@@ -349,7 +349,7 @@ def test_a_model_that_can_not_predict_its_own_example_is_not_served(regression: 
     broken = shutil.copytree(regression, tmp_path / "model")
     (broken / "serving_input_example.json").write_text('{"inputs": {"amount": [1.0]}}')
     with pytest.raises(StartError, match=r"can't predict its own example .*Model is missing inputs \['age'\]"):
-        load(broken, 32, float)
+        load(broken, 32, lambda _: None)
 
 
 def test_all_settings_that_can_not_be_used_are_told_at_once(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "string": TEXT,
 }
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[object] = st.sampled_from(
     [
         None,
         "",

@@ -26,7 +26,8 @@ from tests.support.pipeline_rig import ENVIRONMENTS, Rig, rig
 DEPLOY, WATCH = "deploy-on-model-promotion.yml", "watch-on-merge.yml"
 FILES = sorted(path.name for path in (ROOT / WORKFLOWS).iterdir())
 FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))
-SCHEMA = Draft7Validator(json.loads((ROOT / "tests/data/azure/service-schema.json").read_text()))
+SCHEMA_TEXT: dict[str, Any] = json.loads((ROOT / "tests/data/azure/service-schema.json").read_text())
+SCHEMA = Draft7Validator(SCHEMA_TEXT)
 APP = "No GitHub App is configured"
 _PATH = os.environ["PATH"]
 
@@ -133,7 +134,7 @@ def test_the_azure_pipeline_fits_the_published_schema(reason: str) -> None:
     given = {"modelName": "m", "version": "3", "dryRun": True} if reason == "by hand" else {}
     assert [f"{error.json_path}: {error.message}" for error in SCHEMA.iter_errors(scalars(expanded(given)))] == []
     steps = {"steps": steps_template(command="promote", azureServiceConnection="azure", acrServiceConnection="acr")}
-    assert Draft7Validator({**SCHEMA.schema, "$ref": "#/definitions/stepsTemplate"}).is_valid(scalars(steps))
+    assert Draft7Validator({**SCHEMA_TEXT, "$ref": "#/definitions/stepsTemplate"}).is_valid(scalars(steps))
 
 
 def scalars(node: Any) -> Any:

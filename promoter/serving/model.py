@@ -81,7 +81,7 @@ class PyfuncModel:
         try:
             return self._pyfunc.predict(decoded.data, params=decoded.params)
         except MlflowException as error:
-            status = error.get_http_status_code()  # type: ignore[no-untyped-call] # MLflow has no annotation here
+            status = error.get_http_status_code()
             if status < 500:
                 raise self._decoder.explain(error) from error
             raise _broken() from error
@@ -118,7 +118,7 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
 
     log.adopt_mlflow()
     try:
-        pyfunc = scoring_server.load_model_with_mlflow_config(str(folder))  # type: ignore[no-untyped-call] # as above
+        pyfunc = scoring_server.load_model_with_mlflow_config(str(folder))
         model = PyfuncModel(pyfunc, max_rows, observe_rows)
     except (Exception, SystemExit) as error:  # whatever a model's code raises, the process must end and say so
         raise StartError(f"the model at {folder} can't be loaded: {type(error).__name__}: {error}") from error

@@ -32,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     rows = session.config.stash[ROWS]
     if ENVIRON.get("PROMOTER_CLUSTER_TABLE") and rows:
-        results.write(rows, session.config.stash[FACTS], _TABLE)
+        facts = session.config.stash[FACTS]
+        results.write(rows, facts, _TABLE)
 
 
 @pytest.fixture(scope="session")

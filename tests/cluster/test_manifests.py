@@ -85,4 +85,6 @@ def test_a_field_that_is_misspelt_is_not_accepted(built: Built, namespace: str) 
 
 def moved(manifest: Manifest, namespace: str) -> Manifest:
     """A copy of the object in the namespace of the test."""
-    return json.loads(json.dumps(manifest).replace(f'"{manifest["metadata"]["namespace"]}"', json.dumps(namespace)))
+    text = json.dumps(manifest).replace(f'"{manifest["metadata"]["namespace"]}"', json.dumps(namespace))
+    copied: Manifest = json.loads(text)
+    return copied

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -71,6 +72,9 @@ class Soak:
                 self.wanted[model] = version = self.versions[model].pop(0)
                 self.it.server.set_alias(model, ALIAS, version)
 
+    def runs(self, model: str, version: str) -> bool:
+        return self.it.live(model) == version
+
     def kill(self, ended: threading.Event) -> None:
         """One receiver after the other, with -9, some seconds after the one before is at work again at its port."""
         while not ended.wait(KILL_EVERY):
@@ -110,7 +114,7 @@ def soak(deliveries: int) -> str:
         eventually("Git carries what every alias names", one.agrees, 300)
         agreed = time.monotonic() - started - sent
         for model, version in one.wanted.items():
-            eventually(f"{model} runs version {version}", lambda m=model, v=version: one.it.live(m) == v, 300)
+            eventually(f"{model} runs version {version}", partial(one.runs, model, version), 300)
         return _checked(one, sent, agreed)
 
 

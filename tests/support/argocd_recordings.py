@@ -30,7 +30,8 @@ def recording(scenario: str) -> tuple[dict[str, Any], ...]:
 
 @cache
 def labels(scenario: str) -> Mapping[str, Any]:
-    return YAML(typ="safe").load((DATA / "labels" / f"{scenario}.yaml").read_text())
+    loaded: Mapping[str, Any] = YAML(typ="safe").load((DATA / "labels" / f"{scenario}.yaml").read_text())
+    return loaded
 
 
 def labelled() -> list[str]:
@@ -120,7 +121,8 @@ def _moments(scenario: str, promotion: Mapping[str, Any]) -> Iterator[Moment]:
     branch = Branch(right["commits"], unsynced_before=first == "OutOfSync")
     if not any(line.get("action") == "commit" for line in lines):  # the first release was committed before
         branch.commits.append((expected.commit, True))
-    seen, runs, pending = NOTHING, {}, wanted[:]
+    seen, pending = NOTHING, wanted[:]
+    runs: dict[str, AnalysisRunState] = {}
     label: Label | None = None
     for line in lines:
         if line.get("action") == "commit":

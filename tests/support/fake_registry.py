@@ -180,9 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
         # A client that does not go where it was pointed to last is not let in.
         right_place = query["_state"] == str(len(data))
         self._body(data, count=True)
-        if query["digest"] != digest(data) or not right_place:
+        if query["digest"] != digest(bytes(data)) or not right_place:
             return self._refuse(400, "DIGEST_INVALID")
-        stored.blobs[digest(data)] = bytes(self.state.uploads.pop(name))
+        stored.blobs[digest(bytes(data))] = bytes(self.state.uploads.pop(name))
         return self._answer(201, {"Docker-Content-Digest": query["digest"]}, b"")
 
     def _open(self, stored: Stored, path: str, query: dict[str, str]) -> None:

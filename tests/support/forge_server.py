@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from tests.support.forge_deployments import Deployments
 from tests.support.forge_repository import Conflict, ForgeRepository, Pull
@@ -134,7 +135,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            answer = self.owner.answer(self.command, self.path, self.headers, body)
+            answer = self.owner.answer(self.command, self.path, CaseInsensitiveDict(self.headers.items()), body)
         except Exception as error:
             self.owner.wrong.append(f"{self.command} {self.path}: {error!r}")
             answer = Answer(500, {"message": repr(error)})
@@ -187,7 +188,8 @@ class _GitHub:
         last = [part for part in path.split("/") if not part.startswith("{")][-1]
         act = getattr(self, f"_{method}_{last}", None)
         assert act, operation.name
-        return act(pull, query, body) if pull else act(query, body)
+        answer: Answer = act(pull, query, body) if pull else act(query, body)
+        return answer
 
     def _get_pulls(self, query: dict[str, str], _: Any) -> Answer:
         owner, _, branch = query["head"].partition(":")
@@ -358,9 +360,8 @@ class _Azure:
         method, what = operation.name.split(" ", 1)
         last = what.rpartition("/")[2].strip("{}").lower()
         act = getattr(self, f"_{method.lower()}_{last}")
-        if pull:
-            return act(pull, body, named.get("reviewerId"))
-        return act(query, body)
+        answer: tuple[int, Any] = act(pull, body, named.get("reviewerId")) if pull else act(query, body)
+        return answer
 
     def _get_pullrequests(self, query: dict[str, str], _: Any) -> tuple[int, Any]:
         branch, base = (

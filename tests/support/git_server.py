@@ -217,7 +217,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             behaviour.cut_pushes -= 1
             self.close_connection = True
             return None
-        fields = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n") if ": " in line]
+        fields = [(name, value) for name, mark, value in (line.partition(": ") for line in head.decode().split("\r\n")) if mark]
         status = next((int(value.split()[0]) for name, value in fields if name == "Status"), 200)
         if not behaviour.shallow:
             answer = answer.replace(b"0027fetch=shallow wait-for-done filter\n", b"001ffetch=wait-for-done filter\n")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Request:
     method: str
     url: str
     query: tuple[tuple[str, str], ...]
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes = field(repr=False)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -16,6 +17,9 @@ class Slot:
 
     def __str__(self) -> str:
         return self.text
+
+
+Entry = list[tuple[str, str | Slot]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ OTHER_IMAGES = [
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> list[tuple[str, str | Slot]]:
+def entries(draw: st.DrawFn) -> Entry:
     keys = draw(st.lists(st.sampled_from(list(OLD)), unique=True))
     ours = [(key, Slot(key, draw(st.sampled_from(OLD[key])))) for key in keys]
     name = ("name", draw(st.sampled_from(["fraud-detector", "'fraud-detector'", '"fraud-detector"', "!!str fraud-detector"])))
@@ -62,7 +66,7 @@ def entries(draw: st.DrawFn) -> list[tuple[str, str | Slot]]:
 
 
 @st.composite
-def flow_entry(draw: st.DrawFn, pairs: list[tuple[str, str | Slot]]) -> list[str | Slot]:
+def flow_entry(draw: st.DrawFn, pairs: Entry) -> list[str | Slot]:
     comma = draw(st.sampled_from([", ", ",", " , ", ",\n      ", ", # why\n     "]))
     space = draw(st.sampled_from(["", " "]))
     parts: list[str | Slot] = ["{" + space]
@@ -72,7 +76,7 @@ def flow_entry(draw: st.DrawFn, pairs: list[tuple[str, str | Slot]]) -> list[str
 
 
 @st.composite
-def block_entry(draw: st.DrawFn, pairs: list[tuple[str, str | Slot]], indent: str, anchor: int) -> list[str | Slot]:
+def block_entry(draw: st.DrawFn, pairs: Entry, indent: str, anchor: int) -> list[str | Slot]:
     dash = draw(st.sampled_from(["- ", "-   ", f"- &entry{anchor}\n" + indent + "  ", "- # why\n" + indent + "  "]))
     inner = indent + "  " if "\n" in dash else indent + " " * len(dash)
     parts: list[str | Slot] = []
@@ -88,8 +92,10 @@ def block_entry(draw: st.DrawFn, pairs: list[tuple[str, str | Slot]], indent: st
 def images(draw: st.DrawFn) -> list[str | Slot]:
     """The `images:` key with everything under it, or nothing."""
     ours = draw(st.none() | entries())
-    others = [list(pairs.items()) for pairs in draw(st.lists(st.sampled_from(OTHER_IMAGES), max_size=2, unique_by=str))]
-    items = draw(st.permutations([*others, ours])) if ours else others
+    others: list[Entry] = [
+        list(pairs.items()) for pairs in draw(st.lists(st.sampled_from(OTHER_IMAGES), max_size=2, unique_by=str))
+    ]
+    items: Sequence[Entry] = draw(st.permutations([*others, ours])) if ours else others
     if not items:
         text = draw(st.sampled_from(["", "images:", "images: []", "images: [ ]", "images: ~", "images: null"]))
         return [text + draw(comments) + "\n"] if text else []

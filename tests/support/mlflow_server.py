@@ -50,8 +50,8 @@ class MlflowServer:
 
     def api(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         """One REST call under /api/2.0/mlflow."""
-        sent = {"params": body} if method == "GET" else {"json": body}
-        answer = requests.request(method, f"{self.url}/api/2.0/mlflow/{path}", timeout=60, **sent)
+        query, sent = (body, None) if method == "GET" else (None, body)
+        answer = requests.request(method, f"{self.url}/api/2.0/mlflow/{path}", timeout=60, params=query, json=sent)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return dict(answer.json()) if answer.content else {}
 

@@ -112,8 +112,8 @@ class Rig:
         self.receivers.append(Receiver(port, process, log))
         return self.receivers[-1]
 
-    def ready(self, *options: str, name: str = "receiver", **environ: str) -> Receiver:
-        receiver = self.start(*options, name=name, **environ)
+    def ready(self, *options: str, name: str = "receiver", port: int | None = None, **environ: str) -> Receiver:
+        receiver = self.start(*options, name=name, port=port, **environ)
         eventually("the receiver is ready", receiver.is_ready)
         return receiver
 

@@ -25,9 +25,9 @@ class Line:
 
 
 @contextmanager
-def relaying(upstream: tuple[str, int] | None = None, line: Line | None = None) -> Iterator[Line]:
+def relaying(upstream: tuple[str, int] | None = None, through: Line | None = None) -> Iterator[Line]:
     """Relays to `upstream`; without one, to wherever CONNECT says."""
-    line = line or Line()
+    line = through or Line()
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -70,7 +70,7 @@ class Engine(AbstractContextManager["Engine"]):
         """Whether the engine has this image, by name or id, already."""
         try:
             with _asked(f"look for {image}"):
-                self._client.inspect_image(image)  # type: ignore[no-untyped-call] # types-docker says nothing of it
+                self._client.inspect_image(image)
         except _Missing:
             return False
         return True
@@ -113,7 +113,7 @@ class Engine(AbstractContextManager["Engine"]):
             )
             aux = self._heard(answers, lambda said: _build_failure(said, told), told)
             image = str(aux.get("ID", ""))
-            made = self._client.inspect_image(image)  # type: ignore[no-untyped-call] # types-docker says nothing of it
+            made = self._client.inspect_image(image)
         found = Platform(made["Os"], made["Architecture"], made.get("Variant") or None)
         if not build.platform.runs(found):
             raise RefusedError(

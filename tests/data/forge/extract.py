@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 HERE = Path(__file__).parent
 _PULL, _ISSUE = "/repos/{owner}/{repo}/pulls", "/repos/{owner}/{repo}/issues/{issue_number}"
@@ -181,17 +181,15 @@ def graphql(file: Path, version: str) -> None:
         done.add(name)
         node = schema.type_map[name].ast_node
         assert node is not None
+        kept: ql.Node = node
         if isinstance(node, ql.InputObjectTypeDefinitionNode):
-            queue += [ql.get_named_type(one.type).name for one in schema.type_map[name].fields.values()]
-            kept = node
+            inputs = cast("ql.GraphQLInputObjectType", schema.type_map[name])
+            queue += [ql.get_named_type(one.type).name for one in inputs.fields.values()]
         elif isinstance(node, (ql.ObjectTypeDefinitionNode, ql.InterfaceTypeDefinitionNode)):
             fields = tuple(one for one in node.fields if one.name.value in used.get(name, ()))
             kept = _copy(node, fields=fields, interfaces=())
         elif isinstance(node, ql.UnionTypeDefinitionNode):
             queue += [one.name.value for one in node.types]
-            kept = node
-        else:
-            kept = node
         lines.append(ql.print_ast(_bare(kept)))
     (HERE / "github.graphql").write_text("\n\n".join(lines) + "\n")
 
@@ -224,4 +222,5 @@ def _write(name: str, source: str, operations: Mapping[str, Any], definitions: M
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     *files, stated = arguments
-    {"github": github, "azure": azure, "graphql": graphql}[kind](*map(Path, files), stated)
+    makers: dict[str, Callable[..., None]] = {"github": github, "azure": azure, "graphql": graphql}
+    makers[kind](*map(Path, files), stated)
