@@ -18,7 +18,7 @@ _DIGEST = "sha256:" + "b" * 64
 
 
 def files(models: int, overlay: str = OVERLAY) -> dict[str, bytes]:
-    """An overlay that carries so many models: an entry under `images:` and a release file for each."""
+    """An overlay that deploys so many models: an entry under `images:` and a release file for each."""
     kustomization = "resources:\n- ../../base\n" + "".join(f"- release-m{n}.yaml\n" for n in range(models)) + "images:\n"
     kustomization += "".join(
         f"- name: m{n}\n  newName: registry.example.com/m{n}\n  newTag: v1\n  digest: sha256:{'a' * 64}\n"

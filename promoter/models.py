@@ -139,7 +139,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What an overlay carries for one model: the model version with its content digest, and the image that serves it."""
+    """What an overlay deploys for one model: the model version with its content digest, and the image that serves it."""
 
     model: str
     version: str

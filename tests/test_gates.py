@@ -19,7 +19,7 @@ from promoter.errors import ExitCode, RefusedError, UsageError
 from promoter.gitops import Commit
 from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, Model
-from promoter.promotion import gates
+from promoter.promotion import gates, journal
 from promoter.promotion.clients import placed
 from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
@@ -55,7 +55,7 @@ def commit(age: timedelta, **trailers: str) -> Commit:
 
 
 def test_a_quarantined_version_is_refused_unless_forced() -> None:
-    known = gates.past([commit(timedelta(days=1), Quarantined="fraud-detector:7")], VERSION)
+    known = journal.past([commit(timedelta(days=1), Quarantined="fraud-detector:7")], VERSION)
     with pytest.raises(RefusedError) as caught:
         gates.not_quarantined(known, VERSION, ENVIRONMENT, force=False)
     assert caught.value.message == f"fraud-detector:7 is quarantined in 'staging': see commit {'c' * 40}"
@@ -65,11 +65,11 @@ def test_a_quarantined_version_is_refused_unless_forced() -> None:
 
 @pytest.mark.parametrize("quarantined", ["fraud-detector:77", "fraud-detector:1", "churn:7", "fraud-detector:7x", ""])
 def test_another_version_passes(quarantined: str) -> None:
-    assert gates.past([commit(timedelta(days=1), Quarantined=quarantined)], VERSION).quarantined is None
+    assert journal.past([commit(timedelta(days=1), Quarantined=quarantined)], VERSION).quarantined is None
 
 
 def test_several_in_one_commit_all_count() -> None:
-    known = gates.past([commit(timedelta(days=1), Quarantined="churn:1\nfraud-detector:7")], VERSION)
+    known = journal.past([commit(timedelta(days=1), Quarantined="churn:1\nfraud-detector:7")], VERSION)
     assert known.quarantined == "c" * 40
 
 
@@ -81,7 +81,7 @@ def test_what_is_older_than_the_version_is_not_looked_at() -> None:
         yield commit(timedelta(hours=-2), Quarantined="fraud-detector:7")
         pytest.fail("read on below the version's creation")
 
-    assert gates.past(commits(), VERSION) == gates.Past(quarantined=None, failures=1)
+    assert journal.past(commits(), VERSION) == journal.Past(quarantined=None, failures=1)
 
 
 def test_failures_are_those_of_this_version_of_this_model() -> None:
@@ -92,7 +92,7 @@ def test_failures_are_those_of_this_version_of_this_model() -> None:
         commit(day, Failed_Version="8", Model="fraud-detector"),
         commit(day, Model="fraud-detector"),
     ]
-    assert gates.past(commits, VERSION).failures == 1
+    assert journal.past(commits, VERSION).failures == 1
 
 
 # -- the Application --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""history of a real Git remote: which releases an environment carried, and whose commits count."""
+"""history of a real Git remote: which releases an environment deployed, and whose commits count."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from promoter.errors import ConfigError
 from promoter.kustomize import release as kustomize
 from promoter.kustomize import yaml_file
-from promoter.kustomize.release import Edited, Overlay, carried, write_release
+from promoter.kustomize.release import Edited, Overlay, deployed, write_release
 from promoter.models import Change, Model, Release
 from tests.support.kustomizations import Slot, Written, kustomizations
 from tests.support.without_c import kustomize_without_c
@@ -62,7 +62,7 @@ def written(before: Overlay, release: Release = RELEASE) -> Overlay:
     assert WITHOUT_C.write_release(before, MODEL, release).files == edit.files
     assert all(edit.files.values())
     after = edited(before, edit)
-    assert carried(after, MODEL) == release == WITHOUT_C.carried(after, MODEL)
+    assert deployed(after, MODEL) == release == WITHOUT_C.deployed(after, MODEL)
     assert write_release(after, MODEL, release) == Edited({}, ())
     return after
 
@@ -99,13 +99,13 @@ def test_only_files_that_differ_are_given() -> None:
 
 
 def test_an_overlay_that_carries_nothing() -> None:
-    assert carried(overlay("resources: [a]", "kind: ConfigMap"), MODEL) is None
-    assert carried(overlay("images: [{name: fraud-detector, newName: r}]", "kind: ConfigMap"), MODEL) is None
+    assert deployed(overlay("resources: [a]", "kind: ConfigMap"), MODEL) is None
+    assert deployed(overlay("images: [{name: fraud-detector, newName: r}]", "kind: ConfigMap"), MODEL) is None
 
 
 def test_parts_that_are_absent_are_empty_and_are_not_added() -> None:
     tag_only = overlay("images: [{name: fraud-detector, newTag: v1}]", "kind: ConfigMap\ndata: {modelName: fraud-detector}")
-    before = carried(tag_only, MODEL)
+    before = deployed(tag_only, MODEL)
     assert before == Release("fraud-detector", "", "", "", "v1", "")
     assert write_release(tag_only, MODEL, before) == Edited({}, ())
 
@@ -223,12 +223,12 @@ def test_refused_release_file(name: str) -> None:
 
 def test_reading_refuses_values_that_stand_elsewhere() -> None:
     with pytest.raises(ConfigError, match=r"^kustomization.yaml:4: images\[fraud-detector\].newTag: not a string"):
-        carried(overlay("a: &a v1\n" + ENTRY + "  newTag: *a\n"), MODEL)
+        deployed(overlay("a: &a v1\n" + ENTRY + "  newTag: *a\n"), MODEL)
 
 
 def test_several_models_in_a_release_file_without_a_name_of_ours() -> None:
     with pytest.raises(ConfigError, match="no ConfigMap of these is for model 'fraud-detector'"):
-        carried(overlay(release="kind: ConfigMap\ndata: {modelName: a}\n---\nkind: ConfigMap\ndata: {modelName: b}\n"), MODEL)
+        deployed(overlay(release="kind: ConfigMap\ndata: {modelName: a}\n---\nkind: ConfigMap\ndata: {modelName: b}\n"), MODEL)
 
 
 # -- generated kustomizations -----------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_another_release_since_the_plan_supersedes_a_version(path: WritePath) ->
     with pytest.raises(SupersededError, match="environment 'staging' changed since the plan") as caught:
         path.apply(made)
     assert caught.value.exit_code == ExitCode.SUPERSEDED
-    assert f"carries version 2 ({other.release.image})" in caught.value.message
+    assert f"deploys version 2 ({other.release.image})" in caught.value.message
     assert path.tip == other.commit
 
 
@@ -334,13 +334,13 @@ def test_many_processes_write_one_kustomization_and_no_release_is_lost(path: Wri
     for name in names:
         environment = clients.config.environment("staging", name)
         snapshot = clients.repository(environment.application).fetch()
-        carried = kustomize.carried(read_overlay(snapshot, environment), environment.model)
-        assert carried is not None
-        assert (carried.version, carried.digest) == ("1", path.image_digest(carried.tag, carried.repository))
+        deployed = kustomize.deployed(read_overlay(snapshot, environment), environment.model)
+        assert deployed is not None
+        assert (deployed.version, deployed.digest) == ("1", path.image_digest(deployed.tag, deployed.repository))
 
 
 def _crowd(path: WritePath, names: list[str]) -> None:
-    """One overlay that carries all these models, each in a release file and an images entry of its own."""
+    """One overlay that deploys all these models, each in a release file and an images entry of its own."""
     models = "".join(f"  {name}: {{release-file: release-{name}.yaml}}\n" for name in names)
     environments = "".join(f"- {{name: staging, model: {name}, application: environments/staging.yaml}}\n" for name in names)
     image = "{registry: registry.example.com/models, runtime: scratch, layout: 'oci:images'}"

@@ -27,7 +27,7 @@ def it(tmp_path: Path) -> Iterator[World]:
         yield one
 
 
-def carried(it: World) -> dict[str, str]:
+def deployed(it: World) -> dict[str, str]:
     return {name: it.remote.show(name) for name in (KUSTOMIZATION, RELEASE)}
 
 
@@ -41,7 +41,7 @@ def test_the_release_of_the_stable_pods_comes_back_with_the_evidence(it: World) 
     stable, bad = it.remote.tip(), it.promote(2)
     ending = it.follow(bad)
     assert (ending.exit_code, ending.verdict.kind, ending.restored) == (ExitCode.RESTORED, Kind.ABORTED, it.remote.tip())
-    assert carried(it) == overlay(1)
+    assert deployed(it) == overlay(1)
     message = it.remote.message()
     assert message.startswith("Restore fraud-detector version 1 in staging: version 2, analysis failed\n")
     assert "metric success-rate Failed, measured 0.4 (2 times)" in message
@@ -57,7 +57,7 @@ def test_not_the_commit_before_but_what_was_live(it: World) -> None:
     it.promote(2)
     it.settle(4)
     assert it.follow(it.promote(3)).exit_code is ExitCode.RESTORED
-    assert carried(it) == overlay(1)
+    assert deployed(it) == overlay(1)
 
 
 def test_what_others_wrote_into_the_same_files_is_kept(it: World) -> None:
@@ -67,7 +67,7 @@ def test_what_others_wrote_into_the_same_files_is_kept(it: World) -> None:
     it.clock.after(8, lambda: it.remote.commit({KUSTOMIZATION: theirs, "notes.md": "hello\n"}, "Another envoy"))
     assert it.follow(bad).exit_code is ExitCode.RESTORED
     before = overlay(1)[KUSTOMIZATION].replace('newTag: "1.10"', 'newTag: "1.11"  # theirs')
-    assert carried(it) == {**overlay(1), KUSTOMIZATION: before}
+    assert deployed(it) == {**overlay(1), KUSTOMIZATION: before}
     assert it.remote.show("notes.md") == "hello\n"
 
 

@@ -63,12 +63,12 @@ def test_to_a_version_by_name(it: World) -> None:
     assert planned(it, "1").target.release.version == "1"
     with pytest.raises(RefusedError) as caught:
         planned(it, "9")
-    assert caught.value.message == "environment 'staging' never carried version 9"
+    assert caught.value.message == "environment 'staging' never deployed version 9"
     assert caught.value.hint == "see promoter history staging"
 
 
 def test_with_nothing_before_it_is_refused(it: World) -> None:
-    with pytest.raises(RefusedError, match="never carried an earlier version"):
+    with pytest.raises(RefusedError, match="never deployed an earlier version"):
         planned(it)
 
 

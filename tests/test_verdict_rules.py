@@ -20,7 +20,7 @@ from promoter.argocd.state import (
 )
 from promoter.verdict import Kind, Reason, Verdict, judge
 from promoter.verdict.evidence import image_refused
-from promoter.verdict.observation import Carries
+from promoter.verdict.observation import Deployed
 from tests.support.argocd_recordings import Moment, altered, moment
 
 CANARY = moment("good-canary", 8.05, "2433")
@@ -50,7 +50,7 @@ def test_a_rewritten_branch_takes_our_commit_away() -> None:
 
 @pytest.mark.parametrize("ancestor", [False, None])
 def test_what_is_not_known_to_contain_our_commit_says_nothing_about_it(ancestor: bool | None) -> None:
-    assert said(ABORTED, git={"ancestor": ancestor, "carries": Carries.UNKNOWN}).kind is Kind.NOT_OBSERVED
+    assert said(ABORTED, git={"ancestor": ancestor, "deployed": Deployed.UNKNOWN}).kind is Kind.NOT_OBSERVED
 
 
 # -- rendering --------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def test_what_was_missed_is_done_at_the_start_and_a_term_signal_ends_it_cleanly(
     (version,) = it.register(model, 1)
     it.server.set_alias(model, ALIAS, version)
     running = it.ready("--interval", "3600", name="first")
-    eventually("the overlay carries it", lambda: it.carried(model) == version)
+    eventually("the overlay deploys it", lambda: it.deployed(model) == version)
     assert running.stop() == 0
     assert running.lines("stopping")
     assert running.lines()[-1]["event"] == "left"
@@ -62,7 +62,7 @@ def test_setting_the_alias_leads_to_the_commit_and_to_the_healthy_rollout(it: Ri
     (version,) = it.register(model, 1)
     started = time.monotonic()
     it.server.set_alias(model, ALIAS, version)
-    eventually("the overlay carries it", lambda: it.carried(model) == version)
+    eventually("the overlay deploys it", lambda: it.deployed(model) == version)
     committed = time.monotonic() - started
     eventually("the Rollout is healthy", lambda: it.live(model) == version)
     live = time.monotonic() - started
@@ -84,10 +84,10 @@ def test_a_delivery_that_comes_twice_and_again_changes_nothing_more(it: Rig, rec
     other = it.models[0]
     (version,) = it.register(other, 1)
     it.server.set_alias(other, ALIAS, version)
-    eventually("the other model's overlay carries it", lambda: it.carried(other) == version)
+    eventually("the other model's overlay deploys it", lambda: it.deployed(other) == version)
     assert len(receiver.lines("delivery")) >= looked + 20
     assert it.remote.log("%H").index(tip) == 1
-    assert it.history(model).count(it.carried(model)) == 1
+    assert it.history(model).count(it.deployed(model)) == 1
 
 
 def test_what_fails_its_analysis_is_restored_with_nobody_touching_anything(it: Rig, receiver: Receiver) -> None:

@@ -177,7 +177,7 @@ def test_a_dispatch_of_the_receiver_promotes_what_the_alias_names(it: Rig, tmp_p
     assert run.concurrency(DEPLOY, "repository_dispatch", payload) == "promoter-staging"
     job = only(run.run(DEPLOY, "repository_dispatch", payload))
     assert not job.failed, job.log
-    assert it.carried("staging") == version
+    assert it.deployed("staging") == version
     assert f"version {version} is live" in job.summary
     assert ("notice", f"reconciled: staging {it.model} promoted") in job.annotations
     assert APP in str(job.annotations)
@@ -191,7 +191,7 @@ def test_a_run_by_hand_promotes_and_says_how_it_ended(it: Rig, tmp_path: Path) -
     run = Runner(run.folder, run.checkout, run.secrets, {**run.variables, "PROMOTER_APP_ID": ""})
     job = only(run.run(DEPLOY, "workflow_dispatch", by_hand(model_name=it.model, namespace="staging")))
     assert not job.failed, job.log
-    assert it.carried("staging") == version
+    assert it.deployed("staging") == version
     outputs = job.steps[""]["outputs"]
     known = {key: outputs[key] for key in ("exit-code", "environment", "model-name", "model-version", "verdict", "commit")}
     assert known == {
@@ -224,13 +224,13 @@ def test_a_dry_run_prints_the_plan_and_commits_nothing(it: Rig, tmp_path: Path) 
 
 
 def test_an_aborted_release_fails_the_run_and_names_the_commit_that_restored(it: Rig, tmp_path: Path) -> None:
-    version, before = it.register("champion"), it.carried("staging")
+    version, before = it.register("champion"), it.deployed("staging")
     it.behaviours[version] = FAILS
     inputs = by_hand(model_name=it.model, environment="staging", version=version)
     job = only(runner(it, tmp_path).run(DEPLOY, "workflow_dispatch", inputs))
     assert job.failed
     assert job.ran[-1].returncode == 10, job.log
-    assert it.carried("staging") == before
+    assert it.deployed("staging") == before
     assert job.steps[""]["outputs"]["restored"] == it.remote.tip()
     assert any(level == "error" and "aborted" in said for level, said in job.annotations)
     assert re.search(r"^### ❌ .*aborted", job.summary, re.MULTILINE)
@@ -276,12 +276,12 @@ def push(before: str, after: str) -> dict[str, Any]:
 
 def test_a_merge_is_watched_and_restored_when_it_is_aborted(it: Rig, tmp_path: Path) -> None:
     it.behaviours["77"] = FAILS
-    before = it.carried("production")
+    before = it.deployed("production")
     changed, watched = runner(it, tmp_path).run(WATCH, "push", push(*it.merge("77", "production")))
     assert not changed.failed, changed.log
     assert json.loads(changed.outputs["environments"])[0]["environment"] == "production"
     assert watched.ran[-1].returncode == 10, watched.log
-    assert it.carried("production") == before
+    assert it.deployed("production") == before
     assert watched.steps[""]["outputs"]["restored"] == it.remote.tip()
 
 
@@ -316,7 +316,7 @@ def test_a_run_with_parameters_promotes(it: Rig, tmp_path: Path) -> None:
     version = it.register("challenger")
     done = agent(it, tmp_path).run("Manual", modelName=it.model, environment="staging", alias="challenger")
     assert not done.failed, done.log
-    assert it.carried("staging") == version
+    assert it.deployed("staging") == version
     assert done.outputs["model_version"] == version
     assert (done.outputs["verdict"], done.outputs["exit_code"]) == ("live", "0")
     assert re.search(r"^### ✅ .* live", done.summary, re.MULTILINE)

@@ -34,7 +34,7 @@ def history(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Print the releases that an environment carried, newest first, from its commits' trailers."""
+    """Print the releases that an environment deployed, newest first, from its commits' trailers."""
     from promoter.cli.text import history_text
     from promoter.commands.history import history as read
     from promoter.output import say

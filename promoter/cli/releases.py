@@ -107,7 +107,7 @@ def watch(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Watch the release that an environment carries until it is live, or Git is restored."""
+    """Watch the release that an environment deploys until it is live, or Git is restored."""
     from promoter import output as out
     from promoter.promotion import releases
 

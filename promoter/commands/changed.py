@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError
-from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import read_overlay
+from promoter.kustomize.overlay import deployed
 from promoter.models import Environment, Release, Write
-from promoter.promotion import releases
+from promoter.promotion import journal, releases
 
 if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.promotion.clients import Clients
-
-_OURS = {"Promotion-Id", "Restores"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +45,11 @@ def changed(
 def _changed(clients: Clients, environment: Environment, since: str | None, commit: str | None) -> Changed | None:
     repository = clients.repository(environment.application)
     start = commit or repository.fetch().commit
-    carried = _carried(repository, environment, start)
-    if carried is None or carried == _before(repository, environment, since):
+    release = deployed(repository.at(start), environment)
+    if release is None or release == _before(repository, environment, since):
         return None
     brought = releases.current(repository, environment, start).commit
-    if environment.write is Write.PUSH and _OURS & brought.trailers.keys():
+    if environment.write is Write.PUSH and journal.of(brought).by_promoter:
         return None
     return Changed(environment.name, environment.model.name, brought.sha)
 
@@ -61,10 +58,6 @@ def _before(repository: Repository, environment: Environment, since: str | None)
     if since is None or not since.strip("0"):  # a branch that is new was at 000… before
         return None
     try:
-        return _carried(repository, environment, since)
+        return deployed(repository.at(since), environment)
     except RefusedError:
         return None
-
-
-def _carried(repository: Repository, environment: Environment, commit: str) -> Release | None:
-    return kustomize.carried(read_overlay(repository.at(commit), environment), environment.model)

@@ -1,4 +1,4 @@
-"""history: which releases an environment carried, read from the trailers of its commits."""
+"""history: which releases an environment deployed, read from the trailers of its commits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from promoter.gitops import HistoryLimitError
 from promoter.kustomize.overlay import overlay_paths
 from promoter.models import Environment
+from promoter.promotion import journal
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
@@ -44,19 +45,18 @@ def history(clients: Clients, environment: Environment, limit: int, say: Callabl
 
 
 def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
-    model = " ".join(environment.model.name.split())  # as a trailer holds it
     repository = clients.repository(environment.application)
     for commit in repository.history(overlay_paths(environment), limit=clients.config.git.history_limit):
-        trailers = commit.trailers
-        if trailers.get("Environment") != environment.name or trailers.get("Model") != model:
+        entry = journal.of(commit)
+        if not entry.is_of(environment):
             continue
         yield Entry(
             when=commit.when,
-            model=trailers["Model"],
-            version=trailers.get("Model-Version", ""),
-            image=trailers.get("Image", ""),
+            model=entry.model,
+            version=entry.version,
+            image=entry.image,
             author=commit.author,
             commit=commit.sha,
             subject=commit.subject,
-            promotion_id=trailers.get("Promotion-Id", ""),
+            promotion_id=entry.promotion_id,
         )

@@ -16,7 +16,7 @@ from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import overlay_paths, read_overlay, unified
 from promoter.kustomize.render import render
 from promoter.models import Change, Environment, Image, ModelVersion, Release
-from promoter.promotion import gates
+from promoter.promotion import gates, journal
 from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def plan(
 ) -> Plan:
     """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
 
-    `tag` names an image of the version, on another runtime than its own; without it an overlay that carries one keeps it.
+    `tag` names an image of the version, on another runtime than its own; without it an overlay that deploys one keeps it.
 
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
@@ -76,7 +76,7 @@ def plan(
     )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
     overlay = read_overlay(snapshot, environment)
-    before = kustomize.carried(overlay, environment.model)
+    before = kustomize.deployed(overlay, environment.model)
     tag = checked_tag(tag) if tag else _rebuilt(before, environment, version)
     image = steps.run("image", lambda: clients.publisher(environment.model).expect(version, tag), _image_detail)
     warned = steps.run(
@@ -110,7 +110,7 @@ def _gates(
 ) -> tuple[str, ...]:
     """Refuses what must not be written; gives what only may go wrong. Without an Argo CD its part is left out."""
     commits = repository.history(overlay_paths(environment), limit=clients.config.git.history_limit)
-    gates.not_quarantined(gates.past(commits, version), version, environment, force=force)
+    gates.not_quarantined(journal.past(commits, version), version, environment, force=force)
     if not clients.argocd_server:
         return ()
     argocd = clients.argocd()
@@ -122,11 +122,11 @@ def _gates(
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
 
 
-def _rebuilt(carried: Release | None, environment: Environment, version: ModelVersion) -> str:
-    """The tag that the overlay carries where it is one of `promoter image --rebuild`, of this version; else ""."""
-    if carried is None or carried.repository != environment.model.repository:
+def _rebuilt(deployed: Release | None, environment: Environment, version: ModelVersion) -> str:
+    """The tag that the overlay deploys where it is one of `promoter image --rebuild`, of this version; else ""."""
+    if deployed is None or deployed.repository != environment.model.repository:
         return ""
-    return carried.tag if carried.tag.startswith(f"{image_tag(version)}-") else ""
+    return deployed.tag if deployed.tag.startswith(f"{image_tag(version)}-") else ""
 
 
 def _image_detail(image: Image | None) -> str:

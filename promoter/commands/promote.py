@@ -14,6 +14,7 @@ from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import read_overlay
 from promoter.model_registry import ModelReference
 from promoter.models import Change, Image, ModelVersion, Release, Step, Write
+from promoter.promotion import journal
 from promoter.promotion.announce import Announcer
 from promoter.promotion.pull_request import Opened, Proposing
 from promoter.promotion.pull_request_body import Facts, promotion
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a promotion ended: `commit` is None when the overlay carried the release already, or gets it by `pull_request`."""
+    """How a promotion ended: `commit` is None when the overlay deployed the release already, or gets it by `pull_request`."""
 
     environment: str
     release: Release
@@ -44,7 +45,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
 
     With `write: pull-request` the commit is proposed for review instead: opened, or an open pull request brought up to date.
     `again`: also where a person closed the same pull request before. Safe to repeat and to kill anywhere: the image is found
-    by its content, the release by what the overlay carries, the pull request by its branch.
+    by its content, the release by what the overlay deploys, the pull request by its branch.
 
     Raises:
         SupersededError: another release was committed since the plan, and it is not known that ours is still wanted.
@@ -142,40 +143,40 @@ class _Commit:
         environment = self._plan.environment
         overlay = read_overlay(snapshot, environment)
         edited = kustomize.write_release(overlay, environment.model, self._release)
-        self.before = carried = kustomize.carried(overlay, environment.model)
+        self.before = deployed = kustomize.deployed(overlay, environment.model)
         self.changes = edited.changes
         self.rendered = partial(rendered_change, snapshot, environment, edited.files)
         if not edited.files:
             return None
-        if carried != self._plan.before:
-            self._still_wanted(carried, snapshot.commit)
+        if deployed != self._plan.before:
+            self._still_wanted(deployed, snapshot.commit)
         return Proposal(
             files=edited.files,
-            subject=_subject(self._plan, carried),
-            body=_body(carried, self._release, self._plan),
-            trailers=_trailers(self._plan, self._release, snapshot.blob_id(overlay.release_file) or ""),
+            subject=_subject(self._plan, deployed),
+            body=_body(deployed, self._release, self._plan),
+            trailers=_entry(self._plan, self._release, snapshot.blob_id(overlay.release_file) or "").trailers(),
         )
 
-    def _still_wanted(self, carried: Release | None, commit: str) -> None:
+    def _still_wanted(self, deployed: Release | None, commit: str) -> None:
         """Plan again: version numbers do not say which release is wanted, the alias does."""
         reference, version = self._plan.reference, self._plan.version
         alias = reference.alias or (f"stage/{reference.stage}" if reference.stage else None)
         if alias and self._clients.model_registry.version_of(version.name, alias) == version.version:
             return
-        now = f"version {carried.version} ({carried.image})" if carried else "no release"
+        now = f"version {deployed.version} ({deployed.image})" if deployed else "no release"
         raise SupersededError(
-            f"environment {self._plan.environment.name!r} changed since the plan: {commit[:10]} carries {now}",
+            f"environment {self._plan.environment.name!r} changed since the plan: {commit[:10]} deploys {now}",
             hint=f"nothing was written; run again if version {version.version} is still wanted",
         )
 
 
-def _subject(plan: Plan, carried: Release | None) -> str:
-    since = f" (was {carried.version})" if carried and carried.version and carried.version != plan.version.version else ""
+def _subject(plan: Plan, deployed: Release | None) -> str:
+    since = f" (was {deployed.version})" if deployed and deployed.version and deployed.version != plan.version.version else ""
     return f"Promote {plan.version.name} version {plan.version.version} to {plan.environment.name}{since}"
 
 
-def _body(carried: Release | None, release: Release, plan: Plan) -> str:
-    was = f"{carried.image}" if carried and carried.tag else "nothing"
+def _body(deployed: Release | None, release: Release, plan: Plan) -> str:
+    was = f"{deployed.image}" if deployed and deployed.tag else "nothing"
     lines = [f"image: {was} -> {release.image}"]
     if plan.version.run_id:
         lines.append(f"run: {plan.version.run_id}")
@@ -183,15 +184,8 @@ def _body(carried: Release | None, release: Release, plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _trailers(plan: Plan, release: Release, replaced: str) -> tuple[tuple[str, str], ...]:
-    return (
-        ("Promotion-Id", promotion_id(plan.environment, release, replaced)),
-        ("Model", release.model),
-        ("Model-Version", release.version),
-        ("Model-Digest", release.model_digest),
-        ("Image", release.image),
-        ("Environment", plan.environment.name),
-    )
+def _entry(plan: Plan, release: Release, replaced: str) -> journal.Entry:
+    return journal.promotion(plan.environment, release, promotion_id(plan.environment, release, replaced))
 
 
 def _published(image: Image) -> str:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from promoter.commands.plan import plan
 from promoter.commands.promote import promote
-from promoter.commands.rollback import ROLLED_BACK
 from promoter.errors import ExitCode, PromoterError, RefusedError
 from promoter.kustomize.overlay import overlay_paths
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnAlias
 from promoter.output import Told
-from promoter.promotion import gates, releases
+from promoter.promotion import gates, journal, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.follow import Ending, Follower
 from promoter.promotion.observe import Observer
@@ -122,16 +121,16 @@ class Reconciler:
             return self._broke(environment, error)
 
     def _one(self, environment: Environment) -> Reconciled:
-        carried = self._survey.carried(environment)
+        deployed = self._survey.deployed(environment)
         wanted = self._survey.alias_version(environment)
-        behind = wanted is not None and (carried is None or carried.version != wanted)
-        if carried is not None and not self._survey.content(environment):
+        behind = wanted is not None and (deployed is None or deployed.version != wanted)
+        if deployed is not None and not self._survey.content(environment):
             done = self._attend(environment)
             if done is not None and (done.action is not Action.AGREES or not behind):
                 return done
         if behind and wanted is not None:
             return self._promote(environment, wanted)
-        return self._said(environment, Action.AGREES, f"version {carried.version}" if carried else "no release yet")
+        return self._said(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 
@@ -173,12 +172,12 @@ class Reconciler:
 
     def _not_rolled_back(self, environment: Environment, version: str) -> None:
         branch = self._survey.branch(environment.application)
-        if self._survey.carried(environment) is None:
+        if self._survey.deployed(environment) is None:
             return
-        carried = releases.current(branch.repository, environment, branch.tip)
-        if carried.commit.trailers.get(ROLLED_BACK) == version:
+        deployed = releases.current(branch.repository, environment, branch.tip)
+        if journal.of(deployed.commit).rolled_back_version == version:
             raise RefusedError(
-                f"{carried.commit.sha[:10]} rolled {environment.name!r} back from version {version}",
+                f"{deployed.commit.sha[:10]} rolled {environment.name!r} back from version {version}",
                 hint=f"move the alias, or: promoter promote {environment.model.name}:{version} --to {environment.name}",
             )
 
@@ -187,7 +186,7 @@ class Reconciler:
         resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
         limit = self.clients.config.git.history_limit
         commits = branch.repository.history(overlay_paths(environment), limit=limit, start=branch.tip)
-        known = gates.past(commits, resolved)
+        known = journal.past(commits, resolved)
         gates.not_quarantined(known, resolved, environment, force=False)
         if known.failures >= gates.MOST_FAILURES:
             raise RefusedError(

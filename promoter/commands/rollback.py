@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING
 from promoter.errors import RefusedError
 from promoter.gitops import Proposal
 from promoter.models import Environment
-from promoter.promotion import pull_request_body, releases
+from promoter.promotion import journal, pull_request_body, releases
 from promoter.promotion.pull_request import Edit, Proposing
 from promoter.promotion.releases import Committed
-from promoter.promotion.restore import put_back, release_trailers
+from promoter.promotion.restore import put_back
 
 if TYPE_CHECKING:
     from promoter.forge import Forge
     from promoter.gitops import Repository
 
-ROLLED_BACK = "Rolled-Back-Version"
-"""The trailer that names the version a person rolled back from: reconcile does not bring it again by itself."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """From the release that the environment carries to one that it carried before."""
+    """From the release that the environment deploys to one that it deployed before."""
 
     environment: Environment
     current: Committed
@@ -35,39 +32,33 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
     """To the newest earlier release of `version`; without it, of another version that was not undone since.
 
     Raises:
-        RefusedError: the environment carries no release, or carried no such one before.
+        RefusedError: the environment deploys no release, or deployed no such one before.
     """
     current = releases.current(repository, environment)
     target = _target(releases.history(repository, environment, current.commit.sha), current, version)
     if target is None:
         wanted = f"version {version}" if version else "an earlier version that was not undone"
         raise RefusedError(
-            f"environment {environment.name!r} never carried {wanted}", hint=f"see promoter history {environment.name}"
+            f"environment {environment.name!r} never deployed {wanted}", hint=f"see promoter history {environment.name}"
         )
     return Rollback(environment, current, target)
 
 
 def _target(earlier: Iterable[Committed], current: Committed, version: str | None) -> Committed | None:
-    undone = _undone(current)
+    undone = journal.of(current.commit).undone_versions
     for committed in earlier:
         found = committed.release.version
         if committed.release != current.release and (found == version if version else found not in undone):
             return committed
-        undone |= _undone(committed)
+        undone |= journal.of(committed.commit).undone_versions
     return None
-
-
-def _undone(committed: Committed) -> set[str | None]:
-    """The version that this commit took back, by itself or for a person."""
-    trailers = committed.commit.trailers
-    return {trailers.get("Failed-Version"), trailers.get(ROLLED_BACK)}
 
 
 def rollback(repository: Repository, planned: Rollback) -> Committed:
     """Commits the earlier release, only while the current one is still there; gives the commit that holds it now.
 
     Raises:
-        SupersededError: the overlay carries a third release.
+        SupersededError: the overlay deploys a third release.
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
     pushed = repository.apply(_edit(planned))
@@ -91,7 +82,7 @@ def _edit(planned: Rollback) -> Edit:
         name = planned.environment.name
         subject = f"Roll {target.model} in {name} back to version {target.version} (was {current.version})"
         body = f"image: {current.image} -> {target.image}\nas {planned.target.commit.sha} had it"
-        trailers = (*release_trailers(planned.environment, planned.target), (ROLLED_BACK, current.version))
-        return Proposal(files, subject, body, trailers)
+        entry = journal.rollback(planned.environment, target, planned.target.commit.sha, current)
+        return Proposal(files, subject, body, entry.trailers())
 
     return put_back(planned.environment, current, target, propose)

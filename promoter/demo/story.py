@@ -138,7 +138,7 @@ def commands(place: Place) -> list[tuple[str, str]]:
     """What is worth to be run afterwards, as long as the repository's branch is there."""
     file = place.checkout / config.FILE
     return [
-        ("  what an environment carried", f"promoter history {ENVIRONMENT} --config {file}"),
+        ("  what an environment deployed", f"promoter history {ENVIRONMENT} --config {file}"),
         ("  what it would change", f"promoter plan {MODEL}:1 --to {ENVIRONMENT} --config {file}"),
     ]
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from promoter.errors import ConfigError
+from promoter.kustomize import release as kustomize
 from promoter.kustomize.release import Overlay
 from promoter.kustomize.render import KUSTOMIZATION_FILES, Tree
-from promoter.models import Environment
+from promoter.models import Environment, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ def read_overlay(tree: Tree, environment: Environment) -> Overlay:
         hint = "copy release.yaml of the shipped overlays and name it under resources:"
         raise ConfigError("there is no such file", file=release_file, hint=hint)
     return Overlay(application.path, file, kustomization, release_file, release)
+
+
+def deployed(tree: Tree, environment: Environment) -> Release | None:
+    """What Git deploys to the environment, at the commit of this tree; None before the first release.
+
+    Raises:
+        ConfigError: the overlay's files are missing, or are not YAML that promoter can edit.
+    """
+    return kustomize.deployed(read_overlay(tree, environment), environment.model)
 
 
 def overlay_paths(environment: Environment) -> list[str]:

@@ -1,6 +1,6 @@
-"""The release that a Kustomize overlay carries: read it, or write another one by changing those values and no other byte.
+"""The release that a Kustomize overlay deploys: read it, or write another one by changing those values and no other byte.
 
-An overlay carries it in two files: the `images:` entry of the kustomization (newName, newTag and digest together: with
+An overlay deploys it in two files: the `images:` entry of the kustomization (newName, newTag and digest together: with
 only one of tag and digest changed the other is stale), and a ConfigMap in the release file (modelName, modelVersion,
 modelDigest), whose values `replacements` copy into the pod template.
 """
@@ -38,8 +38,8 @@ class Edited:
     changes: tuple[Change, ...]
 
 
-def carried(overlay: Overlay, model: Model) -> Release | None:
-    """The release that the overlay carries for this model; what is absent is "", and without tag, digest and version None.
+def deployed(overlay: Overlay, model: Model) -> Release | None:
+    """The release that the overlay deploys for this model; what is absent is "", and without tag, digest and version None.
 
     Raises:
         ConfigError: a file is not YAML, or does not say clearly which values are this model's.
@@ -64,7 +64,7 @@ def carried(overlay: Overlay, model: Model) -> Release | None:
 def write_release(overlay: Overlay, model: Model, release: Release) -> Edited:
     """The overlay's files carrying this release; nothing at all when they carry it already.
 
-    Keys that are missing are written beside those that are there; an empty value is what `carried` gives for an absent
+    Keys that are missing are written beside those that are there; an empty value is what `deployed` gives for an absent
     one, and is never added.
 
     Raises:

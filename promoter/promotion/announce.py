@@ -195,7 +195,7 @@ def _of_verdict(verdict: Verdict) -> str:
 
 
 def _version_before(repository: Repository, environment: Environment, committed: Committed) -> str:
-    """The version that the overlay carried before this release, "" where Git does not tell."""
+    """The version that the overlay deployed before this release, "" where Git does not tell."""
     try:
         earlier = itertools.islice(releases.history(repository, environment, committed.commit.sha), _LOOKED_BACK)
         return next((one.release.version for one in earlier if one.release != committed.release), "")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.models import Environment, OnFailure, Release
-from promoter.promotion import releases
+from promoter.promotion import journal, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.observe import Observer
 from promoter.promotion.pull_request import Ended, Opened, Proposing, Waiting
-from promoter.promotion.restore import Restoration, carries, plan_restore, proposing_restore, restore, restored_by
+from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
 from promoter.promotion.watch import Clock, Tell, Timing, Watched, Watcher, listen
 from promoter.verdict import Kind, Verdict
 
@@ -101,9 +101,7 @@ class Follower:
         watched = self._watch(committed)
         verdict = watched.verdict
         if verdict.kind is Kind.SUPERSEDED and (undone := restored_by(self.repository, self.environment, committed)):
-            self.say(
-                f"{undone.commit.sha} restored version {undone.release.version}: {undone.commit.trailers['Rollout-Abort']}"
-            )
+            self.say(f"{undone.commit.sha} restored version {undone.release.version}: {journal.of(undone.commit).abort}")
             return self._until_restored(committed, verdict, undone)
         if not verdict.restore or watched.timed_out or not restoring:
             return self._ending(committed, verdict, watched.exit_code)
@@ -177,7 +175,7 @@ class Follower:
 
     def _watch(self, committed: Committed, displaced: Release | None = None) -> Watched:
         observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))
-        ends = carries(self.repository, self.environment, displaced) if displaced else lambda _: False
+        ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
         with self._events() as wake:
             return Watcher(observer, self.argocd, self.tell, self.timing or self._configured(), self.clock, wake, ends).watch()
 

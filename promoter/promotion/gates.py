@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,39 +12,11 @@ from promoter.verdict.masked import image_override
 
 if TYPE_CHECKING:
     from promoter.argocd.state import ApplicationState, SyncWindows
-    from promoter.gitops import Commit
+    from promoter.promotion.journal import Past
 
-_CLOCKS_DIFFER = timedelta(hours=1)
 _APPLY = "kubectl apply -f environments/"
 MOST_FAILURES = 3
 """A failure that was not the model's own is tried again; after so many somebody has to look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What the environment's history says of one model version: the commit that quarantined it, and how often it failed."""
-
-    quarantined: str | None = None
-    failures: int = 0
-
-
-def past(commits: Iterable[Commit], version: ModelVersion) -> Past:
-    """From the commits of the environment, newest first; those before the version was created can't speak of it."""
-    model, reference = _in_trailer(version.name), _in_trailer(version.reference)
-    quarantined, failures = None, 0
-    for commit in commits:
-        if commit.when < version.created - _CLOCKS_DIFFER:
-            break
-        if reference in commit.trailers.get("Quarantined", "").split("\n"):
-            quarantined = quarantined or commit.sha
-        if commit.trailers.get("Failed-Version") == version.version and commit.trailers.get("Model") == model:
-            failures += 1
-    return Past(quarantined, failures)
-
-
-def _in_trailer(text: str) -> str:
-    """As a trailer holds it, on one line."""
-    return " ".join(text.split())
 
 
 def not_quarantined(known: Past, version: ModelVersion, environment: Environment, *, force: bool) -> None:

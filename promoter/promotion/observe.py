@@ -20,12 +20,11 @@ from promoter.argocd.state import (
 )
 from promoter.errors import AuthError, ConfigError, RefusedError, UnreachableError
 from promoter.gitops import HistoryLimitError, Repository
-from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import overlay_paths, read_overlay
+from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.render import sources
 from promoter.models import Environment
 from promoter.verdict.live import compared
-from promoter.verdict.observation import Carries, Expectation, GitFacts, Observation
+from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
 
 _ENDED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 
@@ -169,10 +168,10 @@ class Observer:
         if (revision, operation) not in self._facts:
             facts = GitFacts(
                 ancestor=self._contains_ours(revision),
-                carries=self._carries(revision),
+                deployed=self._deployed(revision),
                 operation_ancestor=self._contains_ours(operation) if operation else None,
             )
-            if None in (facts.ancestor, facts.operation_ancestor if operation else False) or facts.carries is Carries.UNKNOWN:
+            if None in (facts.ancestor, facts.operation_ancestor if operation else False) or facts.deployed is Deployed.UNKNOWN:
                 return replace(facts, reachable=self._reachable, sole_change=None)
             self._facts[revision, operation] = facts
         failing = operation if application.revision_is_commit else revision
@@ -188,13 +187,12 @@ class Observer:
         except HistoryLimitError:
             return None
 
-    def _carries(self, revision: str) -> Carries:
+    def _deployed(self, revision: str) -> Deployed:
         try:
-            overlay = read_overlay(self.repository.at(revision), self.environment)
-            carried = kustomize.carried(overlay, self.environment.model)
+            release = deployed(self.repository.at(revision), self.environment)
         except (RefusedError, ConfigError):
-            return Carries.UNKNOWN
-        return Carries.OURS if carried == self.expected.release else Carries.ANOTHER
+            return Deployed.UNKNOWN
+        return Deployed.OURS if release == self.expected.release else Deployed.ANOTHER
 
     def _sole_change(self, application: ApplicationState, failing: str) -> bool | None:
         """Whether since the last synced revision only our commit touched what the overlay renders from."""

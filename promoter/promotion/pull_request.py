@@ -7,7 +7,7 @@ are reviewing. Another release on the same branch gets a pull request of its own
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ from promoter.forge import Check, Draft, Forge, PullRequest, Standing, State
 from promoter.gitops import Proposal, Repository, Snapshot, trailers_of
 from promoter.kustomize.overlay import unified
 from promoter.models import Environment
+from promoter.promotion import journal
 
 Edit = Callable[[Snapshot], Proposal | None]
 Describe = Callable[[str, int], str]
@@ -25,7 +26,6 @@ Describe = Callable[[str, int], str]
 _URGENT = "urgent"
 _LONGEST_TITLE = 250  # GitHub takes 256 characters
 _POLL = 10.0  # seconds: 360 requests an hour of the 5,000 that GitHub allows
-_VARIES = "Promotion-Id"  # holds what the promotion replaces: the same release is wanted whatever it takes the place of
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +175,7 @@ class Proposing:
 
 def _same(one: PullRequest, proposal: Proposal) -> bool:
     """Whether a pull request proposes this release: the trailers at the end of its body say so."""
-    return _lasting(trailers_of(one.body)) == _lasting(proposal.read_back)
-
-
-def _lasting(trailers: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in trailers.items() if key != _VARIES}
+    return journal.same_release(trailers_of(one.body), proposal.read_back)
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------

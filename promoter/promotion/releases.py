@@ -1,4 +1,4 @@
-"""The releases in an overlay's history: which commit carried which."""
+"""The releases in an overlay's history: which commit deployed which."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from promoter.argocd.state import RunningRelease
 from promoter.errors import ConfigError, RefusedError, SupersededError
 from promoter.gitops import Commit, Repository
-from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import read_overlay
+from promoter.kustomize.overlay import deployed, read_overlay
 from promoter.models import Environment, Release
+from promoter.promotion import journal
 from promoter.verdict.observation import Expectation
 
 _MANY = 1_000_000  # git.history-limit is what ends it
@@ -18,7 +18,7 @@ _MANY = 1_000_000  # git.history-limit is what ends it
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A release and a commit that carried it."""
+    """A release and a commit that deployed it."""
 
     release: Release
     commit: Commit
@@ -26,17 +26,17 @@ class Committed:
     @property
     def restores(self) -> bool:
         """The commit put back an earlier release: it is never restored in its turn."""
-        return "Restores" in self.commit.trailers
+        return bool(journal.of(self.commit).restores)
 
     def expectation(self, environment: Environment) -> Expectation:
         return Expectation(self.commit.sha, self.commit.when, self.release, environment.model.image_name)
 
 
 def current(repository: Repository, environment: Environment, start: str | None = None) -> Committed:
-    """The release that the overlay carries at `start` (default: the branch's tip), with the commit that brought it there.
+    """The release that the overlay deploys at `start` (default: the branch's tip), with the commit that brought it there.
 
     Raises:
-        RefusedError: it carries none.
+        RefusedError: it deploys none.
     """
     found: Committed | None = None
     for committed in history(repository, environment, start):
@@ -45,7 +45,7 @@ def current(repository: Repository, environment: Environment, start: str | None 
         found = committed
     if found is None:
         raise RefusedError(
-            f"{environment.application.path} on {environment.application.target_revision} carries no release",
+            f"{environment.application.path} on {environment.application.target_revision} deploys no release",
             hint=f"promote one first: promoter promote {environment.model.name}@ALIAS --to {environment.name}",
         )
     return found
@@ -63,28 +63,28 @@ def merged(repository: Repository, environment: Environment, commit: str, releas
     found = current(repository, environment, commit if on_branch else None)
     if found.release != release:
         raise SupersededError(
-            f"{commit[:10]} is merged, and {environment.name!r} carries another release: {found.release.image}",
+            f"{commit[:10]} is merged, and {environment.name!r} deploys another release: {found.release.image}",
             hint=f"see what became of it: promoter watch {environment.name}",
         )
     return found
 
 
 def history(repository: Repository, environment: Environment, start: str | None = None) -> Iterator[Committed]:
-    """What the overlay carried after each commit that touched it, newest first; commits where it can't be told are left out."""
+    """What the overlay deployed after each commit that touched it, newest first. Commits where that is unknown are left out."""
     start = start or repository.fetch().commit
     overlay = read_overlay(repository.at(start), environment)
     for commit in repository.history((overlay.kustomization_file, overlay.release_file), limit=_MANY, start=start):
         try:
-            carried = kustomize.carried(read_overlay(repository.at(commit.sha), environment), environment.model)
+            release = deployed(repository.at(commit.sha), environment)
         except (ConfigError, RefusedError):
             continue
-        if carried is None:
+        if release is None:
             return
-        yield Committed(carried, commit)
+        yield Committed(release, commit)
 
 
 def of_running(repository: Repository, environment: Environment, running: RunningRelease, start: str) -> Committed | None:
-    """The newest commit at or below `start` whose overlay carries what runs, None when none does."""
+    """The newest commit at or below `start` whose overlay deploys what runs, None when none does."""
     for committed in history(repository, environment, start):
         if _is(committed.release, running):
             return committed

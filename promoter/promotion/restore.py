@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import PromoterError, RefusedError, SupersededError
 from promoter.gitops import Proposal
+from promoter.kustomize import overlay
 from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment, OnFailure, Release
-from promoter.promotion import pull_request_body, releases
+from promoter.promotion import journal, pull_request_body, releases
 from promoter.promotion.pull_request import Proposing
 from promoter.promotion.releases import Committed
 
@@ -57,7 +57,7 @@ def plan_restore(
         raise RefusedError("there is no other stable release to go back to")
     stable = releases.of_running(repository, environment, verdict.stable, bad.commit.sha)
     if stable is None:
-        raise RefusedError(f"no commit of this overlay carried {verdict.stable.image}, which the stable pods run")
+        raise RefusedError(f"no commit of this overlay deployed {verdict.stable.image}, which the stable pods run")
     return Restoration(environment, bad, stable, verdict, _logs(argocd, environment, verdict))
 
 
@@ -67,7 +67,7 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
     Safe to repeat, and beside others who do the same: there will be one commit.
 
     Raises:
-        SupersededError: the overlay carries a third release: somebody else decided meanwhile.
+        SupersededError: the overlay deploys a third release: somebody else decided meanwhile.
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
     end_operation(argocd, repository, restoration.environment, restoration.bad.release)
@@ -89,29 +89,28 @@ def proposing_restore(repository: Repository, forge: Forge, restoration: Restora
 
 
 def restored_by(repository: Repository, environment: Environment, bad: Committed) -> Committed | None:
-    """The commit with which somebody else restored Git after this release, if that is what the overlay carries now."""
+    """The commit with which somebody else restored Git after this release, if that is what the overlay deploys now."""
     now = releases.current(repository, environment)
-    trailers = now.commit.trailers
-    ours = now.restores and "Rollout-Abort" in trailers and trailers.get("Failed-Version") == bad.release.version
-    return now if ours and repository.is_ancestor(bad.commit.sha, now.commit.sha) else None
+    after_ours = journal.of(now.commit).restores_after(bad.release)
+    return now if after_ours and repository.is_ancestor(bad.commit.sha, now.commit.sha) else None
 
 
 def end_operation(argocd: ArgoCD, repository: Repository, environment: Environment, bad: Release) -> None:
     """Ends a running operation of the bad release: while it retries, Argo CD does not look at a newer commit."""
     try:
         operation = argocd.application(environment.application).operation
-        if operation is not None and operation.phase == "Running" and carries(repository, environment, bad)(operation.revision):
+        if operation is not None and operation.phase == "Running" and deploys(repository, environment, bad)(operation.revision):
             argocd.terminate(environment.application)
     except PromoterError:
         return  # a token that may only read: the operation ends by itself after its last retry
 
 
-def carries(repository: Repository, environment: Environment, release: Release) -> Callable[[str], bool]:
-    """Whether the overlay carries this release at a revision."""
+def deploys(repository: Repository, environment: Environment, release: Release) -> Callable[[str], bool]:
+    """Whether the overlay deploys this release at a revision."""
 
     def at(revision: str) -> bool:
         try:
-            return kustomize.carried(read_overlay(repository.at(revision), environment), environment.model) == release
+            return overlay.deployed(repository.at(revision), environment) == release
         except PromoterError:
             return False
 
@@ -127,35 +126,31 @@ def put_back(
     """
 
     def edit(snapshot: Snapshot) -> Proposal | None:
-        overlay = read_overlay(snapshot, environment)
-        carried = kustomize.carried(overlay, environment.model)
-        if carried == stable:
+        files = overlay.read_overlay(snapshot, environment)
+        deployed = kustomize.deployed(files, environment.model)
+        if deployed == stable:
             return None
-        if carried != bad:
+        if deployed != bad:
             raise SupersededError(
-                f"environment {environment.name!r} carries another release at {snapshot.commit[:10]}: nothing to restore",
+                f"environment {environment.name!r} deploys another release at {snapshot.commit[:10]}: nothing to restore",
                 hint=f"see what became of it: promoter watch {environment.name}",
             )
-        return propose(kustomize.write_release(overlay, environment.model, stable).files)
+        return propose(kustomize.write_release(files, environment.model, stable).files)
 
     return edit
 
 
-def release_trailers(environment: Environment, stable: Committed) -> tuple[tuple[str, str], ...]:
-    """What every commit that puts an earlier release back says of it."""
-    release = stable.release
-    return (
-        ("Restores", stable.commit.sha),
-        ("Model", release.model),
-        ("Model-Version", release.version),
-        ("Model-Digest", release.model_digest),
-        ("Image", release.image),
-        ("Environment", environment.name),
-    )
-
-
 def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
-    return Proposal(files, _subject(restoration), _body(restoration), _trailers(restoration))
+    bad, stable, verdict = restoration.bad, restoration.stable, restoration.verdict
+    entry = journal.restore(
+        restoration.environment,
+        stable.release,
+        stable.commit.sha,
+        bad.release,
+        str(verdict.reason or verdict.kind),
+        quarantine=verdict.quarantine,
+    )
+    return Proposal(files, _subject(restoration), _body(restoration), entry.trailers())
 
 
 def _subject(restoration: Restoration) -> str:
@@ -168,16 +163,6 @@ def _body(restoration: Restoration) -> str:
     bad, stable = restoration.bad, restoration.stable
     undone = f"The stable pods run {stable.release.image} ({stable.commit.sha[:10]}); this undoes {bad.commit.sha[:10]}."
     return "\n".join((restoration.verdict.summary, *restoration.verdict.evidence, "", undone))
-
-
-def _trailers(restoration: Restoration) -> tuple[tuple[str, str], ...]:
-    bad, verdict = restoration.bad.release, restoration.verdict
-    trailers = (
-        *release_trailers(restoration.environment, restoration.stable),
-        ("Rollout-Abort", str(verdict.reason or verdict.kind)),
-        ("Failed-Version", bad.version),
-    )
-    return (*trailers, ("Quarantined", f"{bad.model}:{bad.version}")) if verdict.quarantine else trailers
 
 
 def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from promoter.errors import PromoterError, UnreachableError
-from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import Files, read_overlay
+from promoter.kustomize import overlay
+from promoter.kustomize.overlay import Files
 from promoter.models import Application, Environment, OnAlias, Release
 from promoter.promotion.clients import placed
 
@@ -97,10 +97,10 @@ class Survey:
         """Raises as `Repository.fetch`."""
         return self._branches.get(_key(application), lambda: self._read_branch(application))
 
-    def carried(self, environment: Environment) -> Release | None:
+    def deployed(self, environment: Environment) -> Release | None:
         """The release in the overlay; raises as `branch` and `read_overlay`."""
         files = self.branch(environment.application).files
-        return kustomize.carried(read_overlay(files, environment), environment.model)
+        return overlay.deployed(files, environment)
 
     def alias_version(self, environment: Environment) -> str | None:
         """The version that the environment's alias points to; raises as `ModelRegistry.version_of`."""
@@ -140,13 +140,13 @@ class Survey:
     def _differs(self, environment: Environment) -> bool:
         try:
             known = self.placed(environment)
-            carried = self.carried(known)
-            if carried is not None and not self.content(known):
+            deployed = self.deployed(known)
+            if deployed is not None and not self.content(known):
                 return True
             wanted = self.alias_version(known) if known.on_alias is OnAlias.PROMOTE else None
         except PromoterError:
             return True
-        return wanted is not None and (carried is None or carried.version != wanted)
+        return wanted is not None and (deployed is None or deployed.version != wanted)
 
     def _read_branch(self, application: Application) -> Branch:
         repository = self.clients.repository(application)

@@ -64,7 +64,7 @@ RULES: tuple[Callable[[Observation, Expectation], Verdict | None], ...] = (
 
 
 def judge(seen: Observation, expected: Expectation) -> Verdict:
-    """The verdict on this observation, with what every verdict carries: progress, analysis, pods, stable release."""
+    """The verdict on this observation, with what every verdict has: progress, analysis, pods, stable release."""
     for rule in RULES:
         verdict = rule(seen, expected)
         if verdict is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from promoter.verdict.evidence import about_operation, out_of_sync
 from promoter.verdict.live import application_of, applied, compared, unmet
-from promoter.verdict.observation import Carries
+from promoter.verdict.observation import Deployed
 from promoter.verdict.result import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def not_observed(seen: Observation, expected: Expectation) -> Verdict | None:
 
 
 def superseded(seen: Observation, _: Expectation) -> Verdict | None:
-    if seen.git.carries is Carries.ANOTHER:
-        return Verdict(Kind.SUPERSEDED, f"at {application_of(seen).revision[:8]} the overlay carries another release")
+    if seen.git.deployed is Deployed.ANOTHER:
+        return Verdict(Kind.SUPERSEDED, f"at {application_of(seen).revision[:8]} the overlay deploys another release")
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from promoter.verdict.observation import Carries
+from promoter.verdict.observation import Deployed
 
 if TYPE_CHECKING:
     from promoter.argocd.state import ApplicationState, Workload
@@ -31,12 +31,12 @@ def compared(seen: Observation, expected: Expectation) -> bool:
 
 
 def applied(seen: Observation, expected: Expectation) -> bool:
-    """The live workload carries our release, and its controller has seen that: its status speaks of us."""
+    """The live workload runs our release, and its controller has seen that: its status speaks of us."""
     return generation_observed(seen, expected) and digest_runs(seen, expected) and model_version_runs(seen, expected)
 
 
-def overlay_carries_release(seen: Observation, _: Expectation) -> bool:
-    return seen.git.carries is Carries.OURS
+def overlay_deploys_release(seen: Observation, _: Expectation) -> bool:
+    return seen.git.deployed is Deployed.OURS
 
 
 def synced(seen: Observation, _: Expectation) -> bool:
@@ -117,7 +117,7 @@ WORKLOAD_CONDITIONS: tuple[tuple[str, Predicate], ...] = (
 
 CONDITIONS: tuple[tuple[str, Predicate], ...] = (
     ("our commit is part of the compared revision", compared),
-    ("the overlay there carries our release", overlay_carries_release),
+    ("the overlay there deploys our release", overlay_deploys_release),
     ("the Application is Synced", synced),
     ("no operation is under way", no_operation),
     ("the comparison is newer than the operation", newer_than_operation),

@@ -12,8 +12,8 @@ from promoter.models import Release
 # -- Git --------------------------------------------------------------------------------------------------------------
 
 
-class Carries(StrEnum):
-    """Whether the overlay at a revision carries our release."""
+class Deployed(StrEnum):
+    """What the overlay at a revision deploys, compared with our release."""
 
     OURS = "ours"
     ANOTHER = "another release"
@@ -24,7 +24,7 @@ class Carries(StrEnum):
 class GitFacts:
     """What Git says about our commit. None means that it can't be told (the revision is not in the clone yet: fetch).
 
-    `ancestor`, `carries`: at ApplicationState.revision; where that is a branch name (rendering failed), at the branch's tip.
+    `ancestor`, `deployed`: at ApplicationState.revision; where that is a branch name (rendering failed), at the branch's tip.
     `operation_ancestor`: our commit is the revision of OperationState, or an ancestor of it.
     `reachable`: our commit is still reachable from the branch's tip.
     `sole_change`: from ApplicationState.last_synced_revision to the failing revision (the operation's; the branch's tip
@@ -33,7 +33,7 @@ class GitFacts:
     """
 
     ancestor: bool | None = None
-    carries: Carries = Carries.UNKNOWN
+    deployed: Deployed = Deployed.UNKNOWN
     operation_ancestor: bool | None = None
     reachable: bool | None = None
     sole_change: bool | None = None

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     config.stash[FACTS] = []
     config.addinivalue_line("markers", "variant(name): the folder under variants/ that the test's overlay builds on")
-    config.addinivalue_line("markers", "unreleased: the overlay carries no release and Argo CD has no Application yet")
+    config.addinivalue_line("markers", "unreleased: the overlay deploys no release and Argo CD has no Application yet")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -259,7 +259,7 @@ class Environment:
         self.assert_kept(run)
 
     def assert_kept(self, run: Run) -> None:
-        """Git carries what promoter's commit made of the overlay."""
+        """Git deploys what promoter's commit made of the overlay."""
         assert run.outcome["restored"] is None, str(run)
         assert self.overlay() == self.overlay(run.commit)
 
@@ -276,7 +276,7 @@ class Environment:
         self.assert_as_before()
 
     def assert_as_before(self) -> None:
-        """Git carries, byte for byte, the overlay with the release that is stable, and the cluster runs it as if nothing had been.
+        """Git deploys, byte for byte, the overlay with the release that is stable, and the cluster runs it as if nothing had been.
 
         The pod template is the same to its hash, no pod of it restarted, those that the canary left alone are still the
         same ones, and another reconcile finds nothing to do.

@@ -31,7 +31,7 @@ def test_failing_analysis_is_restored(environment: Environment) -> None:
     run = environment.promote(UNHEALTHY)
     assert run.verdict == ("aborted", "analysis failed")
     environment.assert_restored(run)
-    assert "unhealthy" in environment.repository.message(run.outcome["restored"]), "the message carries no evidence"
+    assert "unhealthy" in environment.repository.message(run.outcome["restored"]), "the message lacks the evidence"
 
 
 def test_analysis_that_cannot_measure_is_restored(environment: Environment) -> None:
@@ -108,7 +108,7 @@ def test_degraded_autoscaler_does_not_matter(environment: Environment) -> None:
 
 @pytest.mark.unreleased
 def test_first_release(environment: Environment) -> None:
-    """Argo CD has synced the overlay before it carried a release: those pods wait for an image that has no digest."""
+    """Argo CD has synced the overlay before it deployed a release: those pods wait for an image that has no digest."""
     environment.bootstrap()
     eventually("Argo CD has synced the empty overlay", environment.pods)
     environment.assert_live(environment.promote(GOOD))

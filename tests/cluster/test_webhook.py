@@ -95,7 +95,7 @@ def test_an_alias_of_an_unhealthy_version_goes_back_by_itself(environment: Envir
     alias.reaches("Git restored", lambda: environment.repository.tip() != commit)
     alias.reaches("stable again", lambda: environment.is_live(before.digest))
     alias.reaches("proven restored", lambda: _reconciled(alias.run, "restored"))
-    assert "unhealthy" in environment.repository.message(environment.repository.tip()), "the message carries no evidence"
+    assert "unhealthy" in environment.repository.message(environment.repository.tip()), "the message lacks the evidence"
     environment.assert_as_before()
 
 

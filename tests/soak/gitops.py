@@ -85,7 +85,7 @@ def _promote(clients: Clients, environment: Environment, number: str) -> dict[st
     started = time.monotonic()
     version = ModelVersion(environment.model.name, number, datetime.now(UTC), "", ())
     snapshot = clients.repository(environment.application).fetch()
-    before = kustomize.carried(read_overlay(snapshot, environment), environment.model)
+    before = kustomize.deployed(read_overlay(snapshot, environment), environment.model)
     time.sleep(random.uniform(0, 0.5))  # what lies between plan and commit: an image, somebody's consent
     image = _Built(environment.model).ensure(version, None)
     after = release_of(environment, version, image)

@@ -88,7 +88,7 @@ class Soak:
                 self.receivers[place] = fresh
 
     def agrees(self) -> bool:
-        return all(self.it.carried(model) == version for model, version in self.wanted.items())
+        return all(self.it.deployed(model) == version for model, version in self.wanted.items())
 
 
 def soak(deliveries: int) -> str:
@@ -111,7 +111,7 @@ def soak(deliveries: int) -> str:
             ended.set()
             killing.join()
         sent = time.monotonic() - started
-        eventually("Git carries what every alias names", one.agrees, 300)
+        eventually("Git deploys what every alias names", one.agrees, 300)
         agreed = time.monotonic() - started - sent
         for model, version in one.wanted.items():
             eventually(f"{model} runs version {version}", partial(one.runs, model, version), 300)
@@ -123,7 +123,7 @@ def _checked(one: Soak, sent: float, agreed: float) -> str:
     for model, versions in commits.items():
         numbers = list(map(int, versions))
         assert numbers == sorted(set(numbers)), f"{model}: {versions}"
-        assert one.it.carried(model) == one.wanted.get(model, "1")
+        assert one.it.deployed(model) == one.wanted.get(model, "1")
     assert one.agrees()
     taken = sum(count for status, count in one.answers.items() if status == 202)
     refused = {status: count for status, count in one.answers.items() if status not in (202, None)}

@@ -38,7 +38,7 @@ def digest(version: int) -> str:
 
 
 def overlay(version: int, environment: str = "staging", model: str = MODEL) -> dict[str, str]:
-    """The two files of an overlay that carries a model version, with a comment and a neighbour of somebody else's."""
+    """The two files of an overlay that deploys a model version, with a comment and a neighbour of somebody else's."""
     return {
         f"overlays/{environment}/kustomization.yaml": f"""\
 # ours
@@ -217,7 +217,7 @@ def world(
     step: float = _STEP,
     by_name: bool = False,
 ) -> Iterator[World]:
-    """Every environment carries version 1, live. `lines` are more keys of each environment, `settings` more of promoter.yaml.
+    """Every environment deploys version 1, live. `lines` are more keys of each environment, `settings` more of promoter.yaml.
 
     `step`: seconds from tick to tick. `by_name`: promoter.yaml names the Applications and no manifests.
     """

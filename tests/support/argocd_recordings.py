@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from promoter.argocd.answers import analysis_run, application_state, resource_tree, sync_windows, workload
 from promoter.argocd.state import AnalysisRunState
 from promoter.models import Release
-from promoter.verdict.observation import Carries, Expectation, GitFacts, Observation
+from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
 
 DATA = Path(__file__).parent.parent / "data" / "argocd"
 NOTHING = Observation(None, GitFacts())
@@ -64,12 +64,12 @@ class Moment:
 
 @dataclass
 class Branch:
-    """What Git says at a moment: the commits of a recording in order, and what the overlay carries at each.
+    """What Git says at a moment: the commits of a recording in order, and what the overlay deploys at each.
 
     `unsynced_before`: the recording begins with a commit of somebody that Argo CD has not synced.
     """
 
-    carried: Mapping[str, str]
+    deployed: Mapping[str, str]
     unsynced_before: bool
     commits: list[tuple[str, bool]] = field(default_factory=list)
 
@@ -94,17 +94,17 @@ class Branch:
         begins_with_us = between == [commit] and not (last == -1 and self.unsynced_before)
         return GitFacts(
             ancestor=at >= ours,
-            carries=self._carries(at, release),
+            deployed=self._deployed(at, release),
             operation_ancestor=None if operation is None else self.place(operation.revision) >= ours,
             reachable=True,
             sole_change=begins_with_us,
         )
 
-    def _carries(self, at: int, release: str) -> Carries:
+    def _deployed(self, at: int, release: str) -> Deployed:
         for sha, _ in reversed(self.commits[: at + 1]):
-            if sha in self.carried:
-                return Carries.OURS if self.carried[sha] == release else Carries.ANOTHER
-        return Carries.UNKNOWN
+            if sha in self.deployed:
+                return Deployed.OURS if self.deployed[sha] == release else Deployed.ANOTHER
+        return Deployed.UNKNOWN
 
 
 @cache

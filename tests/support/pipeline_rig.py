@@ -36,7 +36,7 @@ class Rig:
         """One more version, which the alias names; its number."""
         return self.server.register(self.model, f"models:/{self.server.log_model(FILES)}", alias=alias)
 
-    def carried(self, environment: str) -> str:
+    def deployed(self, environment: str) -> str:
         text = self.remote.show(f"overlays/{environment}/release.yaml")
         return text.partition('modelVersion: "')[2].partition('"')[0]
 

@@ -122,7 +122,7 @@ class Rig:
         source = f"models:/{self.server.log_model(FILES)}"
         return [self.server.register(model, source) for _ in range(count)]
 
-    def carried(self, model: str) -> str:
+    def deployed(self, model: str) -> str:
         """The version in the model's overlay."""
         text = self.remote.show(f"overlays/{model}/release.yaml")
         return text.partition('modelVersion: "')[2].partition('"')[0]
