@@ -67,6 +67,7 @@ def test_every_field_is_in_the_schema_of_its_kind(built: Built, name: str, compo
 def test_every_schema_is_used_and_refuses_what_it_does_not_know(built: Built) -> None:
     """So that the test above can fail: each kind, with a field misspelt at two depths and a value of the wrong type."""
     every = {identity_of(item): item for components in CHOICES for item in built("production", *components)}
+    assert VALIDATORS.keys() <= every.keys()
     for identity, check in VALIDATORS.items():
         manifest = json.loads(json.dumps(every[identity]))
         assert check.is_valid(manifest)

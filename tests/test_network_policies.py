@@ -94,7 +94,9 @@ def port_behind(manifests: list[Manifest], service: str) -> int:
 @STRATEGIES
 def test_clients_reach_the_server_through_a_gateway_only(built: Built, components: tuple[str, ...]) -> None:
     manifests = built("production", *components)
-    for service in named(manifests, "Service"):
+    services = named(manifests, "Service")
+    assert services
+    for service in services:
         port = port_behind(manifests, service)
         assert allowed(manifests, GATEWAY, server(manifests), port)
         assert not allowed(manifests, GATEWAY, server(manifests), port + 1)

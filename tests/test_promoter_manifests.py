@@ -47,7 +47,9 @@ def test_it_is_a_receiver_of_two_replicas_and_a_cron_job(manifests: list[Manifes
 
 def test_every_pod_runs_without_privileges(manifests: list[Manifest]) -> None:
     """What the Pod Security Standard `restricted` asks for, and a read-only root file system."""
-    for pod in (one["spec"] for one in pods(manifests)):
+    specs = [one["spec"] for one in pods(manifests)]
+    assert len(specs) == 2
+    for pod in specs:
         assert (pod["automountServiceAccountToken"], pod["serviceAccountName"]) == (False, "promoter")
         context = pod["securityContext"]
         assert (context["runAsNonRoot"], context["runAsUser"], context["runAsGroup"]) == (True, 10001, 10001)
@@ -70,7 +72,9 @@ def test_secrets_come_by_reference_only(manifests: list[Manifest]) -> None:
     [settings] = named(manifests, "ConfigMap").values()
     assert re.fullmatch(r"promoter-[0-9a-z]{10}", settings["metadata"]["name"])
     assert not [key for key in settings["data"] if re.search("TOKEN|PASSWORD|SECRET|KEY", key)]
-    for pod in (one["spec"] for one in pods(manifests)):
+    specs = [one["spec"] for one in pods(manifests)]
+    assert len(specs) == 2
+    for pod in specs:
         [container] = pod["containers"]
         sources = [source.get("configMapRef") or source["secretRef"] for source in container["envFrom"]]
         assert sources == [{"name": settings["metadata"]["name"]}, {"name": "promoter"}]
