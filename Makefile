@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-cluster soak check format bench lock clean
+.PHONY: demo test test-serving test-cluster coverage soak check format bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
@@ -15,8 +15,14 @@ demo: $(READY) ## three promotions on this machine, the last aborted and restore
 test: $(READY) ## every test; what this machine lacks is skipped by name
 	$(VENV)/bin/python -m pytest --ignore=tests/cluster --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
+coverage: $(READY) ## the tests once more, slower, with the branches of promoter/ that they reach; fails below the floor in pyproject.toml
+	$(VENV)/bin/python -m pytest --ignore=tests/cluster --numprocesses $(WORKERS) --dist loadfile --cov $(ARGS)
+
+test-serving: $(VENV)-serving/.ready ## the inference server's tests on another Python, 3.10 or newer: make test-serving PYTHON=python3.10
+	$(VENV)-serving/bin/python -m pytest tests/test_serving*.py $(ARGS)
+
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
-	$(VENV)/bin/python -m pytest tests/cluster $(ARGS)
+	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 $(ARGS)
 
 soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line; shorter: DELIVERIES=500 SECONDS=60
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
@@ -39,7 +45,7 @@ lock: $(READY) ## choose the newest versions that pyproject.toml allows
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --all-extras --group dev --generate-hashes --upgrade --quiet --no-header pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .tools demo
+	rm -rf $(VENV) $(VENV)-serving .tools demo
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12" >&2; exit 2; }
@@ -47,4 +53,10 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@
+
+# What an image of a model has (MLflow and the server's own requirements, not promoter's), and what its tests use.
+$(VENV)-serving/.ready: promoter/serving/requirements.txt tests/serving-requirements.txt
+	$(PYTHON) -m venv $(VENV)-serving
+	$(VENV)-serving/bin/python -m pip install --quiet --disable-pip-version-check --requirement promoter/serving/requirements.txt --requirement tests/serving-requirements.txt
 	@touch $@

@@ -11,8 +11,9 @@ import sys
 import tarfile
 import tracemalloc
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from promoter.errors import RefusedError, UnreachableError
 from promoter.image.layer import Open, checked, content_digest, pack, packed_size
 from promoter.models import ModelFile
+from promoter.serving.content import content_digest as served_digest
 from tests.support.models import listing, store
 
 # Written down once: a change of these is a change of every image that anybody ever pinned.
@@ -230,3 +232,20 @@ def test_a_layer_is_the_same_in_another_process_and_locale() -> None:
     environment = {**os.environ, "LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "1"}
     printed = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
     assert printed.decode().strip() == GOLDEN_LAYER
+
+
+def test_the_content_digest_is_that_of_the_packed_image(tmp_path: Path) -> None:
+    contents = {"MLmodel": b"flavors: {}\n", "b/model.skops": bytes(range(256)) * 9000, "b-c": b"", "ä/ö": b"x", "Z": b"z"}
+    for path, content in contents.items():
+        tmp_path.joinpath(path).parent.mkdir(exist_ok=True)
+        tmp_path.joinpath(path).write_bytes(content)
+
+    def opened(file: ModelFile) -> AbstractContextManager[IO[bytes]]:
+        return (tmp_path / file.path).open("rb")
+
+    packed = content_digest([ModelFile(path, len(content)) for path, content in contents.items()], opened)
+    assert served_digest(tmp_path) == packed
+    (tmp_path / "registered_model_meta").write_text("model_name: m\n")  # what MLflow's download adds
+    assert served_digest(tmp_path) == packed
+    (tmp_path / "Z").write_bytes(b"y")
+    assert served_digest(tmp_path) != packed

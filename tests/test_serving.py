@@ -189,7 +189,7 @@ def test_log_lines_are_json_with_the_request_id_and_nothing_of_the_request(serve
 def test_metrics_have_the_promised_names(server: Server, orders: Path) -> None:
     before = metrics(server)
     assert server.predict({"dataframe_records": RECORDS}).ok
-    requests.request("BREW", server.url + "/made/up", timeout=60)
+    requests.request("PURGE", server.url + "/made/up", timeout=60)
     after = metrics(server)
     counted = "http_requests_total{POST,/predict,200}"
     assert after[counted] == before.get(counted, 0) + 1

@@ -1,16 +1,9 @@
-"""Settings of the inference server, and the content digest it holds its model against."""
+"""Settings of the inference server."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import IO
-
 import pytest
 
-from promoter.image.layer import content_digest as packed_digest
-from promoter.models import ModelFile
-from promoter.serving.content import content_digest
 from promoter.serving.errors import SettingsError
 from promoter.serving.settings import Settings
 
@@ -83,20 +76,3 @@ def test_what_can_not_be_used_is_named_with_what_was_expected(name: str, value: 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError, match=r"PORT is 'x'.*; MAX_QUEUE is '0'"):
         Settings.from_environment({"PORT": "x", "MAX_QUEUE": "0"})
-
-
-def test_the_content_digest_is_that_of_the_packed_image(tmp_path: Path) -> None:
-    contents = {"MLmodel": b"flavors: {}\n", "b/model.skops": bytes(range(256)) * 9000, "b-c": b"", "ä/ö": b"x", "Z": b"z"}
-    for path, content in contents.items():
-        tmp_path.joinpath(path).parent.mkdir(exist_ok=True)
-        tmp_path.joinpath(path).write_bytes(content)
-
-    def opened(file: ModelFile) -> AbstractContextManager[IO[bytes]]:
-        return (tmp_path / file.path).open("rb")
-
-    packed = packed_digest([ModelFile(path, len(content)) for path, content in contents.items()], opened)
-    assert content_digest(tmp_path) == packed
-    (tmp_path / "registered_model_meta").write_text("model_name: m\n")  # what MLflow's download adds
-    assert content_digest(tmp_path) == packed
-    (tmp_path / "Z").write_bytes(b"y")
-    assert content_digest(tmp_path) != packed

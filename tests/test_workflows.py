@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_a_job_has_the_rights_that_it_names_and_no_others(name: str) -> None:
         == {
             DEPLOY: {"promoter": {*writing, ("id-token", "write")}},
             WATCH: {"changed": {("contents", "read")}, "watch": writing},
-            "ci.yml": {"check": {("contents", "read")}, "image": {("contents", "read")}},
+            "ci.yml": {job: {("contents", "read")} for job in ("check", "serving", "coverage", "image")},
         }[name]
     )
     checkouts = [step for step in steps_of(file) if step.get("uses", "").startswith("actions/checkout@")]
@@ -125,8 +126,17 @@ def test_ci_runs_what_is_there() -> None:
     scripts = [step["run"] for step in steps_of(load(f"{WORKFLOWS}/ci.yml")) if "run" in step]
     for script in scripts:
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    assert ".ci/run" in scripts
+    assert {".ci/run", "make test-serving", "make coverage"} <= set(scripts)
     assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_ci_tests_each_python_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    jobs = load(f"{WORKFLOWS}/ci.yml")["jobs"]
+    assert jobs["check"]["strategy"]["matrix"]["python"] == named
+    assert project["requires-python"] == f">={named[0]}"
+    assert jobs["serving"]["strategy"]["matrix"]["python"] == ["3.10", "3.11", "3.12", "3.13"]
 
 
 @pytest.mark.parametrize("reason", ["by hand", "defaults"])
