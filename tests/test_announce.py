@@ -22,7 +22,7 @@ from promoter.notify import links
 from promoter.notify.outbox import Outbox
 from promoter.promotion.announce import Announcer
 from promoter.promotion.clients import Clients
-from promoter.promotion.pull_request import End, Ended, Opened
+from promoter.promotion.ending import End, Ended, Opened
 from promoter.promotion.steps import Steps, silent
 from promoter.verdict import Verdict
 from tests.support.argo_world import FAILS, TIMING, World, world

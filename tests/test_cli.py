@@ -65,15 +65,34 @@ def test_an_error_is_json_where_json_was_asked_for(tmp_path: Path, option: list[
 def test_an_unknown_environment(tmp_path: Path) -> None:
     done = promoter("plan", "fraud-detector@champion", "--to", "prodution", "--config", str(ROOT / "promoter.yaml"))
     assert done.returncode == 2
-    assert "error: there is no environment 'prodution' in promoter.yaml" in done.stderr
+    assert "error: promoter.yaml has no environment 'prodution'" in done.stderr
     assert "hint: did you mean 'production'?" in done.stderr
 
 
 def test_watching_without_an_argo_cd_is_refused_before_anything_is_read() -> None:
     done = promoter("promote", "fraud-detector@champion", "--to", "staging", "--config", str(ROOT / "promoter.yaml"))
     assert done.returncode == 2
-    assert "error: no Argo CD is configured to watch the release" in done.stderr
+    assert "error: Argo CD is not configured, so a release can't be watched" in done.stderr
     assert "--no-watch" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["watch", "reconcile"])
+def test_without_an_argo_cd_the_hint_names_what_the_command_accepts(command: str) -> None:
+    done = promoter(command, "staging", "--config", str(ROOT / "promoter.yaml"))
+    assert done.returncode == 2
+    assert "hint: set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN\n" in done.stderr
+
+
+def test_an_unknown_model() -> None:
+    done = promoter("promote", "nope@champion", "--to", "staging", "--config", str(ROOT / "promoter.yaml"))
+    assert done.returncode == 2
+    assert "error: promoter.yaml has no model 'nope'\nhint: available: fraud-detector\n" in done.stderr
+
+
+def test_a_configuration_that_is_not_there_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    done = promoter("status", "-c", str(tmp_path / "such.yaml"))
+    assert done.returncode == 2
+    assert f"error: {tmp_path}/such.yaml can't be read: No such file or directory" in done.stderr
 
 
 def test_schema_is_printed() -> None:

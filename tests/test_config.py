@@ -82,7 +82,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ),
         ("environments/staging.yaml", "environments/x.yaml", "there is no file 'environments/x.yaml'", "Application manifest"),
         ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
-        ("model: fraud-detector", "model: fraud-detectr", "there is no model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
+        ("model: fraud-detector", "model: fraud-detectr", "unknown model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
         ("  base:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
         ("  base:", "  runtime: scratch\n  base:", "promoter.yaml:22: image.base: can't go with image.runtime, which names", "take base out"),
@@ -93,6 +93,10 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("  base:", "  dockerfile: Dockerfile\n  base:", "promoter.yaml:21: image.dockerfile: there is no file 'Dockerfile'", "promoter.yaml"),
         ("  base:", "  constraints: ../c.txt\n  base:", "image.constraints: '../c.txt' lies outside the repository", "inside"),
         ("  base:", "  strategy: buildx\n  base:", "promoter.yaml:21: image.strategy: input should be 'layer' or 'build'", ""),
+        ("  fraud-detector:", "  github:\n    imag: x\n  fraud-detector:", "models.github.imag: unknown key; did you mean 'image'?", ""),
+        ("  fraud-detector:", "  slack:\n    kind: x\n  fraud-detector:", "models.slack.kind: unknown key; available: image, kustomize-image, release-file", ""),
+        ("  fraud-detector:", "  environments:\n    imag: x\n  fraud-detector:", "models.environments.imag: unknown key; did you mean 'image'?", ""),
+        ("\nimage:\n", "\nnotices:\n- slack: {chanel: C1}\nimage:\n", "notices[0].slack.chanel: unknown key; did you mean 'channel'?", ""),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
@@ -109,7 +113,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("\nimage:\n", "\nnotices:\n- slack: {channel: C1, url-from: A}\nimage:\n", "notices[0].slack: channel goes with token-from", ""),
         ("\nimage:\n", "\nnotices:\n- kinds: [live]\nimage:\n", "notices[0]: needs exactly one of slack, teams, webhook and github", ""),
         ("\nimage:\n", "\nnotices:\n- github: {}\n  kinds: [lives]\nimage:\n", "notices[0].kinds[0]: input should be 'started', 'live'", ""),
-        ("\nimage:\n", "\nnotices:\n- github: {}\n  environments: [prodution]\nimage:\n", "there is no environment 'prodution'", "did you mean 'production'?"),
+        ("\nimage:\n", "\nnotices:\n- github: {}\n  environments: [prodution]\nimage:\n", "unknown environment 'prodution'", "did you mean 'production'?"),
         ("models:", "models: [", "promoter.yaml:", ""),
         ("- name: staging", "- name: staging\n  name: again", 'promoter.yaml:12: is not valid YAML: while constructing a mapping found duplicate key "name"', ""),
     ],
@@ -166,7 +170,7 @@ def test_a_manifest_through_a_symlink_out_of_the_repository_is_refused(
 def test_an_unknown_environment_names_the_nearest(repository: Path) -> None:
     with pytest.raises(UsageError) as caught:
         config.load(repository / config.FILE).environment("stagin")
-    assert caught.value.message == "there is no environment 'stagin' in promoter.yaml"
+    assert caught.value.message == "promoter.yaml has no environment 'stagin'"
     assert caught.value.hint == "did you mean 'staging'?"
 
 

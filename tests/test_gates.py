@@ -216,7 +216,7 @@ def test_a_promotion_to_an_application_that_only_argo_cd_knows(registered: World
 
 def test_without_an_argo_cd_such_an_application_has_no_place(registered: World) -> None:
     environ = {name: value for name, value in registered.clients.environ.items() if name != "ARGOCD_SERVER"}
-    with pytest.raises(UsageError, match="no Argo CD is configured to ask"):
+    with pytest.raises(UsageError, match="Argo CD is not configured"):
         WorldClients(registered.clients.config, environ).environment("staging")
 
 

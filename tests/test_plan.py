@@ -251,6 +251,6 @@ def test_the_promotion_id_is_that_of_the_promotion(path: WritePath) -> None:
 
 
 def test_unknown_environment(path: WritePath) -> None:
-    with pytest.raises(PromoterError, match="there is no environment 'stagin'") as caught:
+    with pytest.raises(PromoterError, match=r"promoter\.yaml has no environment 'stagin'") as caught:
         path.plan(f"{path.model}:1", to="stagin")
     assert (caught.value.exit_code, caught.value.hint) == (ExitCode.USAGE, "did you mean 'staging'?")

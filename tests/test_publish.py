@@ -134,9 +134,9 @@ def test_a_tag_of_another_version_is_refused(path: WritePath) -> None:
 def test_an_environment_chooses_the_alias(path: WritePath) -> None:
     path.register(alias="challenger")
     assert published(path, path.model, to="staging").version == "1"
-    with pytest.raises(UsageError, match="there is no environment 'nowhere'"):
+    with pytest.raises(UsageError, match=r"promoter\.yaml has no environment 'nowhere'"):
         published(path, to="nowhere")
-    with pytest.raises(UsageError, match="there is no model 'other' in"):
+    with pytest.raises(UsageError, match=r"promoter\.yaml has no model 'other'"):
         published(path, "other:1")
 
 

@@ -22,8 +22,9 @@ from promoter.forge import Forge
 from promoter.models import ForgeKind
 from promoter.promotion import releases
 from promoter.promotion.clients import Clients
+from promoter.promotion.ending import End, Ended, Opened
 from promoter.promotion.follow import Follower
-from promoter.promotion.pull_request import End, Ended, Opened, Waiting, branch_of
+from promoter.promotion.pull_request import Waiting, branch_of
 from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.forge_repository import METHODS, Check, ForgeRepository, Pull

@@ -16,7 +16,7 @@ from promoter.commands.reconcile import Action, Reconciled, Reconciler, exit_cod
 from promoter.commands.rollback import plan_rollback, rollback
 from promoter.errors import AuthError, ExitCode, UnreachableError
 from promoter.promotion.clients import Clients
-from promoter.promotion.follow import Ending
+from promoter.promotion.ending import Ending
 from promoter.promotion.steps import silent
 from promoter.promotion.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict

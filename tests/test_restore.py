@@ -13,7 +13,7 @@ import pytest
 
 from promoter.demo.sandbox import Behaviour, Measurement, PodStatus
 from promoter.errors import ExitCode
-from promoter.promotion.follow import Ending
+from promoter.promotion.ending import Ending
 from promoter.verdict import Kind, Reason
 from tests.support.argo_world import FAILS, MISSING, STUCK, World, overlay, world
 from tests.support.faults import FORBIDDEN, always, changed

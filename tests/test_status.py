@@ -15,7 +15,7 @@ import pytest
 
 from promoter import cli
 from promoter.cli.text import status_text
-from promoter.commands.status import Standing, exit_code, status
+from promoter.commands.status import EnvironmentStatus, exit_code, status
 from promoter.errors import ExitCode
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import DOWN, always, changed
@@ -28,7 +28,7 @@ def it(tmp_path: Path) -> Iterator[World]:
         yield one
 
 
-def stand(it: World, clients: WorldClients | None = None) -> Standing:
+def stand(it: World, clients: WorldClients | None = None) -> EnvironmentStatus:
     (one,) = status(clients or it.clients, it.clients.config.environments)
     return one
 
@@ -92,7 +92,7 @@ def test_an_override_on_the_application_is_named(it: World) -> None:
 def test_what_cannot_be_reached_is_noted_and_the_rest_is_told(it: World) -> None:
     with it.argocd.fault(always(DOWN)):
         one = stand(it)
-    assert (one.agree, one.runs) == (False, None)
+    assert (one.agree, one.exit_code, one.runs) == (None, ExitCode.UNREACHABLE, None)
     assert one.release is not None
     assert any("Argo CD" in note and "can't be reached" in note for note in one.notes)
 
@@ -100,15 +100,17 @@ def test_what_cannot_be_reached_is_noted_and_the_rest_is_told(it: World) -> None
 def test_a_git_server_that_is_gone_is_noted(it: World) -> None:
     application = replace(it.environment.application, repo_url=str(it.folder / "nothing.git"))
     (one,) = status(it.clients, [replace(it.environment, application=application)])
-    assert (one.agree, one.release) == (False, None)
+    assert (one.agree, one.exit_code, one.release) == (None, ExitCode.AUTH, None)
     assert any("nothing.git" in note for note in one.notes)
 
 
 def test_without_an_argo_cd_what_runs_is_not_known(it: World) -> None:
     environ = {name: value for name, value in it.clients.environ.items() if name != "ARGOCD_SERVER"}
     one = stand(it, WorldClients(it.clients.config, environ))
-    assert not one.agree
-    assert "no Argo CD is configured: what runs is not known" in one.notes
+    assert (one.agree, one.exit_code) == (None, ExitCode.USAGE)
+    assert one.notes == ("Argo CD is not configured: what the cluster runs is unknown",)
+    assert exit_code([one]) is ExitCode.USAGE
+    assert status_text([one]).startswith("staging fraud-detector: unknown\n")
 
 
 def test_a_missing_application_is_noted(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_an_alias_that_moved_on_is_a_disagreement(tmp_path: Path, mlflow_server:
         mlflow_server.register(name, source, alias="champion")
         one = stand(it)
         assert (one.agree, one.alias_version) == (False, "2")
-        assert one.notes == ("champion is version 2, Git says 1",)
+        assert one.notes == ("champion is version 2, Git has version 1",)
 
 
 def test_a_model_registry_that_is_gone_is_noted(tmp_path: Path) -> None:
@@ -140,6 +142,16 @@ def test_a_model_registry_that_is_gone_is_noted(tmp_path: Path) -> None:
         one = stand(it)
         assert one.release is not None
         assert one.notes
+        assert one.agree is None
+        assert exit_code([one]) not in (ExitCode.DONE, ExitCode.DISAGREE)
+
+
+def test_a_difference_counts_more_than_what_is_unknown() -> None:
+    same, unknown = EnvironmentStatus("a", "m", agree=True), EnvironmentStatus("b", "m", exit_code=ExitCode.UNREACHABLE)
+    differs = EnvironmentStatus("c", "m", agree=False, exit_code=ExitCode.DISAGREE)
+    assert exit_code([same, unknown, differs]) is ExitCode.DISAGREE
+    assert exit_code([same, unknown]) is ExitCode.UNREACHABLE
+    assert exit_code([same]) is ExitCode.DONE
 
 
 def test_status_on_the_command_line(it: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

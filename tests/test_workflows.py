@@ -265,7 +265,7 @@ def test_what_an_event_says_is_text(it: Rig, tmp_path: Path) -> None:
         job = only(run.run(DEPLOY, "repository_dispatch", event("repository_dispatch", client_payload=payload)))
         assert job.ran[-1].returncode == 2, job.log
         assert "::set-output" not in [line.lstrip()[:12] for line in job.log.splitlines()]
-        assert "there is no environment" in job.log
+        assert "has no environment" in job.log
     job = only(run.run(DEPLOY, "workflow_dispatch", by_hand(model_name="--help", namespace=shell)))
     assert job.ran[-1].returncode == 2, job.log
     assert it.remote.tip() == tip
@@ -339,8 +339,8 @@ def test_a_failure_becomes_an_issue_and_a_summary(it: Rig, tmp_path: Path) -> No
     assert done.failed
     [(level, message)] = done.issues
     assert level == "error"
-    assert "there is no environment 'nowhere'" in message
-    assert "there is no environment" in done.summary
+    assert "promoter.yaml has no environment 'nowhere'" in message
+    assert "has no environment" in done.summary
 
 
 def test_the_azure_schedule_compares_and_a_push_is_watched(it: Rig, tmp_path: Path) -> None:

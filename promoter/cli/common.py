@@ -37,15 +37,15 @@ def say_unless_json(output: Output, text: str) -> None:
         out.data(text)
 
 
-def require_argocd(clients: Clients) -> None:
-    """Before anything is read.
+def require_argocd(clients: Clients, *, or_else: str = "") -> None:
+    """Before anything is read; `or_else` is what this command accepts instead.
 
     Raises:
-        UsageError: there is nobody to ask what becomes of a release.
+        UsageError: Argo CD is not configured.
     """
     if not clients.argocd_server:
-        hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or commit without watching: --no-watch"
-        raise UsageError("no Argo CD is configured to watch the release", hint=hint)
+        hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN" + (f", or {or_else}" if or_else else "")
+        raise UsageError("Argo CD is not configured, so a release can't be watched", hint=hint)
 
 
 def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list[Environment]:

@@ -13,8 +13,9 @@ from promoter.cli.options import Output
 if TYPE_CHECKING:
     from promoter.models import Environment, Release, Step
     from promoter.output import Told
-    from promoter.promotion.follow import Ending, Follower
-    from promoter.promotion.pull_request import Opened, Proposing
+    from promoter.promotion.ending import Ending, Opened
+    from promoter.promotion.follow import Follower
+    from promoter.promotion.pull_request import Proposing
 
 
 def end(

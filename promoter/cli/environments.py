@@ -16,7 +16,7 @@ def status(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Print what the alias says, what Git says and what runs; exit code 30 where they disagree."""
+    """Print the alias, the release in Git and what runs; exit code 30 if they disagree, 2, 3 or 4 if that is unknown."""
     from promoter.cli.text import status_text
     from promoter.commands.status import exit_code
     from promoter.commands.status import status as read

@@ -77,7 +77,7 @@ def promote(
     clients = clients_of(config)
     follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
     if follow and not dry_run:
-        require_argocd(clients)
+        require_argocd(clients, or_else="commit without watching: --no-watch")
     steps = Steps(out.report)
     made = _plan(clients, reference, to, render, steps, force=force, tag=tag)
     if dry_run:
@@ -141,7 +141,7 @@ def rollback(
     env = clients.config.environment(environment, model)
     follow = follow and _stays(env, wait=wait)
     if follow:
-        require_argocd(clients)
+        require_argocd(clients, or_else="commit without watching: --no-watch")
     env = clients.placed(env)
     told = out.Told(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, told)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from promoter.errors import ExitCode
 from promoter.models import Environment, Release, Step
 from promoter.output import ci
+from promoter.promotion.ending import MEANINGS
 
 if TYPE_CHECKING:
     from promoter.commands.plan import Plan
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
-    from promoter.promotion.follow import Ending
-
-_LEVELS = {ExitCode.DONE: ci.Level.NOTICE, ExitCode.SUPERSEDED: ci.Level.WARNING}
+    from promoter.promotion.ending import Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Conclusion:
 
 def conclude(conclusion: Conclusion) -> None:
     """Tells the pipeline that runs us, if one does."""
-    ci.annotate(_LEVELS.get(conclusion.exit_code, ci.Level.ERROR), conclusion.sentence)
+    ci.annotate(MEANINGS[conclusion.exit_code].level, conclusion.sentence)
     ci.outputs({**conclusion.outputs, "exit_code": str(int(conclusion.exit_code))})
     sign = "✅" if conclusion.exit_code is ExitCode.DONE else "❌"
     ci.summarize(f"### {sign} {ci.markdown(conclusion.sentence)}\n\n{conclusion.markdown}")

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
     from promoter.commands.rollback import Rollback
-    from promoter.commands.status import Standing
+    from promoter.commands.status import EnvironmentStatus
     from promoter.model_registry import Webhook
     from promoter.models import Signature
     from promoter.notify.notifier import Tested
-    from promoter.promotion.follow import Ending
-    from promoter.promotion.pull_request import Opened
+    from promoter.promotion.ending import Ending, Opened
     from promoter.webhook.register import Registered, Sent
 
 
@@ -137,10 +136,13 @@ def changed_text(found: Sequence[Changed]) -> str:
     return "".join(f"{one.environment} {one.model}\n" for one in found)
 
 
-def status_text(standings: Sequence[Standing]) -> str:
+_AGREEMENT = {True: "agree", False: "DISAGREE", None: "unknown"}
+
+
+def status_text(standings: Sequence[EnvironmentStatus]) -> str:
     lines = []
     for one in standings:
-        lines.append(f"{one.environment} {one.model}: {'agree' if one.agree else 'DISAGREE'}")
+        lines.append(f"{one.environment} {one.model}: {_AGREEMENT[one.agree]}")
         since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
         rows = [
             (f"  alias {one.alias or '(none)'}", one.alias_version or "-"),

@@ -88,5 +88,5 @@ def _resolved(clients: Clients, reference: str, steps: Steps, to: str | None) ->
 def _model(clients: Clients, name: str) -> Model:
     models = clients.config.models
     if name not in models:
-        raise UsageError(f"there is no model {name!r} in promoter.yaml", hint=nearest(name, models))
+        raise UsageError(f"promoter.yaml has no model {name!r}", hint=nearest(name, models))
     return models[name]

@@ -16,7 +16,8 @@ from promoter.model_registry import ModelReference
 from promoter.models import Change, Image, ModelVersion, Release, Step, Write
 from promoter.promotion import journal
 from promoter.promotion.announce import Announcer
-from promoter.promotion.pull_request import Opened, Proposing
+from promoter.promotion.ending import Opened
+from promoter.promotion.pull_request import Proposing
 from promoter.promotion.pull_request_body import Facts, promotion
 from promoter.promotion.steps import Steps
 

@@ -16,7 +16,8 @@ from promoter.models import Environment, OnAlias
 from promoter.output import Told
 from promoter.promotion import gates, journal, releases
 from promoter.promotion.announce import Announcer
-from promoter.promotion.follow import Ending, Follower
+from promoter.promotion.ending import MEANINGS, Ending, worst
+from promoter.promotion.follow import Follower
 from promoter.promotion.observe import Observer
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
@@ -53,22 +54,9 @@ class Reconciled:
     commit: str | None = None
 
 
-_WORST_FIRST = (
-    ExitCode.UNEXPECTED,
-    ExitCode.NOT_RESTORED,
-    ExitCode.TIMED_OUT,
-    ExitCode.USAGE,
-    ExitCode.AUTH,
-    ExitCode.UNREACHABLE,
-    ExitCode.NEEDS_PERSON,
-    ExitCode.RESTORED,
-)
-
-
 def exit_code(done: Sequence[Reconciled]) -> ExitCode:
-    """The worst of them; what a gate refused or somebody superseded is no failure of reconcile."""
-    codes = {one.exit_code for one in done}
-    return next((code for code in _WORST_FIRST if code in codes), ExitCode.DONE)
+    """The worst of them; a release that a gate refused or another one superseded is not a failure of reconcile."""
+    return worst(one.exit_code for one in done)
 
 
 class Telling(Protocol):
@@ -216,8 +204,8 @@ class Reconciler:
         return replace(done, commit=ending.restored or ending.commit)
 
     def _broke(self, environment: Environment, error: PromoterError) -> Reconciled:
-        refused = error.exit_code in (ExitCode.REFUSED, ExitCode.SUPERSEDED)
-        return self._said(environment, Action.LEFT if refused else Action.FAILED, error.message, error.exit_code)
+        failed = MEANINGS[error.exit_code].severity > 0
+        return self._said(environment, Action.FAILED if failed else Action.LEFT, error.message, error.exit_code)
 
     def _said(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:
         return Reconciled(environment.name, environment.model.name, action, detail, code)

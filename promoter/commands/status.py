@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from promoter.argocd.state import RunningRelease
-from promoter.errors import ExitCode, PromoterError, RefusedError
+from promoter.errors import ExitCode, PromoterError, RefusedError, UsageError
 from promoter.models import Environment, Release
 from promoter.promotion import releases
+from promoter.promotion.ending import worst
 from promoter.promotion.observe import Observer
 from promoter.verdict import Kind, judge
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.promotion.clients import Clients
+    from promoter.promotion.releases import Committed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One environment. `runs` is what the live workload's pod template says; `since` and `commit` are of Git's release."""
+class EnvironmentStatus:
+    """One environment: alias, Git and cluster.
+
+    `runs` is the live workload's pod template; `since` and `commit` are of the release in Git.
+
+    `agree` is None when it is not known: something could not be read, and nothing that was read differs. `exit_code` is 0,
+    30 for a difference, or the code of the error that kept it unknown.
+    """
 
     environment: str
     model: str
@@ -32,62 +42,95 @@ class Standing:
     since: datetime | None = None
     runs: RunningRelease | None = None
     health: str = ""
-    agree: bool = False
+    agree: bool | None = None
+    exit_code: ExitCode = ExitCode.DONE
     notes: tuple[str, ...] = ()
 
 
-def status(clients: Clients, environments: Sequence[Environment]) -> tuple[Standing, ...]:
-    """How each environment stands. What can't be reached is in its notes, and does not keep the others from being seen."""
+def status(clients: Clients, environments: Sequence[Environment]) -> tuple[EnvironmentStatus, ...]:
+    """How each environment stands. What can't be reached is in its notes; the other environments are still read."""
     argocd = clients.argocd() if clients.argocd_server else None
     return tuple(_standing(clients, argocd, environment) for environment in environments)
 
 
-def exit_code(standings: Sequence[Standing]) -> ExitCode:
-    return ExitCode.DONE if all(standing.agree for standing in standings) else ExitCode.DISAGREE
+def exit_code(standings: Sequence[EnvironmentStatus]) -> ExitCode:
+    """30 when one of them differs; else the most severe reason why one is unknown; else 0."""
+    codes = {standing.exit_code for standing in standings}
+    return ExitCode.DISAGREE if ExitCode.DISAGREE in codes else worst(codes)
 
 
-def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment) -> Standing:
-    notes: list[str] = []
-    wanted = _alias_version(clients, environment, notes)
-    standing = Standing(environment.name, environment.model.name, environment.alias, wanted)
-    try:
-        environment = clients.placed(environment)
-        repository = clients.repository(environment.application)
-        committed = releases.current(repository, environment)
-    except PromoterError as error:
-        nothing_yet = isinstance(error, RefusedError) and wanted is None
-        return replace(standing, agree=nothing_yet, notes=(*notes, error.message))
+def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment) -> EnvironmentStatus:
+    reading = _Reading()
+    alias = reading.of(lambda: _alias_version(clients, environment))
+    standing = EnvironmentStatus(environment.name, environment.model.name, environment.alias, alias)
+    found = reading.of(lambda: _in_git(clients, environment))
+    if found is None:
+        return reading.judged(standing, differs=reading.refused and alias is not None)
+    observer, committed = found
     release, commit = committed.release, committed.commit
-    if wanted not in (None, release.version):
-        notes.append(f"{environment.alias} is version {wanted}, Git says {release.version}")
-    standing = replace(standing, release=release, commit=commit.sha, since=commit.when, notes=tuple(notes))
+    behind = alias not in (None, release.version)
+    if behind:
+        reading.notes.append(f"{environment.alias} is version {alias}, Git has version {release.version}")
+    standing = replace(standing, release=release, commit=commit.sha, since=commit.when)
     if argocd is None:
-        return replace(standing, notes=(*notes, "no Argo CD is configured: what runs is not known"))
-    try:
-        return _with_cluster(standing, Observer(argocd, repository, environment, committed.expectation(environment)))
-    except PromoterError as error:
-        return replace(standing, notes=(*notes, error.message))
+        reading.missing(UsageError("Argo CD is not configured: what the cluster runs is unknown", hint="set ARGOCD_SERVER"))
+        return reading.judged(standing, differs=behind)
+    live = reading.of(lambda: _in_cluster(standing, observer(argocd)))
+    if live is None:
+        return reading.judged(standing, differs=behind)
+    standing, differences = live
+    reading.notes += differences
+    return reading.judged(standing, differs=behind or bool(differences))
 
 
-def _with_cluster(standing: Standing, observer: Observer) -> Standing:
-    seen = observer.look()
-    verdict = judge(seen, observer.expected)
-    live = verdict.kind is Kind.LIVE
-    release = observer.expected.release
-    return replace(
-        standing,
-        runs=seen.workload.template.release(release.repository) if seen.workload else None,
-        health=seen.application.health if seen.application else "Missing",
-        agree=live and standing.alias_version in (None, release.version),
-        notes=standing.notes if live else (*standing.notes, f"{verdict.kind}: {verdict.summary}", *verdict.evidence),
-    )
+@dataclass(slots=True)
+class _Reading:
+    """What was learned of one environment, and what could not be read."""
+
+    notes: list[str] = field(default_factory=list)
+    unknown: set[ExitCode] = field(default_factory=set)
+    refused: bool = False
+
+    def of(self, read: Callable[[], T]) -> T | None:
+        """What `read` returns; None when it can't be read, or when it is known to be missing (`refused`)."""
+        try:
+            return read()
+        except RefusedError as error:
+            self.refused = True
+            self.notes.append(error.message)
+        except PromoterError as error:
+            self.missing(error)
+        return None
+
+    def missing(self, error: PromoterError) -> None:
+        self.notes.append(error.message)
+        self.unknown.add(error.exit_code)
+
+    def judged(self, standing: EnvironmentStatus, *, differs: bool) -> EnvironmentStatus:
+        agree = False if differs else None if self.unknown else True
+        code = ExitCode.DISAGREE if differs else worst(self.unknown)
+        return replace(standing, agree=agree, exit_code=code, notes=tuple(self.notes))
 
 
-def _alias_version(clients: Clients, environment: Environment, notes: list[str]) -> str | None:
+def _alias_version(clients: Clients, environment: Environment) -> str | None:
     if environment.alias is None:
         return None
-    try:
-        return clients.model_registry.version_of(environment.model.name, environment.alias)
-    except PromoterError as error:
-        notes.append(error.message)
-        return None
+    return clients.model_registry.version_of(environment.model.name, environment.alias)
+
+
+def _in_git(clients: Clients, environment: Environment) -> tuple[Callable[[ArgoCD], Observer], Committed]:
+    """What Git deploys, and who looks whether it runs."""
+    placed = clients.placed(environment)
+    repository = clients.repository(placed.application)
+    committed = releases.current(repository, placed)
+    return lambda argocd: Observer(argocd, repository, placed, committed.expectation(placed)), committed
+
+
+def _in_cluster(standing: EnvironmentStatus, observer: Observer) -> tuple[EnvironmentStatus, tuple[str, ...]]:
+    """What runs, and how it differs from what Git deploys."""
+    seen = observer.look()
+    verdict = judge(seen, observer.expected)
+    runs = seen.workload.template.release(observer.expected.release.repository) if seen.workload else None
+    health = seen.application.health if seen.application else "Missing"
+    differences = () if verdict.kind is Kind.LIVE else (f"{verdict.kind}: {verdict.summary}", *verdict.evidence)
+    return replace(standing, runs=runs, health=health), differences

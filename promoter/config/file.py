@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
@@ -287,23 +287,30 @@ def _complaint(error: Any, path: tuple[str | int, ...]) -> tuple[str, tuple[str 
 
 
 def _keys_at(path: Sequence[str | int]) -> set[str]:
-    """The keys that are valid at a place in the file, from the models themselves."""
-    section: type[BaseModel] = File
-    children: dict[str, type[BaseModel]] = {
-        "models": ModelSection,
-        "environments": EnvironmentSection,
-        "application": ApplicationSection,
-        "notices": NoticeSection,
-        "slack": SlackSection,
-        "teams": TeamsSection,
-        "webhook": WebhookSection,
-        "github": GitHubSection,
-    }
+    """The keys that are valid at a place in the file, from the models themselves; none where no section can be."""
+    kind: Any = File
     for part in path:
-        if part in children:
-            section = children[str(part)]
-        elif (
-            isinstance(part, str) and (field := section.model_fields.get(to_snake(part))) and isinstance(field.annotation, type)
-        ):
-            section = field.annotation
-    return {field.alias or name for name, field in section.model_fields.items()}
+        kind = _below(kind, part)
+    section = _section(kind)
+    return {field.alias or name for name, field in section.model_fields.items()} if section else set()
+
+
+def _below(kind: Any, part: str | int) -> Any:
+    """The type one step further down: of a section's field, a mapping's value or a list's item; None when nothing fits."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(to_snake(str(part)))
+        return field.annotation if field else None
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
+    if get_origin(kind) is tuple:
+        return get_args(kind)[0]
+    return next((found for option in get_args(kind) if (found := _below(option, part)) is not None), None)
+
+
+def _section(kind: Any) -> type[BaseModel] | None:
+    """The section that a type allows, alone or among other types."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    if get_origin(kind) in (dict, tuple):
+        return None
+    return next((section for option in get_args(kind) if (section := _section(option))), None)

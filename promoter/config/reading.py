@@ -101,7 +101,7 @@ def _read(path: Path, shown: str) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 (byte {error.start})", file=shown, hint="save it as UTF-8") from None
     except OSError as error:
-        raise UsageError(f"{shown} can't be read: {error.strerror}", hint="check the path and its permissions") from None
+        raise UsageError(f"{path} can't be read: {error.strerror}", hint="check the path and its permissions") from None
 
 
 def _single(text: str, shown: str) -> Document:
@@ -190,7 +190,7 @@ def _environment(
     if name is None:
         raise document.error("model is required when there are several", place, hint=nearest("", models))
     if name not in models:
-        raise document.error(f"there is no model {name!r}", (*place, "model"), hint=nearest(name, models))
+        raise document.error(f"unknown model {name!r}", (*place, "model"), hint=nearest(name, models))
     return Environment(
         name=section.name,
         model=replace(models[name], repository=section.image or models[name].repository),
@@ -214,7 +214,7 @@ def _notice(index: int, section: NoticeSection, environments: Sequence[Environme
     for number, name in enumerate(section.environments):
         if name not in known:
             place = ("notices", index, "environments", number)
-            raise document.error(f"there is no environment {name!r}", place, hint=nearest(name, known))
+            raise document.error(f"unknown environment {name!r}", place, hint=nearest(name, known))
     to = NoticeConfig(Channel.GITHUB, frozenset(section.kinds), frozenset(section.environments))
     if slack := section.slack:
         return replace(

@@ -121,6 +121,8 @@ class Config:
         Raises:
             UsageError: unknown or ambiguous.
         """
+        if model is not None and model not in self.models:
+            raise UsageError(f"{FILE} has no model {model!r}", hint=nearest(model, self.models))
         named = self.named(name)
         found = [env for env in named if model is None or env.model.name == model]
         if not found:
@@ -147,14 +149,12 @@ class Config:
         """
         named = [env for env in self.environments if env.name == name]
         if not named:
-            raise UsageError(
-                f"there is no environment {name!r} in {FILE}", hint=nearest(name, {e.name for e in self.environments})
-            )
+            raise UsageError(f"{FILE} has no environment {name!r}", hint=nearest(name, {e.name for e in self.environments}))
         return named
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint: the known word that was probably meant, or all of them."""
+    """A hint: the available word that was probably meant, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else f"available: {', '.join(names)}"

@@ -19,7 +19,7 @@ from promoter.demo.story import Scenery, commands, tell
 from promoter.demo.training import Training
 from promoter.errors import PromoterError, UsageError
 from promoter.gitops.credentials import address
-from promoter.promotion.follow import Ending
+from promoter.promotion.ending import Ending
 
 _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
 

@@ -15,7 +15,7 @@ from promoter.demo.sandbox import Application, Expectation, ProcessRuntime, Sand
 from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Scenery, commands, tell
 from promoter.demo.training import Example, Training
-from promoter.promotion.follow import Ending
+from promoter.promotion.ending import Ending
 from promoter.promotion.watch import Clock
 
 _SPEED = 5.0

@@ -18,7 +18,8 @@ from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
 from promoter.promotion import releases
 from promoter.promotion.clients import Clients
-from promoter.promotion.follow import Ending, Follower
+from promoter.promotion.ending import Ending
+from promoter.promotion.follow import Follower
 from promoter.promotion.steps import Steps
 from promoter.promotion.watch import Clock
 

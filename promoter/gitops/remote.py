@@ -296,7 +296,7 @@ class Remote:
         branches = [line.partition("refs/heads/")[2] for line in lines]
         if not branches:
             return RefusedError(
-                f"{self.url} is empty: it has no branch {self.branch}", hint="push a first commit, or run `promoter init`"
+                f"{self.url} is empty: it has no branch {self.branch}", hint="push a first commit with the overlays to it"
             )
         some = ", ".join(branches[:5]) + (", …" if len(branches) > 5 else "")
         return RefusedError(

@@ -15,28 +15,13 @@ from promoter.models import Environment, NoticeKind, Release
 from promoter.notify import links
 from promoter.notify.notice import Link, Notice
 from promoter.promotion import releases
+from promoter.promotion.ending import MEANINGS, Ended, Ending, Opened
 from promoter.verdict import Verdict
 
 if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.promotion.clients import Clients
-    from promoter.promotion.follow import Ending
-    from promoter.promotion.pull_request import Ended, Opened
     from promoter.promotion.releases import Committed
-
-_KINDS = {
-    ExitCode.DONE: NoticeKind.LIVE,
-    ExitCode.RESTORED: NoticeKind.RESTORED,
-    ExitCode.SUPERSEDED: NoticeKind.SUPERSEDED,
-    ExitCode.NOT_RESTORED: NoticeKind.NEEDS_PERSON,
-    ExitCode.NEEDS_PERSON: NoticeKind.NEEDS_PERSON,
-    ExitCode.TIMED_OUT: NoticeKind.NEEDS_PERSON,
-    ExitCode.REFUSED: NoticeKind.NEEDS_PERSON,
-}
-"""Every other exit code is a failure."""
-
-_PASSES = frozenset({ExitCode.SUPERSEDED, ExitCode.UNREACHABLE})
-"""Of what reconcile could not do: it needs nobody, and may be gone at the next look."""
 
 _LOOKED_BACK = 20  # commits of the overlay: nobody waits longer to be told from which version
 
@@ -62,7 +47,7 @@ class Announcer:
         return notice
 
     def ended(self, begun: Notice, ending: Ending) -> None:
-        kind = _kind(ending.exit_code)
+        kind = MEANINGS[ending.exit_code].notice
         self.clients.notifier.tell(
             replace(
                 begun,
@@ -94,20 +79,20 @@ class Announcer:
 
     def unmerged(self, release: Release, opened: Opened, ended: Ended) -> None:
         """The pull request was waited for, and did not get into the branch."""
-        self.clients.notifier.tell(self._of_pull_request(release, opened, _kind(ended.exit_code), ended.detail))
+        self.clients.notifier.tell(self._of_pull_request(release, opened, MEANINGS[ended.exit_code].notice, ended.detail))
 
     # -- what reconcile finds at each look ----------------------------------------------------------------------------
 
     def stands(self, committed: Committed, verdict: Verdict, exit_code: ExitCode) -> None:
         """A release stands where only a person can help."""
-        if (kind := _kind(exit_code)) is not NoticeKind.SUPERSEDED:
+        if (kind := MEANINGS[exit_code].notice) is not NoticeKind.SUPERSEDED:
             found = replace(self._of(committed), kind=kind, sentence=_of_verdict(verdict), evidence=verdict.evidence)
             self.clients.notifier.tell(replace(found, standing=True))
 
     def refused(self, error: PromoterError) -> None:
         """What should be done was refused, or can't be done as things are."""
-        if error.exit_code not in _PASSES:
-            notice = self._notice(error.message, version="", kind=_kind(error.exit_code), sentence=error.message)
+        if not MEANINGS[error.exit_code].passes:
+            notice = self._notice(error.message, version="", kind=MEANINGS[error.exit_code].notice, sentence=error.message)
             self.clients.notifier.tell(replace(notice, evidence=(error.hint,) if error.hint else (), standing=True))
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -175,10 +160,6 @@ def _argocd(clients: Clients) -> str:
         return base_url(clients.environ, clients.config.argocd_server)
     except PromoterError:
         return ""  # none is configured, or its settings can't be read, which who speaks to it says
-
-
-def _kind(exit_code: ExitCode) -> NoticeKind:
-    return _KINDS.get(exit_code, NoticeKind.FAILED)
 
 
 def _sentence(ending: Ending) -> str:

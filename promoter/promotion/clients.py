@@ -68,7 +68,7 @@ class Clients:
         """The environment of that name with its place in Git, which is asked for where promoter.yaml names no manifest.
 
         Raises:
-            UsageError: unknown or ambiguous, or no Argo CD is configured to ask.
+            UsageError: unknown or ambiguous, or Argo CD is not configured.
             RefusedError: its Application does not say which branch and path it follows.
             AuthError, UnreachableError, NotFoundError: as Argo CD answers.
         """
@@ -81,7 +81,7 @@ class Clients:
             return environment
         if not self.argocd_server:
             raise UsageError(
-                f"application {wanted.name!r} has no manifest here, and no Argo CD is configured to ask",
+                f"application {wanted.name!r} has no manifest here, and Argo CD is not configured",
                 hint="set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or name the Application's manifest in promoter.yaml",
             )
         return placed(environment, self.argocd().application(wanted))

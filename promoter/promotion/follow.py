@@ -12,8 +12,9 @@ from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.models import Environment, OnFailure, Release
 from promoter.promotion import journal, releases
 from promoter.promotion.announce import Announcer
+from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
 from promoter.promotion.observe import Observer
-from promoter.promotion.pull_request import Ended, Opened, Proposing, Waiting
+from promoter.promotion.pull_request import Proposing, Waiting
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
 from promoter.promotion.watch import Clock, Tell, Timing, Watched, Watcher, listen
 from promoter.verdict import Kind, Verdict
@@ -23,25 +24,6 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.promotion.clients import Clients
     from promoter.promotion.releases import Committed
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a release ended. `restored` is the commit that put the stable release back, `note` why there is none.
-
-    `stable` is that release. `pull_request` is to restore it, where Git is restored by one.
-    """
-
-    environment: str
-    release: Release
-    commit: str
-    verdict: Verdict
-    exit_code: ExitCode
-    restored: str | None = None
-    note: str = ""
-    logs: tuple[str, ...] = ()
-    pull_request: Opened | None = None
-    stable: Release | None = None
 
 
 @dataclass(slots=True)
@@ -167,9 +149,9 @@ class Follower:
     ) -> Ending:
         """To where the cluster runs what Git says again, or a newer release has taken its place."""
         watched = self._watch(restored, displaced=committed.release)
-        done = watched.verdict.kind in (Kind.LIVE, Kind.SUPERSEDED)
-        note = "" if done else f"Git is restored, the cluster is not yet: {watched.verdict.summary}"
-        code = ExitCode.RESTORED if done else ExitCode.NOT_RESTORED
+        code = AFTER_RESTORE[watched.verdict.kind]
+        restoring = code is not ExitCode.RESTORED
+        note = f"Git is restored, the cluster is not yet: {watched.verdict.summary}" if restoring else ""
         ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
         return replace(ending, stable=restored.release)
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from promoter.config.names import image_name
-from promoter.errors import ExitCode, PromoterError, RefusedError, UnreachableError
+from promoter.errors import PromoterError, RefusedError, UnreachableError
 from promoter.forge import Check, Draft, Forge, PullRequest, Standing, State
 from promoter.gitops import Proposal, Repository, Snapshot, trailers_of
 from promoter.kustomize.overlay import unified
 from promoter.models import Environment
 from promoter.promotion import journal
+from promoter.promotion.ending import End, Ended, Opened
 
 Edit = Callable[[Snapshot], Proposal | None]
 Describe = Callable[[str, int], str]
@@ -26,48 +26,6 @@ Describe = Callable[[str, int], str]
 _URGENT = "urgent"
 _LONGEST_TITLE = 250  # GitHub takes 256 characters
 _POLL = 10.0  # seconds: 360 requests an hour of the 5,000 that GitHub allows
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An open pull request: `commit` is what it proposes, `done` what was done about it, `supersedes` the one before."""
-
-    number: int
-    url: str
-    title: str
-    branch: str
-    commit: str
-    done: str
-    supersedes: int | None = None
-    notes: tuple[str, ...] = ()
-
-
-class End(StrEnum):
-    MERGED = "merged"
-    CLOSED = "closed"
-    CHECKS_FAILED = "checks failed"
-    TIMED_OUT = "timed out"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How waiting for a merge ended, in a sentence; `merged` is the commit on the base branch."""
-
-    end: End
-    detail: str
-    merged: str | None = None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        return _EXIT_CODES[self.end]
-
-
-_EXIT_CODES = {
-    End.MERGED: ExitCode.DONE,
-    End.CLOSED: ExitCode.CLOSED_UNMERGED,
-    End.CHECKS_FAILED: ExitCode.REFUSED,
-    End.TIMED_OUT: ExitCode.TIMED_OUT,
-}
 
 
 def branch_of(environment: Environment, *, restoring: bool = False) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from promoter.errors import ExitCode, PromoterError
+from promoter.errors import PromoterError
 from promoter.models import Status, Step
+from promoter.promotion.ending import MEANINGS
 
 T = TypeVar("T")
 Report = Callable[[Step], None]
-
-_BUSINESS = frozenset({ExitCode.USAGE, ExitCode.REFUSED, ExitCode.SUPERSEDED})
 
 
 def silent(step: Step) -> None:
@@ -40,8 +39,7 @@ class Steps:
         try:
             value = work()
         except PromoterError as error:
-            status = Status.FAILED if error.exit_code in _BUSINESS else Status.ERRORED
-            self._end(Step(name, status, error.message, time.monotonic() - started))
+            self._end(Step(name, MEANINGS[error.exit_code].step, error.message, time.monotonic() - started))
             raise
         status = Status.SKIPPED if skipped(value) else Status.SUCCEEDED
         self._end(Step(name, status, detail(value), time.monotonic() - started))

@@ -11,6 +11,7 @@ from promoter.argocd.client import ArgoCD
 from promoter.argocd.errors import ArgoCDError
 from promoter.errors import AuthError, ExitCode, PromoterError, UnreachableError
 from promoter.models import Application
+from promoter.promotion.ending import EXIT_CODES
 from promoter.promotion.observe import Observer
 from promoter.verdict import Kind, Verdict, judge
 
@@ -63,19 +64,7 @@ class Watched:
     @property
     def exit_code(self) -> ExitCode:
         """How the process ends when nothing is restored."""
-        return ExitCode.TIMED_OUT if self.timed_out else _EXIT_CODES[self.verdict.kind]
-
-
-_EXIT_CODES = {
-    Kind.LIVE: ExitCode.DONE,
-    Kind.ABORTED: ExitCode.NOT_RESTORED,
-    Kind.FAILED: ExitCode.NOT_RESTORED,
-    Kind.MASKED: ExitCode.NEEDS_PERSON,
-    Kind.NEEDS_PERSON: ExitCode.NEEDS_PERSON,
-    Kind.APPLICATION_GONE: ExitCode.NEEDS_PERSON,
-    Kind.SUPERSEDED: ExitCode.SUPERSEDED,
-    Kind.COMMIT_GONE: ExitCode.SUPERSEDED,
-}
+        return ExitCode.TIMED_OUT if self.timed_out else EXIT_CODES[self.verdict.kind]
 
 
 @dataclass(slots=True)

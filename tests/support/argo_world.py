@@ -15,7 +15,8 @@ from promoter.demo.sandbox import Application, Behaviour, Measurement, Pod, PodS
 from promoter.models import Environment
 from promoter.promotion import releases, watch
 from promoter.promotion.clients import Clients
-from promoter.promotion.follow import Ending, Follower
+from promoter.promotion.ending import Ending
+from promoter.promotion.follow import Follower
 from promoter.promotion.observe import Observer
 from promoter.promotion.releases import Committed
 from promoter.promotion.watch import Tell, Timing, Watcher
