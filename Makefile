@@ -28,15 +28,17 @@ soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters o
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
 	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 
-check: $(READY) ## formatting, lint, types, architecture
+check: $(READY) ## formatting, lint, types, imports, the tree in ARCHITECTURE.md
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python docs/tree.py --check
 
-format: $(READY)
+format: $(READY) ## formats the code, and writes the tree in ARCHITECTURE.md
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/python docs/tree.py
 
 bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks

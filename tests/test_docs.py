@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,12 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_tree_shows_the_modules_as_they_are() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs/tree.py", "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "promoter/\n  cli/ " in (ROOT / "ARCHITECTURE.md").read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_targets_exist(page: Path) -> None:
     code = "\n".join(CODE.findall(page.read_text()))
@@ -28,5 +36,5 @@ def test_commands_and_targets_exist(page: Path) -> None:
     commands |= {str(group.name or group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance}
     told = set(re.findall(r"(?:^|[`$] ?)promoter ([a-z]+)", code, re.MULTILINE))
     assert told <= commands
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:^|[`$] ?)make ([a-z]+)", code, re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|[`$] ?)make ([a-z-]+)", code, re.MULTILINE)) <= targets
