@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from promoter.cli import app
 
@@ -38,3 +39,20 @@ def test_commands_and_targets_exist(page: Path) -> None:
     assert told <= commands
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|[`$] ?)make ([a-z-]+)", code, re.MULTILINE)) <= targets
+
+
+def test_hooks_run_what_is_there_and_download_nothing() -> None:
+    repositories = YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"]
+    assert [one["repo"] for one in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    made = {hook["entry"].removeprefix("make ") for hook in hooks if hook["entry"].startswith("make ")}
+    assert made == {"format", "check"}
+    assert made <= set(targets)
+
+
+def test_files_that_contributing_names_are_there() -> None:
+    named = set(re.findall(r"`((?:promoter|tests|docs)/[\w./]+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
