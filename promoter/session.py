@@ -20,32 +20,38 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
 class Authorization(AuthBase):
-    """Sends exactly this Authorization header, or none: ~/.netrc never decides what a server is told."""
+    """Sends exactly this Authorization header, or none: ~/.netrc does not decide. A function is called for each request."""
 
-    def __init__(self, value: str | None = None) -> None:
+    def __init__(self, value: str | Callable[[], str] | None = None) -> None:
         self._value = value
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._value is not None:
-            request.headers["Authorization"] = self._value
+            request.headers["Authorization"] = self._value() if callable(self._value) else self._value
         return request
+
+
+class RateLimitedError(UnreachableError):
+    """The server takes no more requests of this token for a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds for a connection and for each wait on an answer, and for all tries of one request together."""
+    """Seconds: to connect, to wait for an answer, for all tries of a request (`total`), and for all waits for rate limits."""
 
     connect: float = 5.0
     read: float = 30.0
     total: float = 20.0
     backoff: float = 0.25
     longest_backoff: float = 5.0
+    rate_limits: float = 300.0
 
 
 class Http:
     """A server at `base_url`, called `name` in errors. Not for use by several threads at once.
 
-    `secret_path`: who knows a URL may use it, so that errors show no more of one than scheme and host.
+    `secret_path`: who knows a URL may use it, so that errors show no more of one than scheme and host. `rate_limit`: seconds
+    until a request that a rate limit refused may be sent again; None for every other answer.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Http:
         cert: str | None = None,
         limits: Limits | None = None,
         secret_path: bool = False,
+        rate_limit: Callable[[requests.Response], float | None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,7 +78,7 @@ class Http:
         self._session.headers["User-Agent"] = "promoter"
         self._session.headers.update(headers or {})
         self._verify, self._cert = verify, cert
-        self._secret_path = secret_path
+        self._secret_path, self._rate_limit = secret_path, rate_limit
 
     def request(
         self,
@@ -94,12 +101,14 @@ class Http:
         is never done for a `data` that can be read only once. `retry_lost`: also where no answer came, so that it may have been
         carried out. `send_timeout` is for connecting and for each piece of `data`.
 
+        What a rate limit refused was not carried out, so it is sent again, whatever the method.
+
         Raises:
-            UnreachableError: no answer at all within the limits.
+            UnreachableError: no answer at all within the limits; RateLimitedError when a rate limit lasts too long.
         """
         url = path if "://" in path else self.base_url + path
         again = (method in _IDEMPOTENT if retry is None else retry) and not hasattr(data, "read")
-        deadline = self._clock() + self.limits.total
+        deadline, limited_for = self._clock() + self.limits.total, 0.0
         for attempt in range(1_000_000):
             failure: Exception | None = None
             response: requests.Response | None = None
@@ -121,6 +130,11 @@ class Http:
                 raise self._unreachable(url, error) from None
             except requests.exceptions.RequestException as error:
                 failure = error
+            if response is not None and (seconds := self._rate_limit(response)) is not None:
+                limited_for += seconds
+                self._wait_for_limit(seconds, limited_for)
+                deadline += seconds
+                continue
             if response is not None and response.status_code not in RETRIED:
                 return response
             wait = self._backoff(attempt, response)
@@ -132,6 +146,14 @@ class Http:
                 response.close()
             self._sleep(wait)
         raise AssertionError("unreachable: the deadline ends the loop")
+
+    def _wait_for_limit(self, seconds: float, together: float) -> None:
+        if together > self.limits.rate_limits:
+            raise RateLimitedError(
+                f"{self.name} limits the rate of requests for another {seconds:.0f} s",
+                hint=f"run it again in {seconds:.0f} seconds, or use a token with a higher limit",
+            )
+        self._sleep(seconds)
 
     def wait(self, attempt: int, response: requests.Response | None = None) -> bool:
         """Waits as `request` does before it tries again; False, at once, where the server asks for more than two minutes."""

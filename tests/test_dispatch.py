@@ -6,11 +6,14 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.webhook.dispatch import System, pipeline
@@ -31,12 +34,19 @@ class _Handler(BaseHTTPRequestHandler):
     server: Forge
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
         self.server.sent.append((self.path, dict(self.headers), body))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.answer)))
+        if self.path.startswith("/app/installations/"):
+            expires = datetime.now(UTC) + timedelta(hours=1)
+            self._send(201, json.dumps({"token": "ghs_minted", "expires_at": expires.isoformat()}).encode())
+        else:
+            self._send(self.server.status, self.server.answer)
+
+    def _send(self, status: int, answer: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(self.server.answer)
+        self.wfile.write(answer)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -81,6 +91,24 @@ def test_a_workflow_dispatch_of_github(forge: Forge) -> None:
     assert path == "/repos/acme/gitops/actions/workflows/deploy.yml/dispatches"
     assert body == {"ref": "trunk", "inputs": {**INPUTS, "command": "reconcile"}}
     assert headers["Authorization"] == "Bearer a"
+
+
+def test_a_github_app_starts_a_workflow(forge: Forge) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    app = {"GITHUB_APP_ID": "12", "GITHUB_APP_INSTALLATION_ID": "678", "GITHUB_APP_PRIVATE_KEY": pem}
+    made = pipeline(System.GITHUB, "acme/gitops", "main", {"GITHUB_API_URL": forge.url, "GITHUB_TOKEN": "t0ken", **app})
+    made.dispatch("fraud-detector", "production")
+    minted, (path, headers, _) = forge.sent
+    assert minted[0] == "/app/installations/678/access_tokens"
+    assert path == "/repos/acme/gitops/dispatches"
+    assert headers["Authorization"] == "Bearer ghs_minted"
+
+
+def test_the_token_of_an_azure_job_is_a_bearer_token(forge: Forge) -> None:
+    environ = {"SYSTEM_ACCESSTOKEN": "eyJ0.eyJ1.sig", "AZURE_DEVOPS_EXT_PAT": "pat"}
+    pipeline(System.AZURE_DEVOPS, f"{forge.url}/acme/ml/12", "main", environ).dispatch("fraud-detector", "production")
+    assert forge.sent[0][1]["Authorization"] == "Bearer eyJ0.eyJ1.sig"
 
 
 def test_a_run_of_an_azure_pipeline(forge: Forge) -> None:

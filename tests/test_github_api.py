@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.gitops import Proposal, Repository, Snapshot
-from promoter.hosting.github_app import api_url, installation_token, is_github
+from promoter.hosting.github import api_url
+from promoter.hosting.github_app import installation_token
+from promoter.hosting.tokens import is_github
 from tests.support.git_server import BareRepository, GitServer, bare_repository, isolated_environ
 from tests.support.github_api import GitHub, github_api
 
@@ -201,9 +203,9 @@ def test_only_a_repository_on_github(tmp_path: Path, github: GitHub, url: str) -
     "url", ["git@127.0.0.1:acme/gitops.git", "ssh://git@127.0.0.1:22/acme/gitops", "http://127.0.0.1/acme/gitops/"]
 )
 def test_the_repository_is_known_by_any_address(tmp_path: Path, github: GitHub, url: str) -> None:
-    from promoter.gitops.github_api import GitHubApi
+    from promoter.gitops.github_api import GitHubCommits
 
-    assert GitHubApi(url, "main", github.environ()).repository == "acme/gitops"
+    assert GitHubCommits(url, "main", github.environ()).repository == "acme/gitops"
 
 
 # -- apps -------------------------------------------------------------------------------------------------------------

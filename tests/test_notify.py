@@ -19,7 +19,7 @@ from promoter.errors import UnreachableError, UsageError
 from promoter.models import NoticeKind
 from promoter.notify import github, slack, teams
 from promoter.notify.endpoint import Endpoint, checked
-from promoter.notify.github import Repository
+from promoter.notify.github import Target
 from promoter.notify.notice import LONGEST_SENTENCE, LONGEST_URL, MOST_LINES, Link, Notice
 from promoter.notify.notifier import Notifier, connect
 from promoter.notify.outbox import Outbox
@@ -78,7 +78,7 @@ def notifier(
     return connect(configured(there, *names), environ or there.environ, box, not_on_github, frozenset())
 
 
-def not_on_github(url: str) -> Repository:
+def not_on_github(url: str) -> Target:
     raise UsageError(f"{url} is not on GitHub")
 
 
@@ -159,7 +159,7 @@ def test_github_has_a_status_and_one_deployment(
     hub: ForgeServer, kinds: tuple[NoticeKind, ...], status: list[str], deployment: list[str]
 ) -> None:
     config = [NoticeConfig(Channel.GITHUB, KINDS, frozenset())]
-    repository = Repository(hub.github, "org", "repository", lambda: GITHUB_TOKEN)
+    repository = Target(hub.github, "org", "repository", lambda: GITHUB_TOKEN)
     for kind in kinds:  # each from a process of its own
         made = connect(config, {}, Outbox(), lambda _: repository, frozenset())
         tell(made, replace(RESTORED, kind=kind))

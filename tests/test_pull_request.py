@@ -471,8 +471,8 @@ def test_killed_while_waiting(place: Place) -> None:
 def test_without_a_token_it_says_which_to_set(place: Place) -> None:
     edit(place.path.config, (POLICY, ""))
     done = place.path.run("promote", f"{place.path.model}:1", "--to", "staging", "--no-render")
-    assert done.returncode == ExitCode.USAGE
-    assert "set one of PROMOTER_GIT_TOKEN" in done.stderr
+    assert done.returncode == ExitCode.AUTH
+    assert "set PROMOTER_GIT_TOKEN" in done.stderr
 
 
 # -- rollback, restore and reconcile ----------------------------------------------------------------------------------

@@ -6,18 +6,18 @@ page with status 203, or a redirect to one; descriptions are cut in lists, and h
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.forge.limits import Requests, Token, json_of, said
 from promoter.forge.seam import Check, Draft, PullRequest, Standing, State
 from promoter.hosting.address import Address
-from promoter.models import MergeMethod
-from promoter.session import Http
+from promoter.hosting.answers import error_message, json_of, rate_limit
+from promoter.hosting.tokens import azure_authorization, names
+from promoter.models import ForgeKind, MergeMethod
+from promoter.session import Authorization, Http
 
 if TYPE_CHECKING:
     import requests
@@ -26,21 +26,21 @@ _API, _POLICY_API = {"api-version": "7.1"}, {"api-version": "7.1-preview.1"}
 _STATES = {"active": State.OPEN, "completed": State.MERGED, "abandoned": State.CLOSED}
 _STRATEGIES = {MergeMethod.MERGE: "noFastForward", MergeMethod.SQUASH: "squash", MergeMethod.REBASE: "rebase"}
 _IDENTITY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_TOKENS = "PROMOTER_GIT_TOKEN, SYSTEM_ACCESSTOKEN or AZURE_DEVOPS_EXT_PAT"
+_TOKENS = names(ForgeKind.AZURE_DEVOPS)
 _FOR_CHANGES, _REJECTED = -5, -10  # votes
 _CHECKS = ("0609b952-1397-4640-95ec-e00a01b2c241", "cbdc66da-9728-4af8-aada-9a5a32e4a226")  # policy types: Build, Status
 
 
-class AzureDevOps:
+class AzureDevOpsPullRequests:
     """The pull requests of one repository on Azure DevOps: see `Forge`."""
 
     name = "Azure DevOps"
     longest_body = 4_000
 
     def __init__(self, address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> None:
-        http = Http(self.name, address.api_url, auth=Token(lambda: _authorization(token())), sleep=sleep)
+        auth = Authorization(lambda: azure_authorization(token()))
+        self._http = Http(self.name, address.api_url, auth=auth, sleep=sleep, rate_limit=rate_limit)
         self._address = address
-        self._requests = Requests(http, sleep)
         self._project = f"/{quote(address.owner)}"
         self._pulls = f"{self._project}/_apis/git/repositories/{quote(address.repository)}/pullrequests"
 
@@ -151,7 +151,7 @@ class AzureDevOps:
     def _ask(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str] = _API, to: str = "see pull requests"
     ) -> Any:
-        response = self._requests.send(method, path, json=json, params={**_API, **params})
+        response = self._http.request(method, path, json=json, params={**_API, **params})
         body = json_of(response)
         if response.status_code in (200, 201) and body is not None:
             return body
@@ -159,7 +159,7 @@ class AzureDevOps:
 
     def _refusal(self, response: requests.Response, to: str) -> PromoterError:
         """What a person is told of an answer that is not the one asked for; `to` is what was tried."""
-        place, status, words = self._address.place, response.status_code, said(response)
+        place, status, words = self._address.place, response.status_code, error_message(response)
         if status in (200, 201, 203, 302, 401):
             return AuthError(
                 f"Azure DevOps does not accept the token, and shows a sign-in page ({status})",
@@ -178,13 +178,6 @@ class AzureDevOps:
         if status >= 500:
             return UnreachableError(f"Azure DevOps can't {to} in {place} now: {status} {words}", hint="run it again")
         return RefusedError(f"Azure DevOps does not {to} in {place}: {status} {words}", hint="see docs/pull-requests.md")
-
-
-def _authorization(token: str) -> str:
-    """A job's or an Entra token is a JWT and goes as it is; a personal access token is the password of no user."""
-    if token.startswith("eyJ") and token.count(".") == 2:
-        return f"Bearer {token}"
-    return f"Basic {base64.b64encode(f':{token}'.encode()).decode()}"
 
 
 def _identities(reviewers: tuple[str, ...]) -> tuple[str, ...]:

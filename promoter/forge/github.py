@@ -11,35 +11,32 @@ from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
-from promoter.forge.limits import Requests, Token, json_of, said
 from promoter.forge.seam import Draft, PullRequest, Standing, State
+from promoter.hosting import github
 from promoter.hosting.address import Address
-from promoter.models import MergeMethod
-from promoter.session import Http
+from promoter.hosting.answers import error_message, json_of
+from promoter.hosting.tokens import names
+from promoter.models import ForgeKind, MergeMethod
 
 if TYPE_CHECKING:
     import requests
 
-_VERSION = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _TRIES = 5
 _MERGEABLE = ("clean status", "unstable status", "has_hooks status")
-_TOKENS = "PROMOTER_GIT_TOKEN, a GitHub App's variables, GITHUB_TOKEN or GH_TOKEN"
+_TOKENS = names(ForgeKind.GITHUB)
 
 
-class GitHub:
+class GitHubPullRequests:
     """The pull requests of one repository on GitHub: see `Forge`."""
 
     name = "GitHub"
     longest_body = 65_536
 
     def __init__(self, address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> None:
-        auth = Token(lambda: f"Bearer {token()}")
-        http = Http(self.name, address.api_url, auth=auth, headers=_VERSION, sleep=sleep)
+        self._http = github.connect(address.api_url, token, sleep=sleep)
         self._address, self._sleep = address, sleep
-        self._requests = Requests(http, sleep)
         self._repository = f"/repos/{quote(address.owner)}/{quote(address.repository)}"
-        root = address.api_url
-        self._graphql = f"{root.removesuffix('/v3')}/graphql" if root.endswith("/api/v3") else f"{root}/graphql"
+        self._graphql = github.graphql_url(address.api_url)
 
     def reference(self, number: int) -> str:
         return f"#{number}"
@@ -101,16 +98,16 @@ class GitHub:
         message = {} if method is MergeMethod.REBASE else {"commit_title": subject, "commit_message": body}
         asked = {"merge_method": method.value, "sha": found.head, **message}
         for attempt in range(_TRIES):
-            response = self._requests.send("PUT", f"{self._repository}/pulls/{found.number}/merge", json=asked)
+            response = self._http.request("PUT", f"{self._repository}/pulls/{found.number}/merge", json=asked)
             if response.status_code == 200:
                 return ""
             # 405 "Base branch was modified. Review and try the merge again.": somebody else's merge came first
-            if response.status_code != 405 or "modified" not in said(response):
+            if response.status_code != 405 or "modified" not in error_message(response):
                 break
             self._sleep(min(8.0, 0.5 * 2**attempt))
         if response.status_code in (401, 403, 404):
             raise self._refusal(response, "merge a pull request")
-        return said(response)
+        return error_message(response)
 
     def standing(self, number: int) -> Standing:
         variables = {"owner": self._address.owner, "name": self._address.repository, "number": number}
@@ -145,14 +142,14 @@ class GitHub:
 
     def _query(self, text: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
         """Data and error messages; an answer may have both."""
-        response = self._requests.send("POST", self._graphql, json={"query": text, "variables": variables})
+        response = self._http.request("POST", self._graphql, json={"query": text, "variables": variables})
         body = json_of(response)
         if response.status_code != 200 or not isinstance(body, dict):
             raise self._refusal(response, "see pull requests")
         return body.get("data"), [str(error.get("message")) for error in body.get("errors") or ()]
 
     def _ask(self, method: str, path: str, *, json: Any = None, params: Any = None, to: str = "see pull requests") -> Any:
-        response = self._requests.send(method, self._repository + path, json=json, params=params)
+        response = self._http.request(method, self._repository + path, json=json, params=params)
         body = json_of(response)
         if response.status_code in (200, 201) and body is not None:
             return body
@@ -160,7 +157,7 @@ class GitHub:
 
     def _refusal(self, response: requests.Response, to: str) -> PromoterError:
         """What a person is told of an answer that is not the one asked for; `to` is what was tried."""
-        place, status, words = self._address.place, response.status_code, said(response)
+        place, status, words = self._address.place, response.status_code, error_message(response)
         if status == 401:
             return AuthError(f"GitHub does not accept the token: {words}", hint=f"it may have expired: renew {_TOKENS}")
         if status == 403:

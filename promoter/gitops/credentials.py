@@ -12,7 +12,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.errors import UsageError
 from promoter.gitops.process import with_settings
-from promoter.hosting.github_app import installation_token, is_github
+from promoter.hosting.address import is_azure_devops
+from promoter.hosting.tokens import JOB_TOKEN, Purpose, is_github, own_token
+from promoter.models import ForgeKind
 
 _USERNAME, _PASSWORD = "PROMOTER_GIT_CREDENTIAL_USERNAME", "PROMOTER_GIT_CREDENTIAL_PASSWORD"
 _HELPER = f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "${_USERNAME}" "${_PASSWORD}"; }}; f"""
@@ -100,8 +102,8 @@ def access(url: str, environ: Mapping[str, str]) -> Access:
 def api_token(url: str, environ: Mapping[str, str]) -> str | None:
     """The token for the API of the GitHub that `url` is on, by the order of `access`; raises as `access`."""
     split = _split(url)
-    own = environ.get("PROMOTER_GIT_TOKEN") or (unquote(split.password) if split.password else None)
-    return own or _github_token(environ)
+    named = environ.get(Purpose.GIT) or (unquote(split.password) if split.password else None)
+    return named or own_token(ForgeKind.GITHUB, environ)
 
 
 def ssh_settings(environ: Mapping[str, str], configured: bool) -> dict[str, str]:
@@ -133,7 +135,7 @@ def _http_access(split: SplitResult, base: dict[str, str]) -> Access:
 
 def _credential(split: SplitResult, environ: Mapping[str, str]) -> _Credential | None:
     username = environ.get("PROMOTER_GIT_USERNAME") or "x-access-token"
-    if token := environ.get("PROMOTER_GIT_TOKEN"):
+    if token := environ.get(Purpose.GIT):
         return _Credential(username, token)
     if split.password is not None:
         return _Credential(unquote(split.username or ""), unquote(split.password))
@@ -141,18 +143,12 @@ def _credential(split: SplitResult, environ: Mapping[str, str]) -> _Credential |
         return None
     host = split.hostname or ""
     if is_github(host, environ):
-        token = _github_token(environ)
+        token = own_token(ForgeKind.GITHUB, environ)
         return _Credential(username, token) if token else None
-    if host == "dev.azure.com" or host.endswith(".visualstudio.com"):
-        if token := environ.get("SYSTEM_ACCESSTOKEN"):
-            return _Credential("", token, bearer=True)
-        if token := environ.get("AZURE_DEVOPS_EXT_PAT"):
-            return _Credential(username, token)
+    if is_azure_devops(host) and (token := own_token(ForgeKind.AZURE_DEVOPS, environ)):
+        bearer = token == environ.get(JOB_TOKEN)  # a job's token is not the password of any user
+        return _Credential("" if bearer else username, token, bearer=bearer)
     return None
-
-
-def _github_token(environ: Mapping[str, str]) -> str | None:
-    return installation_token(environ) or environ.get("GITHUB_TOKEN") or environ.get("GH_TOKEN")
 
 
 def _split(url: str) -> SplitResult:

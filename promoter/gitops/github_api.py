@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, RefusedError, UnreachableError, UsageError
 from promoter.gitops.credentials import api_token
 from promoter.gitops.failures import GitError, Kind
-from promoter.hosting.github_app import api_url, is_github
-from promoter.session import Authorization, Http, Limits
+from promoter.hosting import github
+from promoter.hosting.address import host_and_path
+from promoter.hosting.answers import error_message
+from promoter.hosting.tokens import is_github, names
+from promoter.models import ForgeKind
+from promoter.session import Limits, RateLimitedError
 
 _MUTATION = "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }"
 # A repeated request can't commit twice: expectedHeadOid lets only the first one through.
-_LIMITS = Limits(total=60.0)
+_LIMITS = Limits(total=60.0, rate_limits=0.0)
 _NEEDED = "the token needs write access to the repository's contents (contents: write)"
 
 
-class GitHubApi:
+class GitHubCommits:
     """`branch` of the repository at `url`, an address that git could use too.
 
     Raises:
@@ -28,7 +30,8 @@ class GitHubApi:
     """
 
     def __init__(self, url: str, branch: str, environ: Mapping[str, str]) -> None:
-        host, self.repository = _named(url)
+        host, path = host_and_path(url)
+        self.repository = "/".join(path)
         if not is_github(host, environ) or self.repository.count("/") != 1:
             raise UsageError(
                 f"`git.commit: github-api` needs a repository on GitHub, not {url}",
@@ -60,22 +63,19 @@ class GitHubApi:
     def _asked(self, query: object) -> dict[str, Any]:
         token = api_token(self._url, self._environ)
         if token is None:
-            raise AuthError("there is no token for GitHub's API", hint="set GITHUB_TOKEN, or a GitHub App's variables")
-        http = Http("GitHub", _graphql_url(self._environ), auth=Authorization(f"Bearer {token}"), limits=_LIMITS)
+            raise AuthError("no token for GitHub's API", hint=f"set {names(ForgeKind.GITHUB)}")
+        address = self._environ.get("GITHUB_GRAPHQL_URL") or github.graphql_url(github.api_url(self._environ))
+        http = github.connect(address, lambda: token, limits=_LIMITS)
         try:
             response = http.request("POST", "", json=query, retry=True)
+        except RateLimitedError:
+            raise
         except UnreachableError as error:
             raise GitError("push", 1, "", f"fatal: unable to access GitHub's API: {error.message}") from None
         if response.status_code == 401:
             raise AuthError(f"GitHub does not accept the token for {self.repository}", hint="it may have ended: renew it")
-        if "rate limit" in response.text.lower() and response.status_code in (403, 429):
-            seconds = response.headers.get("Retry-After", "60")
-            raise UnreachableError(
-                f"GitHub's rate limit is used up for this token: {_message(response.text)}",
-                hint=f"run again in {seconds} seconds",
-            )
         if response.status_code == 403:
-            raise AuthError(f"GitHub refuses a commit to {self.repository}: {_message(response.text)}", hint=_NEEDED)
+            raise AuthError(f"GitHub refuses a commit to {self.repository}: {error_message(response)}", hint=_NEEDED)
         if not response.ok:
             raise GitError("push", 1, "", f"fatal: The requested URL returned error: {response.status_code}")
         return dict(response.json())
@@ -92,24 +92,3 @@ class GitHubApi:
         if not kind:  # "Something went wrong while executing your query": whether it was committed is not known
             return GitError("push", 1, "", f"fatal: unable to access GitHub's API: {message}")
         return RefusedError(f"GitHub makes no commit on {place}: {message} ({kind})", hint="set `git.commit: push`")
-
-
-def _named(url: str) -> tuple[str, str]:
-    """Host, and owner/name, of https://host/owner/name.git, ssh://git@host/owner/name or git@host:owner/name."""
-    if "://" not in url:
-        host, _, path = url.rpartition("@")[2].partition(":")
-    else:
-        split = urlsplit(url)
-        host, path = split.hostname or "", split.path
-    return host, path.strip("/").removesuffix(".git")
-
-
-def _graphql_url(environ: Mapping[str, str]) -> str:
-    return environ.get("GITHUB_GRAPHQL_URL") or f"{api_url(environ).removesuffix('/v3')}/graphql"
-
-
-def _message(body: str) -> str:
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"

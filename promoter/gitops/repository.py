@@ -295,6 +295,6 @@ class Repository:
 
 
 def _through_github(remote: Remote, url: str, environ: Mapping[str, str]) -> Callable[[], Writer]:
-    from promoter.gitops.github_api import GitHubApi
+    from promoter.gitops.github_api import GitHubCommits
 
-    return partial(ThroughGitHub, remote, GitHubApi(url, remote.branch, environ))
+    return partial(ThroughGitHub, remote, GitHubCommits(url, remote.branch, environ))

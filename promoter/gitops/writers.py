@@ -9,7 +9,7 @@ from promoter.gitops.commit import Commit, Proposal
 from promoter.gitops.remote import FIRST_DEPTH, Remote
 
 if TYPE_CHECKING:
-    from promoter.gitops.github_api import GitHubApi
+    from promoter.gitops.github_api import GitHubCommits
 
 
 class Writer(Protocol):
@@ -57,7 +57,7 @@ class ThroughGitHub:
     """Has GitHub make the commit: its id is not known before, so an earlier try is known by parent, tree and message."""
 
     remote: Remote
-    api: GitHubApi
+    api: GitHubCommits
     _asked: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     def landed(self, tip: str) -> Commit | None:

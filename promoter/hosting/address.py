@@ -54,7 +54,7 @@ def address_of(
     Raises:
         UsageError: it can't be told from the address, and is not configured.
     """
-    host, path = _split(url)
+    host, path = host_and_path(url)
     kind = kind or _kind(host, environ)
     if kind is None:
         raise UsageError(
@@ -81,9 +81,11 @@ def address_of(
 def _kind(host: str, environ: Mapping[str, str]) -> ForgeKind | None:
     if host in (_GITHUB, f"ssh.{_GITHUB}") or (host and host == urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname):
         return ForgeKind.GITHUB
-    if host in (_AZURE, f"ssh.{_AZURE}", "vs-ssh.visualstudio.com") or host.endswith(".visualstudio.com"):
-        return ForgeKind.AZURE_DEVOPS
-    return None
+    return ForgeKind.AZURE_DEVOPS if is_azure_devops(host) else None
+
+
+def is_azure_devops(host: str) -> bool:
+    return host in (_AZURE, f"ssh.{_AZURE}") or host.endswith(".visualstudio.com")
 
 
 def _github(host: str, path: list[str], environ: Mapping[str, str], api_url: str | None) -> Address:
@@ -116,7 +118,7 @@ def _azure_devops(url: str, host: str, path: list[str], api_url: str | None) -> 
     return Address(ForgeKind.AZURE_DEVOPS, api_url or root, project, name)
 
 
-def _split(url: str) -> tuple[str, list[str]]:
+def host_and_path(url: str) -> tuple[str, list[str]]:
     """Host in lower case, and the path's parts without `.git`."""
     split: SplitResult | None = urlsplit(url) if "://" in url else None
     if split is not None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, UnreachableError, UsageError
 
@@ -26,16 +25,6 @@ class _Minted:
 _minted: dict[tuple[str, str, str], _Minted] = {}  # of this process: a token lasts an hour, a promotion asks for it many times
 
 
-def api_url(environ: Mapping[str, str]) -> str:
-    """GitHub's REST API: GITHUB_API_URL as GitHub Actions sets it, or github.com's."""
-    return environ.get("GITHUB_API_URL", "").rstrip("/") or "https://api.github.com"
-
-
-def is_github(host: str, environ: Mapping[str, str]) -> bool:
-    """Whether `host` is the GitHub that the environment's tokens are of: GITHUB_SERVER_URL's, or github.com."""
-    return host == (urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname or "github.com")
-
-
 def installation_token(environ: Mapping[str, str]) -> str | None:
     """The token of the installation that the environment names, None when it names no App; kept until it is about to expire.
 
@@ -48,6 +37,8 @@ def installation_token(environ: Mapping[str, str]) -> str | None:
         return None
     if missing := [name for name in (_INSTALLATION, _KEY) if not environ.get(name)]:
         raise UsageError(f"{_ID} is set, but {' and '.join(missing)} is not", hint="a GitHub App needs all three")
+    from promoter.hosting.github import api_url
+
     place = (api_url(environ), environ[_ID], environ[_INSTALLATION])
     minted = _minted.get(place)
     if minted is None or minted.expires - _MARGIN < time.time():
@@ -56,15 +47,15 @@ def installation_token(environ: Mapping[str, str]) -> str | None:
 
 
 def _mint(api: str, app: str, installation: str, key: str) -> _Minted:
-    from promoter.session import Authorization, Http  # no other token needs requests
+    from promoter.hosting import github  # no other token needs requests
+    from promoter.hosting.answers import error_message
 
-    http = Http(
-        "GitHub", api, auth=Authorization(f"Bearer {_jwt(app, key)}"), headers={"Accept": "application/vnd.github+json"}
-    )
+    token = _jwt(app, key)
+    http = github.connect(api, lambda: token)
     response = http.request("POST", f"/app/installations/{installation}/access_tokens", retry=True)
     if response.status_code in (401, 403, 404):
         raise AuthError(
-            f"GitHub App {app} gets no token for installation {installation} at {api}: {_message(response.text)}",
+            f"GitHub App {app} gets no token for installation {installation} at {api}: {error_message(response)}",
             hint=f"check {_ID}, {_INSTALLATION} and that {_KEY} is a key of this App",
         )
     if not response.ok:
@@ -93,12 +84,3 @@ def _pem(key: str) -> str:
         return Path(key).read_text()
     except OSError as error:
         raise UsageError(f"{_KEY} is no PEM text and no file: {error.strerror}", hint="give the text or a path") from None
-
-
-def _message(body: str) -> str:
-    import json
-
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from promoter.hosting.github import HEADERS
 from promoter.models import NoticeKind
 from promoter.notify.endpoint import Answer, Endpoint
 from promoter.notify.notice import Notice, one_line
-
-HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
 _TASK = "promote"  # a job with `environment:` makes deployments of its own, whose task is `deploy`
 _LONGEST_DESCRIPTION = 140
@@ -67,7 +66,7 @@ def deployment_statuses(notice: Notice) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
+class Target:
     """`api` is the root of GitHub's REST API; `token` is asked for at each notice, in the thread that sends it."""
 
     api: str
@@ -77,14 +76,14 @@ class Repository:
 
 
 @dataclass
-class GitHub:
+class GitHubDeployments:
     """`repository` gives where the repository of a notice is; raises UsageError where that is not on GitHub.
 
     `shared`: environments that several models have: each of those gets a name of its own, for GitHub takes a newer deployment
     of an environment for the end of the one before.
     """
 
-    repository: Callable[[str], Repository]
+    repository: Callable[[str], Target]
     deployments: bool = True
     shared: frozenset[str] = frozenset()
     name: str = "GitHub"
@@ -105,7 +104,7 @@ class GitHub:
 class _Calls:
     """The requests about one notice."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Target) -> None:
         self._endpoint = Endpoint("GitHub", repository.api, HEADERS)
         self._token = repository.token()
         self._path = f"/repos/{quote(repository.owner)}/{quote(repository.name)}"

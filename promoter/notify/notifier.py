@@ -13,7 +13,7 @@ from promoter.errors import PromoterError, UsageError
 from promoter.models import NoticeKind
 from promoter.notify import slack, webhook
 from promoter.notify.endpoint import Endpoint, checked
-from promoter.notify.github import GitHub, Repository
+from promoter.notify.github import GitHubDeployments, Target
 from promoter.notify.notice import Notice
 from promoter.notify.outbox import Outbox, Told
 from promoter.notify.redact import Redactor, redactor
@@ -57,7 +57,7 @@ class Route:
             return False
         if notice.kind is NoticeKind.STARTED and not self.channel.hears_starts:
             return False
-        if not notice.commit and isinstance(self.channel, GitHub):
+        if not notice.commit and isinstance(self.channel, GitHubDeployments):
             return False
         return notice.kind in self.kinds and (not self.environments or notice.environment in self.environments)
 
@@ -117,7 +117,7 @@ def connect(
     configured: Sequence[NoticeConfig],
     environ: Mapping[str, str],
     outbox: Outbox,
-    repository: Callable[[str], Repository],
+    repository: Callable[[str], Target],
     shared: frozenset[str],
 ) -> Notifier:
     """The notifier of this configuration; a channel whose variables are missing is said once, and left out.
@@ -139,11 +139,11 @@ def connect(
 
 
 def _channel(
-    one: NoticeConfig, environ: Mapping[str, str], repository: Callable[[str], Repository], shared: frozenset[str]
+    one: NoticeConfig, environ: Mapping[str, str], repository: Callable[[str], Target], shared: frozenset[str]
 ) -> Channel:
     """Raises: UsageError, where a variable is missing or can't be used."""
     if one.channel is Kind.GITHUB:
-        return GitHub(repository, one.deployments, shared)
+        return GitHubDeployments(repository, one.deployments, shared)
     if one.channel is Kind.SLACK and one.token_from:
         token = _value(environ, one.token_from)
         if not (token.isascii() and token.isprintable()):

@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from promoter.image.runtime.build import RuntimeBuilder
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
-    from promoter.notify.github import Repository as GitHubRepository
+    from promoter.notify.github import Target
     from promoter.notify.notifier import Notifier
-
-
-_TOKENS = {
-    ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
-    ForgeKind.AZURE_DEVOPS: ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"),
-}
 
 
 @dataclass(frozen=True)
@@ -103,14 +97,16 @@ class Clients:
         """The forge of the repository that promoter pushes to.
 
         Raises:
-            UsageError: it can't be told which, or there is no token for it.
+            UsageError: the forge can't be determined.
+            AuthError: no token for it.
         """
         from promoter.forge import connect
+        from promoter.hosting import tokens
 
         address = self.forge_address(self.config.git.push_url or application.repo_url)
 
         def token() -> str:
-            return _forge_token(address.kind, self.environ, address.place)
+            return tokens.token(address.kind, self.environ, address.place)
 
         token()
         return connect(address, token, time.sleep)
@@ -135,18 +131,19 @@ class Clients:
         shared = frozenset(name for name in names if names.count(name) > 1)
         return connect(self.config.notices, self.environ, self.outbox, self._on_github, shared)
 
-    def _on_github(self, url: str) -> GitHubRepository:
+    def _on_github(self, url: str) -> Target:
         """Raises: UsageError, where the repository at `url` is not there."""
-        from promoter.notify.github import Repository
+        from promoter.hosting import tokens
+        from promoter.notify.github import Target
 
         address = self.forge_address(url)
         if address.kind is not ForgeKind.GITHUB:
             raise UsageError(f"{address.place} is not on GitHub", hint="take github out of notices")
-        return Repository(
+        return Target(
             address.api_url,
             address.owner,
             address.repository,
-            lambda: _forge_token(ForgeKind.GITHUB, self.environ, address.place),
+            lambda: tokens.token(ForgeKind.GITHUB, self.environ, address.place),
         )
 
     def publisher(self, model: Model) -> Publisher:
@@ -199,24 +196,6 @@ class Clients:
         if image.layout:
             return LayoutRepository(image.layout, name)
         return RegistryRepository(ImageReference.parse(name), insecure=image.insecure_registries, env=self.environ)
-
-
-def _forge_token(kind: ForgeKind, environ: Mapping[str, str], place: str) -> str:
-    """The token of `place`'s forge; a GitHub App's is minted where the environment names one.
-
-    Raises:
-        UsageError: there is none.
-        AuthError, UnreachableError: as GitHub answers for its App.
-    """
-    from promoter.hosting.github_app import installation_token
-
-    names = _TOKENS[kind]
-    app = kind is ForgeKind.GITHUB and not environ.get("PROMOTER_GIT_TOKEN") and installation_token(environ)
-    found = environ.get("PROMOTER_GIT_TOKEN") or app or next((value for name in names if (value := environ.get(name))), None)
-    if not found:
-        wanted = ", ".join(("PROMOTER_GIT_TOKEN", *names))
-        raise UsageError(f"there is no token for {place}", hint=f"set one of {wanted}")
-    return found
 
 
 def placed(environment: Environment, application: ApplicationState) -> Environment:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.hosting import github
+from promoter.hosting.answers import error_message, rate_limit
+from promoter.hosting.tokens import Purpose, azure_authorization, token
+from promoter.models import ForgeKind
 from promoter.session import Authorization, Http
 
 if TYPE_CHECKING:
@@ -20,9 +23,6 @@ EVENT_TYPE = "model-promotion"
 
 COMMAND = "reconcile"
 """What a pipeline that people start by hand too is asked for: by hand it promotes."""
-
-_GITHUB_TOKENS = ("PROMOTER_DISPATCH_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
-_AZURE_TOKENS = ("PROMOTER_DISPATCH_TOKEN", "AZURE_DEVOPS_EXT_PAT", "SYSTEM_ACCESSTOKEN")
 
 
 class System(StrEnum):
@@ -50,7 +50,7 @@ class Pipeline(Protocol):
 
 
 @dataclass(frozen=True)
-class GitHub:
+class GitHubWorkflow:
     """A workflow of `repository` (OWNER/NAME): the one that listens to `repository_dispatch`, or the file `workflow` at `ref`.
 
     docs.github.com/rest: `POST /repos/{owner}/{repo}/dispatches` takes `event_type` and `client_payload`;
@@ -78,7 +78,7 @@ class GitHub:
 
 
 @dataclass(frozen=True)
-class AzureDevOps:
+class AzurePipeline:
     """Pipeline `id` of a project; `http` stands at the project.
 
     learn.microsoft.com/rest/api/azure/devops/pipelines/runs: `POST .../_apis/pipelines/{id}/runs` takes `templateParameters`.
@@ -111,27 +111,35 @@ def pipeline(system: System, name: str, ref: str, environ: Mapping[str, str]) ->
     parts = name.strip("/").split("/")
     if system is System.GITHUB:
         if len(parts) not in (2, 3) or not all(parts):
-            raise UsageError(f"{name!r} is no GitHub pipeline", hint="write OWNER/REPOSITORY, or OWNER/REPOSITORY/WORKFLOW.yml")
-        _, token = _token(_GITHUB_TOKENS, environ)
-        address = environ.get("GITHUB_API_URL") or "https://api.github.com"
-        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-        http = Http("GitHub", address, auth=Authorization(f"Bearer {token}"), headers=headers)
-        return GitHub(http, "/".join(parts[:2]), parts[2] if len(parts) == 3 else None, ref)
+            raise UsageError(
+                f"{name!r} is not a GitHub workflow", hint="write OWNER/REPOSITORY/WORKFLOW.yml, or OWNER/REPOSITORY"
+            )
+        repository = "/".join(parts[:2])
+        http = github.connect(github.api_url(environ), _asked(ForgeKind.GITHUB, environ, repository))
+        return GitHubWorkflow(http, repository, parts[2] if len(parts) == 3 else None, ref)
     url = name if "://" in name else f"https://dev.azure.com/{name}"
     project, _, id = url.rstrip("/").rpartition("/")
     if not id.isdigit() or urlsplit(project).path.count("/") < 2:
-        raise UsageError(f"{name!r} is no Azure pipeline", hint="write ORGANISATION/PROJECT/ID: the number is in its address")
-    variable, token = _token(_AZURE_TOKENS, environ)
-    basic = base64.b64encode(f":{token}".encode()).decode()
-    authorization = f"Bearer {token}" if variable == "SYSTEM_ACCESSTOKEN" else f"Basic {basic}"
-    return AzureDevOps(Http("Azure DevOps", quote(project, safe=":/%"), auth=Authorization(authorization)), id, ref)
+        raise UsageError(
+            f"{name!r} is not an Azure pipeline", hint="write ORGANISATION/PROJECT/ID: the number is in its address"
+        )
+    ask = _asked(ForgeKind.AZURE_DEVOPS, environ, f"pipeline {name}")
+    auth = Authorization(lambda: azure_authorization(ask()))
+    return AzurePipeline(Http("Azure DevOps", quote(project, safe=":/%"), auth=auth, rate_limit=rate_limit), id, ref)
 
 
-def _token(variables: tuple[str, ...], environ: Mapping[str, str]) -> tuple[str, str]:
-    for variable in variables:
-        if token := environ.get(variable):
-            return variable, token
-    raise AuthError("there is no token to dispatch a pipeline with", hint=f"set one of {', '.join(variables)}")
+def _asked(kind: ForgeKind, environ: Mapping[str, str], place: str) -> Callable[[], str]:
+    """What returns the token, for each request: a receiver outlives the token of a GitHub App.
+
+    Raises:
+        AuthError: there is none now.
+    """
+
+    def ask() -> str:
+        return token(kind, environ, place, Purpose.DISPATCH)
+
+    ask()
+    return ask
 
 
 def _checked(answer: requests.Response, where: str, rights: str) -> None:
@@ -139,7 +147,7 @@ def _checked(answer: requests.Response, where: str, rights: str) -> None:
     status = answer.status_code
     if status in (200, 201, 204):
         return
-    reason = _reason(answer)
+    reason = error_message(answer)[:300]
     if status in (401, 403, 203) or 300 <= status < 400:
         raise AuthError(f"{where} refuses the token ({status}): {reason}", hint=rights)
     if status == 404:
@@ -150,10 +158,3 @@ def _checked(answer: requests.Response, where: str, rights: str) -> None:
             hint="the pipeline must be there on that branch, and declare the parameters: see docs/webhook.md",
         )
     raise UnreachableError(f"{where} answered {status}: {reason}", hint="it is tried again at the next look")
-
-
-def _reason(answer: requests.Response) -> str:
-    try:
-        return str(answer.json()["message"]).splitlines()[0][:300]
-    except (ValueError, KeyError, TypeError, IndexError):
-        return answer.reason
