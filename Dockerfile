@@ -6,7 +6,7 @@ FROM ${KUSTOMIZE_IMAGE} AS kustomize
 
 FROM ${PYTHON_IMAGE} AS build
 COPY . /source
-# Compiled here: what runs can't write beside the modules.
+# Compiled here: at run time the modules' folder is read-only.
 RUN /source/.ci/install /opt/promoter && rm -rf /opt/promoter/uv /opt/promoter/uv.txt && python3 -m compileall -q /opt/promoter/lib
 
 FROM ${PYTHON_IMAGE}

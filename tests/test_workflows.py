@@ -261,11 +261,14 @@ def test_the_schedule_compares_every_environment(it: Rig, tmp_path: Path) -> Non
 def test_what_an_event_says_is_text(it: Rig, tmp_path: Path) -> None:
     tip, run = it.remote.tip(), runner(it, tmp_path)
     shell, forged = '$(touch pwned)`touch pwned`"; touch pwned; "', "x\n::set-output name=a::b"
-    for payload in ({"model_name": shell, "environment": "--config=/etc/passwd"}, {"environment": forged}):
+    for unknown, payload in (
+        ("model", {"model_name": shell, "environment": "--config=/etc/passwd"}),
+        ("environment", {"environment": forged}),
+    ):
         job = only(run.run(DEPLOY, "repository_dispatch", event("repository_dispatch", client_payload=payload)))
         assert job.ran[-1].returncode == 2, job.log
         assert "::set-output" not in [line.lstrip()[:12] for line in job.log.splitlines()]
-        assert "has no environment" in job.log
+        assert f"promoter.yaml has no {unknown}" in job.log
     job = only(run.run(DEPLOY, "workflow_dispatch", by_hand(model_name="--help", namespace=shell)))
     assert job.ran[-1].returncode == 2, job.log
     assert it.remote.tip() == tip

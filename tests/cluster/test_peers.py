@@ -24,12 +24,12 @@ from tests.cluster.model_versions import GOOD, LOST, NEWER, UNHEALTHY
 pytestmark = pytest.mark.variant("unscaled")
 
 _TABLE = ROOT / "docs" / "cluster-peers.md"
-_HEAD = """# Beside `argocd app wait --sync --health`
+_HEAD = """# Compared with `argocd app wait --sync --health`
 
-Written by `PROMOTER_CLUSTER_TABLE=1 make test-cluster`: every row is one run, in which all three begin right after the push. Wrong is an
-exit code 0 while our release is not what runs, or another one while it is. Seconds are from their start; promoter's are those until it told
-its verdict, which it then confirms. There is no autoscaler: where one is Degraded, as without a metrics server, `argocd app wait` ends with
-20 whatever the release does.
+Written by `PROMOTER_CLUSTER_TABLE=1 make test-cluster`: every row is one run, in which all three start right after the push. An exit code
+of 0 is wrong if another release runs, any other code is wrong if our release runs. Seconds count from their start; promoter's are those until
+it reported its verdict, which it then confirms. The overlay has no autoscaler: if one is Degraded, as without a metrics server,
+`argocd app wait` ends with 20 whatever the release does.
 
 | what happened after the push | argocd app wait, at once | argocd app wait, after a refresh | promoter | truth |
 |---|---|---|---|---|
@@ -116,7 +116,7 @@ def told(run: Run) -> str:
     verdicts = [event for event in run.events if event["event"] == "verdict"]
     first = next(event for event in verdicts if event["kind"] == kind)
     seconds = (datetime.fromisoformat(first["time"]) - datetime.fromisoformat(verdicts[0]["time"])).total_seconds()
-    return f"{': '.join(filter(None, (kind, reason)))} told after {seconds:.1f} s, exit {run.exit_code}"
+    return f"{': '.join(filter(None, (kind, reason)))} after {seconds:.1f} s, exit {run.exit_code}"
 
 
 def test_beside_argocd_good_canary(environment: Environment, rows: list[str]) -> None:
