@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import append, contention, edit, huge_repository, promotion, resolve, serving, startup, webhook
+from benchmarks import append, contention, edit, huge_repository, promotion, resolve, serving, startup, trace, webhook
 from benchmarks.figures import Section
 
 _MODULES = {
     "startup": startup,
     "edit": edit,
     "resolve": resolve,
+    "trace": trace,
     "promotion": promotion,
     "append": append,
     "serving": serving,

@@ -213,6 +213,20 @@ def test_what_a_person_rolled_back_is_not_brought_again(registered: tuple[World,
     assert reconcile(it)[0].action is Action.PROMOTED
 
 
+def test_the_version_that_was_judged_is_promoted(registered: tuple[World, MlflowServer]) -> None:
+    """The alias moves on after the survey: the newer version has not passed the gates of this run, so the next run promotes it."""
+    it, server = registered
+    environments = it.clients.config.environments
+    server.set_alias(it.model, "champion", "2")
+    survey = Survey(it.clients)
+    assert survey.differing(environments) == environments
+    server.set_alias(it.model, "champion", "3")
+    (done,) = Reconciler(it.clients, silent, timing=TIMING, clock=it.clock, survey=survey).run(environments)
+    assert (done.action, done.detail) == (Action.PROMOTED, "version 2 is live")
+    (next_run,) = reconcile(it)
+    assert next_run.detail == "version 3 is live"
+
+
 def test_on_alias_ignore_only_says_so(tmp_path: Path, mlflow_server: MlflowServer) -> None:
     name = f"detector-{uuid.uuid4().hex[:8]}"
     mlflow_server.register(name, f"models:/{mlflow_server.log_model()}", alias="champion")

@@ -58,7 +58,7 @@ class Looks:
 
 @contextmanager
 def controlling(looks: Looks, interval: float = 3600.0) -> Iterator[Controller]:
-    controller = Controller(looks, looks.survey, looks.added.append, interval, Metrics(), Log(in_json=True))
+    controller = Controller(looks, looks.survey, lambda key, _: looks.added.append(key), interval, Metrics(), Log(in_json=True))
     controller.start()
     try:
         yield controller

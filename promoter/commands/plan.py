@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,15 @@ from promoter.argocd.errors import NotFoundError
 from promoter.errors import RefusedError
 from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import overlay_paths, read_overlay, unified
-from promoter.kustomize.render import render
+from promoter.kustomize.overlay import Files, overlay_paths, read_overlay, unified
+from promoter.kustomize.render import build, sources, tool
 from promoter.models import Change, Environment, Image, ModelVersion, Release
 from promoter.promotion import gates, journal
 from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
     from promoter.gitops import Repository, Snapshot
+    from promoter.kustomize.release import Edited
     from promoter.model_registry import ModelReference
     from promoter.promotion.clients import Clients
 
@@ -46,10 +47,21 @@ class Plan:
     rendered: str | None
     commit: str
     warnings: tuple[str, ...] = ()
+    _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
+    _edited: Edited | None = field(default=None, repr=False, compare=False)
 
     @property
     def already_there(self) -> bool:
         return self.image is not None and not self.changes
+
+    def edited(self, snapshot: Snapshot) -> Edited | None:
+        """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same."""
+        if self.image is None or self._snapshot is None:
+            return None
+        planned = self._snapshot
+        paths = () if snapshot.commit == planned.commit else overlay_paths(self.environment)
+        same = all(snapshot.blob_id(path) == planned.blob_id(path) for path in paths)
+        return self._edited if same else None
 
 
 def plan(
@@ -61,31 +73,37 @@ def plan(
     rendering: bool = True,
     force: bool = False,
     tag: str = "",
+    version: ModelVersion | None = None,
 ) -> Plan:
     """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
 
-    `tag` names an image of the version, on another runtime than its own; without it an overlay that deploys one keeps it.
+    `version` is what the reference was resolved to before; its alias may point to another one by now. `tag` names an image of
+    the version, on another runtime than its own; without it an overlay that deploys one keeps it.
 
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
     """
     reference = wanted(reference, environment)
     repository = clients.repository(environment.application)
+    known = version
     version = steps.run(
-        "model", lambda: clients.model_registry.resolve(reference), lambda found: f"{reference} is version {found.version}"
+        "model",
+        lambda: known or clients.model_registry.resolve(reference),
+        lambda found: f"{reference} is version {found.version}",
     )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
-    overlay = read_overlay(snapshot, environment)
-    before = kustomize.deployed(overlay, environment.model)
+    files = read_overlay(snapshot, environment)
+    overlay = kustomize.parse_overlay(files)
+    before = overlay.deployed(environment.model)
     tag = checked_tag(tag) if tag else _rebuilt(before, environment, version)
     image = steps.run("image", lambda: clients.publisher(environment.model).expect(version, tag), _image_detail)
     warned = steps.run(
         "gates",
-        lambda: _gates(clients, repository, environment, version, force=force),
+        lambda: _gates(clients, repository, snapshot.commit, environment, version, force=force),
         lambda warnings: "; ".join(warnings) or "passed",
     )
     after = release_of(environment, version, image)
-    edited = kustomize.write_release(overlay, environment.model, _shown(after))
+    edited = overlay.write(environment.model, _shown(after))
     rendered = None
     if rendering:
         render_it = partial(rendered_change, snapshot, environment, edited.files)
@@ -98,18 +116,20 @@ def plan(
         before=before,
         after=after,
         changes=edited.changes,
-        diff=unified(snapshot, edited.files),
+        diff=unified(Files.of(files), edited.files),
         rendered=rendered,
         commit=snapshot.commit,
         warnings=warned,
+        _snapshot=snapshot,
+        _edited=edited,
     )
 
 
 def _gates(
-    clients: Clients, repository: Repository, environment: Environment, version: ModelVersion, *, force: bool
+    clients: Clients, repository: Repository, tip: str, environment: Environment, version: ModelVersion, *, force: bool
 ) -> tuple[str, ...]:
     """Refuses what must not be written; gives what only may go wrong. Without an Argo CD its part is left out."""
-    commits = repository.history(overlay_paths(environment), limit=clients.config.git.history_limit)
+    commits = repository.history(overlay_paths(environment), limit=clients.config.git.history_limit, start=tip)
     gates.not_quarantined(journal.past(commits, version), version, environment, force=force)
     if not clients.argocd_server:
         return ()
@@ -183,11 +203,12 @@ def _where(environment: Environment) -> str:
 def rendered_change(snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes]) -> str | None:
     """The difference this change makes to what Argo CD applies; "" when none, None when no tool is here."""
     directory = environment.application.path
-    after = render(snapshot, directory, files)
-    if after is None:
+    if tool() is None:
         return None
+    now = sources(snapshot, directory)
+    after = build({**now, **files}, directory) or ""
     try:
-        before = render(snapshot, directory, {}) or ""
+        before = build(now, directory) or ""
     except RefusedError:
         before = ""  # it did not build: everything it renders to now is new
     return "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), "rendered now", "rendered then"))

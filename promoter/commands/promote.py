@@ -11,7 +11,7 @@ from promoter.commands.plan import promotion_id, release_of, rendered_change
 from promoter.errors import PromoterError, SupersededError
 from promoter.gitops import Proposal
 from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import read_overlay
+from promoter.kustomize.overlay import read_overlay, release_path
 from promoter.model_registry import ModelReference
 from promoter.models import Change, Image, ModelVersion, Release, Step, Write
 from promoter.promotion import journal
@@ -142,9 +142,14 @@ class _Commit:
 
     def __call__(self, snapshot: Snapshot) -> Proposal | None:
         environment = self._plan.environment
-        overlay = read_overlay(snapshot, environment)
-        edited = kustomize.write_release(overlay, environment.model, self._release)
-        self.before = deployed = kustomize.deployed(overlay, environment.model)
+        edited = self._plan.edited(snapshot)
+        if edited is not None:
+            self.before = self._plan.before
+        else:
+            overlay = kustomize.parse_overlay(read_overlay(snapshot, environment))
+            self.before = overlay.deployed(environment.model)
+            edited = overlay.write(environment.model, self._release)
+        deployed = self.before
         self.changes = edited.changes
         self.rendered = partial(rendered_change, snapshot, environment, edited.files)
         if not edited.files:
@@ -155,7 +160,7 @@ class _Commit:
             files=edited.files,
             subject=_subject(self._plan, deployed),
             body=_body(deployed, self._release, self._plan),
-            trailers=_entry(self._plan, self._release, snapshot.blob_id(overlay.release_file) or "").trailers(),
+            trailers=_entry(self._plan, self._release, snapshot.blob_id(release_path(environment)) or "").trailers(),
         )
 
     def _still_wanted(self, deployed: Release | None, commit: str) -> None:

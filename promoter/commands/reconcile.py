@@ -12,7 +12,7 @@ from promoter.commands.promote import promote
 from promoter.errors import ExitCode, PromoterError, RefusedError
 from promoter.kustomize.overlay import overlay_paths
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, OnAlias
+from promoter.models import Environment, ModelVersion, OnAlias
 from promoter.output import Told
 from promoter.promotion import gates, journal, releases
 from promoter.promotion.announce import Announcer
@@ -78,7 +78,7 @@ class Reconciler:
     """One run over many environments.
 
     `instead` is called with what is missing, in a sentence that stays the same while it is, where somebody else shall do it:
-    then Argo CD may be unknown here, and only alias and Git are compared.
+    then Argo CD may be unknown here, and only alias and Git are compared. `survey` is what was read a moment ago.
     """
 
     clients: Clients
@@ -87,10 +87,11 @@ class Reconciler:
     timing: Timing | None = None
     clock: Clock = field(default_factory=Clock)
     instead: Instead | None = None
+    survey: Survey | None = None
     _survey: Survey = field(init=False)
 
     def __post_init__(self) -> None:
-        self._survey = Survey(self.clients, with_argocd=self.instead is None)
+        self._survey = self.survey or Survey(self.clients, with_argocd=self.instead is None)
 
     def run(self, environments: Sequence[Environment]) -> tuple[Reconciled, ...]:
         """Each environment in turn; what is wrong with one does not keep the others from being looked at.
@@ -98,7 +99,8 @@ class Reconciler:
         Raises:
             AuthError, UnreachableError, ArgoCDError: Argo CD does not answer what is asked once for all of them.
         """
-        self._survey.list()
+        if self.survey is None:
+            self._survey.list()
         return tuple(self._guarded(environment) for environment in environments)
 
     def _guarded(self, environment: Environment) -> Reconciled:
@@ -124,7 +126,7 @@ class Reconciler:
 
     def _attend(self, environment: Environment) -> Reconciled | None:
         """Looks at what Argo CD is not content with, and restores Git where it calls for that."""
-        repository = self._survey.branch(environment.application).repository
+        repository = self.clients.repository(environment.application)
         committed = releases.current(repository, environment)
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
         verdict = judge(observer.look(refresh=True), observer.expected)
@@ -145,12 +147,12 @@ class Reconciler:
             detail = f"{environment.alias} is version {version}; on-alias: {environment.on_alias}"
             return self._said(environment, Action.LEFT, detail)
         self._not_rolled_back(environment, version)
-        self._not_failed(environment, version)
+        resolved = self._not_failed(environment, version)
         if self.instead is not None:
             return self.instead(environment, f"{environment.alias} is version {version}")
         steps = Steps(self.report)
         reference = ModelReference.at(environment.model.name, str(environment.alias))
-        made = plan(self.clients, environment, reference, steps)
+        made = plan(self.clients, environment, reference, steps, version=resolved)
         outcome = promote(self.clients, made, steps, again=False)
         if outcome.pull_request is not None:
             detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
@@ -162,18 +164,21 @@ class Reconciler:
         branch = self._survey.branch(environment.application)
         if self._survey.deployed(environment) is None:
             return
-        deployed = releases.current(branch.repository, environment, branch.tip)
+        deployed = releases.current(self.clients.repository(environment.application), environment, branch.tip)
         if journal.of(deployed.commit).rolled_back_version == version:
             raise RefusedError(
                 f"{deployed.commit.sha[:10]} rolled {environment.name!r} back from version {version}",
                 hint=f"move the alias, or: promoter promote {environment.model.name}:{version} --to {environment.name}",
             )
 
-    def _not_failed(self, environment: Environment, version: str) -> None:
+    def _not_failed(self, environment: Environment, version: str) -> ModelVersion:
+        """The version, of which every gate is asked here and in the plan; the alias is not resolved again in between."""
         branch = self._survey.branch(environment.application)
         resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
         limit = self.clients.config.git.history_limit
-        commits = branch.repository.history(overlay_paths(environment), limit=limit, start=branch.tip)
+        commits = self.clients.repository(environment.application).history(
+            overlay_paths(environment), limit=limit, start=branch.tip
+        )
         known = journal.past(commits, resolved)
         gates.not_quarantined(known, resolved, environment, force=False)
         if known.failures >= gates.MOST_FAILURES:
@@ -181,6 +186,7 @@ class Reconciler:
                 f"{resolved.reference} failed {known.failures} times in {environment.name!r}",
                 hint=f"mend the cause, then: promoter promote {resolved.reference} --to {environment.name}",
             )
+        return resolved
 
     def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
         """To the end of the release, of which the follower tells, whatever it is."""

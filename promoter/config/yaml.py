@@ -62,6 +62,18 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
     return tuple(Document(file, value, node) for value, node in zip(values, nodes, strict=True) if value is not None)
 
 
+def plain_values(text: str, file: str) -> list[Any]:
+    """The value of every document, read once by libyaml: for YAML about which no complaint names a line.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    try:
+        return list(YAML(typ="safe").load_all(text))
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
+
+
 def _loader() -> YAML:
     return YAML(typ="safe", pure=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -77,13 +77,15 @@ class Pushed:
     attempts: int
 
 
-def parse_log(raw: bytes) -> Iterator[Commit]:
+def parse_log(raw: bytes) -> list[Commit]:
     """The commits in the output of `git log -z --format=LOG_FORMAT`."""
+    found = []
     fields = raw.decode("utf-8", "replace").split("\0")
     for start in range(0, len(fields) - _FIELDS + 1, _FIELDS):
         sha, parents, author, seconds, subject, trailers, body = fields[start : start + _FIELDS]
         when = datetime.fromtimestamp(int(seconds), UTC)
-        yield Commit(sha, tuple(parents.split()), subject, author, when, trailers_of(body) | _trailers(trailers))
+        found.append(Commit(sha, tuple(parents.split()), subject, author, when, trailers_of(body) | _trailers(trailers)))
+    return found
 
 
 def trailers_of(text: str) -> dict[str, str]:

@@ -12,19 +12,26 @@ Fetch = Callable[[Collection[str], bool], None]
 """Fetches objects by id; whether the trees below a tree are wanted too. Raises GitError."""
 
 _NO_BLOBS = "blob:none"
+_SMALL = 64 * 1024  # bytes of a blob that is kept: an overlay has a few kilobytes
 _AT_ONCE = 512  # trees in memory while history is completed
 
 
 class Objects:
-    """The object database that `git` works on. Commits and trees once read are kept until `forget`."""
+    """The object database that `git` works on. Commits, trees and small blobs once read are kept until `forget`."""
 
     def __init__(self, git: Git, fetch: Fetch) -> None:
         self._git, self._fetch = git, fetch
         self._kept: dict[str, bytes] = {}
+        self._listings: dict[str, tree.Listing] = {}
 
     def forget(self) -> None:
-        """Lets go of what was kept: the tip moved on, or the database was made anew."""
+        """Lets go of what was kept, when the tip has moved on: it is right for ever, but it takes memory."""
         self._kept.clear()
+        self._listings.clear()
+
+    def knows(self, commit: str) -> bool:
+        """Whether the commit was read before."""
+        return commit in self._kept
 
     def root(self, commit: str) -> str:
         """The id of the commit's root tree. Raises GitError when the commit is not here."""
@@ -61,10 +68,12 @@ class Objects:
             GitError: some could not be had.
         """
         wanted = list(dict.fromkeys(ids))
-        found = self._read(wanted)
+        found = {id: self._kept[id] for id in wanted if id in self._kept}
+        found |= self._read([id for id in wanted if id not in found])
         if missing := [id for id in wanted if id not in found]:
             self._fetch(missing, False)
             found |= self._read(missing)
+        self._kept |= {id: content for id, content in found.items() if len(content) <= _SMALL}
         if gone := [id for id in wanted if id not in found]:
             raise _missing(gone)
         return found
@@ -110,10 +119,15 @@ class Objects:
         level = {"": self.root(commit)}
         while level:
             missing |= {id for id in level.values() if id not in self._kept}
-            here = {path: tree.parse(self._kept[id], id) for path, id in level.items() if id in self._kept}
+            here = {path: self._listing(id) for path, id in level.items() if id in self._kept}
             level = {path: id for parent, listing in here.items() for path, id in _below(parent, listing, directories)}
             found |= here
         return found, missing
+
+    def _listing(self, id: str) -> tree.Listing:
+        if id not in self._listings:
+            self._listings[id] = tree.parse(self._kept[id], id)
+        return self._listings[id]
 
     def _ensure(self, ids: Collection[str], *, below: bool = False) -> None:
         lines = self._git.run("cat-file", "--batch-check", stdin=_lines(ids)).decode().splitlines()
@@ -162,7 +176,7 @@ def _below(parent: str, listing: tree.Listing, paths: Iterable[str]) -> Iterator
     """The directories right below `parent` that are among `paths`, each with the id of its tree."""
     for path in paths:
         directory, _, name = path.rpartition("/")
-        if path and directory == parent and (entry := listing.get(name)) is not None and entry.is_tree:
+        if path and directory == parent and (entry := listing.get(name)) is not None and entry.mode == tree.DIRECTORY:
             yield path, entry.id
 
 

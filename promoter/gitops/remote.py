@@ -53,8 +53,9 @@ class Remote:
         self._git = Git(self._cache.directory, local(environ))
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
+        self._last_tip = ""
         self._objects = Objects(self._git, self._fetch_objects)
-        self.lock, self.discard = self._cache.lock, self._cache.discard
+        self.lock = self._cache.lock
 
     # -- the remote ---------------------------------------------------------------------------------------------------
 
@@ -70,13 +71,23 @@ class Remote:
             if (self._cache.directory / _TIP).exists():
                 self._fetch(self._refspec())
             else:
+                self._objects.forget()
                 self._first_fetch()
         except GitError as error:
             if error.kind is Kind.MISSING_BRANCH:
                 raise self._missing_branch() from None
             raise
+        tip = self._tip()
+        if tip != self._last_tip:
+            self._objects.forget()
+        self._last_tip = tip
+        return tip
+
+    def discard(self) -> None:
+        """Throws the cache away, with what was read from it; the next `update` starts over."""
+        self._cache.discard()
         self._objects.forget()
-        return self._git.text("rev-parse", "--verify", _TIP)
+        self._last_tip = ""
 
     def push(self, commit: str, tip: str, branch: str = "") -> None:
         """Makes `commit` the tip of the branch (or another), if that still is `tip` (git-push(1), --force-with-lease).
@@ -125,6 +136,8 @@ class Remote:
 
     def has(self, commit: str) -> bool:
         """Whether the commit, a full object id, was fetched."""
+        if self._objects.knows(commit):
+            return True
         return is_id(commit) and self._git.succeeds("rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}")
 
     def reaches(self, commit: str, ancestor: str) -> bool:
@@ -164,11 +177,11 @@ class Remote:
         options = ("--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", f"--max-count={limit}")
         arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", commit, "--", *paths)
         try:
-            return list(parse_log(self._git.run(*arguments)))
+            return parse_log(self._git.run(*arguments))
         except GitError:
             roots = self._git.text("log", "--format=%T", commit, "--").split()
             self._objects.complete(set(roots), paths)
-        return list(parse_log(self._git.run(*arguments)))
+        return parse_log(self._git.run(*arguments))
 
     def find(self, commit: str, paths: Collection[str]) -> dict[str, tree.Entry]:
         """What is at the checked paths, by path; those where nothing is are absent. Raises as `tree.find`, and GitError."""
@@ -215,6 +228,14 @@ class Remote:
         return git.run(*arguments, stdin=message, settings=[("i18n.commitEncoding", "UTF-8")]).decode().strip()
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _tip(self) -> str:
+        """The branch's tip as fetched, from the ref's file, unless git has packed its refs (gitrepository-layout(5))."""
+        try:
+            text = (self._cache.directory / _TIP).read_text().strip()
+        except OSError:
+            text = ""
+        return text if is_id(text) else self._git.text("rev-parse", "--verify", _TIP)
 
     def _create(self, directory: Path) -> None:
         git = Git(directory, local(self._environ))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from promoter.gitops import tree
 
-if TYPE_CHECKING:
-    from promoter.gitops.repository import Repository
+
+class Files(Protocol):
+    """What reads the files of a commit; the paths are checked."""
+
+    def entry(self, commit: str, path: str) -> tree.Entry | None: ...
+    def blob(self, commit: str, id: str) -> bytes: ...
+    def export(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Snapshot:
     """
 
     commit: str
-    _repository: Repository = field(repr=False, compare=False)
+    _repository: Files = field(repr=False, compare=False)
 
     def read(self, path: str) -> bytes | None:
         """The file's bytes as committed; None when there is no such file."""

@@ -84,8 +84,9 @@ class LayoutRepository:
         """
         if is_digest(reference):
             return self._read(reference) if self.has_blob(reference) else None
+        wanted = self._ref_name(reference)
         for entry in self._index()["manifests"]:
-            if section(entry, "annotations").get(_REF_NAME) == self._ref_name(reference):
+            if (entry.get("annotations") or {}).get(_REF_NAME) == wanted:
                 return self._read(Descriptor.parse(entry, f"{self.name}/index.json").digest)
         return None
 

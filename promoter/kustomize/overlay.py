@@ -20,6 +20,11 @@ class Files:
 
     files: Mapping[str, bytes]
 
+    @classmethod
+    def of(cls, overlay: Overlay) -> Files:
+        """The two files of an overlay that was read before."""
+        return cls({overlay.kustomization_file: overlay.kustomization, overlay.release_file: overlay.release})
+
     def read(self, path: str) -> bytes | None:
         return self.files.get(path)
 

@@ -38,43 +38,62 @@ class Edited:
     changes: tuple[Change, ...]
 
 
-def deployed(overlay: Overlay, model: Model) -> Release | None:
-    """The release that the overlay deploys for this model; what is absent is "", and without tag, digest and version None.
+@dataclass(frozen=True, slots=True)
+class ParsedOverlay:
+    """The overlay's two files, parsed once for whoever reads the release and then writes another one."""
 
-    Raises:
-        ConfigError: a file is not YAML, or does not say clearly which values are this model's.
-    """
-    kustomization, release = _parse(overlay)
-    entry = _find_entry(kustomization, _images(kustomization), model).entry
-    image = _texts(kustomization, entry, _IMAGE_KEYS, _image_prefix(model))
-    config_map = _config_map(release, model)
-    data = _texts(release, _mapping(release, config_map, "data"), _DATA_KEYS, "data.")
-    if not (image["newTag"] or image["digest"] or data["modelVersion"]):
-        return None
-    return Release(
-        model=model.name,
-        version=data["modelVersion"],
-        model_digest=data["modelDigest"],
-        repository=image["newName"],
-        tag=image["newTag"],
-        digest=image["digest"],
-    )
+    kustomization: YamlFile
+    release: YamlFile
+
+    def deployed(self, model: Model) -> Release | None:
+        """The release that the overlay deploys for this model; what is absent is "", and without tag, digest and version None.
+
+        Raises:
+            ConfigError: a file does not say clearly which values are this model's.
+        """
+        file = self.kustomization
+        entry = _find_entry(file, _images(file), model).entry
+        image = _texts(file, entry, _IMAGE_KEYS, _image_prefix(model))
+        data = _texts(self.release, self.release.mapping(_config_map(self.release, model), "data"), _DATA_KEYS, "data.")
+        if not (image["newTag"] or image["digest"] or data["modelVersion"]):
+            return None
+        return Release(
+            model=model.name,
+            version=data["modelVersion"],
+            model_digest=data["modelDigest"],
+            repository=image["newName"],
+            tag=image["newTag"],
+            digest=image["digest"],
+        )
+
+    def write(self, model: Model, release: Release) -> Edited:
+        """The files with this release; nothing at all when they have it already.
+
+        Missing keys are written next to the present ones; an empty value is what `deployed` returns for an absent one, and
+        is never added.
+
+        Raises:
+            ConfigError: a file does not say clearly which values are this model's, or can't be edited without changing
+                something else.
+        """
+        edits = (_write_image(self.kustomization, model, release), _write_data(self.release, model, release))
+        files = {edit.file.path: apply(edit.file, edit.splices) for edit in edits if edit.splices}
+        return Edited(files, tuple(change for edit in edits for change in edit.changes))
+
+
+def parse_overlay(overlay: Overlay) -> ParsedOverlay:
+    """Raises ConfigError when a file is not YAML that promoter can edit."""
+    return ParsedOverlay(parse(overlay.kustomization_file, overlay.kustomization), parse(overlay.release_file, overlay.release))
+
+
+def deployed(overlay: Overlay, model: Model) -> Release | None:
+    """As `ParsedOverlay.deployed`. Raises as it does, and as `parse_overlay`."""
+    return parse_overlay(overlay).deployed(model)
 
 
 def write_release(overlay: Overlay, model: Model, release: Release) -> Edited:
-    """The overlay's files carrying this release; nothing at all when they carry it already.
-
-    Keys that are missing are written beside those that are there; an empty value is what `deployed` gives for an absent
-    one, and is never added.
-
-    Raises:
-        ConfigError: a file is not YAML, does not say clearly which values are this model's, or can't be edited without
-            changing something else.
-    """
-    kustomization, config = _parse(overlay)
-    edits = (_write_image(kustomization, model, release), _write_data(config, model, release))
-    files = {edit.file.path: apply(edit.file, edit.splices) for edit in edits if edit.splices}
-    return Edited(files, tuple(change for edit in edits for change in edit.changes))
+    """As `ParsedOverlay.write`. Raises as it does, and as `parse_overlay`."""
+    return parse_overlay(overlay).write(model, release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +103,6 @@ class _Edit:
     file: YamlFile
     splices: tuple[Splice, ...]
     changes: tuple[Change, ...]
-
-
-def _parse(overlay: Overlay) -> tuple[YamlFile, YamlFile]:
-    return parse(overlay.kustomization_file, overlay.kustomization), parse(overlay.release_file, overlay.release)
 
 
 # -- images -----------------------------------------------------------------------------------------------------------
@@ -162,7 +177,7 @@ def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Re
     if entries.entry and (suffix := file.get(entries.entry, "tagSuffix")):
         raise file.error("a tagSuffix would change the tag", suffix, key=f"{key}.tagSuffix", hint="remove it")
     for other in entries.before:
-        new_name = _text(file, file.get(other, "newName"), "newName")
+        new_name = file.scalar(other, "newName", "newName")
         if _matches(_name(file, other), model.image_name) and new_name and not _matches(model.image_name, new_name):
             message = f"this entry renames the image to {new_name!r} before {key} can match it"
             raise file.error(message, other, key="images", hint="remove it, or make its name match fewer images")
@@ -182,7 +197,7 @@ def _matches(name: str, image: str) -> bool:
 
 
 def _name(file: YamlFile, entry: Node) -> str:
-    return _text(file, file.get(entry, "name"), "images.name")
+    return file.scalar(entry, "name", "images.name")
 
 
 def _image_prefix(model: Model) -> str:
@@ -196,7 +211,7 @@ def _write_data(file: YamlFile, model: Model, release: Release) -> _Edit:
     values = {"modelName": model.name, "modelVersion": release.version, "modelDigest": release.model_digest}
     config_map = _config_map(file, model)
     file.require_own(config_map, "data")
-    data = _mapping(file, config_map, "data")
+    data = file.mapping(config_map, "data")
     if data:
         file.require_own(data, "data")
         return _set(file, data, values, "data.")
@@ -208,7 +223,7 @@ def _write_data(file: YamlFile, model: Model, release: Release) -> _Edit:
 def _config_map(file: YamlFile, model: Model) -> Node:
     """The ConfigMap whose data.modelName is the model's; a single one without a modelName is it as well."""
     config_maps = [document for document in file.documents if document.is_mapping and _kind(file, document) == "ConfigMap"]
-    names = [_text(file, _model_name(file, config_map), "data.modelName") for config_map in config_maps]
+    names = [file.scalar(file.mapping(config_map, "data"), "modelName", "data.modelName") for config_map in config_maps]
     ours = [config_map for config_map, name in zip(config_maps, names, strict=True) if name == model.name]
     key, hint = "data.modelName", f"write `modelName: {model.name}` into the one that is meant"
     if len(ours) > 1:
@@ -227,37 +242,19 @@ def _config_map(file: YamlFile, model: Model) -> Node:
 
 
 def _kind(file: YamlFile, document: Node) -> str:
-    return _text(file, file.get(document, "kind"), "kind")
+    return file.scalar(document, "kind", "kind")
 
 
 def _model_name(file: YamlFile, config_map: Node) -> Node | None:
-    data = _mapping(file, config_map, "data")
+    data = file.mapping(config_map, "data")
     return file.get(data, "modelName") if data else None
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _mapping(file: YamlFile, parent: Node, key: str) -> Node | None:
-    """The mapping under `key`, None when it is absent or null."""
-    node = file.get(parent, key)
-    if node is None or node.is_null:
-        return None
-    if not node.is_mapping:
-        raise file.error("not a mapping", node, key=key, hint="write keys and values there")
-    return node
-
-
-def _text(file: YamlFile, node: Node | None, key: str) -> str:
-    if node is None or node.is_null:
-        return ""
-    if not node.is_scalar:
-        raise file.error("not a string", node, key=key, hint="write the value out here")
-    return node.value
-
-
 def _texts(file: YamlFile, mapping: Node | None, keys: tuple[str, ...], prefix: str) -> dict[str, str]:
-    return {key: _text(file, file.get(mapping, key) if mapping else None, prefix + key) for key in keys}
+    return {key: file.scalar(mapping, key, prefix + key) for key in keys}
 
 
 def _set(file: YamlFile, mapping: Node, values: Mapping[str, str], prefix: str) -> _Edit:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from promoter.config.yaml import documents
+from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -37,7 +37,12 @@ def tool() -> tuple[str, ...] | None:
 
 
 def render(tree: Tree, directory: str, changed: Mapping[str, bytes]) -> str | None:
-    """The manifests of the overlay in `directory` with `changed` files put in place; None when no tool is here.
+    """The manifests of the overlay in `directory` with the `changed` files, None without a tool. Raises as `build`."""
+    return build({**sources(tree, directory), **changed}, directory) if tool() else None
+
+
+def build(files: Mapping[str, bytes], directory: str) -> str | None:
+    """The manifests that these files of a repository render to, built in `directory`; None when no tool is available.
 
     Raises:
         RefusedError: it does not build; the message is the tool's own.
@@ -46,14 +51,14 @@ def render(tree: Tree, directory: str, changed: Mapping[str, bytes]) -> str | No
     if command is None:
         return None
     with tempfile.TemporaryDirectory(prefix="promoter-render-") as folder:
-        for path, content in {**sources(tree, directory), **changed}.items():
+        for path, content in files.items():
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        return _build(command, Path(folder), directory)
+        return _run(command, Path(folder), directory)
 
 
-def _build(command: tuple[str, ...], folder: Path, directory: str) -> str:
+def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:
     try:
         done = subprocess.run(
             [*command, str(folder / directory)], capture_output=True, text=True, timeout=_TIMEOUT, check=False
@@ -66,7 +71,7 @@ def _build(command: tuple[str, ...], folder: Path, directory: str) -> str:
     return done.stdout
 
 
-_HINT = "Argo CD would fail on it for everybody: mend the overlay first, or skip this check with --no-render"
+_HINT = "Argo CD will fail to render this too; fix the overlay first, or skip this check with --no-render"
 
 
 def sources(tree: Tree, directory: str) -> dict[str, bytes]:
@@ -90,9 +95,9 @@ def sources(tree: Tree, directory: str) -> dict[str, bytes]:
 def _named(content: bytes, path: str) -> Iterator[str]:
     """Paths, from the repository's root, that strings of this kustomization may mean."""
     try:
-        values = [document.value for document in documents(content.decode(errors="replace"), path)]
+        values = plain_values(content.decode(errors="replace"), path)
     except ConfigError:
-        return  # the tool will say it better
+        return  # the tool's own message is better
     folder = posixpath.dirname(path)
     for text in _strings(values):
         for part in (text, text.partition("=")[2]):

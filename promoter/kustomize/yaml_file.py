@@ -126,6 +126,32 @@ class YamlFile:
                 found = value
         return found
 
+    def mapping(self, parent: Node, key: str) -> Node | None:
+        """The mapping under `key`, None when it is absent or null.
+
+        Raises:
+            ConfigError: something else is there; or as `get`.
+        """
+        node = self.get(parent, key)
+        if node is None or node.is_null:
+            return None
+        if not node.is_mapping:
+            raise self.error("not a mapping", node, key=key, hint="write keys and values there")
+        return node
+
+    def scalar(self, mapping: Node | None, key: str, name: str) -> str:
+        """The scalar under `key`, "" when it is absent or null; errors call it `name`.
+
+        Raises:
+            ConfigError: it is not a scalar; or as `get`.
+        """
+        node = self.get(mapping, key) if mapping else None
+        if node is None or node.is_null:
+            return ""
+        if not node.is_scalar:
+            raise self.error("not a string", node, key=name, hint="write the value out here")
+        return node.value
+
     def require_own(self, node: Node, key: str) -> None:
         """Makes sure that a change of the node is one in this place only; `key` names it.
 

@@ -40,6 +40,7 @@ class Clients:
     environ: Mapping[str, str]
     say: Callable[[str], None] = lambda _: None
     outbox: Outbox = field(default_factory=Outbox)
+    _repositories: dict[tuple[str, str], Repository] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def model_registry(self) -> ModelRegistry:
@@ -81,6 +82,13 @@ class Clients:
         return placed(environment, self.argocd().application(wanted))
 
     def repository(self, application: Application) -> Repository:
+        """The repository and branch that the Application follows: one for all who ask, in one thread."""
+        key = application.repo_url, application.target_revision
+        if key not in self._repositories:
+            self._repositories[key] = self._open(application)
+        return self._repositories[key]
+
+    def _open(self, application: Application) -> Repository:
         from promoter.gitops import Repository, default_cache
 
         return Repository(

@@ -126,8 +126,8 @@ def put_back(
     """
 
     def edit(snapshot: Snapshot) -> Proposal | None:
-        files = overlay.read_overlay(snapshot, environment)
-        deployed = kustomize.deployed(files, environment.model)
+        files = kustomize.parse_overlay(overlay.read_overlay(snapshot, environment))
+        deployed = files.deployed(environment.model)
         if deployed == stable:
             return None
         if deployed != bad:
@@ -135,7 +135,7 @@ def put_back(
                 f"environment {environment.name!r} deploys another release at {snapshot.commit[:10]}: nothing to restore",
                 hint=f"see what became of it: promoter watch {environment.name}",
             )
-        return propose(kustomize.write_release(files, environment.model, stable).files)
+        return propose(files.write(environment.model, stable).files)
 
     return edit
 

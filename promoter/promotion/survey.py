@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,7 +17,6 @@ from promoter.promotion.clients import placed
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.argocd.state import ApplicationState
-    from promoter.gitops import Repository
     from promoter.promotion.clients import Clients
 
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 class Branch:
     """A branch as it was at the start: its tip and the files of all overlays there."""
 
-    repository: Repository
     tip: str
     files: Files
 
@@ -34,11 +32,16 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Once(Generic[K, V]):
-    """Reads each thing once; what failed fails again at once, for many environments stand on the same branch."""
+class Memo(Generic[K, V]):
+    """Reads each thing once. What failed fails again at once: many environments are on the same branch."""
 
     def __init__(self) -> None:
         self._known: dict[K, V | PromoterError] = {}
+
+    def copy(self) -> Memo[K, V]:
+        made = Memo[K, V]()
+        made._known = dict(self._known)
+        return made
 
     def get(self, key: K, read: Callable[[], V]) -> V:
         if key not in self._known:
@@ -62,13 +65,20 @@ class Survey:
     clients: Clients
     with_argocd: bool = True
     _applications: Mapping[tuple[str, str], ApplicationState] = field(default_factory=dict)
-    _branches: Once[tuple[str, str], Branch] = field(default_factory=lambda: Once())
-    _aliases: Once[tuple[str, str], str | None] = field(default_factory=lambda: Once())
+    _branches: Memo[tuple[str, str], Branch] = field(default_factory=lambda: Memo())
+    _aliases: Memo[tuple[str, str], str | None] = field(default_factory=lambda: Memo())
     _without_mlflow: UnreachableError | None = None
 
     @cached_property
     def argocd(self) -> ArgoCD:
         return self.clients.argocd()
+
+    def handed_on(self) -> Survey:
+        """The same for another thread: what was read so far is shared, what reads more is its own."""
+        own = replace(self.clients)
+        return Survey(
+            own, self.with_argocd, self._applications, self._branches.copy(), self._aliases.copy(), self._without_mlflow
+        )
 
     def list(self) -> None:
         """Asks Argo CD for all Applications: first of all, for what is said of each stands on it.
@@ -149,9 +159,8 @@ class Survey:
         return wanted is not None and (deployed is None or deployed.version != wanted)
 
     def _read_branch(self, application: Application) -> Branch:
-        repository = self.clients.repository(application)
-        tip = repository.fetch()
-        return Branch(repository, tip.commit, Files(tip.export(sorted(self._overlays(application)))))
+        tip = self.clients.repository(application).fetch()
+        return Branch(tip.commit, Files(tip.export(sorted(self._overlays(application)))))
 
     def _overlays(self, application: Application) -> set[str]:
         """The overlays of all environments on this branch."""

@@ -26,12 +26,13 @@ _FIRST_RETRY, _LONGEST_RETRY = 5.0, 300.0
 class Controller:
     """One thread. It looks at all models that were woken since its last look at once: a burst of events costs one look.
 
-    `interval`: seconds between looks at everything. `survey` makes one for each look; `add` hands on what differs.
+    `interval`: seconds between looks at everything. `survey` makes one for each look; `add` hands on what differs, with the
+    survey that found it.
     """
 
     source: Source
     survey: Callable[[Clients], Survey]
-    add: Callable[[Key], None]
+    add: Callable[[Key, Survey], None]
     interval: float
     metrics: Metrics
     log: Log
@@ -96,7 +97,7 @@ class Controller:
 
     def _look_at(self, models: Collection[str]) -> None:
         try:
-            differing = self._differing(models)
+            survey, differing = self._differing(models)
         except PromoterError as error:
             self._failures += 1
             self._again(models, min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** (self._failures - 1)))
@@ -109,7 +110,7 @@ class Controller:
         self.metrics.looked("succeeded", at_everything=not models)
         for key in differing:
             self.log("differs", environment=key[0], model=key[1])
-            self.add(key)
+            self.add(key, survey)
 
     def _again(self, models: Collection[str], seconds: float) -> None:
         for model in models:
@@ -118,9 +119,9 @@ class Controller:
             with self._turn:
                 self._everything_at = min(self._everything_at, self.clock() + seconds)
 
-    def _differing(self, models: Collection[str]) -> list[Key]:
+    def _differing(self, models: Collection[str]) -> tuple[Survey, list[Key]]:
         clients = self.source.clients()
+        survey = self.survey(clients)
         chosen = [env for env in clients.config.environments if not models or env.model.name in models]
-        if not chosen:
-            return []
-        return [(environment.name, environment.model.name) for environment in self.survey(clients).differing(chosen)]
+        found = survey.differing(chosen) if chosen else ()
+        return survey, [(environment.name, environment.model.name) for environment in found]

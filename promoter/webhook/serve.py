@@ -20,7 +20,7 @@ from promoter.webhook.connection import SECONDS, connection
 from promoter.webhook.controller import Controller
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
-from promoter.webhook.work import Dispatcher, StoppingClock, Work
+from promoter.webhook.work import Dispatcher, Key, StoppingClock, Work
 from promoter.webhook.work_queue import WorkQueue
 
 if TYPE_CHECKING:
@@ -58,7 +58,12 @@ def serve(source: Source, options: Options) -> None:
     reconciler = partial(Reconciler, told=log.following, clock=StoppingClock(stopping), instead=instead)
     work = Work(source, reconciler, lambda model, seconds: controller.wake(model, seconds), metrics, log)
     queue = WorkQueue(work, work.failed, workers=options.workers)
-    controller = Controller(source, partial(Survey, with_argocd=instead is None), queue.add, options.interval, metrics, log)
+
+    def differs(key: Key, survey: Survey) -> None:
+        work.found(key, survey)
+        queue.add(key)
+
+    controller = Controller(source, partial(Survey, with_argocd=instead is None), differs, options.interval, metrics, log)
     application = Application(
         secrets=options.secrets,
         wake=controller.wake,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from promoter.commands.reconcile import Action, Reconciled, Reconciler
 from promoter.errors import ExitCode, PromoterError
 from promoter.models import Environment, Step
+from promoter.promotion.survey import Survey
 from promoter.promotion.watch import Clock
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
@@ -27,6 +28,7 @@ DISPATCHED_AGAIN = 1800.0
 """Seconds before the same thing is dispatched once more, should nothing have come of it."""
 
 _RETRY = 30.0
+_RECENT = 10.0  # seconds: what waited longer for its turn is read again
 _SLICE = 0.5
 
 
@@ -51,23 +53,33 @@ class StoppingClock(Clock):
 
 @dataclass(frozen=True)
 class Work:
-    """Reconciles one environment, everything read anew. `wake` asks for another look at a model in so many seconds."""
+    """Reconciles one environment. `wake` asks for another look at a model in so many seconds.
+
+    A survey that `found` the environment to differ is used if it is recent; otherwise everything is read again.
+    """
 
     source: Source
     reconciler: Callable[..., Reconciler]
     wake: Callable[[str, float], None]
     metrics: Metrics
     log: Log
+    clock: Callable[[], float] = time.monotonic
+    _surveys: dict[Key, tuple[float, Survey]] = field(default_factory=dict)
+
+    def found(self, key: Key, survey: Survey) -> None:
+        """This survey was made just now, and the environment differs in it."""
+        self._surveys[key] = self.clock(), survey
 
     def __call__(self, key: Key) -> None:
         name, model = key
         started = time.monotonic()
         try:
-            clients = self.source.clients()
+            survey = self._recent(key)
+            clients = survey.clients if survey else self.source.clients()
             environment = clients.config.environment(name, model)
-            (done,) = self.reconciler(clients, partial(self._step, name, model)).run([environment])
+            (done,) = self.reconciler(clients, partial(self._step, name, model), survey=survey).run([environment])
         except StoppedError:
-            self.log("left", environment=name, model=model, detail="watched no longer: whoever reconciles next goes on")
+            self.log("left", environment=name, model=model, detail="stopped watching: the next reconcile goes on")
             return
         except PromoterError as error:
             done = Reconciled(name, model, Action.FAILED, error.message, error.exit_code)
@@ -84,6 +96,10 @@ class Work:
         )
         if done.exit_code is ExitCode.UNREACHABLE or done.action is Action.ON_ITS_WAY:
             self.wake(model, _RETRY)  # an alias may have moved on while somebody else watches the release before
+
+    def _recent(self, key: Key) -> Survey | None:
+        when, survey = self._surveys.pop(key, (0.0, None))
+        return survey.handed_on() if survey is not None and self.clock() - when <= _RECENT else None
 
     def failed(self, key: Key, error: BaseException) -> None:
         """What nobody foresaw ends this run, not the receiver."""
