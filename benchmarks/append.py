@@ -294,7 +294,7 @@ def _section(measured: Mapping[int, Measured], bench: Bench) -> Section:
     }
     figures = [figure for size in sizes if size in _BARS for figure in _ratios(size, measured[size].best)]
     figures += [
-        Figure(f"memory above the process, {sizes[-1]} MiB", last.above, at_most=15, unit="MiB"),
+        Figure(f"memory above the process, {sizes[-1]} MiB", last.above, at_most=40, unit="MiB"),
         Figure(f"peak memory, {sizes[-1]} MiB / {sizes[0]} MiB", last.peak / first.peak, at_most=1.1),
         Figure(f"promotion by mount, {sizes[-1]} MiB", last.mounted * 1000, at_most=100, unit="ms"),
     ]

@@ -150,9 +150,9 @@ def test_an_application_that_follows_us_in_other_words_passes(change: dict[str, 
 def test_warnings_tell_what_may_go_wrong() -> None:
     rollout = ManagedResource(ResourceRef("argoproj.io", "Rollout", "staging", "fraud-detector"))
     well = replace(FOLLOWS, resources=(rollout,))
-    assert gates.warnings(well, SyncWindows(blocks_auto_sync=False, allows_manual_sync=True)) == ()
+    assert gates.warnings(well, SyncWindows(blocks_auto_sync=False)) == ()
     ill = replace(FOLLOWS, auto_sync=False, health="Degraded")
-    assert gates.warnings(ill, SyncWindows(blocks_auto_sync=True, allows_manual_sync=True)) == (
+    assert gates.warnings(ill, SyncWindows(blocks_auto_sync=True)) == (
         "auto-sync is off: somebody must sync",
         "a sync window keeps Argo CD from syncing now",
         "the Application is Degraded already",

@@ -793,7 +793,7 @@ def test_history_is_fetched_as_far_as_it_is_read(tmp_path: Path, origin: BareRep
     assert (newest.sha, newest.trailers) == (second, {"Model": "fraud", "Model-Version": "2"})
     assert (cache_of(tmp_path) / "shallow").exists()
     assert [commit.sha for commit in commits] == [first]
-    assert repository.show(first, OVERLAY) == b"newTag: v1\n"
+    assert repository.at(first).read(OVERLAY) == b"newTag: v1\n"
     assert [commit.sha for commit in repository.history([OVERLAY], limit=5, start=first)] == [first]
 
 
@@ -863,7 +863,7 @@ def test_ancestry_is_found_out_however_shallow_the_cache_is(tmp_path: Path, orig
 def test_a_commit_the_remote_does_not_have_is_named(tmp_path: Path, origin: BareRepository) -> None:
     repository = open_repository(tmp_path, origin.url)
     with pytest.raises(RefusedError, match="has no commit 1234567890"):
-        repository.show("1234567890" * 4, OVERLAY)
+        repository.at("1234567890" * 4).read(OVERLAY)
     with pytest.raises(RefusedError, match="has no commit --evil"):
         repository.at("--evil")
 

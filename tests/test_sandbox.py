@@ -475,7 +475,7 @@ def patches(operation: str) -> str:
         ("resources:", "patches: [{path: x.yaml}]\nresources:", "the sandbox renders patches of the JSON 6902 form"),
         ("resources:", patches("{op: replace, path: /spec/nothing, value: 1}"), 'doc is missing path: "/spec/nothing"'),
         ("resources:", patches("{op: remove, path: /spec/a/b}"), 'doc is missing path: "/spec/a/b"'),
-        ("resources:", patches("{op: copy, from: /kind, path: /spec/kind}"), "does not know the operation 'copy'"),
+        ("resources:", patches("{op: double, from: /kind, path: /spec/kind}"), "not a JSON patch: Unknown operation 'double'"),
         ("newTag: v2-20261101T090000Z", "newTag: 1.10", "cannot unmarshal number into Go struct field Image.images.newTag"),
         ("[name=MODEL_VERSION]", "[name=NOTHING]", "in replacement target"),
         ("name: release,", "name: other,", "expected 1 match for source ConfigMap.other, found 0"),

@@ -107,7 +107,7 @@ def test_a_later_commit_that_does_not_render_leaves_our_canary_going() -> None:
     [
         ({"application": {"auto_sync": False}}, Reason.AUTO_SYNC_OFF),
         ({"sync_requested": True}, Reason.AUTO_SYNC_SKIPPED),
-        ({"sync_windows": SyncWindows(blocks_auto_sync=True, allows_manual_sync=True)}, Reason.SYNC_WINDOW),
+        ({"sync_windows": SyncWindows(blocks_auto_sync=True)}, Reason.SYNC_WINDOW),
     ],
 )
 def test_nobody_will_sync_unless_a_person_does(changes: dict[str, Any], reason: Reason) -> None:

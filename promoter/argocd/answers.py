@@ -60,7 +60,6 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
         repo_url=source.get("repoURL", ""),
         path=source.get("path", ""),
         target_revision=source.get("targetRevision", ""),
-        destination_namespace=_at(spec, "destination").get("namespace", ""),
         revision=_revision(sync, index),
         sync=sync.get("status", "Unknown"),
         health=_at(status, "health").get("status", "Unknown"),
@@ -99,7 +98,6 @@ def _operation(document: Json | None, index: int) -> OperationState | None:
         phase=document.get("phase", ""),
         revision=_revision(result, index) or _revision(asked, index),
         message=document.get("message", ""),
-        started_at=_time(document.get("startedAt"), "status.operationState.startedAt"),
         finished_at=_time(document.get("finishedAt"), "status.operationState.finishedAt"),
         retry_count=document.get("retryCount", 0),
         resources=tuple(_result(one) for one in _list(result, "resources")),
@@ -128,7 +126,7 @@ def sync_windows(document: Json) -> SyncWindows:
     active, assigned = _list(document, "activeWindows"), _list(document, "assignedWindows")
     denied = any(window.get("kind") == "deny" for window in active)
     outside = any(one.get("kind") == "allow" for one in assigned) and not any(one.get("kind") == "allow" for one in active)
-    return SyncWindows(denied or outside, bool(document.get("canSync")))
+    return SyncWindows(denied or outside)
 
 
 # -- workload ---------------------------------------------------------------------------------------------------------

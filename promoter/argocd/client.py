@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -45,15 +44,6 @@ _LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server
     "status.health",
     "status.resources",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RevisionMetadata:
-    """Who made a revision, as Argo CD read it from Git; `date` is ISO 8601."""
-
-    author: str
-    date: str
-    message: str
 
 
 class ArgoCD:
@@ -109,15 +99,13 @@ class ArgoCD:
                 pass  # slow, restarting, or not there: the plain GET answers, or says what is wrong
         return self._state(self._get(_path(app), app), app)
 
-    def applications(self, *, project: str = "", selector: str = "", repo: str = "") -> tuple[ApplicationState, ...]:
-        """All Applications that the token may see, narrowed; without revision, operation and conditions (see `application`).
+    def applications(self) -> tuple[ApplicationState, ...]:
+        """All Applications that the token may see; without revision, operation and conditions (see `application`).
 
         Raises:
             AuthError, UnreachableError, ArgoCDError: as every call here.
         """
-        asked = {"projects": project, "selector": selector, "repo": repo}
-        params = {key: value for key, value in asked.items() if value}
-        params["fields"] = ",".join(f"items.{field}" for field in _LIST_FIELDS)
+        params = {"fields": ",".join(f"items.{field}" for field in _LIST_FIELDS)}
         answer = self._json("GET", "/api/v1/applications", params=params)
         return tuple(application_state(item) for item in answer.get("items") or ())
 
@@ -167,10 +155,6 @@ class ArgoCD:
                 raise
             return False
         return True
-
-    def revision_metadata(self, app: Application, revision: str) -> RevisionMetadata:
-        answer = self._get(_path(app, "revisions", revision, "metadata"), app, retry=False)
-        return RevisionMetadata(answer.get("author", ""), answer.get("date", ""), answer.get("message", ""))
 
     def logs(self, app: Application, pod: str, *, namespace: str, container: str = "", tail: int = 50) -> tuple[str, ...]:
         """The last lines of a pod's log, oldest first. Needs the permission `logs, get` besides.
@@ -226,7 +210,7 @@ class ArgoCD:
         """Ask for a sync to the branch's tip. Never to a revision: with auto-sync on Argo CD refuses even our own commit.
 
         Raises:
-            FailedPreconditionError: another operation runs.
+            ArgoCDError: another operation runs, or auto-sync forbids that revision.
             SyncWindowError: a sync window is in the way.
         """
         body = {"name": app.name, "appNamespace": app.namespace, "project": app.project}

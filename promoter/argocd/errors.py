@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promoter.session import Http
 
 _BUSY = frozenset({429, 502, 503, 504})
-_NOT_FOUND, _PERMISSION_DENIED, _FAILED_PRECONDITION, _UNAUTHENTICATED = 5, 7, 9, 16
+_NOT_FOUND, _PERMISSION_DENIED, _UNAUTHENTICATED = 5, 7, 16
 
 
 class ArgoCDError(PromoterError):
@@ -30,10 +30,6 @@ class ArgoCDError(PromoterError):
 
 class NotFoundError(ArgoCDError):
     """No such Application in this project, or no such object below it."""
-
-
-class FailedPreconditionError(ArgoCDError):
-    """Not in this state: another operation runs, auto-sync forbids that revision, or the Application is being deleted."""
 
 
 class SyncWindowError(ArgoCDError):
@@ -90,8 +86,6 @@ def of_body(detail: Mapping[str, Any], status: int, call: str, target: str) -> P
         return AuthError(message, hint=_needed(call, target))
     if status == 404 or code == _NOT_FOUND or "not found as part of application" in said:
         return NotFoundError(message, hint="check the Application's name, project and namespace", code=code)
-    if code == _FAILED_PRECONDITION:
-        return FailedPreconditionError(message, code=code)
     return ArgoCDError(f"{message} (HTTP {status})", code=code)
 
 

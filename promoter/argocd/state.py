@@ -126,7 +126,6 @@ class OperationState:
     phase: str
     revision: str = ""
     message: str = ""
-    started_at: datetime | None = None
     finished_at: datetime | None = None
     retry_count: int = 0
     resources: tuple[ResourceResult, ...] = ()
@@ -142,7 +141,6 @@ class ApplicationState:
     repo_url: str = ""
     path: str = ""
     target_revision: str = ""
-    destination_namespace: str = ""
     revision: str = ""
     sync: str = "Unknown"
     health: str = "Unknown"
@@ -177,10 +175,9 @@ WORKLOADS = frozenset({("argoproj.io", "Rollout"), ("apps", "Deployment")})
 
 @dataclass(frozen=True, slots=True)
 class SyncWindows:
-    """`blocks_auto_sync`: a deny window is open, or there are allow windows and none is open. canSync is about manual syncs."""
+    """`blocks_auto_sync`: a deny window is open, or there are allow windows and none is open."""
 
     blocks_auto_sync: bool
-    allows_manual_sync: bool
 
 
 # -- workload ---------------------------------------------------------------------------------------------------------

@@ -58,10 +58,10 @@ class Training:
         with _quiet():
             try:
                 import mlflow
-                import sklearn
+                import sklearn  # noqa: F401 - to name what is missing, before anything is made
             except ImportError as error:
                 raise UsageError(f"the demo needs {error.name}", hint="pip install 'model-promoter[demo]'") from None
-        self._mlflow, self._sklearn = mlflow, sklearn
+        self._mlflow = mlflow
 
     @cached_property
     def _data(self) -> Any:

@@ -73,10 +73,6 @@ class Repository:
         self._require(commit)
         return Snapshot(commit, self)
 
-    def show(self, commit: str, path: str) -> bytes | None:
-        """The file's bytes at `commit`; None when there is no such file. Raises as `at` and `Snapshot.read`."""
-        return self.at(commit).read(path)
-
     def apply(self, edit: Callable[[Snapshot], Proposal | None]) -> Pushed:
         """Commits what `edit` proposes for the branch's tip and pushes it as that tip's child.
 

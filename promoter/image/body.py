@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO
 
-from promoter.errors import RefusedError, UnreachableError
+from promoter.errors import RefusedError
 
 CHUNK_SIZE = 20 << 20
 """Bytes that are sent at a time, and at most once more where the connection breaks."""
-
-PIECE = 1 << 20
-"""Bytes that are in memory at a time."""
 
 
 class Source:
@@ -53,11 +49,12 @@ class Source:
 
 
 class Window:
-    """The part of a source that the registry has not confirmed yet, from `start` on: what was read of it is kept in a file."""
+    """The part of a source that the registry has not confirmed yet, from `start` on: what was read of it is kept in memory."""
 
-    def __init__(self, source: Source, file: IO[bytes]) -> None:
-        self.source, self._file = source, file
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.start = self._end = 0
+        self._kept: deque[memoryview] = deque()
         self._rest = memoryview(b"")
 
     def next_end(self, length: int) -> int:
@@ -71,34 +68,24 @@ class Window:
 
     def read(self, start: int, end: int) -> Iterator[memoryview]:
         """The bytes from `start` to `end`, as often as they are asked for."""
-        while start < self._end:
-            self._file.seek(start - self.start)
-            kept = self._file.read(min(PIECE, self._end - start))
-            start += len(kept)
-            yield memoryview(kept)
+        place = self.start
+        for piece in tuple(self._kept):
+            if place + len(piece) > start:
+                yield piece[max(0, start - place) :]
+            place += len(piece)
         while self._end < end:
             self._rest = self._rest or memoryview(self.source.read())
             if not self._rest:
                 return
             piece, self._rest = self._rest[: end - self._end], self._rest[end - self._end :]
-            self._keep(piece)
+            self._kept.append(piece)
+            self._end += len(piece)
             yield piece
 
     def move(self, start: int) -> None:
         """Forgets what is before."""
         self.start = self._end = start
-
-    def _keep(self, piece: memoryview) -> None:
-        try:
-            self._file.seek(self._end - self.start)
-            self._file.write(piece)
-        except OSError as error:
-            self.source.at_fault = True
-            raise UnreachableError(
-                f"{tempfile.gettempdir()} can't hold a chunk of a layer: {error.strerror}",
-                hint=f"set TMPDIR to a folder with {CHUNK_SIZE >> 20} MiB of space",
-            ) from None
-        self._end += len(piece)
+        self._kept.clear()
 
 
 class Whole:

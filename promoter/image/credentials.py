@@ -1,12 +1,12 @@
-"""Who we are at a container registry: what `docker login` left, what the environment says, or an Azure identity; or nobody.
+"""Registry credentials: docker config, environment, Azure identity, or anonymous.
 
-Docker's config.json and the credential helpers: https://docs.docker.com/reference/cli/docker/login/#credential-stores
+Docker's config.json is read as the Docker SDK reads it. Helpers are run here, since the SDK waits for one without a limit:
+https://docs.docker.com/reference/cli/docker/login/#credential-stores
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import subprocess
@@ -84,25 +84,24 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> L
         ConfigError: config.json can't be read.
         AuthError: a credential helper is missing or failed.
     """
+    from docker.auth import AuthConfig, resolve_index_name
+
     env = os.environ if env is None else env
     file = Path(env.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     config = _config(file)
-    key = _key(registry)
-    helper = _section(config, "credHelpers", file).get(registry) or config.get("credsStore")
-    if helper:
-        found = _from_helper(str(helper), key, env)
-        if found is not None:
-            return found
-    for name, entry in _section(config, "auths", file).items():
-        if name == key or _host(name) == registry:
-            return _from_auths(entry, file, name)
-    return None
+    helper = AuthConfig(config).get_credential_store(registry)
+    if helper and (found := _from_helper(str(helper), _key(registry), env)) is not None:
+        return found
+    names = [name for name in config["auths"] if registry in (name, resolve_index_name(name))]
+    return _from_auths(names[0], config["auths"][names[0]], file) if names else None
 
 
 def _from_variables(registry: str, env: Mapping[str, str]) -> Credentials | None:
     """ACR_USERNAME and ACR_PASSWORD, which are for the host in ACR_LOGIN_SERVER; without that, for Azure's registries."""
+    from docker.auth import convert_to_hostname
+
     server = env.get("ACR_LOGIN_SERVER")
-    meant = registry.lower() == _host(server.lower()) if server else acr.cloud_of(registry) is not None
+    meant = registry.lower() == convert_to_hostname(server.lower()) if server else acr.cloud_of(registry) is not None
     if not meant:
         return None
     username, password = env.get("ACR_USERNAME"), env.get("ACR_PASSWORD")
@@ -118,47 +117,38 @@ def _key(registry: str) -> str:
 
 
 def _config(file: Path) -> dict[str, Any]:
+    """The parts of config.json about credentials, each a JSON object."""
     try:
         config = json.loads(file.read_bytes())
     except FileNotFoundError:
-        return {}
+        config = {}
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"not readable as JSON: {type(error).__name__}", file=str(file), hint="run `docker login` again"
         ) from None
-    if not isinstance(config, dict):
-        raise ConfigError("not a JSON object", file=str(file), hint="run `docker login` again")
-    return config
+    whole = _object(config, file)
+    return {**whole, **{key: _object(whole.get(key) or {}, file, key) for key in ("auths", "credHelpers")}}
 
 
-def _section(config: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
-    section = config.get(key) or {}
-    if not isinstance(section, dict):
+def _object(value: Any, file: Path, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise ConfigError("not a JSON object", file=str(file), key=key, hint="run `docker login` again")
-    return section
+    return value
 
 
-def _host(key: str) -> str:
-    """The host of a key of `auths`, where old versions of Docker wrote a URL."""
-    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+def _from_auths(name: str, entry: Any, file: Path) -> Login | None:
+    from docker.auth import AuthConfig
+    from docker.errors import DockerException
 
-
-def _from_auths(entry: Any, file: Path, name: str) -> Login | None:
     try:
-        if not entry:
-            return None
-        if entry.get("identitytoken"):
-            return IdentityToken(str(entry["identitytoken"]))
-        if not entry.get("auth"):
-            return None
-        username, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
-    except (AttributeError, TypeError, binascii.Error, UnicodeDecodeError):
-        username, colon, password = "", "", ""
-    if not colon:
+        found = AuthConfig.parse_auth({name: entry or {}}, raise_on_error=True)[name]
+    except (DockerException, ValueError, TypeError):
         raise ConfigError(
             "not base64 of user:password", file=str(file), key=f"auths.{name}.auth", hint=f"run `docker login {name}`"
-        )
-    return Credentials(username, password.rstrip("\0"))
+        ) from None
+    if token := found.get("IdentityToken"):
+        return IdentityToken(str(token))
+    return Credentials(found["username"], found["password"].rstrip("\0")) if "username" in found else None
 
 
 def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> Login | None:

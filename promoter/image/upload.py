@@ -9,7 +9,6 @@ a chunk, and gets everything once more. The digest that completes an upload tell
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from promoter.errors import AuthError, PromoterError, UnreachableError
-from promoter.image.body import CHUNK_SIZE, PIECE, Body, Source, Whole, Window, body
+from promoter.image.body import CHUNK_SIZE, Body, Source, Whole, Window, body
 from promoter.image.connection import Connection, codes
 
 if TYPE_CHECKING:
@@ -111,11 +110,10 @@ def _in_chunks(connection: Connection, session: Session, chunks: Iterable[bytes]
     """One PATCH with a Content-Range a chunk."""
     location, length = session.location, max(CHUNK_SIZE, session.least)
     source = Source(chunks, size)
-    with tempfile.SpooledTemporaryFile(PIECE) as file:
-        window = Window(source, file)
-        while (end := window.next_end(length)) > window.start:
-            location = _send(connection, location, window, end)
-            window.move(end)
+    window = Window(source)
+    while (end := window.next_end(length)) > window.start:
+        location = _send(connection, location, window, end)
+        window.move(end)
     return _complete(connection, location, source.finished())
 
 

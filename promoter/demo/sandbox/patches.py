@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import jsonpatch
 from ruamel.yaml import YAML
 
 from promoter.errors import PromoterError
@@ -46,42 +46,10 @@ def patch(manifests: list[Manifest], entry: Mapping[str, Any]) -> None:
 
 
 def _apply(manifest: Manifest, operation: Mapping[str, Any]) -> None:
-    verb, path = operation["op"], operation["path"]
-    holder, key = _place(manifest, path)
-    if verb == "move":
-        source, name = _place(manifest, operation["from"])
-        holder, key, value = *_place(manifest, path), source.pop(name)
-    elif verb in ("add", "replace", "remove"):
-        value = copy.deepcopy(operation.get("value"))
-    else:
-        raise PatchError(f"the sandbox does not know the operation {verb!r} of a patch")
-    if verb in ("replace", "remove") and not _exists(holder, key):
-        raise PatchError(f'{verb} operation does not apply: doc is missing path: "{path}": missing value')
-    if verb == "remove":
-        del holder[key]
-    elif isinstance(holder, list) and verb != "replace":
-        holder.insert(key, value)
-    else:
-        holder[key] = value
-
-
-def _place(manifest: Manifest, pointer: str) -> tuple[Any, Any]:
-    """What holds the value that a JSON pointer (RFC 6901) names, and its key there."""
-    *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
-    node: Any = manifest
-    for part in parents:
-        key = _key(node, part)
-        if not _exists(node, key):
-            raise PatchError(f'operation does not apply: doc is missing path: "{pointer}": missing value')
-        node = node[key]
-    return node, _key(node, last)
-
-
-def _key(node: Any, part: str) -> Any:
-    if isinstance(node, list):
-        return len(node) if part == "-" else int(part)
-    return part
-
-
-def _exists(node: Any, key: Any) -> bool:
-    return 0 <= key < len(node) if isinstance(node, list) else isinstance(node, dict) and key in node
+    try:
+        jsonpatch.apply_patch(manifest, [operation], in_place=True)
+    except jsonpatch.InvalidJsonPatch as error:
+        raise PatchError(f"not a JSON patch: {error}") from None
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, KeyError) as error:
+        what = f'{operation.get("op")} operation does not apply: doc is missing path: "{operation.get("path")}": missing value'
+        raise PatchError(what, hint=str(error)) from None
