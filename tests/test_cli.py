@@ -50,7 +50,7 @@ def test_without_promoter_yaml_the_error_says_so(tmp_path: Path) -> None:
     done = promoter("plan", "m@champion", "--to", "staging", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "error: there is no promoter.yaml in" in done.stderr
+    assert "error: no promoter.yaml in" in done.stderr
     assert "hint: name it with --config" in done.stderr
 
 

@@ -80,7 +80,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
             "promoter.yaml:13: environments[0].application: '../x.yaml' lies outside the repository",
             "inside",
         ),
-        ("environments/staging.yaml", "environments/x.yaml", "there is no file 'environments/x.yaml'", "Application manifest"),
+        ("environments/staging.yaml", "environments/x.yaml", "no such file: 'environments/x.yaml'", "Application manifest"),
         ("environments/staging.yaml", "{nam: x}", "promoter.yaml:13: environments[0].application.", ""),
         ("model: fraud-detector", "model: fraud-detectr", "unknown model 'fraud-detectr'", "did you mean 'fraud-detector'?"),
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
@@ -90,7 +90,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("  base:", "  strategy: build\n  compress: gzip\n  base:", "promoter.yaml:22: image.compress: is for image.strategy: layer", "take compress"),
         ("  base:", "  layout: oci:images\n  base:", "promoter.yaml:21: image.layout: needs image.runtime", "set what it needs"),
         ("  base:", "  build-args: {A: b}\n  base:", "promoter.yaml:21: image.build-args: is for image.dockerfile", "take build-args out"),
-        ("  base:", "  dockerfile: Dockerfile\n  base:", "promoter.yaml:21: image.dockerfile: there is no file 'Dockerfile'", "promoter.yaml"),
+        ("  base:", "  dockerfile: Dockerfile\n  base:", "promoter.yaml:21: image.dockerfile: no such file: 'Dockerfile'", "promoter.yaml"),
         ("  base:", "  constraints: ../c.txt\n  base:", "image.constraints: '../c.txt' lies outside the repository", "inside"),
         ("  base:", "  strategy: buildx\n  base:", "promoter.yaml:21: image.strategy: input should be 'layer' or 'build'", ""),
         ("  fraud-detector:", "  github:\n    imag: x\n  fraud-detector:", "models.github.imag: unknown key; did you mean 'image'?", ""),
@@ -99,7 +99,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("\nimage:\n", "\nnotices:\n- slack: {chanel: C1}\nimage:\n", "notices[0].slack.chanel: unknown key; did you mean 'channel'?", ""),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
-        ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "beside"),
+        ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "in the folder"),
         ("  fraud-detector: #", "  a/b: #", "'a/b' can't be the name of a registered model", "neither"),
         ("name: production", "name: staging", "environments[1]: 'staging' of model 'fraud-detector' is there twice", "keep one"),
         ("  base:", "  compress: zstd\n  #", "image.compress: is none or gzip: Docker Engine before 23", ""),
@@ -214,7 +214,7 @@ def test_a_limit_is_in_bytes_or_larger_units(repository: Path, written: str, lim
 
 def test_promoter_yaml_is_found_in_a_folder_above(repository: Path) -> None:
     assert config.find(repository / "overlays" / "staging") == repository / "promoter.yaml"
-    with pytest.raises(UsageError, match=r"there is no promoter\.yaml"):
+    with pytest.raises(UsageError, match=r"no promoter\.yaml"):
         config.find(repository.parent)
 
 

@@ -82,6 +82,6 @@ def test_without_promoter_yaml_the_environment_is_enough(path: WritePath) -> Non
     path.register()
     known = facts(None, f"{path.model}:1", path.environ, digest=False)
     assert (known.version.version, known.image) == ("1", None)
-    with pytest.raises(UsageError, match="it is not known where MLflow is") as caught:
+    with pytest.raises(UsageError, match="MLflow is not configured") as caught:
         facts(None, f"{path.model}:1", {}, digest=False)
     assert caught.value.exit_code == ExitCode.USAGE

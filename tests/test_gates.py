@@ -20,7 +20,7 @@ from promoter.gitops import Commit
 from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, Model
 from promoter.promotion import gates, journal
-from promoter.promotion.clients import placed
+from promoter.promotion.clients import with_source
 from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import Answer, always, changed
@@ -166,15 +166,15 @@ NAMED = replace(ENVIRONMENT, application=Application("fraud-detector-staging", "
 
 
 def test_its_place_is_what_argo_cd_says() -> None:
-    assert placed(NAMED, replace(FOLLOWS, target_revision="refs/heads/main")) == ENVIRONMENT
+    assert with_source(NAMED, replace(FOLLOWS, target_revision="refs/heads/main")) == ENVIRONMENT
     elsewhere = replace(FOLLOWS, path="elsewhere")
-    assert placed(ENVIRONMENT, elsewhere) == ENVIRONMENT  # a manifest's place stays: the gates compare the two
+    assert with_source(ENVIRONMENT, elsewhere) == ENVIRONMENT  # a manifest's place stays: the gates compare the two
 
 
 @pytest.mark.parametrize("change", [{"target_revision": ""}, {"target_revision": "HEAD"}, {"path": ""}, {"hydrated": True}])
 def test_without_branch_and_path_it_has_no_place(change: dict[str, Any]) -> None:
     with pytest.raises(RefusedError) as caught:
-        placed(NAMED, replace(FOLLOWS, **change))
+        with_source(NAMED, replace(FOLLOWS, **change))
     assert "fraud-detector-staging" in caught.value.message
     assert "targetRevision" in caught.value.hint
 

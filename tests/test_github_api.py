@@ -147,7 +147,7 @@ RULE = "Repository rule violations found\n\nChanges must be made through a pull 
 @pytest.mark.parametrize(
     ("refusal", "error", "said", "hint"),
     [
-        (("UNPROCESSABLE", RULE), RefusedError, "does not take a direct commit", "write: pull-request"),
+        (("UNPROCESSABLE", RULE), RefusedError, "does not accept a direct commit", "write: pull-request"),
         (("FORBIDDEN", "Resource not accessible by integration"), AuthError, "acme/gitops", "contents: write"),
         (("NOT_FOUND", "Could not resolve to a Repository"), AuthError, "acme/gitops", "contents: write"),
         (("UNPROCESSABLE", "A path was requested for deletion"), RefusedError, "UNPROCESSABLE", "git.commit: push"),
@@ -272,7 +272,7 @@ def test_an_app_that_is_not_known(github: GitHub, app: dict[str, str], key: tupl
     [
         ({"GITHUB_APP_INSTALLATION_ID": ""}, "GITHUB_APP_INSTALLATION_ID is not"),
         ({KEY_PASSED: "-----BEGIN RSA PRIVATE KEY-----\nrubbish\n-----END RSA PRIVATE KEY-----"}, "is not a private RSA key"),
-        ({KEY_PASSED: "/no/such/file"}, "no PEM text and no file"),
+        ({KEY_PASSED: "/no/such/file"}, "neither PEM text nor a file"),
     ],
 )
 def test_an_app_that_is_named_wrongly(app: dict[str, str], change: dict[str, str], said: str) -> None:

@@ -437,7 +437,7 @@ def test_races_lost_until_the_end_are_reported(tmp_path: Path, origin: BareRepos
         return Proposal({"ours": b"1"}, "Ours")
 
     repository = open_repository(tmp_path, origin.url, patience=4, sleep=lambda _: None, clock=lambda: float(next(now)))
-    with pytest.raises(UnreachableError, match="other writers were faster every time"):
+    with pytest.raises(UnreachableError, match="other writers were faster each time"):
         repository.apply(edit)
 
 
@@ -678,7 +678,7 @@ def test_nobody_listening_is_unreachable(tmp_path: Path) -> None:
 
 def test_a_repository_that_is_not_there_is_named(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
     for url in (f"{server.url}/other.git", (tmp_path / "other.git").as_uri()):
-        with pytest.raises(AuthError, match=r"other.git .*is not there, or not for this identity"):
+        with pytest.raises(AuthError, match=r"other.git .*does not exist, or this identity may not read it"):
             open_repository(tmp_path, url).fetch()
 
 

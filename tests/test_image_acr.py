@@ -219,7 +219,7 @@ def test_an_identity_without_a_role(
     acr = registry(world, backend)
     service_principal(world, monkeypatch, tmp_path)
     acr.role = False
-    with pytest.raises(AuthError, match="gave no token for our identity token: 401") as error:
+    with pytest.raises(AuthError, match="returned no token for our identity token: 401") as error:
         repository().read_manifest("v1")
     acr.audience = "of another tenant"
     with pytest.raises(AuthError, match="does not take this process's identity in Azure: 401") as refused:

@@ -159,9 +159,9 @@ def test_a_token_that_runs_out_on_the_way_is_fetched_again(server: fake.FakeRegi
 
 def test_a_token_server_that_does_not_know_us(server: fake.FakeRegistry, tmp_path: Path) -> None:
     server.bearer = True
-    with pytest.raises(AuthError, match="gave no token without a login"):
+    with pytest.raises(AuthError, match="returned no token without a login"):
         repository_of(server, anonymous(tmp_path)).read_manifest("v1")
-    with pytest.raises(AuthError, match="gave no token as robot") as error:
+    with pytest.raises(AuthError, match="returned no token as robot") as error:
         repository_of(server, login(tmp_path, server.host, "robot", "wrong-horse")).read_manifest("v1")
     assert "wrong-horse" not in error.value.message
 

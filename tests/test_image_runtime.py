@@ -85,7 +85,7 @@ def test_what_changes_a_context(change: Callable[[Path], object], same: bool, fo
 
 def test_a_folder_where_promoter_has_its_own_is_not_mixed_with_it(folder: Path, tmp_path: Path) -> None:
     (folder / ".promoter").mkdir()
-    with pytest.raises(UsageError, match="is where promoter puts its own files"):
+    with pytest.raises(UsageError, match="is reserved for promoter's own files"):
         Source.load(folder / "Dockerfile").write(tmp_path)
 
 

@@ -123,8 +123,8 @@ def test_credentials_of_an_index_are_refused_and_not_repeated(file: str) -> None
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({"MLmodel": MLMODEL}, "does not say what it needs: it has neither requirements.txt nor conda.yaml"),
-        ({"requirements.txt": b"mlflow==3.1"}, "does not say which Python it needs"),
+        ({"MLmodel": MLMODEL}, "does not list its requirements: it has neither requirements.txt nor conda.yaml"),
+        ({"requirements.txt": b"mlflow==3.1"}, "does not say which Python it requires"),
         ({"requirements.txt": b"\xff", "python_env.yaml": ENV}, "requirements.txt of fraud-detector:7 is not UTF-8"),
         ({"requirements.txt": b"#" * (1 << 21), "python_env.yaml": ENV}, "is 2097152 bytes long"),
         ({"conda.yaml": CONDA.replace(b"- pip<=24", b"- cudatoolkit=11")}, "asks for the conda package 'cudatoolkit=11'"),

@@ -176,10 +176,10 @@ def test_a_registry_that_wants_the_password_itself(world: Internet, tmp_path: Pa
 
     world.services[ECR] = answer
     assert read(f"{ECR}/model", tmp_path, {"auths": {ECR: {"auth": basic("AWS")}}}) == MANIFEST
-    with pytest.raises(AuthError, match="wants a password, and only an identity token is kept") as error:
+    with pytest.raises(AuthError, match="requires a password, and only an identity token is kept") as error:
         read(f"{ECR}/model", tmp_path, {"auths": {ECR: {"identitytoken": IDENTITY}}})
     assert IDENTITY not in error.value.message + error.value.hint
-    with pytest.raises(AuthError, match="the registry wants a password"):
+    with pytest.raises(AuthError, match="the registry requires a password"):
         read(f"{ECR}/model", tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_a_version_without_mlmodel_is_refused(mlflow_server: MlflowServer) -> No
 def test_a_folder_that_is_not_on_this_machine_is_unreachable(mlflow_server: MlflowServer, tmp_path: Path) -> None:
     version = _in_folder(mlflow_server, tmp_path, "elsewhere")
     (tmp_path / "models").rename(tmp_path / "gone")
-    with pytest.raises(UnreachableError, match="no folder on this machine"):
+    with pytest.raises(UnreachableError, match="does not exist on this machine"):
         resolve(mlflow_server, f"elsewhere:{version}")
 
 

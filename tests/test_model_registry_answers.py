@@ -143,7 +143,12 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 @pytest.mark.parametrize(
     ("answer", "error", "message", "hint"),
     [
-        (Answer(b"You are not authenticated.", 401), AuthError, "does not know us .401.: no credentials were sent", "USERNAME"),
+        (
+            Answer(b"You are not authenticated.", 401),
+            AuthError,
+            "rejected our credentials .401.: no credentials were sent",
+            "USERNAME",
+        ),
         (Answer(b"Permission denied", 403), AuthError, "forbids it .403.: Permission denied", "READ on the model"),
         (Answer(HOST_HEADER, 403), AuthError, "does not answer to the name 127.0.0.1:", "--allowed-hosts 127.0.0.1:"),
         (
@@ -210,7 +215,7 @@ def test_an_artifact_store_that_is_down_is_unreachable(mlflow: Replay) -> None:
 
 def test_a_logged_model_that_was_deleted_is_refused(mlflow: Replay) -> None:
     mlflow.answers[LOGGED_MODEL] = Answer(recorded("model-versions/get missing"), 404)
-    with pytest.raises(RefusedError, match=f"{MODEL_ID}, which MLflow has no more"):
+    with pytest.raises(RefusedError, match=f"{MODEL_ID}, which MLflow no longer has"):
         resolved(mlflow)
 
 
@@ -224,7 +229,7 @@ def test_a_listing_that_leads_out_of_the_folder_is_refused(mlflow: Replay, path:
 
 def test_a_listing_that_never_ends_is_refused(mlflow: Replay) -> None:
     mlflow.answers[LISTING] = Answer({"files": [{"path": "again", "is_dir": True}]})
-    with pytest.raises(RefusedError, match="not to be trusted"):
+    with pytest.raises(RefusedError, match="can't be trusted"):
         resolved(mlflow)
 
 

@@ -117,8 +117,8 @@ def test_every_page_is_listed() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("receiver.example.com/mlflow", "is no address of a receiver"),
-        ("ftp://receiver.example.com", "is no address of a receiver"),
+        ("receiver.example.com/mlflow", "is not a valid receiver URL"),
+        ("ftp://receiver.example.com", "is not a valid receiver URL"),
         ("https://robot:token@receiver.example.com/mlflow", "has a user name in it"),
     ],
 )

@@ -384,11 +384,11 @@ def test_how_things_stand_is_not_told_each_time_by_a_schedule(there: Channels) -
     ("variable", "value", "reason"),
     [
         ("TEAMS_HOOK", "", "TEAMS_HOOK is not set"),
-        ("TEAMS_HOOK", "planted-nonsense", "TEAMS_HOOK holds no URL"),
-        ("TEAMS_HOOK", "https://[planted", "TEAMS_HOOK holds no URL"),
+        ("TEAMS_HOOK", "planted-nonsense", "TEAMS_HOOK does not contain a URL"),
+        ("TEAMS_HOOK", "https://[planted", "TEAMS_HOOK does not contain a URL"),
         ("TEAMS_HOOK", "http://teams.example.com/planted", "TEAMS_HOOK is not https"),
-        ("SLACK_BOT", "xoxb-planted\u2026", "SLACK_BOT holds no token"),
-        ("OWN_SECRET", "whsec_not base64", "OWN_SECRET holds a secret that is no base64 after whsec_"),
+        ("SLACK_BOT", "xoxb-planted\u2026", "SLACK_BOT is not a Slack token"),
+        ("OWN_SECRET", "whsec_not base64", "OWN_SECRET contains a secret that is not valid base64 after whsec_"),
     ],
 )
 def test_a_channel_that_cannot_be_used_is_said_once_and_left_out(

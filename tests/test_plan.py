@@ -147,7 +147,7 @@ def test_malformed_promoter_yaml_is_named_by_line(path: WritePath) -> None:
 
 @pytest.mark.parametrize(
     ("gone", "message"),
-    [(KUSTOMIZATION, f"{OVERLAY}: there is no kustomization.yaml"), (RELEASE, f"{RELEASE}: there is no such file")],
+    [(KUSTOMIZATION, f"{OVERLAY}: kustomization.yaml is missing"), (RELEASE, f"{RELEASE}: the file is missing")],
 )
 def test_a_missing_file_of_the_overlay_is_named(path: WritePath, gone: str, message: str) -> None:
     path.register()

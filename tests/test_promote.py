@@ -206,7 +206,7 @@ def test_pull_requests_of_a_forge_that_nobody_named(path: WritePath) -> None:
     path.register()
     path.edit("promoter.yaml", "  alias: challenger", "  alias: challenger\n  write: pull-request")
     before = path.outside()
-    with pytest.raises(UsageError, match=r"which forge .* belongs to can't be told") as caught:
+    with pytest.raises(UsageError, match=r"cannot determine the forge") as caught:
         path.promote(f"{path.model}:1")
     assert "forge.kind" in caught.value.hint
     assert path.outside() == before
@@ -299,7 +299,7 @@ def test_no_token_is_seen_anywhere(path: WritePath) -> None:
 def test_a_remote_that_is_not_there(path: WritePath) -> None:
     path.register()
     path.edit("environments/staging.yaml", path.remote.as_uri(), (path.folder / "gone.git").as_uri())
-    with pytest.raises(AuthError, match="is not there, or not for this identity"):
+    with pytest.raises(AuthError, match="does not exist, or this identity may not read it"):
         path.plan(f"{path.model}:1")
 
 

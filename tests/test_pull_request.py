@@ -24,7 +24,7 @@ from promoter.promotion import releases
 from promoter.promotion.clients import Clients
 from promoter.promotion.ending import End, Ended, Opened
 from promoter.promotion.follow import Follower
-from promoter.promotion.pull_request import Waiting, branch_of
+from promoter.promotion.pull_request import MergeWait, branch_of
 from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.forge_repository import METHODS, Check, ForgeRepository, Pull
@@ -64,7 +64,7 @@ class Place:
         return self.server.pulls
 
     def promote(self, version: int, *, again: bool = True) -> Outcome:
-        return promote(self.clients, self.path.plan(f"{self.path.model}:{version}"), Steps(), again=again)
+        return promote(self.clients, self.path.plan(f"{self.path.model}:{version}"), Steps(), reopen=again)
 
     def open(self, version: int) -> Opened:
         opened = self.promote(version).pull_request
@@ -78,7 +78,7 @@ class Place:
         assert result.pull_request is not None
         work = proposing(self.clients, made, result.image)
         clock = iter(range(0, 100_000, 600))
-        return Waiting(work, result.pull_request, say, sleep, lambda: float(next(clock))).run()
+        return MergeWait(work, result.pull_request, say, sleep, lambda: float(next(clock))).run()
 
     def references(self, number: int) -> str:
         return self.forge.reference(number)

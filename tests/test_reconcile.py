@@ -254,28 +254,28 @@ class Pipeline:
         self.dispatched.append((model, environment))
 
 
-def without_argocd(it: World, instead: Dispatcher) -> Reconciled:
+def without_argocd(it: World, dispatch: Dispatcher) -> Reconciled:
     """As a receiver that knows MLflow and Git alone."""
     environ = {key: value for key, value in it.clients.environ.items() if not key.startswith("ARGOCD_")}
     clients = Clients(it.clients.config, environ)
     assert Survey(clients, with_argocd=False).differing(clients.config.environments) == clients.config.environments
-    (done,) = Reconciler(clients, silent, instead=instead).run(clients.config.environments)
+    (done,) = Reconciler(clients, silent, dispatch=dispatch).run(clients.config.environments)
     return done
 
 
 def test_an_alias_that_moved_is_dispatched_once(registered: tuple[World, MlflowServer]) -> None:
     it, server = registered
     now, pipeline = [0.0], Pipeline()
-    instead = Dispatcher(pipeline, clock=lambda: now[0])
+    dispatch = Dispatcher(pipeline, clock=lambda: now[0])
     assert Survey(it.clients).differing(it.clients.config.environments) == ()
     server.set_alias(it.model, "champion", "2")
-    done = without_argocd(it, instead)
+    done = without_argocd(it, dispatch)
     assert (done.action, done.detail) == (Action.DISPATCHED, "champion is version 2: elsewhere")
-    assert without_argocd(it, instead).action is Action.ON_ITS_WAY
+    assert without_argocd(it, dispatch).action is Action.ON_ITS_WAY
     server.set_alias(it.model, "champion", "3")
-    assert without_argocd(it, instead).action is Action.DISPATCHED
+    assert without_argocd(it, dispatch).action is Action.DISPATCHED
     now[0] += DISPATCHED_AGAIN
-    assert without_argocd(it, instead).action is Action.DISPATCHED
+    assert without_argocd(it, dispatch).action is Action.DISPATCHED
     assert pipeline.dispatched == [(it.model, "staging")] * 3
     assert it.remote.log() == ["Begin"]
 
@@ -289,7 +289,7 @@ def test_an_abort_that_nobody_watched_is_dispatched_and_a_quarantined_version_is
     bad = it.promote(2)
     it.settle()
     pipeline = Pipeline()
-    reconciler = Reconciler(it.clients, silent, instead=Dispatcher(pipeline))
+    reconciler = Reconciler(it.clients, silent, dispatch=Dispatcher(pipeline))
     (done,) = reconciler.run(it.clients.config.environments)
     assert (done.action, done.detail) == (Action.DISPATCHED, f"aborted at {bad.commit.sha}: elsewhere")
     assert it.remote.tip() == bad.commit.sha

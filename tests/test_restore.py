@@ -131,7 +131,7 @@ def test_a_first_release_leaves_nothing_to_restore(it: World) -> None:
     with it.argocd.fault(changed(only_ours, "resource")):
         ending = it.follow(bad)
     assert (ending.exit_code, ending.restored) == (ExitCode.NOT_RESTORED, None)
-    assert "no other stable release" in " ".join(ending.verdict.evidence)
+    assert "no earlier stable release" in " ".join(ending.verdict.evidence)
     assert it.remote.tip() == bad.commit.sha
 
 
@@ -144,7 +144,7 @@ def test_a_restore_is_never_restored(it: World) -> None:
     it.clock.after(4, lambda: it.act("abort"))
     ending = it.follow(restore)
     assert ending.exit_code is ExitCode.NOT_RESTORED
-    assert "is itself a restore" in ending.note
+    assert "is a restore itself" in ending.note
     assert it.remote.tip() == restore.commit.sha
 
 

@@ -78,7 +78,7 @@ def test_a_failure_that_does_not_begin_with_our_commit_is_not_mended_by_taking_i
 def test_a_later_commit_that_does_not_render_is_waited_for() -> None:
     verdict = said(BROKEN, git={"sole_change": False, "renders": True})
     assert (verdict.kind, verdict.terminal, verdict.restore) == (Kind.SYNCING, False, False)
-    assert "waiting until somebody mends it" in verdict.summary
+    assert "waiting until somebody fixes it" in verdict.summary
     assert said(BROKEN, git={"sole_change": True, "renders": False}).restore
 
 

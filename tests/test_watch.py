@@ -19,7 +19,7 @@ import pytest
 
 from promoter import cli
 from promoter.errors import AuthError, ExitCode
-from promoter.output import Told
+from promoter.output import Progress
 from promoter.promotion.watch import Watched
 from promoter.verdict import Kind, Reason, Verdict
 from tests.support.argo_world import FAILS, MISSING, REPOSITORY, STUCK, TIMING, World, digest, overlay, world
@@ -74,7 +74,7 @@ def test_live_once_and_then_not_begins_anew(it: World) -> None:
         if kinds(it).count(Kind.LIVE) == 1 and not_yet not in it.argocd.faults:
             it.argocd.faults.append(not_yet)
 
-    watcher.tell = blip
+    watcher.on_verdict = blip
     assert watcher.watch() == Watched(it.told[-1])
     assert kinds(it)[-3:] == [Kind.LIVE, Kind.ROLLING, Kind.LIVE]
     assert it.clock.now() - it.told_at[-1] >= TIMING.stable_for
@@ -353,7 +353,7 @@ def test_an_event_wakes_the_watch(it: World) -> None:
 # -- what people and pipelines hear -----------------------------------------------------------------------------------
 
 
-def follow_aloud(it: World, told: Told) -> None:
+def follow_aloud(it: World, told: Progress) -> None:
     it.behaviours["2"] = MISSING
     it.follower(tell=told.verdict, say=told.say).follow(it.promote(2))
 
@@ -362,7 +362,7 @@ def test_in_a_pipeline_every_change_is_one_plain_line(
     it: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CI", "true")
-    follow_aloud(it, Told("fraud-detector-staging", in_json=False))
+    follow_aloud(it, Progress("fraud-detector-staging", in_json=False))
     lines = capsys.readouterr().err.splitlines()
     told = [line for line in lines if line.startswith("fraud-detector-staging ")]
     assert len(told) == len(set(told)) >= 3
@@ -371,7 +371,7 @@ def test_in_a_pipeline_every_change_is_one_plain_line(
 
 
 def test_json_lines_are_one_object_for_each_event(it: World, capsys: pytest.CaptureFixture[str]) -> None:
-    follow_aloud(it, Told("fraud-detector-staging", in_json=True))
+    follow_aloud(it, Progress("fraud-detector-staging", in_json=True))
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["kind"] for one in said if one["event"] == "verdict"][-1] == "live"
     assert {"failed", "syncing"} <= {one["kind"] for one in said if one["event"] == "verdict"}
@@ -394,7 +394,7 @@ def test_on_a_terminal_one_line_moves(it: World, monkeypatch: pytest.MonkeyPatch
     reader.start()
     with os.fdopen(follower, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        told = Told("fraud-detector-staging", in_json=False)
+        told = Progress("fraud-detector-staging", in_json=False)
         it.follower(tell=told.verdict, say=told.say).follow(it.promote(2))
     reader.join()
     os.close(leader)

@@ -136,7 +136,7 @@ def test_it_may_lie_in_a_folder_of_the_repository(origin: BareRepository, tmp_pa
     assert len(remote(origin, tmp_path, "teams/ml").clients().config.environments) == 2
     with pytest.raises(UsageError) as caught:
         remote(origin, tmp_path).clients()
-    assert caught.value.message == f"there is no promoter.yaml on main of {origin.url}"
+    assert caught.value.message == f"main of {origin.url} has no promoter.yaml"
     assert "--branch" in caught.value.hint
 
 

@@ -118,7 +118,7 @@ def test_without_a_secret_it_does_not_start(it: Rig, tmp_path: Path) -> None:
     empty.write_text("\n")
     started = it.start("--secret-file", str(empty), name="other")
     assert started.process.wait(timeout=60) == 2
-    assert "holds no secret" in started.log.read_text()
+    assert "does not contain a secret" in started.log.read_text()
 
 
 def test_an_address_that_is_taken_is_said(it: Rig, receiver: Receiver) -> None:

@@ -50,7 +50,7 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
     """
     metadata, spec, status = _at(document, "metadata"), _at(document, "spec"), _at(document, "status")
     if not metadata.get("name"):
-        raise UnexpectedAnswerError("Argo CD answered with something that is no Application: metadata.name is missing")
+        raise UnexpectedAnswerError("Argo CD answered with something that is not an Application: metadata.name is missing")
     index, source = _source(spec, path)
     sync, automated = _at(status, "sync"), _at(spec, "syncPolicy").get("automated")
     return ApplicationState(

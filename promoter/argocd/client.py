@@ -157,7 +157,7 @@ class ArgoCD:
         return True
 
     def logs(self, app: Application, pod: str, *, namespace: str, container: str = "", tail: int = 50) -> tuple[str, ...]:
-        """The last lines of a pod's log, oldest first. Needs the permission `logs, get` besides.
+        """The last lines of a pod's log, oldest first. Needs the permission `logs, get` as well.
 
         Raises:
             AuthError: `logs, get` is missing.

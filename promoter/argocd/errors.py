@@ -56,7 +56,7 @@ def _not_argo_cd(response: requests.Response, http: Http) -> AuthError:
     what = "with a redirect" if 300 <= response.status_code < 400 else "with something else than JSON"
     return AuthError(
         f"{http.name} at {http.base_url} answered HTTP {response.status_code} {what}",
-        hint="something in front of Argo CD asks for a login, or the path is wrong: use an address that takes API tokens",
+        hint="something in front of Argo CD asks for a login, or the path is wrong: use an address that accepts API tokens",
     )
 
 

@@ -47,9 +47,9 @@ def main() -> None:
     try:
         app()
     except PromoterError as error:
-        from promoter.output import complain
+        from promoter.output import print_error
 
-        complain(error, in_json=_asked_for_json(sys.argv))
+        print_error(error, in_json=_asked_for_json(sys.argv))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

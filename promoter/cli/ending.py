@@ -12,15 +12,15 @@ from promoter.cli.options import Output
 
 if TYPE_CHECKING:
     from promoter.models import Environment, Release, Step
-    from promoter.output import Told
+    from promoter.output import Progress
     from promoter.promotion.ending import Ending, Opened
     from promoter.promotion.follow import Follower
-    from promoter.promotion.pull_request import Proposing
+    from promoter.promotion.pull_request import PullRequestOpener
 
 
 def end(
     output: Output,
-    told: Told,
+    progress: Progress,
     environment: Environment,
     ending: Ending,
     known: Mapping[str, object] | None = None,
@@ -31,7 +31,7 @@ def end(
     from promoter.cli import summary
     from promoter.cli.text import ending_text
 
-    told.outcome({**(known or {}), **out.plain(ending)})
+    progress.outcome({**(known or {}), **out.plain(ending)})
     say_unless_json(output, ending_text(ending))
     summary.conclude(summary.ended(environment, ending, steps))
     raise typer.Exit(ending.exit_code)
@@ -39,9 +39,9 @@ def end(
 
 def await_merge(
     output: Output,
-    told: Told,
+    progress: Progress,
     follower: Follower,
-    work: Proposing,
+    work: PullRequestOpener,
     opened: Opened,
     release: Release,
     known: Mapping[str, object],
@@ -53,15 +53,15 @@ def await_merge(
     from promoter.promotion import releases
     from promoter.promotion.announce import Announcer
 
-    told.say(f"{opened.done} {opened.url}: {opened.title}")
+    progress.say(f"{opened.done} {opened.url}: {opened.title}")
     ended = follower.merge(work, opened)
-    told.say(ended.detail)
+    progress.say(ended.detail)
     if ended.merged is None:
         Announcer(follower.clients, follower.environment).unmerged(release, opened, ended)
     if ended.merged is None or not follow:
-        told.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
+        progress.outcome({**known, "exit_code": ended.exit_code, "merged": ended.merged, "note": ended.detail})
         say_unless_json(output, ended.detail)
         summary.conclude(summary.proposed(follower.environment, release, opened.url, ended.detail, ended.exit_code))
         raise typer.Exit(ended.exit_code)
     committed = releases.merged(follower.repository, follower.environment, ended.merged, release)
-    end(output, told, follower.environment, follower.follow(committed), {**known, "merged": ended.merged})
+    end(output, progress, follower.environment, follower.follow(committed), {**known, "merged": ended.merged})

@@ -18,7 +18,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="promoter.yaml; by default the one in this folder or the nearest above it."),
 ]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="What stdout gets.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 RepoOption = Annotated[
     str | None,
     typer.Option("--repo", metavar="URL", help="Read promoter.yaml from this repository; no checkout is needed."),
@@ -27,7 +27,7 @@ BranchOption = Annotated[str, typer.Option("--branch", help="Its branch.")]
 PathOption = Annotated[str, typer.Option("--path", help="The folder of promoter.yaml in it.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
-OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where several have that environment.")]
+OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, if several have that environment.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")

@@ -40,7 +40,7 @@ def demo(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep branch, namespace and Application on the cluster.")] = False,
 ) -> None:
-    """Tell the whole story: three versions of a model are promoted, the last is aborted and Git restored."""
+    """OnVerdict the whole story: three versions of a model are promoted, the last is aborted and Git restored."""
     from promoter import demo as story
     from promoter.cli.text import ending_text
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from promoter.commands.plan import Plan
     from promoter.commands.rollback import Rollback
     from promoter.models import Environment
-    from promoter.output import Told
+    from promoter.output import Progress
     from promoter.promotion.clients import Clients
     from promoter.promotion.follow import Follower
     from promoter.promotion.steps import Steps
@@ -58,7 +58,7 @@ def promote(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
     wait: WaitOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Promote a quarantined version all the same.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote even if the version is quarantined.")] = False,
     tag: TagOption = "",
     config: ConfigOption = None,
     render: RenderOption = True,
@@ -84,24 +84,24 @@ def promote(
         _print_plan(output, made)
         return
     outcome = apply(clients, made, steps)
-    told = out.Told(made.environment.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, made.environment, told, waits=wait)
+    progress = out.Progress(made.environment.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, made.environment, progress, waits=wait)
     if outcome.pull_request and wait:
         work = proposing(clients, made, outcome.image)
-        await_merge(output, told, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
+        await_merge(output, progress, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
     if not follow:
-        told.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
+        progress.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
         say_unless_json(output, outcome_text(outcome))
         summary.conclude(summary.committed(made.environment, outcome))
         return
     ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
-    end(output, told, made.environment, ending, {**out.plain(outcome), "committed": outcome.commit}, outcome.steps)
+    end(output, progress, made.environment, ending, {**out.plain(outcome), "committed": outcome.commit}, outcome.steps)
 
 
 def watch(
     environment: EnvironmentArgument,
     commit: Annotated[str | None, typer.Option("--commit", help="The commit to watch; by default the newest.")] = None,
-    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git where the release is aborted.")] = True,
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git if the release is aborted.")] = True,
     wait: WaitOption = False,
     model: OfModelOption = None,
     config: ConfigOption = None,
@@ -114,10 +114,10 @@ def watch(
     clients = clients_of(config)
     require_argocd(clients)
     env = clients.environment(environment, model)
-    told = out.Told(env.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, env, told, waits=wait)
+    progress = out.Progress(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, progress, waits=wait)
     ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
-    end(output, told, env, ending)
+    end(output, progress, env, ending)
 
 
 def rollback(
@@ -142,23 +142,23 @@ def rollback(
     follow = follow and _stays(env, wait=wait)
     if follow:
         require_argocd(clients, or_else="commit without watching: --no-watch")
-    env = clients.placed(env)
-    told = out.Told(env.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, env, told)
+    env = clients.with_source(env)
+    progress = out.Progress(env.application.name, in_json=output is Output.JSON)
+    follower = _follower(clients, env, progress)
     planned = plan_rollback(follower.repository, env, to)
     out.say(rollback_text(planned))
     if not yes and not _confirmed():
         raise typer.Exit(ExitCode.REFUSED)
     if env.write is Write.PULL_REQUEST:
-        _propose_rollback(output, told, follower, planned, wait=wait, follow=follow)
+        _propose_rollback(output, progress, follower, planned, wait=wait, follow=follow)
         return
     committed = apply(follower.repository, planned)
     out.say(f"committed {committed.commit.sha}")
     if not follow:
-        told.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
+        progress.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
         return
     ending = follower.follow(committed, restoring=False)
-    end(output, told, env, ending)
+    end(output, progress, env, ending)
 
 
 def reconcile(
@@ -178,8 +178,8 @@ def reconcile(
 
     clients = source_of(config, repo, branch, path).clients() if repo else clients_of(config)
     require_argocd(clients)
-    told = partial(out.Told, in_json=output is Output.JSON)
-    done = Reconciler(clients, out.report, told).run(chosen(clients, environments, model))
+    progress = partial(out.Progress, in_json=output is Output.JSON)
+    done = Reconciler(clients, out.report, progress).run(chosen(clients, environments, model))
     code = exit_code(done)
     if output is Output.JSON:
         out.event("outcome", {"exit_code": code, "environments": done})
@@ -219,7 +219,7 @@ def _print_plan(output: Output, made: Plan) -> None:
 
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("a rollback wants to be confirmed, and there is no terminal to ask", hint="confirm it with --yes")
+        raise UsageError("rollback needs confirmation, but stdin is not a terminal", hint="confirm it with --yes")
     return typer.confirm("Commit this?", err=True)
 
 
@@ -230,13 +230,15 @@ def _stays(environment: Environment, *, wait: bool) -> bool:
     return wait or environment.write is Write.PUSH
 
 
-def _follower(clients: Clients, environment: Environment, told: Told, *, waits: bool = False) -> Follower:
+def _follower(clients: Clients, environment: Environment, progress: Progress, *, waits: bool = False) -> Follower:
     from promoter.promotion.follow import Follower
 
-    return Follower(clients, environment, told.verdict, told.say, waits=waits)
+    return Follower(clients, environment, progress.verdict, progress.say, waits=waits)
 
 
-def _propose_rollback(output: Output, told: Told, follower: Follower, planned: Rollback, *, wait: bool, follow: bool) -> None:
+def _propose_rollback(
+    output: Output, progress: Progress, follower: Follower, planned: Rollback, *, wait: bool, follow: bool
+) -> None:
     from promoter.cli import summary
     from promoter.cli.text import opened_text
     from promoter.commands.rollback import proposing_rollback
@@ -248,8 +250,8 @@ def _propose_rollback(output: Output, told: Told, follower: Follower, planned: R
     Announcer(follower.clients, planned.environment).proposed(release, opened, planned.current.release)
     known = {"environment": planned.environment.name, "release": release, "commit": None, "pull_request": opened}
     if opened and wait:
-        await_merge(output, told, follower, work, opened, release, known, follow=follow)
-    told.outcome({**known, "exit_code": ExitCode.DONE})
+        await_merge(output, progress, follower, work, opened, release, known, follow=follow)
+    progress.outcome({**known, "exit_code": ExitCode.DONE})
     say_unless_json(output, opened_text(opened))
     if opened:
         summary.conclude(summary.proposed(planned.environment, release, opened.url, f"{opened.done} {opened.url}"))

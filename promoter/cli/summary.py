@@ -93,7 +93,7 @@ def ended(environment: Environment, ending: Ending, steps: Sequence[Step] = ()) 
 def reconciled(done: Sequence[Reconciled], exit_code: ExitCode) -> Conclusion:
     rows = [(f"{one.environment} {one.model}", f"{one.action}: {ci.markdown(one.detail)}") for one in done]
     acted = [f"{one.environment} {one.model} {one.action}" for one in done if one.commit or one.exit_code]
-    return Conclusion("reconciled: " + ("; ".join(acted) or "all as it should be"), exit_code, {}, _table(rows))
+    return Conclusion("reconciled: " + ("; ".join(acted) or "everything in sync"), exit_code, {}, _table(rows))
 
 
 def _release(environment: Environment, release: Release) -> dict[str, str]:

@@ -63,9 +63,9 @@ def serve(
         ),
     ] = None,
     secret_file: SecretFileOption = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Take deliveries that nobody signed.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept unsigned deliveries.")] = False,
     output: Annotated[
-        Output | None, typer.Option("--output", "-o", help="JSON Lines, or text; JSON when nobody looks on.")
+        Output | None, typer.Option("--output", "-o", help="JSON Lines, or text; JSON when stderr is not a terminal.")
     ] = None,
 ) -> None:
     """Receive MLflow's webhooks: each verified event has its model reconciled, and every few minutes everything is."""
@@ -77,7 +77,7 @@ def serve(
     secrets = read_secrets(secret_file or [], os.environ)
     if not secrets and not insecure:
         raise UsageError(
-            "there is no secret to verify deliveries with",
+            "no secret to verify deliveries with",
             hint="name a file with --secret-file, set PROMOTER_WEBHOOK_SECRET, or take unsigned ones: --insecure",
         )
     in_json = not sys.stderr.isatty() if output is None else output is Output.JSON
@@ -104,14 +104,14 @@ def register(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Tell MLflow to call this URL when an alias, a tag or a version is set. The secret is the first that serve knows."""
+    """OnVerdict MLflow to call this URL when an alias, a tag or a version is set. The secret is the first that serve knows."""
     from promoter.cli.text import webhook_text
     from promoter.webhook import read_secrets
     from promoter.webhook.register import register as apply
 
     secrets = read_secrets(secret_file or [], os.environ)
     if not secrets and not insecure:
-        raise UsageError("there is no secret to sign deliveries with", hint="name a file with --secret-file, or: --insecure")
+        raise UsageError("no secret to sign deliveries with", hint="name a file with --secret-file, or: --insecure")
     secret = None if insecure else secrets[0].decode()
     registered = apply(_webhooks(config), name, url, secret)
     print_value(output, registered, webhook_text)

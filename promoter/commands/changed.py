@@ -38,7 +38,7 @@ def changed(
         RefusedError: the branch does not have `commit`.
         PromoterError: as Git, Argo CD and the files of an overlay answer.
     """
-    found = (_changed(clients, clients.placed(environment), since, commit) for environment in environments)
+    found = (_changed(clients, clients.with_source(environment), since, commit) for environment in environments)
     return tuple(one for one in found if one is not None)
 
 

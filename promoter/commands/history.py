@@ -34,7 +34,7 @@ class Entry:
 def history(clients: Clients, environment: Environment, limit: int, say: Callable[[str], None]) -> tuple[Entry, ...]:
     """At most `limit` releases of this environment, newest first; commits without our trailers are not releases.
 
-    When fewer are found within git.history-limit commits, and there are more commits, `say` is told so.
+    When fewer are found within git.history-limit commits, and there are more commits, `say` reports it.
     """
     found: list[Entry] = []
     try:

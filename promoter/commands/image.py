@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from promoter.commands.plan import wanted
+from promoter.commands.plan import with_default_alias
 from promoter.config import nearest
 from promoter.errors import UsageError
 from promoter.model_registry import ModelReference
@@ -76,7 +76,7 @@ def _resolved(clients: Clients, reference: str, steps: Steps, to: str | None) ->
     asked = ModelReference.parse(reference)
     if to is not None:
         environment = clients.config.environment(to, asked.name)
-        model, asked = environment.model, wanted(asked, environment)
+        model, asked = environment.model, with_default_alias(asked, environment)
     else:
         model = _model(clients, asked.name)
     version = steps.run(

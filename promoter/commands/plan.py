@@ -83,7 +83,7 @@ def plan(
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
     """
-    reference = wanted(reference, environment)
+    reference = with_default_alias(reference, environment)
     repository = clients.repository(environment.application)
     known = version
     version = steps.run(
@@ -173,7 +173,7 @@ def promotion_id(environment: Environment, release: Release, replaced: str) -> s
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def wanted(reference: ModelReference, environment: Environment) -> ModelReference:
+def with_default_alias(reference: ModelReference, environment: Environment) -> ModelReference:
     """The reference, where a bare name means the alias that the environment follows.
 
     Raises:

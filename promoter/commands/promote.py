@@ -17,7 +17,7 @@ from promoter.models import Change, Image, ModelVersion, Release, Step, Write
 from promoter.promotion import journal
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import Opened
-from promoter.promotion.pull_request import Proposing
+from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
 from promoter.promotion.steps import Steps
 
@@ -41,16 +41,16 @@ class Outcome:
     pull_request: Opened | None = None
 
 
-def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -> Outcome:
+def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) -> Outcome:
     """Publishes the image of the plan's model version and commits its release on the tip of the environment's branch.
 
     With `write: pull-request` the commit is proposed for review instead: opened, or an open pull request brought up to date.
-    `again`: also where a person closed the same pull request before. Safe to repeat and to kill anywhere: the image is found
+    `reopen`: also where a person closed the same pull request before. Safe to repeat and to kill anywhere: the image is found
     by its content, the release by what the overlay deploys, the pull request by its branch.
 
     Raises:
         SupersededError: another release was committed since the plan, and it is not known that ours is still wanted.
-        RefusedError: the branch does not take a direct commit, or a person closed the pull request.
+        RefusedError: the branch does not accept a direct commit, or a person closed the pull request.
     """
     environment, version = plan.environment, plan.version
     # before anything is published: a pull request that nobody could open needs no image
@@ -68,8 +68,8 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
     commit = _Commit(clients, plan, release)
     opened, pushed = None, None
     if forge is not None:
-        work = _proposing(clients, forge, plan, image, commit, again=again).run
-        opened = steps.run("propose", work, _told_opened, lambda found: found is None)
+        work = _proposing(clients, forge, plan, image, commit, reopen=reopen).run
+        opened = steps.run("propose", work, _opened_detail, lambda found: found is None)
         Announcer(clients, environment).proposed(release, opened, commit.before)
     else:
         repository = clients.repository(environment.application)
@@ -86,19 +86,19 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, again: bool = True) -
     )
 
 
-def proposing(clients: Clients, plan: Plan, image: Image) -> Proposing:
+def proposing(clients: Clients, plan: Plan, image: Image) -> PullRequestOpener:
     """What brings the plan's pull request up to date, each time it is run."""
     commit = _Commit(clients, plan, release_of(plan.environment, plan.version, image))
-    return _proposing(clients, clients.forge(plan.environment.application), plan, image, commit, again=True)
+    return _proposing(clients, clients.forge(plan.environment.application), plan, image, commit, reopen=True)
 
 
-def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit: _Commit, *, again: bool) -> Proposing:
+def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit: _Commit, *, reopen: bool) -> PullRequestOpener:
     repository = clients.repository(plan.environment.application)
 
     def describe(diff: str, room: int) -> str:
         return promotion(_facts(clients, plan, image, commit, diff), room)
 
-    return Proposing(repository, forge, plan.environment, commit, describe, again=again)
+    return PullRequestOpener(repository, forge, plan.environment, commit, describe, reopen=reopen)
 
 
 def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: str) -> Facts:
@@ -132,7 +132,7 @@ def _live(clients: Clients, before: Release | None) -> ModelVersion | None:
 
 
 class _Commit:
-    """The edit, made anew on every tip it is tried on; what it remembers is of the last try."""
+    """The edit, made again on every tip it is tried on; what it remembers is of the last try."""
 
     def __init__(self, clients: Clients, plan: Plan, release: Release) -> None:
         self._clients, self._plan, self._release = clients, plan, release
@@ -205,5 +205,5 @@ def _told(pushed: Pushed) -> str:
     return f"{pushed.commit.sha[:10]} {pushed.commit.subject}{tries}"
 
 
-def _told_opened(opened: Opened | None) -> str:
+def _opened_detail(opened: Opened | None) -> str:
     return f"{opened.done} {opened.url}" if opened else "already there"

@@ -1,4 +1,4 @@
-"""reconcile: compares alias, Git and cluster, and does what is missing. Safe to repeat, and beside a running promotion."""
+"""reconcile: compares alias, Git and cluster, and does what is missing. Safe to repeat, also during a running promotion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promoter.errors import ExitCode, PromoterError, RefusedError
 from promoter.kustomize.overlay import overlay_paths
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, ModelVersion, OnAlias
-from promoter.output import Told
+from promoter.output import Progress
 from promoter.promotion import gates, journal, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
@@ -59,39 +59,39 @@ def exit_code(done: Sequence[Reconciled]) -> ExitCode:
     return worst(one.exit_code for one in done)
 
 
-class Telling(Protocol):
-    """Who hears of a release that is being followed."""
+class ProgressView(Protocol):
+    """Where the progress of a followed release is shown."""
 
     def verdict(self, verdict: Verdict) -> None: ...
     def say(self, text: str) -> None: ...
 
 
-def _tell(application: str) -> Telling:
-    return Told(application, in_json=False)
+def _progress(application: str) -> ProgressView:
+    return Progress(application, in_json=False)
 
 
-Instead = Callable[[Environment, str], Reconciled]
+Dispatch = Callable[[Environment, str], Reconciled]
 
 
 @dataclass
 class Reconciler:
     """One run over many environments.
 
-    `instead` is called with what is missing, in a sentence that stays the same while it is, where somebody else shall do it:
+    `dispatch` is called with what is missing, in a sentence that stays the same while it is, where somebody else shall do it:
     then Argo CD may be unknown here, and only alias and Git are compared. `survey` is what was read a moment ago.
     """
 
     clients: Clients
     report: Report
-    told: Callable[[str], Telling] = _tell
+    progress: Callable[[str], ProgressView] = _progress
     timing: Timing | None = None
     clock: Clock = field(default_factory=Clock)
-    instead: Instead | None = None
+    dispatch: Dispatch | None = None
     survey: Survey | None = None
     _survey: Survey = field(init=False)
 
     def __post_init__(self) -> None:
-        self._survey = self.survey or Survey(self.clients, with_argocd=self.instead is None)
+        self._survey = self.survey or Survey(self.clients, with_argocd=self.dispatch is None)
 
     def run(self, environments: Sequence[Environment]) -> tuple[Reconciled, ...]:
         """Each environment in turn; what is wrong with one does not keep the others from being looked at.
@@ -105,7 +105,7 @@ class Reconciler:
 
     def _guarded(self, environment: Environment) -> Reconciled:
         try:
-            return self._one(self._survey.placed(environment))
+            return self._one(self._survey.with_source(environment))
         except PromoterError as error:
             Announcer(self.clients, environment).refused(error)
             return self._broke(environment, error)
@@ -131,8 +131,8 @@ class Reconciler:
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
         verdict = judge(observer.look(refresh=True), observer.expected)
         if (verdict.restore and not committed.restores) or verdict.sync_due:
-            if self.instead is not None:
-                return self.instead(environment, f"{verdict.kind} at {committed.commit.sha}")
+            if self.dispatch is not None:
+                return self.dispatch(environment, f"{verdict.kind} at {committed.commit.sha}")
             return self._follow(environment, committed, found=verdict.restore)
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
@@ -148,12 +148,12 @@ class Reconciler:
             return self._said(environment, Action.LEFT, detail)
         self._not_rolled_back(environment, version)
         resolved = self._not_failed(environment, version)
-        if self.instead is not None:
-            return self.instead(environment, f"{environment.alias} is version {version}")
+        if self.dispatch is not None:
+            return self.dispatch(environment, f"{environment.alias} is version {version}")
         steps = Steps(self.report)
         reference = ModelReference.at(environment.model.name, str(environment.alias))
         made = plan(self.clients, environment, reference, steps, version=resolved)
-        outcome = promote(self.clients, made, steps, again=False)
+        outcome = promote(self.clients, made, steps, reopen=False)
         if outcome.pull_request is not None:
             detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
             return self._said(environment, Action.PROPOSED, detail)
@@ -184,14 +184,14 @@ class Reconciler:
         if known.failures >= gates.MOST_FAILURES:
             raise RefusedError(
                 f"{resolved.reference} failed {known.failures} times in {environment.name!r}",
-                hint=f"mend the cause, then: promoter promote {resolved.reference} --to {environment.name}",
+                hint=f"fix the cause, then run: promoter promote {resolved.reference} --to {environment.name}",
             )
         return resolved
 
     def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
         """To the end of the release, of which the follower tells, whatever it is."""
-        told = self.told(environment.application.name)
-        follower = Follower(self.clients, environment, told.verdict, told.say, self.timing, self.clock)
+        progress = self.progress(environment.application.name)
+        follower = Follower(self.clients, environment, progress.verdict, progress.say, self.timing, self.clock)
         try:
             return self._ended(environment, follower.follow(committed, found=found))
         except PromoterError as error:

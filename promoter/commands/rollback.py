@@ -10,9 +10,9 @@ from promoter.errors import RefusedError
 from promoter.gitops import Proposal
 from promoter.models import Environment
 from promoter.promotion import journal, pull_request_body, releases
-from promoter.promotion.pull_request import Edit, Proposing
+from promoter.promotion.pull_request import Edit, PullRequestOpener
 from promoter.promotion.releases import Committed
-from promoter.promotion.restore import put_back
+from promoter.promotion.restore import restore_edit
 
 if TYPE_CHECKING:
     from promoter.forge import Forge
@@ -65,14 +65,14 @@ def rollback(repository: Repository, planned: Rollback) -> Committed:
     return releases.current(repository, planned.environment, pushed.tip)
 
 
-def proposing_rollback(repository: Repository, forge: Forge, planned: Rollback) -> Proposing:
+def proposing_rollback(repository: Repository, forge: Forge, planned: Rollback) -> PullRequestOpener:
     """What opens the pull request with the commit of `rollback`, each time it is run."""
     current, target = planned.current.release, planned.target.release
 
     def describe(diff: str, room: int) -> str:
         return pull_request_body.going_back(planned.environment, current, target, diff, room)
 
-    return Proposing(repository, forge, planned.environment, _edit(planned), describe)
+    return PullRequestOpener(repository, forge, planned.environment, _edit(planned), describe)
 
 
 def _edit(planned: Rollback) -> Edit:
@@ -85,4 +85,4 @@ def _edit(planned: Rollback) -> Edit:
         entry = journal.rollback(planned.environment, target, planned.target.commit.sha, current)
         return Proposal(files, subject, body, entry.trailers())
 
-    return put_back(planned.environment, current, target, propose)
+    return restore_edit(planned.environment, current, target, propose)

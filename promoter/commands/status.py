@@ -120,7 +120,7 @@ def _alias_version(clients: Clients, environment: Environment) -> str | None:
 
 def _in_git(clients: Clients, environment: Environment) -> tuple[Callable[[ArgoCD], Observer], Committed]:
     """What Git deploys, and who looks whether it runs."""
-    placed = clients.placed(environment)
+    placed = clients.with_source(environment)
     repository = clients.repository(placed.application)
     committed = releases.current(repository, placed)
     return lambda argocd: Observer(argocd, repository, placed, committed.expectation(placed)), committed

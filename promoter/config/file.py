@@ -48,7 +48,7 @@ class ModelSection(_Section):
     )
     kustomize_image: str | None = Field(None, min_length=1, description="`name` of the entry under `images:` in the overlays.")
     release_file: str = Field(
-        "release.yaml", min_length=1, description="The ConfigMap beside kustomization.yaml that holds the release."
+        "release.yaml", min_length=1, description="The ConfigMap with the release, next to kustomization.yaml."
     )
 
 
@@ -133,7 +133,7 @@ class ImageSection(_Section):
     )
     insecure_registries: tuple[str, ...] = Field((), strict=False, description="Hosts that are spoken to over plain HTTP.")
     compress: Annotated[Compress, Field(strict=False), BeforeValidator(_compress)] = Field(
-        Compress.NONE, description="none, or gzip where the link to the registry is slow."
+        Compress.NONE, description="none, or gzip if the link to the registry is slow."
     )
     model: Annotated[Embed, Field(strict=False)] = Field(
         Embed.EMBED, description="embed: the model is a layer of the image. uri: the server downloads it when it starts."
@@ -165,7 +165,7 @@ class ForgeSection(_Section):
         description="GitHub: the root of its REST API. Azure DevOps: the organization or collection.",
     )
     repository: str | None = Field(
-        None, pattern=r"^[^/\s]+/[^/]+$", description="owner/name, or project/repository, where the address does not tell."
+        None, pattern=r"^[^/\s]+/[^/]+$", description="owner/name, or project/repository, if the address does not show it."
     )
 
 
@@ -205,18 +205,18 @@ class WebhookSection(_Section):
 class GitHubSection(_Section):
     """Commit statuses and deployments on GitHub, with the token of pull requests."""
 
-    deployments: bool = Field(True, description="Deployments, beside the commit statuses.")
+    deployments: bool = Field(True, description="Deployments, in addition to the commit statuses.")
 
 
 class NoticeSection(_Section):
-    """One channel that is told how promotions go."""
+    """One channel that gets notices about promotions."""
 
     slack: SlackSection | None = None
     teams: TeamsSection | None = None
     webhook: WebhookSection | None = None
     github: GitHubSection | None = None
     kinds: Annotated[tuple[Annotated[NoticeKind, Field(strict=False)], ...], Field(strict=False)] = Field(
-        tuple(NoticeKind), min_length=1, description="What it is told of; everything by default."
+        tuple(NoticeKind), min_length=1, description="Kinds of notices that it gets; all by default."
     )
     environments: tuple[str, ...] = Field((), strict=False, description="Names of environments; all by default.")
 
@@ -252,7 +252,7 @@ class File(_Section):
     git: GitSection = Field(default_factory=GitSection)
     forge: ForgeSection = Field(default_factory=ForgeSection)
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
-    notices: tuple[NoticeSection, ...] = Field((), strict=False, description="Channels that are told how promotions go.")
+    notices: tuple[NoticeSection, ...] = Field((), strict=False, description="Channels that get notices about promotions.")
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
     watch: WatchSection = Field(default_factory=WatchSection)

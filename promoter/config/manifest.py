@@ -45,15 +45,13 @@ def application_of(manifest: Document) -> Application:
 
 
 def _source(spec: Mapping[str, Any], manifest: Document) -> tuple[Mapping[str, Any], tuple[str | int, ...]]:
-    """The one source that has a path: Helm charts and value files stand beside it in a multi-source Application."""
+    """The one source that has a path: a multi-source Application may have Helm charts and value files as other sources."""
     if isinstance(spec.get("source"), dict):
         return spec["source"], ("spec", "source")
     sources = spec.get("sources") or []
     paths = [(index, source) for index, source in enumerate(sources) if isinstance(source, dict) and source.get("path")]
     if len(paths) != 1:
-        raise manifest.error(
-            f"{len(paths)} sources have a path where one is expected", ("spec", "sources"), hint="split the Application"
-        )
+        raise manifest.error(f"{len(paths)} sources have a path, expected 1", ("spec", "sources"), hint="split the Application")
     return paths[0][1], ("spec", "sources", paths[0][0])
 
 

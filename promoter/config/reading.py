@@ -46,9 +46,7 @@ def find(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / FILE).is_file():
             return folder / FILE
-    raise UsageError(
-        f"there is no {FILE} in {start} or any folder above it", hint="name it with --config, or change to the repository"
-    )
+    raise UsageError(f"no {FILE} in {start} or any folder above it", hint="name it with --config, or change to the repository")
 
 
 def load(path: Path) -> Config:
@@ -84,7 +82,7 @@ def load(path: Path) -> Config:
 
 
 def named_files(path: Path) -> list[str]:
-    """The files that this promoter.yaml names, relative to its folder: all that `load` reads beside it.
+    """The files that this promoter.yaml names, relative to its folder: all that `load` reads in addition to it.
 
     Raises:
         ConfigError: whatever is wrong in it.
@@ -107,7 +105,7 @@ def _read(path: Path, shown: str) -> str:
 def _single(text: str, shown: str) -> Document:
     found = _parsed(text, shown)
     if len(found) != 1:
-        raise ConfigError(f"holds {len(found)} YAML documents where one is expected", file=shown, hint="keep one document")
+        raise ConfigError(f"holds {len(found)} YAML documents, expected 1", file=shown, hint="keep one document")
     return found[0]
 
 
@@ -122,7 +120,9 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
         raise document.error("needs an image repository", place, hint="set image: here, or image.registry for all models")
     if PurePosixPath(section.release_file).name != section.release_file or section.release_file == "..":
         raise document.error(
-            f"{section.release_file!r} is not a file name", (*place, "release-file"), hint="it lies beside kustomization.yaml"
+            f"{section.release_file!r} is not a file name",
+            (*place, "release-file"),
+            hint="it is in the folder of kustomization.yaml",
         )
     return Model(name, repository, section.kustomize_image or image_name(name), section.release_file)
 
@@ -173,7 +173,7 @@ def _file(name: str | None, root: Path, document: Document, place: tuple[str | i
     if not path.resolve().is_relative_to(root):
         raise document.error(f"{name!r} lies outside the repository", place, hint="name a file inside it")
     if not path.is_file():
-        raise document.error(f"there is no file {name!r}", place, hint="paths start at the folder of promoter.yaml")
+        raise document.error(f"no such file: {name!r}", place, hint="paths start at the folder of promoter.yaml")
     return path
 
 
@@ -252,12 +252,10 @@ def _application(
     if not path.resolve().is_relative_to(root):
         raise document.error(f"{section!r} lies outside the repository", place, hint="name a file inside it")
     if not path.is_file():
-        raise document.error(f"there is no file {section!r}", place, hint="it is the Application manifest that Argo CD follows")
+        raise document.error(f"no such file: {section!r}", place, hint="it is the Application manifest that Argo CD follows")
     manifests = [
         d for d in _parsed(_read(path, section), section) if isinstance(d.value, dict) and d.value.get("kind") == "Application"
     ]
     if len(manifests) != 1:
-        raise ConfigError(
-            f"holds {len(manifests)} manifests of kind Application where one is expected", file=section, hint="split them"
-        )
+        raise ConfigError(f"holds {len(manifests)} manifests of kind Application, expected 1", file=section, hint="split them")
     return application_of(manifests[0])

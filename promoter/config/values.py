@@ -46,7 +46,7 @@ class GitConfig:
 
 @dataclass(frozen=True, slots=True)
 class ForgeConfig:
-    """What the repository's address does not tell of its forge; `repository` is owner/name, or project/repository."""
+    """What the repository's address does not show of its forge; `repository` is owner/name, or project/repository."""
 
     kind: ForgeKind | None = None
     api_url: str | None = None
@@ -132,7 +132,7 @@ class Config:
             )
         if len(found) > 1:
             models = ", ".join(sorted(env.model.name for env in found))
-            raise UsageError(f"several models have an environment {name!r}: {models}", hint="say which one with --model")
+            raise UsageError(f"several models have an environment {name!r}: {models}", hint="choose one with --model")
         return found[0]
 
     def repositories_before(self, model: Model) -> list[str]:

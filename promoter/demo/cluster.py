@@ -15,7 +15,7 @@ from promoter import config, output
 from promoter.demo.place import Place, prepare
 from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, seed, settings_edits
 from promoter.demo.signals import ended_by_signals, hold_signals
-from promoter.demo.story import Scenery, commands, tell
+from promoter.demo.story import Setup, commands, run
 from promoter.demo.training import Training
 from promoter.errors import PromoterError, UsageError
 from promoter.gitops.credentials import address
@@ -26,7 +26,7 @@ _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """What the story needs besides KUBECONFIG, ARGOCD_SERVER and ARGOCD_AUTH_TOKEN.
+    """What the demo needs in addition to KUBECONFIG, ARGOCD_SERVER and ARGOCD_AUTH_TOKEN.
 
     `git_url` is a repository that promoter can push to and Argo CD reads; `registry` is where the cluster pulls from,
     host and prefix. `runtime` is an image with promoter.serving and what the models need; without one it is built.
@@ -70,7 +70,7 @@ def demo_on_cluster(folder: Path, chosen: ClusterOptions, show: Callable[[Ending
         stack.callback(hold_signals)  # while things are removed
         argocd = {key: value for key, value in os.environ.items() if key.startswith("ARGOCD_")}
         sights = [*commands(place), *_cleaning(place)] if chosen.keep else []
-        tell(place, Scenery(place.environ(**argocd), f"{url}/predict", show, sights=sights), training)
+        run(place, Setup(place.environ(**argocd), f"{url}/predict", show, sights=sights), training)
 
 
 def edits(place: Place, chosen: ClusterOptions) -> Edits:

@@ -13,7 +13,7 @@ from promoter.demo.place import Place, git, prepare
 from promoter.demo.repository import BRISK, ENVIRONMENT, MODEL, Edits, seed, settings_edits
 from promoter.demo.sandbox import Application, Expectation, ProcessRuntime, Sandbox
 from promoter.demo.signals import ended_by_signals, hold_signals
-from promoter.demo.story import Scenery, commands, tell
+from promoter.demo.story import Setup, commands, run
 from promoter.demo.training import Example, Training
 from promoter.promotion.ending import Ending
 from promoter.promotion.watch import Clock
@@ -57,7 +57,7 @@ def demo(folder: Path, show: Callable[[Ending], str]) -> None:
         environ = place.environ(ARGOCD_SERVER=sandbox.url, ARGOCD_AUTH_TOKEN=sandbox.token)
         url = sandbox.service(_application(place).name)
         sights = [("  the images", str(place.images / "index.json")), ("  the pods' logs", str(place.sandbox / "pods"))]
-        tell(place, Scenery(environ, f"{url}/predict", show, _FastClock(), [*sights, *commands(place)]), training)
+        run(place, Setup(environ, f"{url}/predict", show, _FastClock(), [*sights, *commands(place)]), training)
 
 
 def _edits(place: Place) -> Edits:

@@ -16,7 +16,7 @@ REPOSITORY = "registry.example.com/models/fraud-detector"
 """The image repository, as shipped."""
 
 _GIT_URL = "https://github.com/your-org/your-gitops-repository.git"
-_IMAGE = "base: python:{python}-slim # {python} is the model's own"
+_IMAGE = "base: python:{python}-slim"
 
 Edits = Mapping[str, Mapping[str, str]]
 """By file: what is replaced by what; each must be there."""
@@ -36,7 +36,7 @@ BRISK: Edits = {
 def settings_edits(place: Place, image: str | None) -> dict[str, str]:
     """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
     store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
-    return {_IMAGE: image or _IMAGE, "environments: # in": f"{store}environments: # in"}
+    return {_IMAGE: image or _IMAGE, "\nenvironments:": f"\n{store}environments:"}
 
 
 def seed(place: Place, edits: Edits) -> None:
@@ -64,6 +64,6 @@ def _write(target: Path, text: str) -> None:
 def _edited(path: str, text: str, edits: Mapping[str, str]) -> str:
     for old, new in edits.items():
         if (count := text.count(old)) != 1:
-            raise PromoterError(f"{path} as shipped has {old!r} {count} times, where the demo expects it once")
+            raise PromoterError(f"{path} as shipped has {old!r} {count} times, the demo expects it once")
         text = text.replace(old, new)
     return text

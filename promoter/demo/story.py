@@ -1,4 +1,4 @@
-"""Three promotions, told as they happen: a first model, a better one, and one that answers wrongly and is not let through."""
+"""Three promotions, shown as they happen: a first model, a better one, and one with wrong answers, which is aborted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from promoter.promotion.watch import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Scenery:
+class Setup:
     """The cluster as the story sees it: variables to reach Argo CD with, where clients ask, how time passes for promoter.
 
     `show` makes an ending what people read of it; `sights` are what is worth a look afterwards, by its name.
@@ -39,7 +39,7 @@ class Scenery:
 
 
 @dataclass(frozen=True, slots=True)
-class Chapter:
+class Scene:
     """One version of the model: how it is trained, and how its promotion is to end."""
 
     trained: str
@@ -48,33 +48,33 @@ class Chapter:
 
 
 CHAPTERS = (
-    Chapter("on a few rows", Recipe(rows=20)),
-    Chapter("on many more rows", Recipe(rows=1500)),
-    Chapter("with fraud and no fraud mixed up", Recipe(rows=1500, flipped=True), ExitCode.RESTORED),
+    Scene("on a few rows", Recipe(rows=20)),
+    Scene("on many more rows", Recipe(rows=1500)),
+    Scene("with fraud and no fraud mixed up", Recipe(rows=1500, flipped=True), ExitCode.RESTORED),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a chapter ended, after how many seconds of promoting and watching."""
+    """How a scene ended, after how many seconds of promoting and watching."""
 
     ending: Ending
     seconds: float
 
 
-def tell(place: Place, scenery: Scenery, training: Training) -> None:
-    """Tells every chapter; from the end of the first one on, a client asks the Service.
+def run(place: Place, setup: Setup, training: Training) -> None:
+    """Tells every scene; from the end of the first one on, a client asks the Service.
 
     Raises:
         PromoterError: it did not go as it was to go.
     """
     _go_direct()
     first, *others = CHAPTERS
-    results = [_chapter(place, scenery, training, first)]
+    results = [_scene(place, setup, training, first)]
     output.say("\nFrom now on a client asks the Service for predictions, every 50 ms.")
-    with Traffic(scenery.predict_url, training.example) as traffic:
-        results += [_chapter(place, scenery, training, chapter) for chapter in others]
-    _epilogue(place, scenery, results, traffic)
+    with Traffic(setup.predict_url, training.example) as traffic:
+        results += [_scene(place, setup, training, scene) for scene in others]
+    _summary(place, setup, results, traffic)
     if traffic.failures or not traffic.requests:
         raise PromoterError(f"{len(traffic.failures)} of {traffic.requests} requests failed: {', '.join(traffic.failures[:3])}")
 
@@ -85,40 +85,40 @@ def _go_direct() -> None:
     os.environ["no_proxy"] = f"{known},127.0.0.1" if known else "127.0.0.1"
 
 
-def _chapter(place: Place, scenery: Scenery, training: Training, chapter: Chapter) -> Result:
-    output.say(f"\nA data scientist trains {MODEL} {chapter.trained}, and calls the new version @{ALIAS}.")
-    accuracy = training.register(chapter.recipe)
+def _scene(place: Place, setup: Setup, training: Training, scene: Scene) -> Result:
+    output.say(f"\nA data scientist trains {MODEL} {scene.trained}, and calls the new version @{ALIAS}.")
+    accuracy = training.register(scene.recipe)
     output.say(f"Of the cases it has not seen, it gets {accuracy:.0%} right.\n")
     output.say(f"$ promoter promote {MODEL}@{ALIAS} --to {ENVIRONMENT}")
     started = time.monotonic()
-    ending = _promote(place, scenery)
+    ending = _promote(place, setup)
     output.say(f"(exit code {ending.exit_code:d})")
-    if ending.exit_code is not chapter.ends:
+    if ending.exit_code is not scene.ends:
         raise PromoterError(
-            f"the promotion of version {ending.release.version} was to end with exit code {chapter.ends:d}, "
+            f"the promotion of version {ending.release.version} was to end with exit code {scene.ends:d}, "
             f"and ended with {ending.exit_code:d}: {ending.verdict.summary}",
             hint=f"everything is still in {place.folder}",
         )
     return Result(ending, time.monotonic() - started)
 
 
-def _promote(place: Place, scenery: Scenery) -> Ending:
+def _promote(place: Place, setup: Setup) -> Ending:
     """What `promoter promote` does, with the same lines."""
-    clients = Clients(config.load(place.checkout / config.FILE), scenery.environ)
+    clients = Clients(config.load(place.checkout / config.FILE), setup.environ)
     environment = clients.config.environment(ENVIRONMENT, MODEL)
     steps = Steps(output.report)
     outcome = promote(clients, plan(clients, environment, ModelReference.parse(f"{MODEL}@{ALIAS}"), steps), steps)
-    told = output.Told(environment.application.name, in_json=False)
-    follower = Follower(clients, environment, told.verdict, told.say, clock=scenery.clock)
+    progress = output.Progress(environment.application.name, in_json=False)
+    follower = Follower(clients, environment, progress.verdict, progress.say, clock=setup.clock)
     ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
-    output.data(scenery.show(ending))
+    output.data(setup.show(ending))
     return ending
 
 
 # -- what it comes to -------------------------------------------------------------------------------------------------
 
 
-def _epilogue(place: Place, scenery: Scenery, results: Sequence[Result], traffic: Traffic) -> None:
+def _summary(place: Place, setup: Setup, results: Sequence[Result], traffic: Traffic) -> None:
     place.git("pull", "--quiet", "--ff-only")
     better, wrong = results[1].ending, results[2].ending
     output.say(f"\nWhat the promotion of version {better.release.version} changed in Git:\n")
@@ -132,7 +132,7 @@ def _epilogue(place: Place, scenery: Scenery, results: Sequence[Result], traffic
     output.say(f"\nThe client asked {traffic.requests} times: {len(traffic.failures)} requests failed.")
     if traffic.wrong:
         output.say(f"{traffic.wrong} answers were wrong: the canary of version {wrong.release.version} gave them.")
-    output.say(f"\nWhere to look:\n{output.table([*_sights(place), *scenery.sights])}")
+    output.say(f"\nWhere to look:\n{output.table([*_sights(place), *setup.sights])}")
 
 
 def commands(place: Place) -> list[tuple[str, str]]:

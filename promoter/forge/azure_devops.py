@@ -158,7 +158,7 @@ class AzureDevOpsPullRequests:
         raise self._refusal(response, to)
 
     def _refusal(self, response: requests.Response, to: str) -> PromoterError:
-        """What a person is told of an answer that is not the one asked for; `to` is what was tried."""
+        """The error for an unexpected answer; `to` is what was tried."""
         place, status, words = self._address.place, response.status_code, error_message(response)
         if status in (200, 201, 203, 302, 401):
             return AuthError(
@@ -167,7 +167,7 @@ class AzureDevOpsPullRequests:
             )
         if status == 403 or "TF401027" in words:
             return AuthError(
-                f"Azure DevOps does not let this token {to} in {place}: {words}",
+                f"Azure DevOps: this token may not {to} in {place}: {words}",
                 hint="a token needs Code (read & write), its identity the permission in the repository's security settings",
             )
         if status == 404:

@@ -156,7 +156,7 @@ class GitHubPullRequests:
         raise self._refusal(response, to)
 
     def _refusal(self, response: requests.Response, to: str) -> PromoterError:
-        """What a person is told of an answer that is not the one asked for; `to` is what was tried."""
+        """The error for an unexpected answer; `to` is what was tried."""
         place, status, words = self._address.place, response.status_code, error_message(response)
         if status == 401:
             return AuthError(f"GitHub does not accept the token: {words}", hint=f"it may have expired: renew {_TOKENS}")
@@ -164,7 +164,7 @@ class GitHubPullRequests:
             accepted = response.headers.get("X-Accepted-GitHub-Permissions") or response.headers.get("X-Accepted-OAuth-Scopes")
             needs = f"; it needs {accepted}" if accepted else ""
             return AuthError(
-                f"GitHub does not let this token {to} in {place}: {words}{needs}",
+                f"GitHub: this token may not {to} in {place}: {words}{needs}",
                 hint="give the token pull-requests: write (and contents: write); see docs/pull-requests.md",
             )
         if status == 404:

@@ -12,7 +12,7 @@ mutation ($input: EnablePullRequestAutoMergeInput!) {
   enablePullRequestAutoMerge(input: $input) { pullRequest { number } }
 }"""
 
-# REST tells of no check whether it is required, nor the place in a merge queue.
+# REST does not report whether a check is required, nor the place in a merge queue.
 STANDING = """\
 query ($owner: String!, $name: String!, $number: Int!) {
   repository(owner: $owner, name: $name) {

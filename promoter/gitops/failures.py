@@ -97,14 +97,14 @@ def explained(error: GitError, url: str, branch: str) -> PromoterError:
     match error.kind:
         case Kind.POLICY:
             return RefusedError(
-                f"{place} does not take a direct push: {said}",
+                f"{place} does not accept a direct push: {said}",
                 hint="set `write: pull-request` for this environment, or let this identity push to the branch",
             )
         case Kind.RACE:
-            return UnreachableError(f"{place}: other writers were faster every time: {said}", hint="run it again")
+            return UnreachableError(f"{place}: other writers were faster each time: {said}", hint="run it again")
         case Kind.AUTH:
             return AuthError(
-                f"{place} is not there, or not for this identity: {said}",
+                f"{place} does not exist, or this identity may not read it: {said}",
                 hint="check the URL; set PROMOTER_GIT_TOKEN, or configure a git credential helper or an SSH key",
             )
         case Kind.SIGNING:

@@ -44,7 +44,7 @@ class GitHubCommits:
 
         Raises:
             GitError: the branch is somewhere else than `tip`, or GitHub did not answer.
-            AuthError, RefusedError: GitHub does not let this token commit, or nobody commit to this branch.
+            AuthError, RefusedError: GitHub: this token may not commit, or nobody commit to this branch.
         """
         branch = branch or self._branch
         headline, _, body = message.decode().partition("\n")
@@ -85,10 +85,10 @@ class GitHubCommits:
         if kind == "STALE_DATA":
             return GitError("push", 1, "", f"error: stale info: {message}")
         if kind in ("FORBIDDEN", "NOT_FOUND", "INSUFFICIENT_SCOPES"):
-            return AuthError(f"GitHub lets this token not commit to {place}: {message}", hint=_NEEDED)
+            return AuthError(f"this token may not commit to {place} (GitHub: {message})", hint=_NEEDED)
         if GitError("push", 1, "", message).kind is Kind.POLICY:
             hint = "set `write: pull-request` for this environment, or let this App or user bypass the rule"
-            return RefusedError(f"{place} does not take a direct commit: {message}", hint=hint)
+            return RefusedError(f"{place} does not accept a direct commit: {message}", hint=hint)
         if not kind:  # "Something went wrong while executing your query": whether it was committed is not known
             return GitError("push", 1, "", f"fatal: unable to access GitHub's API: {message}")
         return RefusedError(f"GitHub makes no commit on {place}: {message} ({kind})", hint="set `git.commit: push`")

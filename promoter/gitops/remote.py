@@ -302,7 +302,7 @@ class Remote:
             ("gc.auto", "0"),
             ("maintenance.auto", "false"),
         ]
-        reached = access(self._given_url, self._environ)  # anew each time: a token may have ended since
+        reached = access(self._given_url, self._environ)  # again each time: a token may have expired since
         environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
             environ = {**environ, **ssh_settings(environ, "core.sshcommand" in configuration(self._git))}

@@ -140,7 +140,7 @@ class Repository:
         """The newest commits that touch the paths, at most `limit`, from `start` (default: the tip now) down.
 
         Older history is fetched only when the iteration gets there, twice as deep each time. It ends early where none of
-        the paths existed: what once stood at a path before it was created anew is not looked for.
+        the paths existed: what once stood at a path before it was created again is not searched for.
 
         Raises:
             HistoryLimitError: during the iteration, when more is asked for than `history_limit` commits hold.

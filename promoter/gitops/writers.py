@@ -86,7 +86,7 @@ class ThroughGitHub:
 
 
 def _below(remote: Remote, tip: str, *commits: str) -> bool:
-    """Whether one of the commits is `tip` or below it; a cache that was made anew since is deepened until that is known."""
+    """Whether one of the commits is `tip` or below it; a cache that was recreated since is deepened until that is known."""
     depth = FIRST_DEPTH
     while not any(remote.reaches(tip, commit) for commit in commits):
         if not remote.boundary(tip):

@@ -58,7 +58,7 @@ def address_of(
     kind = kind or _kind(host, environ)
     if kind is None:
         raise UsageError(
-            f"which forge {without_credentials(url)} belongs to can't be told from its address",
+            f"cannot determine the forge from URL {without_credentials(url)}",
             hint="set forge.kind and forge.api-url in promoter.yaml",
         )
     api_url = api_url.rstrip("/") if api_url else None
@@ -68,11 +68,12 @@ def address_of(
         found = Address(found.kind, found.api_url, owner, name)
     if not found.api_url:
         raise UsageError(
-            f"{without_credentials(url)} does not say where its forge's API is", hint="set forge.api-url in promoter.yaml"
+            f"{without_credentials(url)} does not contain the address of its forge's API",
+            hint="set forge.api-url in promoter.yaml",
         )
     if not found.owner or not found.repository:
         raise UsageError(
-            f"{without_credentials(url)} does not say which repository of {found.api_url} it is",
+            f"{without_credentials(url)} does not contain the repository's name on {found.api_url} it is",
             hint="set forge.repository in promoter.yaml: owner/name, or project/repository",
         )
     return found

@@ -55,7 +55,7 @@ def _mint(api: str, app: str, installation: str, key: str) -> _Minted:
     response = http.request("POST", f"/app/installations/{installation}/access_tokens", retry=True)
     if response.status_code in (401, 403, 404):
         raise AuthError(
-            f"GitHub App {app} gets no token for installation {installation} at {api}: {error_message(response)}",
+            f"GitHub App {app} did not get a token for installation {installation} at {api}: {error_message(response)}",
             hint=f"check {_ID}, {_INSTALLATION} and that {_KEY} is a key of this App",
         )
     if not response.ok:
@@ -73,7 +73,9 @@ def _jwt(app: str, key: str) -> str:
     try:
         return jwt.encode({"iat": now - _CLOCK_DRIFT, "exp": now + _LIFE, "iss": app}, _pem(key), algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError):
-        raise UsageError(f"{_KEY} is not a private RSA key", hint="give the PEM text that GitHub made, or its file") from None
+        raise UsageError(
+            f"{_KEY} is not a private RSA key", hint="set it to the PEM text that GitHub made, or to its file"
+        ) from None
 
 
 def _pem(key: str) -> str:
@@ -83,4 +85,6 @@ def _pem(key: str) -> str:
     try:
         return Path(key).read_text()
     except OSError as error:
-        raise UsageError(f"{_KEY} is no PEM text and no file: {error.strerror}", hint="give the text or a path") from None
+        raise UsageError(
+            f"{_KEY} is neither PEM text nor a file: {error.strerror}", hint="set it to the text or a path"
+        ) from None

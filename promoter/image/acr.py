@@ -85,7 +85,7 @@ def _entra_token(registry: str, cloud: Cloud, env: Mapping[str, str]) -> str:
         from azure.identity import ChainedTokenCredential
     except ImportError:
         raise UsageError(
-            f"{registry} is an Azure container registry, nobody is logged in there, and azure-identity is not installed",
+            f"{registry} is an Azure container registry, there are no credentials for it, and azure-identity is not installed",
             hint=f"pip install 'model-promoter[azure]', set ACR_USERNAME and ACR_PASSWORD, or run `docker login {registry}`",
         ) from None
     # Its warnings repeat what the error says.

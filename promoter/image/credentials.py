@@ -51,7 +51,7 @@ def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Login
     """Who we are at this registry (`host[:port]`, or `docker.io`); None is anonymous.
 
     Docker's configuration comes first, then ACR_USERNAME and ACR_PASSWORD, then at an Azure container registry the identity of
-    the process. Asked anew each time: what this gives may be short-lived.
+    the process. Asked again each time: what this returns may be short-lived.
 
     Raises:
         ConfigError: Docker's config.json can't be read.

@@ -1,4 +1,4 @@
-"""Why a version's image is reused, copied or made anew."""
+"""Why a version's image is reused, copied or built again."""
 
 from __future__ import annotations
 

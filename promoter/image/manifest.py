@@ -71,7 +71,7 @@ class Published:
             isinstance(annotations.get(key), str) for key in (TITLE, VERSION, CONTENT_DIGEST, PLATFORM)
         ):
             raise RefusedError(
-                f"{where} exists and was not published by promoter: it carries no {CONTENT_DIGEST}",
+                f"{where} exists and was not published by promoter: it does not have {CONTENT_DIGEST}",
                 hint="somebody pushed that tag; it is never overwritten: delete it, or choose another repository",
             )
         layers = tuple(Descriptor.parse(layer, where) for layer in objects(value, "layers", where))

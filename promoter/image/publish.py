@@ -156,7 +156,7 @@ class Publisher:
         if found.where is not self._target:
             return self._copy(version, tag, found)
         if not listed:
-            # It only saves time later; who may read the image but not push can use it all the same.
+            # It only saves time later; an identity that may read the image but not push can still use it.
             with suppress(AuthError):
                 self._remember_listing(version, tag, found.manifest)
         return image
@@ -270,7 +270,7 @@ class Publisher:
 
 
 def listing_tag(version: ModelVersion, tag: str) -> str | None:
-    """The tag that an image made from exactly this listing carries beside its own, or None where ETags don't prove anything.
+    """The second tag of an image made from exactly this listing, or None where ETags don't prove anything.
 
     An ETag identifies content under its own address only, and a weak one (`W/`) does not promise equal bytes (RFC 9110, 8.8.3).
     """

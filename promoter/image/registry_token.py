@@ -40,11 +40,12 @@ def authorization(challenge: str, login: Login | None, where: str, plain_http_al
     if scheme == "basic":
         kept = ", and only an identity token is kept for it" if login else ""
         raise AuthError(
-            f"{where}: the registry wants a password{kept}",
+            f"{where}: the registry requires a password{kept}",
             hint=f"run `docker login {where.partition('/')[0]}` with a password",
         )
     raise AuthError(
-        f"{where}: the registry wants an authorization that is not known here: '{scheme}'", hint="use Basic or Bearer"
+        f"{where}: the registry requires an authorization that promoter does not support: '{scheme}'",
+        hint="use Basic or Bearer",
     )
 
 
@@ -68,7 +69,7 @@ def _token(parameters: Mapping[str, str], login: Login | None, where: str, plain
     if not isinstance(token, str):
         registry = where.partition("/")[0]
         raise AuthError(
-            f"{where}: its token server {url.netloc} gave no token {_who(login)}: {response.status_code}",
+            f"{where}: its token server {url.netloc} returned no token {_who(login)}: {response.status_code}",
             hint=f"run `docker login {registry}`, or ask for the right to push to or pull from {where}",
         )
     return token

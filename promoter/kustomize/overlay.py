@@ -47,12 +47,12 @@ def read_overlay(tree: Tree, environment: Environment) -> Overlay:
         if (kustomization := files.get(file)) is not None:
             break
     else:
-        raise ConfigError("there is no kustomization.yaml", file=application.path, hint=f"{where} must hold the overlay")
+        raise ConfigError("kustomization.yaml is missing", file=application.path, hint=f"{where} must hold the overlay")
     release_file = release_path(environment)
     release = files.get(release_file)
     if release is None:
         hint = "copy release.yaml of the shipped overlays and name it under resources:"
-        raise ConfigError("there is no such file", file=release_file, hint=hint)
+        raise ConfigError("the file is missing", file=release_file, hint=hint)
     return Overlay(application.path, file, kustomization, release_file, release)
 
 

@@ -69,9 +69,9 @@ def replace(file: YamlFile, node: Node, value: str, key: str, *, flow: bool) -> 
     """
     file.require_own(node, key)
     if not node.is_scalar:
-        raise file.error("a list or mapping where a string belongs", node, key=key, hint="write a string there")
+        raise file.error("a list or mapping, expected a string", node, key=key, hint="write a string there")
     if node.style in ("|", ">"):
-        raise file.error("a block scalar where a string belongs", node, key=key, hint="write the value on one line")
+        raise file.error("a block scalar, expected a plain string", node, key=key, hint="write the value on one line")
     if node.tag not in (None, "!", STRING_TAG):
         raise file.error(f"the tag {node.tag} makes it something else than a string", node, key=key, hint="remove the tag")
     text, event = scalar(value, node.style, flow=flow, tag=node.tag, anchor=node.anchor)

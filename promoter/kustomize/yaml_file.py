@@ -245,7 +245,7 @@ def _events(path: str, text: str) -> list[Any]:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         line = mark.line + 1 if mark else _line(text, getattr(error, "position", 0))
-        raise ConfigError(f"not YAML: {reason}", file=path, line=line, hint="mend the file by hand") from None
+        raise ConfigError(f"not YAML: {reason}", file=path, line=line, hint="fix the file manually") from None
 
 
 def _said(event: Any) -> Event:

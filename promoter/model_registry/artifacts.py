@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 from promoter.errors import RefusedError, UnreachableError
 from promoter.models import ModelFile
 
-# `mlflow artifacts download` leaves this beside the files it fetched: it is no part of the model.
+# `mlflow artifacts download` leaves this next to the files it fetched; it is not part of the model.
 _IGNORED = "registered_model_meta"
 _MOST_FILES = 10_000
 
@@ -64,8 +64,8 @@ def listing(files: Iterator[ModelFile]) -> tuple[ModelFile, ...]:
 def untrusted(what: str) -> RefusedError:
     """The error for a listing that no model has."""
     return RefusedError(
-        f"the file listing of the model version is not to be trusted: {what}",
-        hint="look at its artifacts in MLflow; if it is what it seems, register a version without what is no model",
+        f"the file listing of the model version can't be trusted: {what}",
+        hint="if these files do not belong to the model, register a version without them",
     )
 
 
@@ -95,7 +95,7 @@ class LocalArtifacts:
         """See Artifacts; a folder gives no ETags: its times say nothing about another machine's copy."""
         if not self._folder.is_dir():
             raise UnreachableError(
-                f"the model's files are in {self._folder}, which is no folder on this machine",
+                f"the model's files are in {self._folder}, which does not exist on this machine",
                 hint="mount it here, or start the MLflow server with --serve-artifacts",
             )
         return listing(self._files())

@@ -159,7 +159,7 @@ def mlflow_errors(where: str) -> Iterator[None]:
     for variable, value in _SETTINGS.items():
         os.environ.setdefault(variable, value)
     with warnings.catch_warnings():
-        # Its deprecations are told to its developers and to those who call it: here to nobody who could act on them.
+        # Its deprecation warnings are for its developers and callers; nobody who reads them here could act on them.
         warnings.simplefilter("ignore")
         try:
             from mlflow.exceptions import MlflowException

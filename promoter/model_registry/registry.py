@@ -80,7 +80,7 @@ class ModelRegistry:
         if "MLmodel" not in files:
             raise RefusedError(
                 f"{_name(registered)} has no MLmodel file in {uri}",
-                hint="its upload did not finish, or it is no MLflow model: log it again and register that",
+                hint="its upload did not finish, or it is not an MLflow model: log it again and register that",
             )
         described = mlmodel.parse(_content(artifacts, files["MLmodel"]), reference=_name(registered))
         logged = logged or self._copied(registered, described.model_id)
@@ -165,7 +165,7 @@ class ModelRegistry:
             logged = self._store.logged_model(model_id)
         except NotFound:
             raise RefusedError(
-                f"{_name(registered)} was registered from the logged model {model_id}, which MLflow has no more",
+                f"{_name(registered)} was registered from the logged model {model_id}, which MLflow no longer has",
                 hint="register the model again from a logged model that exists",
             ) from None
         _require_logged(registered, logged)
@@ -239,7 +239,8 @@ def _require_logged(registered: RegisteredVersion, logged: LoggedModel) -> None:
 def _content(artifacts: Artifacts, file: ModelFile) -> bytes:
     if file.size > _LARGEST_TEXT:
         raise RefusedError(
-            f"{file.path} has {file.size} bytes: that is no text file of MLflow's", hint="look at the model's files"
+            f"{file.path} has {file.size} bytes: too large to be one of MLflow's metadata files",
+            hint="look at the model's files",
         )
     with artifacts.open(file) as content:
         return content.read(file.size)

@@ -106,7 +106,7 @@ class Server:
         if 300 <= status < 400:
             raise self._redirected(response)
         if status == 401:
-            raise AuthError(f"MLflow at {self.uri} does not know us (401): {self._sent}", hint=_CREDENTIALS)
+            raise AuthError(f"MLflow at {self.uri} rejected our credentials (401): {self._sent}", hint=_CREDENTIALS)
         if status == 403:
             raise self._forbidden(message)
         if code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):

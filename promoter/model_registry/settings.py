@@ -49,9 +49,7 @@ def read(environ: Mapping[str, str], *, tracking_uri: str | None = None) -> Sett
     tracking = environ.get("MLFLOW_TRACKING_URI") or tracking_uri
     registry = environ.get("MLFLOW_REGISTRY_URI") or None
     if not (tracking or registry):
-        raise UsageError(
-            "it is not known where MLflow is", hint="set MLFLOW_TRACKING_URI, or the tracking URI in promoter.yaml"
-        )
+        raise UsageError("MLflow is not configured", hint="set MLFLOW_TRACKING_URI, or the tracking URI in promoter.yaml")
     if tracking and tracking.startswith("databricks-uc"):
         # Unity Catalog holds models only; the workspace of the same profile holds their runs.
         registry, tracking = registry or tracking, tracking.replace("databricks-uc", "databricks", 1)

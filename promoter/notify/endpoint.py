@@ -69,7 +69,7 @@ class Endpoint:
     ) -> Answer:
         """The answer, whatever its status; `path` is below the address. 429 and 5xx are tried again while there is time.
 
-        `body` is sent as JSON, `data` as it is. `again`: may be carried out twice, so that it is sent anew where its answer got
+        `body` is sent as JSON, `data` as it is. `again`: may be carried out twice, so it is sent again if its answer got
         lost.
 
         Raises:
@@ -133,7 +133,7 @@ def checked(url: str, variable: str, *, plain: bool = False) -> str:
     except ValueError:
         host = None
     if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
-        raise UsageError(f"{variable} holds no URL", hint="write the whole address into it: https://…")
+        raise UsageError(f"{variable} does not contain a URL", hint="write the whole address into it: https://…")
     if parts.scheme == "http" and not plain and not _is_here(host):
         raise UsageError(f"{variable} is not https", hint="whoever listens on the way could use it: write https://…")
     return url

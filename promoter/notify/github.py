@@ -34,7 +34,7 @@ _DEPLOYMENT = {
 
 
 def status(notice: Notice, place: str) -> dict[str, Any]:
-    """The body of a commit status; `place` is the environment, as GitHub is told."""
+    """The body of a commit status; `place` is the environment's name on GitHub."""
     body = {
         "state": _STATUS.get(notice.kind, "failure"),
         "context": f"promoter/{place}",
@@ -87,7 +87,7 @@ class GitHubDeployments:
     deployments: bool = True
     shared: frozenset[str] = frozenset()
     name: str = "GitHub"
-    hears_starts: ClassVar[bool] = True
+    reports_start: ClassVar[bool] = True
     can_be_asked: ClassVar[bool] = True
 
     def send(self, notice: Notice) -> str:

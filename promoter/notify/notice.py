@@ -35,7 +35,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing told of one promotion. `id` is the same for all that is told of that promotion, by whichever process.
+    """One notice about one promotion. `id` is the same for all notices about that promotion, from any process.
 
     `previous` is the version that was there before; `commit` is in the repository at `repository`; version, commit and
     repository are "" where there is none. `standing`: how things stand, found at each look; anything else happened once.
@@ -66,7 +66,7 @@ class Notice:
 
     @property
     def told(self) -> str:
-        """What is told, as far as it would be said again: a promotion ends once, but may need a person for several reasons."""
+        """What makes two notices the same: a promotion ends once, but may need a person for several reasons."""
         if self.kind in (NoticeKind.FAILED, NoticeKind.NEEDS_PERSON):
             return f"{self.kind}.{hashlib.sha256(self.sentence.encode()).hexdigest()[:8]}"
         return self.kind.value

@@ -1,4 +1,4 @@
-"""Who hears what: every notice goes through here, loses its secrets, and waits for its channels in the outbox."""
+"""Which channel gets which notice. Every notice passes here, loses its secrets, and waits in the outbox."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from promoter.notify.webhook import Webhook
 
 
 class Channel(Protocol):
-    """`hears_starts`: it can say later how what began has ended. `can_be_asked` what it was told before, by any process."""
+    """`reports_start`: it can say later how what began has ended. `can_be_asked` what it was told before, by any process."""
 
     @property
     def name(self) -> str: ...
     @property
-    def hears_starts(self) -> bool: ...
+    def reports_start(self) -> bool: ...
     @property
     def can_be_asked(self) -> bool: ...
 
@@ -44,7 +44,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A channel with what it is told: these kinds, of these environments. `name` is its own among all routes."""
+    """A channel and the notices it gets: these kinds, about these environments. `name` is its own among all routes."""
 
     name: str
     channel: Channel
@@ -55,7 +55,7 @@ class Route:
         """`remembered`: this process is the one that would tell it again at the next look."""
         if notice.standing and not (remembered or self.channel.can_be_asked):
             return False
-        if notice.kind is NoticeKind.STARTED and not self.channel.hears_starts:
+        if notice.kind is NoticeKind.STARTED and not self.channel.reports_start:
             return False
         if not notice.commit and isinstance(self.channel, GitHubDeployments):
             return False
@@ -147,7 +147,7 @@ def _channel(
     if one.channel is Kind.SLACK and one.token_from:
         token = _value(environ, one.token_from)
         if not (token.isascii() and token.isprintable()):
-            raise UsageError(f"{one.token_from} holds no token", hint="copy it anew: it begins with xoxb-")
+            raise UsageError(f"{one.token_from} is not a Slack token", hint="copy it again: it begins with xoxb-")
         return Slack(Endpoint("Slack", one.api_url or slack.API), token, one.slack_channel)
     url = checked(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
     if one.channel is Kind.SLACK:

@@ -24,7 +24,7 @@ def to_stderr(text: str) -> None:
 
 @dataclass
 class Outbox:
-    """One for a process. `say` hears of what could not be sent; at the process' end what is on its way gets `patience` seconds.
+    """One for a process. `say` reports what could not be sent. When the process ends, open requests get `patience` seconds.
 
     It remembers what was told. `lasting`: the process goes on for long, so that this is worth something.
     """

@@ -21,7 +21,7 @@ API = "https://slack.com/api"
 
 _EVENT = "promoter_notice"
 _ID = re.compile(r"[CGD][A-Z0-9]{7,}")
-_LOOKED_BACK = 7 * 24 * 3600  # seconds; a promotion that takes longer is told in a message of its own
+_LOOKED_BACK = 7 * 24 * 3600  # seconds; a promotion that takes longer gets a message of its own
 _NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 _AMPERSANDS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # "Escaping text"
 
@@ -54,11 +54,11 @@ def reply(notice: Notice) -> dict[str, Any]:
 
 @dataclass
 class SlackWebhook:
-    """An incoming webhook: what it posted can't be updated, so that it is told of ends only."""
+    """An incoming webhook: what it posted can't be updated, so it gets only how promotions end."""
 
     endpoint: Endpoint
     name: str = "Slack"
-    hears_starts: ClassVar[bool] = False
+    reports_start: ClassVar[bool] = False
     can_be_asked: ClassVar[bool] = False
 
     def send(self, notice: Notice) -> str:
@@ -86,7 +86,7 @@ class Slack:
     channel: str
     now: Callable[[], float] = time.time
     name: str = "Slack"
-    hears_starts: ClassVar[bool] = True
+    reports_start: ClassVar[bool] = True
     can_be_asked: ClassVar[bool] = True
     _posted: dict[str, _Posted] = field(default_factory=dict)
 

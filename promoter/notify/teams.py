@@ -45,7 +45,7 @@ def message(notice: Notice) -> dict[str, Any]:
 class Teams:
     endpoint: Endpoint
     name: str = "Teams"
-    hears_starts: ClassVar[bool] = False
+    reports_start: ClassVar[bool] = False
     can_be_asked: ClassVar[bool] = False
 
     def send(self, notice: Notice) -> str:

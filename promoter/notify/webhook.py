@@ -38,9 +38,11 @@ def keys_of(secrets: str, variable: str) -> tuple[bytes, ...]:
             encoded = line.removeprefix(_ENCODED)
             keys.append(base64.b64decode(encoded, validate=True) if encoded != line else line.encode())
         except binascii.Error:
-            raise UsageError(f"{variable} holds a secret that is no base64 after {_ENCODED}", hint="make it anew") from None
+            raise UsageError(
+                f"{variable} contains a secret that is not valid base64 after {_ENCODED}", hint="generate a new one"
+            ) from None
     if not keys:
-        raise UsageError(f"{variable} holds no secret", hint="make one: openssl rand -hex 32")
+        raise UsageError(f"{variable} does not contain a secret", hint="make one: openssl rand -hex 32")
     return tuple(keys)
 
 
@@ -52,7 +54,7 @@ class Webhook:
     keys: Sequence[bytes]
     now: Callable[[], float] = time.time
     name: str = "the webhook"
-    hears_starts: ClassVar[bool] = True
+    reports_start: ClassVar[bool] = True
     can_be_asked: ClassVar[bool] = False
 
     def send(self, notice: Notice) -> str:

@@ -92,7 +92,7 @@ def _rewrite(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def complain(error: PromoterError, *, in_json: bool) -> None:
+def print_error(error: PromoterError, *, in_json: bool) -> None:
     """An error, for people on stderr, to the pipeline that runs us, and as JSON where JSON was asked for."""
     say(f"error: {error.message}")
     if error.hint:
@@ -120,8 +120,8 @@ def _line_in_colour(line: str) -> str:
     return f"\x1b[{colour}m{body}\x1b[0m{end}" if colour else line
 
 
-class Told:
-    """What is heard of a release on its way: on a terminal a line that moves, in CI a line for each change, or JSON Lines."""
+class Progress:
+    """Progress of a release: on a terminal a line that moves, in CI a line for each change, or JSON Lines."""
 
     def __init__(self, name: str, *, in_json: bool) -> None:
         self._name, self._in_json = name, in_json

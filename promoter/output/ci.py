@@ -1,4 +1,4 @@
-"""What GitHub Actions and Azure Pipelines show of a command beside its log: annotations, outputs of the step, a summary.
+"""What GitHub Actions and Azure Pipelines show in addition to the log: annotations, outputs of the step, a summary.
 
 Both read commands from the lines that a step prints (GitHub: "Workflow commands"; Azure: "Logging commands").
 They go to stderr, for stdout is data.

@@ -1,4 +1,4 @@
-"""What is told of promotions, and when: notices made from how they end. Nothing here fails or delays a promotion."""
+"""Notices about promotions, made from how they end. Nothing here fails or delays a promotion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOKED_BACK = 20  # commits of the overlay: nobody waits longer to be told from
 
 @dataclass(frozen=True, slots=True)
 class Announcer:
-    """Tells of one environment, whoever is configured to hear of it."""
+    """Sends notices about one environment to the configured channels."""
 
     clients: Clients
     environment: Environment
@@ -65,7 +65,7 @@ class Announcer:
 
     def broke(self, begun: Notice, error: PromoterError) -> None:
         """Watching ended by an error: what became of the release is not known here."""
-        sentence = f"it is watched no longer: {error.message}"
+        sentence = f"promoter stopped watching it: {error.message}"
         self.clients.notifier.tell(replace(begun, kind=NoticeKind.FAILED, sentence=sentence))
 
     # -- pull requests ------------------------------------------------------------------------------------------------

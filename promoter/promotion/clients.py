@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clients:
-    """Everything outside, as one command sees it. Constructing it does nothing; `say` hears of what takes minutes.
+    """Everything outside, as one command sees it. Constructing it does nothing; `say` reports what takes minutes.
 
     `outbox` is one for the process, whose notices wait there.
     """
@@ -67,9 +67,9 @@ class Clients:
             RefusedError: its Application does not say which branch and path it follows.
             AuthError, UnreachableError, NotFoundError: as Argo CD answers.
         """
-        return self.placed(self.config.environment(name, model))
+        return self.with_source(self.config.environment(name, model))
 
-    def placed(self, environment: Environment) -> Environment:
+    def with_source(self, environment: Environment) -> Environment:
         """The environment with its place in Git; raises as `environment`."""
         wanted = environment.application
         if wanted.repo_url:
@@ -79,7 +79,7 @@ class Clients:
                 f"application {wanted.name!r} has no manifest here, and Argo CD is not configured",
                 hint="set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or name the Application's manifest in promoter.yaml",
             )
-        return placed(environment, self.argocd().application(wanted))
+        return with_source(environment, self.argocd().application(wanted))
 
     def repository(self, application: Application) -> Repository:
         """The repository and branch that the Application follows: one for all who ask, in one thread."""
@@ -206,7 +206,7 @@ class Clients:
         return RegistryRepository(ImageReference.parse(name), insecure=image.insecure_registries, env=self.environ)
 
 
-def placed(environment: Environment, application: ApplicationState) -> Environment:
+def with_source(environment: Environment, application: ApplicationState) -> Environment:
     """The environment with the repository, branch and path that its Application follows; a manifest's own stay.
 
     Raises:

@@ -14,9 +14,9 @@ from promoter.promotion import journal, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
 from promoter.promotion.observe import Observer
-from promoter.promotion.pull_request import Proposing, Waiting
+from promoter.promotion.pull_request import MergeWait, PullRequestOpener
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
-from promoter.promotion.watch import Clock, Tell, Timing, Watched, Watcher, listen
+from promoter.promotion.watch import Clock, OnVerdict, Timing, Watched, Watcher, listen
 from promoter.verdict import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Follower:
-    """Follows releases of one environment. `tell` hears every verdict, and `say` every sentence between them.
+    """Follows releases of one environment. `on_verdict` gets every verdict, and `say` every sentence between them.
 
     `waits`: for the merge of the pull request that restores Git, where one has to.
     """
 
     clients: Clients
     environment: Environment
-    tell: Tell
+    on_verdict: OnVerdict
     say: Callable[[str], None]
     timing: Timing | None = None
     clock: Clock = field(default_factory=Clock)
@@ -53,16 +53,16 @@ class Follower:
         self._repository = self._repository or self.clients.repository(self.environment.application)
         return self._repository
 
-    def merge(self, proposing: Proposing, opened: Opened) -> Ended:
-        """Waits until a pull request is merged, closed or refused; raises as `Waiting.run`."""
+    def merge(self, proposing: PullRequestOpener, opened: Opened) -> Ended:
+        """Waits until a pull request is merged, closed or refused; raises as `MergeWait.run`."""
 
         def sleep(seconds: float) -> None:
             self.clock.wait(seconds, threading.Event())
 
-        return Waiting(proposing, opened, self.say, sleep, self.clock.now).run()
+        return MergeWait(proposing, opened, self.say, sleep, self.clock.now).run()
 
     def follow(self, committed: Committed, *, restoring: bool = True, found: bool = False) -> Ending:
-        """To the end of this release, and where it failed on to the end of the restore. How it goes is told in notices.
+        """To the end of this release, and where it failed on to the end of the restore. Notices report how it goes.
 
         `found`: at its end already, by one look of many.
 
@@ -114,13 +114,13 @@ class Follower:
         self.say(f"restored version {restored.release.version} with commit {restored.commit.sha}")
         ending = self._until_restored(committed, verdict, restored, restoration.logs)
         if verdict.quarantine:
-            self._tell_mlflow(committed.release, restored.commit.sha)
+            self._tag_in_mlflow(committed.release, restored.commit.sha)
         return replace(ending, pull_request=opened)
 
     def _restore_by_pull_request(self, restoration: Restoration) -> tuple[Opened | None, Committed | None, str]:
         """The urgent pull request, and what Git was restored by; without that, why it is not restored yet.
 
-        Raises: as `Proposing.run` and `Waiting.run`.
+        Raises: as `PullRequestOpener.run` and `MergeWait.run`.
         """
         forge = self.clients.forge(self.environment.application)
         proposing = proposing_restore(self.repository, forge, restoration)
@@ -136,7 +136,7 @@ class Follower:
         stable = restoration.stable.release
         return opened, releases.merged(self.repository, self.environment, ended.merged, stable), ""
 
-    def _tell_mlflow(self, bad: Release, commit: str) -> None:
+    def _tag_in_mlflow(self, bad: Release, commit: str) -> None:
         """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""
         try:
             registry = self.clients.model_registry
@@ -159,7 +159,9 @@ class Follower:
         observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))
         ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
         with self._events() as wake:
-            return Watcher(observer, self.argocd, self.tell, self.timing or self._configured(), self.clock, wake, ends).watch()
+            return Watcher(
+                observer, self.argocd, self.on_verdict, self.timing or self._configured(), self.clock, wake, ends
+            ).watch()
 
     def _configured(self) -> Timing:
         watch = self.clients.config.watch

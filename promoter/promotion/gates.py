@@ -28,7 +28,7 @@ def not_quarantined(known: Past, version: ModelVersion, environment: Environment
     if known.quarantined and not force:
         raise RefusedError(
             f"{version.reference} is quarantined in {environment.name!r}: see commit {known.quarantined}",
-            hint="register a better version, or promote this one all the same with --force",
+            hint="register a better version, or override with --force",
         )
 
 

@@ -35,10 +35,10 @@ def branch_of(environment: Environment, *, restoring: bool = False) -> str:
 
 
 @dataclass(slots=True)
-class Proposing:
+class PullRequestOpener:
     """Opens the pull request of one edit, or brings the open one up to date. Safe to repeat and to kill anywhere.
 
-    `again`: a person asked for it, so that it is opened anew even where a person closed the same before.
+    `reopen`: a person asked for it, so it is opened again even if a person closed the same before.
     """
 
     repository: Repository
@@ -47,7 +47,7 @@ class Proposing:
     edit: Edit
     describe: Describe
     restoring: bool = False
-    again: bool = True
+    reopen: bool = True
     _proposal: Proposal | None = None
     _diff: str = ""
     _found: Sequence[PullRequest] = ()
@@ -90,7 +90,7 @@ class Proposing:
         self._diff = unified(snapshot, self._proposal.files) if self._proposal else ""
         newest = self._found[0] if self._found else None
         closed = newest is not None and newest.state is State.CLOSED and newest.number not in self._closed
-        if self._proposal and newest and closed and not self.again and _same(newest, self._proposal):
+        if self._proposal and newest and closed and not self.reopen and _same(newest, self._proposal):
             raise RefusedError(
                 f"{newest.url} proposed the same, and was closed without being merged",
                 hint="Git stays as it is: reopen it, or ask by hand, with promoter promote or promoter rollback",
@@ -128,7 +128,7 @@ class Proposing:
         subject = f"{proposal.subject} ({self.forge.reference(now.number)})"
         message = f"{proposal.body.strip()}\n\n{proposal.trailer_block}"
         refusal = self.forge.merge_when_ready(now, policy.auto_merge, subject, message)
-        return (f"auto-merge is not on: {refusal}",) if refusal else ()
+        return (f"could not enable auto-merge: {refusal}",) if refusal else ()
 
 
 def _same(one: PullRequest, proposal: Proposal) -> bool:
@@ -140,10 +140,10 @@ def _same(one: PullRequest, proposal: Proposal) -> bool:
 
 
 @dataclass(slots=True)
-class Waiting:
-    """Waits for the end of a pull request; `say` hears what changes. `proposing` makes its commit anew where that conflicts."""
+class MergeWait:
+    """Waits for the end of a pull request; `say` reports what changes. `opener` makes its commit again if that conflicts."""
 
-    proposing: Proposing
+    proposing: PullRequestOpener
     opened: Opened
     say: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep

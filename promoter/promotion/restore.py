@@ -13,7 +13,7 @@ from promoter.kustomize import overlay
 from promoter.kustomize import release as kustomize
 from promoter.models import Environment, OnFailure, Release
 from promoter.promotion import journal, pull_request_body, releases
-from promoter.promotion.pull_request import Proposing
+from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.releases import Committed
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def plan_restore(
         AuthError, UnreachableError: as the Git server answers.
     """
     if environment.on_failure is OnFailure.HOLD:
-        raise RefusedError(f"environment {environment.name!r} says on-failure: {environment.on_failure}; Git stays as it is")
+        raise RefusedError(f"environment {environment.name!r} has on-failure: {environment.on_failure}; Git stays as it is")
     if bad.restores:
-        raise RefusedError(f"{bad.commit.sha[:10]} is itself a restore, and is never restored")
+        raise RefusedError(f"{bad.commit.sha[:10]} is a restore itself, and a restore is never restored")
     if verdict.stable is None:
-        raise RefusedError("there is no other stable release to go back to")
+        raise RefusedError("no earlier stable release to restore")
     stable = releases.of_running(repository, environment, verdict.stable, bad.commit.sha)
     if stable is None:
         raise RefusedError(f"no commit of this overlay deployed {verdict.stable.image}, which the stable pods run")
@@ -64,7 +64,7 @@ def plan_restore(
 def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) -> Committed:
     """Commits the stable release on top of the tip, only while the bad one is still there; gives the commit that holds it now.
 
-    Safe to repeat, and beside others who do the same: there will be one commit.
+    Safe to repeat, also while others do the same: there will be one commit.
 
     Raises:
         SupersededError: the overlay deploys a third release: somebody else decided meanwhile.
@@ -72,20 +72,20 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
     """
     end_operation(argocd, repository, restoration.environment, restoration.bad.release)
     bad, stable = restoration.bad.release, restoration.stable.release
-    pushed = repository.apply(put_back(restoration.environment, bad, stable, partial(_proposal, restoration)))
+    pushed = repository.apply(restore_edit(restoration.environment, bad, stable, partial(_proposal, restoration)))
     return releases.current(repository, restoration.environment, pushed.tip)
 
 
-def proposing_restore(repository: Repository, forge: Forge, restoration: Restoration) -> Proposing:
+def proposing_restore(repository: Repository, forge: Forge, restoration: Restoration) -> PullRequestOpener:
     """What opens the urgent pull request with the commit of `restore`, each time it is run; not again where it was closed."""
     environment, bad, stable = restoration.environment, restoration.bad.release, restoration.stable.release
-    edit = put_back(environment, bad, stable, partial(_proposal, restoration))
+    edit = restore_edit(environment, bad, stable, partial(_proposal, restoration))
     evidence = (restoration.verdict.summary, *restoration.verdict.evidence)
 
     def describe(diff: str, room: int) -> str:
         return pull_request_body.restoration(environment, bad, stable, evidence, diff, room)
 
-    return Proposing(repository, forge, environment, edit, describe, restoring=True, again=False)
+    return PullRequestOpener(repository, forge, environment, edit, describe, restoring=True, reopen=False)
 
 
 def restored_by(repository: Repository, environment: Environment, bad: Committed) -> Committed | None:
@@ -117,7 +117,7 @@ def deploys(repository: Repository, environment: Environment, release: Release) 
     return at
 
 
-def put_back(
+def restore_edit(
     environment: Environment, bad: Release, stable: Release, propose: Callable[[Mapping[str, bytes]], Proposal]
 ) -> Callable[[Snapshot], Proposal | None]:
     """The edit that writes `stable` where `bad` is; nothing when it is there already.

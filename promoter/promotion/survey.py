@@ -12,7 +12,7 @@ from promoter.errors import PromoterError, UnreachableError
 from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
 from promoter.models import Application, Environment, OnAlias, Release
-from promoter.promotion.clients import placed
+from promoter.promotion.clients import with_source
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
@@ -90,7 +90,7 @@ class Survey:
         self._applications = {(one.namespace, one.name): one for one in listed}
 
     def differing(self, environments: Sequence[Environment]) -> tuple[Environment, ...]:
-        """Those for which there may be something to do, and those of which it can't be told: whoever does it hears why.
+        """Those that may need something, and those of which that is unknown: the error comes up when it is done.
 
         Raises:
             AuthError, UnreachableError, ArgoCDError: as `list`.
@@ -98,10 +98,10 @@ class Survey:
         self.list()
         return tuple(environment for environment in environments if self._differs(environment))
 
-    def placed(self, environment: Environment) -> Environment:
-        """As `Clients.placed`, without asking again for what the list has."""
+    def with_source(self, environment: Environment) -> Environment:
+        """As `Clients.with_source`, without asking again for what the list has."""
         listed = self._listed(environment)
-        return placed(environment, listed) if listed else self.clients.placed(environment)
+        return with_source(environment, listed) if listed else self.clients.with_source(environment)
 
     def branch(self, application: Application) -> Branch:
         """Raises as `Repository.fetch`."""
@@ -149,7 +149,7 @@ class Survey:
 
     def _differs(self, environment: Environment) -> bool:
         try:
-            known = self.placed(environment)
+            known = self.with_source(environment)
             deployed = self.deployed(known)
             if deployed is not None and not self.content(known):
                 return True
@@ -167,7 +167,7 @@ class Survey:
         paths = {application.path}
         for environment in self.clients.config.environments:
             with suppress(PromoterError):  # said where that environment has its turn
-                other = self.placed(environment).application
+                other = self.with_source(environment).application
                 paths |= {other.path} if _key(other) == _key(application) else set()
         return paths
 

@@ -15,7 +15,7 @@ from promoter.promotion.ending import EXIT_CODES
 from promoter.promotion.observe import Observer
 from promoter.verdict import Kind, Verdict, judge
 
-Tell = Callable[[Verdict], None]
+OnVerdict = Callable[[Verdict], None]
 
 _SPARE_REQUESTS = 3.0
 _FIRST_STREAM_WAIT, _LONGEST_STREAM_WAIT = 5.0, 60.0
@@ -107,19 +107,19 @@ class _Allowance:
 
 @dataclass(slots=True)
 class Watcher:
-    """One watch. `ends` says of a revision whether its operation may be ended: only if it is of the release being restored."""
+    """One watch. `may_terminate`: whether a revision's operation may be terminated: only that of the release being replaced."""
 
     observer: Observer
     argocd: ArgoCD
-    tell: Tell
+    on_verdict: OnVerdict
     timing: Timing = Timing()
     clock: Clock = field(default_factory=Clock)
     wake: threading.Event = field(default_factory=threading.Event)
-    ends: Callable[[str], bool] = lambda _: False
+    may_terminate: Callable[[str], bool] = lambda _: False
     _asked_for_sync: bool = False
     _refusals: int = 0
     _refreshed: float = float("-inf")
-    _told: tuple[object, ...] = ()
+    _reported: tuple[object, ...] = ()
 
     def watch(self) -> Watched:
         """Looks until an end is seen twice: a failure in two looks in a row, a live release `stable_for` apart.
@@ -135,7 +135,7 @@ class Watcher:
             now = self.clock.now()
             if seen is not None:
                 course.take(seen, now)
-                self._tell(seen)
+                self._report(seen)
             if (end := self._end(course, seen is not None, now)) is not None:
                 return end
             if seen is not None:
@@ -150,11 +150,11 @@ class Watcher:
             return Watched(verdict) if certain else None
         return Watched(verdict, timed_out=True) if now - course.phase_since > self._limit(verdict) else None
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _report(self, verdict: Verdict) -> None:
         """Only what says something that the last did not."""
-        if (words := _words(verdict)) != self._told:
-            self._told = words
-            self.tell(verdict)
+        if (words := _words(verdict)) != self._reported:
+            self._reported = words
+            self.on_verdict(verdict)
 
     # -- one look -----------------------------------------------------------------------------------------------------
 
@@ -170,19 +170,19 @@ class Watcher:
                 raise
             return None
         except (UnreachableError, ArgoCDError) as error:
-            self._tell(replace(course.verdict, summary=f"no answer at the moment: {error.message}"))
+            self._report(replace(course.verdict, summary=f"no answer at the moment: {error.message}"))
             return None
         self._refusals = 0
         self._refreshed = now if refresh else self._refreshed
         return judge(seen, self.observer.expected)
 
     def _help(self, verdict: Verdict, waited: float) -> None:
-        """The two things promoter may ask Argo CD for beside a refresh, each told in the next verdict's words."""
+        """The two requests that promoter may make of Argo CD in addition to a refresh; the next verdict shows the result."""
         application = self.observer.environment.application
         if verdict.sync_due and waited >= self.timing.sync_grace and not self._asked_for_sync:
             self._asked_for_sync = True
             _tolerating(lambda: self.argocd.sync(application))
-        if verdict.held_by and self.ends(verdict.held_by):
+        if verdict.held_by and self.may_terminate(verdict.held_by):
             _tolerating(lambda: self.argocd.terminate(application))
 
     # -- time ---------------------------------------------------------------------------------------------------------

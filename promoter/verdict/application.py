@@ -53,7 +53,7 @@ def render_failed(seen: Observation, expected: Expectation) -> Verdict | None:
             return Verdict(Kind.FAILED, "the Application's spec is invalid", Reason.INVALID_SPEC, (condition.message,))
         if condition.type == "ComparisonError" and "failed to generate manifest" in condition.message:
             if seen.git.renders is True:
-                told = "a later commit does not render: waiting until somebody mends it"
+                told = "a later commit does not render: waiting until somebody fixes it"
                 return Verdict(Kind.SYNCING, told, evidence=(condition.message,))
             return _begun_by(seen, Verdict(Kind.FAILED, "the overlay does not render", Reason.RENDER, (condition.message,)))
     return None
@@ -80,7 +80,7 @@ def sync_failed(seen: Observation, expected: Expectation) -> Verdict | None:
     if not ended and not failed_again:
         return None
     hook = any(one.hook_type and one.hook_phase in _FAILED for one in operation.resources)
-    if ended and not hook and application.sync == "Synced":  # mended since by a commit that left nothing to sync
+    if ended and not hook and application.sync == "Synced":  # fixed since by a commit that left nothing to sync
         return None
     reason = Reason.HOOK if hook else Reason.SYNC
     return _begun_by(seen, Verdict(Kind.FAILED, "Argo CD can't apply our commit", reason, about_operation(application)))
@@ -129,7 +129,7 @@ def _no_longer_ours(seen: Observation, expected: Expectation) -> bool:
 
 
 def _begun_by(seen: Observation, verdict: Verdict) -> Verdict:
-    """Restore where the failure begins with our own commit; else taking our commit back would mend nothing."""
+    """Restore where the failure begins with our own commit; otherwise reverting our commit would fix nothing."""
     if seen.git.sole_change is True:
         return replace(verdict, restore=True)
     last = application_of(seen).last_synced_revision[:8] or "none"

@@ -1,4 +1,4 @@
-"""The rule for a cluster that Argo CD is content with and that runs another image all the same."""
+"""The rule for a cluster that Argo CD reports as Synced and Healthy although it runs another image."""
 
 from __future__ import annotations
 

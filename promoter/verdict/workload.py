@@ -110,7 +110,7 @@ def rolling(seen: Observation, expected: Expectation) -> Verdict | None:
         return None
     workload = workload_of(seen)
     rollout = workload.rollout
-    if rollout and _is_invalid(rollout):  # nothing rolls: the mended spec is on its way
+    if rollout and _is_invalid(rollout):  # nothing rolls: the fixed spec is on its way
         return None
     phase = f"{rollout.phase} {rollout.message}".strip() if rollout else "Progressing"
     counts = f"{workload.updated} of {workload.desired} replicas updated, {workload.available} available"
@@ -127,4 +127,4 @@ def _leaves_stable(rollout: RolloutState | None, verdict: Verdict) -> Verdict:
     """Restore, unless the stable pods are of the present template themselves: a first release leaves nothing to go back to."""
     if rollout is None or rollout.stable_hash != rollout.current_hash:
         return replace(verdict, restore=True)
-    return replace(verdict, evidence=(*verdict.evidence, "there is no other stable release to go back to"))
+    return replace(verdict, evidence=(*verdict.evidence, "no earlier stable release to restore"))

@@ -6,7 +6,7 @@ application.py   the HTTP side, as an ASGI application; connection.py limits how
 controller.py    what differs from what it should be is looked for when an event or the clock says so
 work_queue.py    one environment never twice at once, and once more where it was woken meanwhile
 work.py          what is done about one environment: reconcile here, or dispatch a pipeline
-source.py        where promoter.yaml is read anew each time: a folder, or the tip of a branch
+source.py        where promoter.yaml is read again each time: a folder, or the tip of a branch
 metrics.py log.py serve.py
 """
 

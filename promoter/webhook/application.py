@@ -29,7 +29,7 @@ _DRAINED = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`outcome` is the label of the metric; `drain` where the rest of the body is read first, so that the answer is heard."""
+    """`outcome` is the label of the metric; `drain`: the rest of the body is read first, so that the sender sees it."""
 
     status: int
     outcome: str

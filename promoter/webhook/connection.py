@@ -16,7 +16,7 @@ _ANSWER = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length:
 
 
 class TimedConnection(H11Protocol):
-    """uvicorn's HTTP/1.1 connection, closed with 408 when a request is not there in `seconds`; `late` hears of each."""
+    """uvicorn's HTTP/1.1 connection, closed with 408 when a request is not there in `seconds`; `late` is called for each."""
 
     seconds: ClassVar[float]
     late: ClassVar[Callable[[], None]]

@@ -21,7 +21,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, to which registered model; no more is taken from the payload: the rest is read anew."""
+    """What happened, to which registered model; no more is taken from the payload: the rest is read again."""
 
     entity: str
     action: str

@@ -36,7 +36,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Hears of one release that is being followed."""
+    """Logs one release that is being followed."""
 
     log: Log
     application: str

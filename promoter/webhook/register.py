@@ -58,7 +58,7 @@ def register(webhooks: Webhooks, name: str, url: str, secret: str | None) -> Reg
     """
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise UsageError(f"{url!r} is no address of a receiver", hint=f"write https://HOST{DELIVERIES}")
+        raise UsageError(f"{url!r} is not a valid receiver URL", hint=f"write https://HOST{DELIVERIES}")
     if parts.username is not None:
         raise UsageError(
             f"{url} has a user name in it, which MLflow would keep and list in clear",

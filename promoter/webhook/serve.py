@@ -54,8 +54,8 @@ def serve(source: Source, options: Options) -> None:
     """
     listening = _listen(options.host, options.port)
     log, metrics, stopping = Log(options.in_json), Metrics(), threading.Event()
-    instead = Dispatcher(options.pipeline) if options.pipeline else None
-    reconciler = partial(Reconciler, told=log.following, clock=StoppingClock(stopping), instead=instead)
+    dispatch = Dispatcher(options.pipeline) if options.pipeline else None
+    reconciler = partial(Reconciler, progress=log.following, clock=StoppingClock(stopping), dispatch=dispatch)
     work = Work(source, reconciler, lambda model, seconds: controller.wake(model, seconds), metrics, log)
     queue = WorkQueue(work, work.failed, workers=options.workers)
 
@@ -63,7 +63,7 @@ def serve(source: Source, options: Options) -> None:
         work.found(key, survey)
         queue.add(key)
 
-    controller = Controller(source, partial(Survey, with_argocd=instead is None), differs, options.interval, metrics, log)
+    controller = Controller(source, partial(Survey, with_argocd=dispatch is None), differs, options.interval, metrics, log)
     application = Application(
         secrets=options.secrets,
         wake=controller.wake,
@@ -75,7 +75,7 @@ def serve(source: Source, options: Options) -> None:
     # uvicorn raises the signal again once it has shut down; a clean end is none the less.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    log("serving", host=options.host, port=options.port, act="dispatch" if instead else "run", verified=bool(options.secrets))
+    log("serving", host=options.host, port=options.port, act="dispatch" if dispatch else "run", verified=bool(options.secrets))
     controller.start()
     try:
         server(application).run(sockets=[listening])

@@ -54,7 +54,7 @@ def read_secrets(files: Sequence[Path], environ: Mapping[str, str]) -> tuple[byt
     texts = {str(file): _read(file) for file in files} if files else {_SECRET: environ.get(_SECRET, "")}
     for name, text in texts.items():
         if files and not _lines(text):
-            raise UsageError(f"{name} holds no secret", hint="write the webhook's secret into it, one on each line")
+            raise UsageError(f"{name} does not contain a secret", hint="write the webhook's secret into it, one on each line")
     return tuple(line.encode() for text in texts.values() for line in _lines(text))
 
 

@@ -1,4 +1,4 @@
-"""Where promoter.yaml is: in a folder of this machine, or at the tip of a branch. Read anew each time it is asked for."""
+"""Where promoter.yaml is: in a folder of this machine, or at the tip of a branch. Read again each time it is asked for."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Remote:
         found = self._read(tip, [config.FILE])
         if config.FILE not in found:
             place = posixpath.normpath(posixpath.join(self.path, config.FILE))
-            raise UsageError(f"there is no {place} on {self.branch} of {self.url}", hint="check --branch and --path")
+            raise UsageError(f"{self.branch} of {self.url} has no {place}", hint="check --branch and --path")
         alone = _written(cache, found)
         return _written(cache, found | self._read(tip, config.named_files(alone / config.FILE))) / config.FILE
 

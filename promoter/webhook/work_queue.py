@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class WorkQueue(Generic[K]):
-    """Calls `work` for every key that is added, in `workers` threads at most; `failed` hears what it raises.
+    """Calls `work` for every key that is added, in `workers` threads at most; `failed` gets what it raises.
 
     A key has at most one call running and one waiting, however often it is added: the waiting one begins after the last `add`.
     """

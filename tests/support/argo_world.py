@@ -19,7 +19,7 @@ from promoter.promotion.ending import Ending
 from promoter.promotion.follow import Follower
 from promoter.promotion.observe import Observer
 from promoter.promotion.releases import Committed
-from promoter.promotion.watch import Tell, Timing, Watcher
+from promoter.promotion.watch import OnVerdict, Timing, Watcher
 from promoter.session import Authorization, Http, Limits
 from promoter.verdict import Verdict
 from tests.support import sandbox
@@ -160,7 +160,7 @@ class World:
 
     @property
     def environment(self) -> Environment:
-        return self.clients.placed(self.clients.config.environments[0])
+        return self.clients.with_source(self.clients.config.environments[0])
 
     def hear(self, verdict: Verdict) -> None:
         self.told.append(verdict)
@@ -181,7 +181,7 @@ class World:
         return releases.current(self.clients.repository(env.application), env, commit)
 
     def follower(
-        self, *, timing: Timing = TIMING, tell: Tell | None = None, say: Callable[[str], None] | None = None
+        self, *, timing: Timing = TIMING, tell: OnVerdict | None = None, say: Callable[[str], None] | None = None
     ) -> Follower:
         heard = tell or self.hear, say or self.said.append
         return Follower(self.clients, self.environment, *heard, timing, self.clock)

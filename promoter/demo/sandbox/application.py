@@ -138,7 +138,7 @@ class ApplicationController:
         self._reconciled, self._compared, self._is_compared = now, self._applied, True
 
     def _auto_sync(self, now: float) -> None:
-        """Once for each commit, never beside another operation."""
+        """Once for each commit, never during another operation."""
         new = self._revision not in (self._attempted, self._skipped)
         if new and self._operation is None and self._sync_status() == "OutOfSync":
             self._start({"automated": True}, now)

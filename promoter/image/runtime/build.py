@@ -24,7 +24,7 @@ _NEWEST = "runtime"
 
 @dataclass(frozen=True)
 class RuntimeBuilder:
-    """Makes what models of the image repository `target` are put on; `say` hears of each step."""
+    """Makes what models of the image repository `target` are put on; `say` reports each step."""
 
     target: RegistryRepository
     settings: ImageConfig

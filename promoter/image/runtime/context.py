@@ -1,4 +1,4 @@
-"""The folder that a Dockerfile is built in: what stands beside it, and what promoter offers in `.promoter/`.
+"""The folder that a Dockerfile is built in: what is next to it, and what promoter offers in `.promoter/`.
 
     .promoter/requirements.in    what the model and the server ask for, a line each
     .promoter/requirements.lock  the same resolved, with hashes
@@ -77,7 +77,8 @@ class Source:
             content = {name: file_digest(path) for name, path in _files(self.folder)} if self.folder else {}
         except OSError as error:
             raise UsageError(
-                f"{error.filename}, beside image.dockerfile, can't be read: {error.strerror}", hint="name it in .dockerignore"
+                f"{error.filename}, in the folder of image.dockerfile, can't be read: {error.strerror}",
+                hint="name it in .dockerignore",
             ) from None
         if self.names("install.py"):
             content[f"{OFFERED}/install.py"] = file_digest(INSTALL)
@@ -125,7 +126,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     from docker.utils.build import exclude_paths
 
     if (root / OFFERED).exists():
-        raise UsageError(f"{root / OFFERED} is where promoter puts its own files", hint="give that folder another name")
+        raise UsageError(f"{root / OFFERED} is reserved for promoter's own files", hint="rename that folder")
     ignore = root / ".dockerignore"
     lines = ignore.read_text().splitlines() if ignore.is_file() else []
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

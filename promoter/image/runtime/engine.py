@@ -47,7 +47,7 @@ class Build:
 
 
 class Engine(AbstractContextManager["Engine"]):
-    """The engine that DOCKER_HOST names, or this machine's own; `say` hears of each step."""
+    """The engine that DOCKER_HOST names, or this machine's own; `say` reports each step."""
 
     def __init__(self, env: Mapping[str, str], say: Callable[[str], None]) -> None:
         """Raises:
@@ -56,7 +56,7 @@ class Engine(AbstractContextManager["Engine"]):
         self._env, self._say = env, say
         host = env.get("DOCKER_HOST") or _USUAL
         if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
-            raise _no_engine(host, "there is no such socket")
+            raise _no_engine(host, "no such socket")
         try:
             settings = kwargs_from_env({**env, "DOCKER_HOST": host})
             self._client = docker.APIClient(**settings, version="auto", timeout=_ANSWER_SECONDS)

@@ -1,6 +1,6 @@
 """Runs inside the build, with nothing but the base image's Python: the locked wheels into /opt/runtime, from no index.
 
-Lines that start with `promoter: ` are for people: the engine's failure is told in their words.
+Lines that start with `promoter: ` are for people: the engine's failure is reported in their words.
 """
 
 import compileall
@@ -53,7 +53,7 @@ def install() -> None:
 
 
 def check() -> None:
-    """A base without what wheels expect of a system (libstdc++, glibc) is told now, and not by a pod that does not start."""
+    """Reports now that the base lacks what wheels expect of a system (libstdc++, glibc), not when a pod does not start."""
     quiet = {"HOME": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environ = {**os.environ, **quiet, "PYTHONPATH": str(SERVER)}
     server = "import promoter.serving.server" if any(SERVER.iterdir()) else ""

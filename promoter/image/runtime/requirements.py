@@ -1,4 +1,4 @@
-"""What a model asks for, read from the files that MLflow writes beside it (https://mlflow.org/docs/latest/ml/model/dependencies/)."""
+"""What a model asks for, read from the files that MLflow writes next to it (https://mlflow.org/docs/latest/ml/model/dependencies/)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _model_lines(files: _Files) -> Iterable[tuple[str, str]]:
     conda = files.text("conda.yaml")
     if conda is None:
         raise RefusedError(
-            f"{files.version.reference} does not say what it needs: it has neither requirements.txt nor conda.yaml",
+            f"{files.version.reference} does not list its requirements: it has neither requirements.txt nor conda.yaml",
             hint="log it with mlflow.<flavor>.log_model, or set image.runtime to an image that can serve it",
         )
     return _conda_lines(files.where("conda.yaml"), conda)
@@ -174,7 +174,7 @@ def _python(files: _Files) -> str:
         if match := pattern.search(files.text(path) or ""):
             return match[1]
     raise RefusedError(
-        f"{files.version.reference} does not say which Python it needs: {', '.join(_PYTHON)} name none",
+        f"{files.version.reference} does not say which Python it requires: {', '.join(_PYTHON)} name none",
         hint="log the model again, or set image.runtime to an image that can serve it",
     )
 

@@ -68,7 +68,7 @@ def _machine(platform: Platform) -> str:
 
 
 def uv(arguments: Sequence[str], text: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs uv in `folder`, so that no project's own settings have a say; where uv knows no index, it is told pip's."""
+    """Runs uv in `folder`, so that no project's own settings have a say; if uv knows no index, it gets pip's."""
     from uv import find_uv_bin
 
     known = {**_pip_indexes(env), **env} if not any(env.get(name) for name in _UV_INDEXES) else dict(env)
