@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from promoter.errors import UnreachableError, without_credentials
+from promoter.errors import UnreachableError, UsageError, without_credentials
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_WAIT = 120.0
+_LONGEST_NUMBER = 18  # digits
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -27,8 +28,20 @@ class Authorization(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._value is not None:
-            request.headers["Authorization"] = self._value() if callable(self._value) else self._value
+            value = (self._value() if callable(self._value) else self._value).strip()
+            if not value.isprintable() or not value.isascii():
+                host = urlsplit(request.url or "").hostname
+                raise UsageError(
+                    f"the credential for {host} contains a line break or a character that HTTP can't send",
+                    hint="set it again, without what a file or a terminal added to it",
+                )
+            request.headers["Authorization"] = value
         return request
+
+
+def whole_number(text: str) -> int | None:
+    """A header's number; None for anything but ASCII digits: `str.isdigit` is true for superscripts, which `int` refuses."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
 
 
 class RateLimitedError(UnreachableError):
@@ -166,8 +179,8 @@ class Http:
     def _backoff(self, attempt: int, response: requests.Response | None) -> float:
         """Full jitter, or what the server asked for in Retry-After (seconds)."""
         asked = response.headers.get("Retry-After", "") if response is not None else ""
-        if asked.isdigit():
-            return float(asked)
+        if (seconds := whole_number(asked)) is not None:
+            return float(seconds)
         return random.uniform(0, min(self.limits.longest_backoff, self.limits.backoff * 2**attempt))  # noqa: S311 - jitter, not a secret
 
     def _unreachable(self, url: str, error: Exception | None) -> UnreachableError:

@@ -140,3 +140,53 @@ def test_models_that_do_not_say_enough(files: dict[str, bytes], told: str) -> No
 def test_conda_file_that_is_no_yaml() -> None:
     with pytest.raises(ConfigError, match=r"conda\.yaml of fraud-detector:7:1: is not valid YAML"):
         read({"conda.yaml": b"{"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "foo@http:127.0.0.1:9/${ARGOCD_AUTH_TOKEN}/foo-1.0-py3-none-any.whl#x",
+        "foo@git+http:127.0.0.1:9/x",
+        "foo @ https:x",
+        "foo==${ARGOCD_AUTH_TOKEN}",
+        "foo ; python_version > '${HOME}'",
+        "foo==1.0 bar==2.0",
+    ],
+)
+def test_what_uv_would_fill_in_or_fetch_is_refused(line: str) -> None:
+    """A registered version's text is data: uv fills in variables of the environment, and fetches what a URL names."""
+    with pytest.raises(RefusedError, match=r"line 2 of requirements\.txt"):
+        read({"requirements.txt": f"mlflow==3.1\n{line}\n".encode(), "python_env.yaml": ENV})
+
+
+_BOMB = "a0: &a0 {k0: v}\n" + "".join(f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 4)}], k{i}: v}}\n" for i in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": b"foo" + b" " * 60_000 + b"x\n", "python_env.yaml": ENV},
+        {"requirements.txt": b"foo" + b" " * 60_000 + b"--hash", "python_env.yaml": ENV},
+        {"requirements.txt": b"mlflow==3.1\n", "conda.yaml": b"\n" * 60_000},
+        {"requirements.txt": b"foo" + b" " * 100_000, "python_env.yaml": ENV},
+    ],
+    ids=["spaces", "spaces before an option", "lines", "too large"],
+)
+def test_text_costs_bounded_time(files: dict[str, bytes]) -> None:
+    """Each took seconds to hours in a regular expression; the suite's time limit ends a test that does again."""
+    with pytest.raises(RefusedError):
+        read(files)
+
+
+@pytest.mark.parametrize(
+    ("conda", "why"),
+    [
+        (_BOMB, "100000 values or more"),
+        ("dependencies: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a: &a [*a]", "values"),
+    ],
+    ids=["merge keys", "depth", "an alias of itself"],
+)
+def test_yaml_that_blows_up_is_refused(conda: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        read({"conda.yaml": conda.encode(), "python_env.yaml": ENV})

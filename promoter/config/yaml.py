@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from promoter.errors import ConfigError
+
+_MOST_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,17 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
     """
     try:
         nodes = list(_loader().compose_all(text))
+        _require_bounded(nodes, file)
         values = list(_loader().load_all(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         reason = " ".join(part for part in (error.context, error.problem) if part).split("\n")[0]
         raise ConfigError(f"is not valid YAML: {reason}", file=file, line=line, hint="correct the YAML there") from None
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:
         raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
+    except RecursionError:
+        raise _too_deep(file) from None
     return tuple(Document(file, value, node) for value, node in zip(values, nodes, strict=True) if value is not None)
 
 
@@ -69,9 +74,43 @@ def plain_values(text: str, file: str) -> list[Any]:
         ConfigError: not YAML.
     """
     try:
+        _require_bounded(YAML(typ="safe").compose_all(text), file)
         return list(YAML(typ="safe").load_all(text))
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
+    except RecursionError:
+        raise _too_deep(file) from None
+
+
+def _require_bounded(nodes: Iterable[Node | None], file: str) -> None:
+    """Refuses what a few bytes of aliases and merge keys would blow up to: every alias counts as what it stands for.
+
+    Raises:
+        ConfigError: more than 100,000 nodes, or an alias inside of what it stands for.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: Node | None) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = _MOST_NODES  # until it is known: a node that contains itself has no end
+            children = (child for pair in _pairs(node) for child in pair)
+            sizes[id(node)] = min(_MOST_NODES, 1 + sum(size(child) for child in children))
+        return sizes[id(node)]
+
+    if sum(size(node) for node in nodes) >= _MOST_NODES:
+        hint = "write out what the aliases stand for, or split the file"
+        raise ConfigError(f"contains {_MOST_NODES} values or more once its aliases are expanded", file=file, hint=hint)
+
+
+def _pairs(node: Node | None) -> Iterator[tuple[Node, ...]]:
+    if isinstance(node, MappingNode):
+        yield from node.value
+    elif isinstance(node, SequenceNode):
+        yield tuple(node.value)
+
+
+def _too_deep(file: str) -> ConfigError:
+    return ConfigError("is nested too deeply", file=file, hint="no file of promoter or Kustomize is as deep as that")
 
 
 def _loader() -> YAML:

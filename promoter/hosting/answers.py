@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from promoter.session import whole_number
+
 if TYPE_CHECKING:
     import requests
 
@@ -35,12 +37,11 @@ def rate_limit(response: requests.Response) -> float | None:
     """
     if response.status_code not in (403, 429, 503):
         return None
-    after = response.headers.get("Retry-After", "")
-    if after.isascii() and after.isdigit():
+    if (after := whole_number(response.headers.get("Retry-After", ""))) is not None:
         return float(after)
     if response.headers.get("X-RateLimit-Remaining") == "0":
-        reset = response.headers.get("X-RateLimit-Reset", "")
-        return max(1.0, float(reset) - time.time()) if reset.isascii() and reset.isdigit() else _DEFAULT_WAIT
+        reset = whole_number(response.headers.get("X-RateLimit-Reset", ""))
+        return max(1.0, reset - time.time()) if reset is not None else _DEFAULT_WAIT
     limited = response.status_code == 429 or "rate limit" in error_message(response).lower()
     return _DEFAULT_WAIT if limited else None
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from promoter.errors import AuthError, PromoterError, UnreachableError
 from promoter.image.body import CHUNK_SIZE, Body, Source, Whole, Window, body
 from promoter.image.connection import Connection, codes
+from promoter.session import whole_number
 
 if TYPE_CHECKING:
     import requests
@@ -46,7 +47,7 @@ class Session:
     def opened(cls, connection: Connection, response: requests.Response) -> Session:
         """From the answer to the request that opened it."""
         least = response.headers.get("OCI-Chunk-Min-Length", "")
-        return cls(connection.location(response), int(least) if least.isdigit() else 0)
+        return cls(connection.location(response), whole_number(least) or 0)
 
 
 class _Setback(Exception):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from promoter.config.yaml import documents
 from promoter.errors import RefusedError, UnreachableError
 
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 SERVING = Path(__file__).parents[2] / "serving"
 """The inference server's sources, and its requirements.txt."""
 
-_LARGEST = 1 << 20
+_LARGEST, _LARGEST_MLMODEL = 64 * 1024, 1 << 20  # bytes; an MLmodel has the whole signature
+_SHOWN = 200  # characters of a line in an error
 _NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?")
-_HASH = re.compile(r"\s+--hash[= ]\S+")
+_OPTIONS = re.compile(r"\s--hash[= ]")  # what follows a requirement; the lock has hashes of its own
 _LOCAL = re.compile(r"[./~]|.*\.(whl|zip|tar\.gz)(\s|$)")
 # ${TOKEN} is a variable that pip fills in, not a secret.
 _CREDENTIALS = re.compile(r"://(?!(?:\$\{\w+\}:?)+@)[^/\s@]+@")
@@ -29,11 +32,11 @@ _INDEX_OPTIONS = frozenset(
 )
 # python_env.yaml; conda.yaml; MLmodel, in the order in which they are believed.
 _PYTHON = {
-    "python_env.yaml": re.compile(r"^python:\s*['\"]?(\d+\.\d+)", re.MULTILINE),
-    "conda.yaml": re.compile(r"^\s*-\s*['\"]?python\s*[=~]+\s*(\d+\.\d+)", re.MULTILINE),
-    "MLmodel": re.compile(r"^\s+python_version:\s*['\"]?(\d+\.\d+)", re.MULTILINE),
+    "python_env.yaml": re.compile(r"^python:[ \t]*['\"]?(\d+\.\d+)", re.MULTILINE),
+    "conda.yaml": re.compile(r"^[ \t]*-[ \t]*['\"]?python[ \t]*[=~]+[ \t]*(\d+\.\d+)", re.MULTILINE),
+    "MLmodel": re.compile(r"^[ \t]+python_version:[ \t]*['\"]?(\d+\.\d+)", re.MULTILINE),
 }
-_MLFLOW_VERSION = re.compile(r"^mlflow_version:\s*['\"]?([\w.]+)", re.MULTILINE)
+_MLFLOW_VERSION = re.compile(r"^mlflow_version:[ \t]*['\"]?([\w.]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class _Files:
         file = next((file for file in self.version.files if file.path == path), None)
         if file is None:
             return None
-        if file.size > _LARGEST:
+        if file.size > (_LARGEST_MLMODEL if path == "MLmodel" else _LARGEST):
             raise RefusedError(f"{self.where(path)} is {file.size} bytes long", hint="log the model again")
         try:
             with self.open_file(file) as stream:
@@ -147,8 +150,10 @@ def _constraints_file(line: str) -> str | None:
 def _requirement(where: str, line: str) -> str:
     """The line as it goes into the lock; "" for an option that names an index.
 
+    Whoever may register a version writes it, so it is data: uv would fill in variables, and fetch what a URL names.
+
     Raises:
-        RefusedError: it is not `name` and what follows a name.
+        RefusedError: it is not `name[extras] specifier ; marker` (PEP 508), without a URL and without a variable.
     """
     if line.startswith("-"):
         option = re.split(r"[\s=]", line, maxsplit=1)[0]
@@ -158,9 +163,16 @@ def _requirement(where: str, line: str) -> str:
         raise _refused(where, what)
     if "://" in line or " @ " in line or _LOCAL.match(line):
         raise _refused(where, f"is a URL or a path: {line.partition(' @ ')[0].partition('?')[0]}")
-    if not _NAME.match(line):
-        raise _refused(where, f"is not a requirement: {line}")
-    return _HASH.sub("", line)
+    text = _OPTIONS.split(line, maxsplit=1)[0].strip()
+    try:
+        parsed = Requirement(text)
+    except InvalidRequirement:
+        raise _refused(where, f"is not a requirement: {line[:_SHOWN]}") from None
+    if parsed.url is not None:
+        raise _refused(where, f"is a URL or a path: {parsed.name}")
+    if "$" in text:
+        raise _refused(where, f"contains a variable: {parsed.name}")
+    return text
 
 
 def _refused(

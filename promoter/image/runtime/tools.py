@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 # Wheels of the manylinux policies up to this glibc (PEP 600) run on every Debian, Ubuntu and Red Hat that is still maintained.
 _GLIBC_MINOR = 28
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# Isolated: a folder `pip` in the current one, PYTHONPATH and PYTHONSTARTUP decide nothing.
+_PIP = (sys.executable, "-I", "-m", "pip")
+_VARIABLES = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    }
+)
 _UV_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 # In pip's and in uv's words.
 _DENIED = re.compile(r"\b40[13] (Unauthorized|Forbidden|Client Error)|HTTP error 40[13]")
@@ -86,7 +95,7 @@ def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subpr
             f"pip is not installed for {sys.executable}: it fetches the packages of a runtime image",
             hint="install it there (`uv pip install pip` or `python -m ensurepip`), or set image.runtime",
         )
-    return _run([sys.executable, "-m", "pip", *arguments], folder, env)
+    return _run([*_PIP, *arguments], folder, env)
 
 
 def tool_failure(done: subprocess.CompletedProcess[str], doing: str, refused: str, hint: str) -> PromoterError:
@@ -105,7 +114,7 @@ def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
     """pip's settings about indexes as uv's environment variables; nothing where there is no pip to ask."""
     if importlib.util.find_spec("pip") is None:
         return {}
-    listed = _run([sys.executable, "-m", "pip", "config", "list"], Path.cwd(), env).stdout
+    listed = _run([*_PIP, "config", "list"], Path.cwd(), env).stdout
     found: dict[str, str] = {}
     # The order in which pip believes its sources.
     for source in ("global", "download", ":env:"):
@@ -117,10 +126,15 @@ def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def _needed(env: Mapping[str, str]) -> dict[str, str]:
+    """What uv and pip need of the environment: no token of MLflow, Git or Argo CD, which a package index has no use for."""
+    return {name: value for name, value in env.items() if name.upper() in _VARIABLES or name.startswith(("UV_", "PIP_"))}
+
+
 def _run(
     command: Sequence[str], folder: Path, env: Mapping[str, str], text: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, cwd=folder, env=dict(env), input=text, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=folder, env=_needed(env), input=text, capture_output=True, text=True, check=False)
     except OSError as error:
         raise UsageError(f"{Path(command[0]).name} can't be run: {error.strerror}", hint="install promoter again") from None
