@@ -914,3 +914,46 @@ def test_what_git_says_decides_who_has_to_act(said: str, kind: Kind) -> None:
     assert error.kind is kind
     assert isinstance(error, PromoterError)
     assert error.line
+
+
+def climbing(origin: BareRepository, name: str) -> str:
+    """A commit whose tree `overlays/production` has one more entry of this name, as no git would make it; the tip of main."""
+
+    def git(*words: str, data: bytes = b"") -> bytes:
+        return subprocess.run(["git", "-C", str(origin.path), *words], input=data, capture_output=True, check=True).stdout
+
+    def with_entry(tree: str, parts: list[str]) -> str:
+        raw, entries = git("cat-file", "tree", tree), {}
+        while raw:
+            head, _, rest = raw.partition(b"\0")
+            mode, _, entry = head.partition(b" ")
+            entries[entry], raw = (mode, rest[:20]), rest[20:]
+        if parts:
+            mode, id = entries[parts[0].encode()]
+            entries[parts[0].encode()] = mode, bytes.fromhex(with_entry(id.hex(), parts[1:]))
+        else:
+            blob = git("hash-object", "-w", "--stdin", data=b"climbed\n").decode().strip()
+            entries[name.encode()] = b"100644", bytes.fromhex(blob)
+        body = b"".join(mode + b" " + entry + b"\0" + id for entry, (mode, id) in sorted(entries.items()))
+        return git("hash-object", "-w", "-t", "tree", "--literally", "--stdin", data=body).decode().strip()
+
+    root = with_entry(git("rev-parse", "main^{tree}").decode().strip(), OVERLAY.split("/")[:-1])
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    commit = git(*who, "commit-tree", root, "-p", "main", "-m", "Tidy").decode().strip()
+    git("update-ref", "refs/heads/main", commit)
+    return commit
+
+
+@pytest.mark.parametrize("name", ["..", "../../../../out", ".git", ".GIT", ".g\u200cit", "git~1", ".git. ", "a/../b"])
+def test_a_tree_that_climbs_is_refused(tmp_path: Path, origin: BareRepository, name: str) -> None:
+    """A server need not check objects: a name like this became a path outside of the folder that is rendered."""
+    climbing(origin, name)
+    repository = open_repository(tmp_path, origin.url)
+    reads: list[Callable[[Snapshot], object]] = [
+        lambda tip: tip.read(OVERLAY),
+        lambda tip: tip.export(["overlays"]),
+        lambda tip: tip.export(["."]),
+    ]
+    for read in reads:
+        with pytest.raises(RefusedError, match="which no checkout may have"):
+            read(repository.fetch())

@@ -164,7 +164,7 @@ class Objects:
         for line in listing.split("\0")[:-1]:
             meta, _, path = line.partition("\t")
             mode, _, blob = meta.split()
-            files[path] = tree.Entry(mode, blob)
+            files[tree.require_safe(path)] = tree.Entry(mode, blob)
         return files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from promoter.errors import ConfigError, RefusedError
 
 DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _NEW_FILE = "100644"
+# What HFS+ leaves out of a name (git: utf8.c, next_hfs_char).
+_IGNORABLE = dict.fromkeys([0x200C, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 _HASHES = {40: hashlib.sha1, 64: hashlib.sha256}  # by the length of an id in hexadecimal digits
 
 
@@ -53,12 +56,39 @@ def checked(path: str) -> str:
         ConfigError: it is absolute, climbs with '..', names '.git', or holds what no path in Git can hold.
     """
     parts = path.removeprefix("./").rstrip("/").split("/") if path not in (".", "./") else []
-    wrong = any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
-    if wrong or path.startswith("/") or any(char in path for char in "\0\n\\"):
+    if any(climbs(part) for part in parts) or path.startswith("/") or any(char in path for char in "\0\n\\"):
         raise ConfigError(
             "is not a path inside the repository", file=path, hint="write it relative to the repository's root, with '/'"
         )
     return "/".join(parts)
+
+
+def climbs(name: str) -> bool:
+    """Whether this name of an entry is not a file or folder right there.
+
+    As git's own check has it (fsck.c: emptyName, hasDot, hasDotdot, hasDotgit, fullPathname), which a server need not make:
+    `.git` is also what a file system that folds case, drops ignorable characters or shortens names takes for it.
+    """
+    plain = unicodedata.normalize("NFKC", name.translate(_IGNORABLE)).casefold().rstrip(" .")
+    return name in ("", ".", "..") or plain in (".git", "git~1") or "/" in name or "\0" in name
+
+
+def require_safe(path: str) -> str:
+    """The path of a file below a tree, as the remote has it.
+
+    Raises:
+        RefusedError: it leads out of its folder, or into a `.git`.
+    """
+    if any(climbs(part) for part in path.split("/")):
+        raise _climbing(path)
+    return path
+
+
+def _climbing(name: str) -> RefusedError:
+    return RefusedError(
+        f"the repository has a tree with an entry named {name!r}, which no checkout may have",
+        hint="git fsck shows the tree; find out who pushed it, and remove that commit from the branch",
+    )
 
 
 def directories(paths: Iterable[str]) -> set[str]:
@@ -67,13 +97,19 @@ def directories(paths: Iterable[str]) -> set[str]:
 
 
 def parse(content: bytes, id: str) -> dict[str, Entry]:
-    """The entries of a tree object; `id` is any id of its repository."""
+    """The entries of a tree object; `id` is any id of its repository.
+
+    Raises:
+        RefusedError: an entry's name leads elsewhere.
+    """
     width = len(id) // 2
     entries, position = {}, 0
     while position < len(content):
         space = content.index(b" ", position)
         end = content.index(b"\0", space)
         name = content[space + 1 : end].decode("utf-8", "surrogateescape")
+        if climbs(name):
+            raise _climbing(name)
         entries[name] = Entry(content[position:space].decode(), content[end + 1 : end + 1 + width].hex())
         position = end + 1 + width
     return entries

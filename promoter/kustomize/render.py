@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from promoter.errors import ConfigError, RefusedError
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 60.0
+# An overlay is text that a pull request may change: what builds it gets no token.
+_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL"})
 
 
 class Tree(Protocol):
@@ -61,7 +64,12 @@ def build(files: Mapping[str, bytes], directory: str) -> str | None:
 def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:
     try:
         done = subprocess.run(
-            [*command, str(folder / directory)], capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            [*command, str(folder / directory)],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+            env={name: value for name, value in os.environ.items() if name in _VARIABLES},
         )
     except subprocess.TimeoutExpired:
         raise RefusedError(f"{directory} does not build: no answer of {command[0]} in {_TIMEOUT:.0f} s", hint=_HINT) from None
