@@ -152,7 +152,7 @@ def test_only_plain_http_is_spoken_without_mlflow(variables: dict[str, str], res
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({}, "not known where MLflow is"),
+        ({}, "MLflow is not configured"),
         ({"MLFLOW_TRACKING_INSECURE_TLS": "maybe"}, "MLFLOW_TRACKING_INSECURE_TLS is 'maybe'"),
         ({"MLFLOW_TRACKING_INSECURE_TLS": "true", "MLFLOW_TRACKING_SERVER_CERT_PATH": "/"}, "exclude each other"),
         ({"MLFLOW_TRACKING_SERVER_CERT_PATH": "/no/such.pem"}, "MLFLOW_TRACKING_SERVER_CERT_PATH names /no/such.pem"),

@@ -203,7 +203,7 @@ def test_an_abort_of_what_is_stable_itself_leaves_nothing_to_restore() -> None:
     assert ABORTED.seen.workload.rollout is not None
     verdict = said(ABORTED, rollout={"stable_hash": ABORTED.seen.workload.rollout.current_hash})
     assert (verdict.kind, verdict.restore) == (Kind.ABORTED, False)
-    assert "no other stable release" in verdict.evidence[-1]
+    assert "no earlier stable release" in verdict.evidence[-1]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ class Observer:
     environment: Environment
     expected: Expectation
     _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
-    _workload: ResourceRef | None = None
+    _listed: tuple[ResourceRef, ...] = ()
+    _workloads: tuple[ResourceRef, ...] = ()
     _tip: str = ""
     _reachable: bool | None = None
     _windows: SyncWindows | None = None
@@ -57,17 +58,25 @@ class Observer:
             self._look_at_tip()
         if application is None:
             return Observation(None, GitFacts(reachable=self._reachable))
-        seen = Observation(application, self._git(application), self._live_workload(application), sync_requested=sync_requested)
-        if not compared(seen, self.expected):
-            return seen  # nothing below the workload would say anything about us
-        tree = self.argocd.resource_tree(self.environment.application) if seen.workload is not None else ResourceTree()
-        return replace(
-            seen,
-            pods=tree.pods,
-            analysis_runs=self._analysis_runs(tree, seen.workload),
-            stable=self._stable(tree, seen),
-            sync_windows=self._sync_windows(application, refresh=refresh),
+        git, workloads = self._git(application), self._live_workloads(application, refresh=refresh)
+        first, *others = (
+            Observation(application, git, workload, sync_requested=sync_requested) for workload in workloads or (None,)
         )
+        if not compared(first, self.expected):
+            return replace(first, others=tuple(others))  # nothing below the workload would say anything about us
+        tree = self.argocd.resource_tree(self.environment.application) if workloads else ResourceTree()
+        windows = self._sync_windows(application, refresh=refresh)
+        first, *others = (replace(self._with_tree(seen, tree), sync_windows=windows) for seen in (first, *others))
+        if not others:
+            return replace(first, pods=tree.pods)
+        return replace(first, others=tuple(others))
+
+    def _with_tree(self, seen: Observation, tree: ResourceTree) -> Observation:
+        """With the pods, analyses and stable release of its workload."""
+        prefix = f"{seen.workload.ref.name}-" if seen.workload else ""
+        pods = tuple(pod for pod in tree.pods if pod.name.startswith(prefix))
+        runs, stable = self._analysis_runs(tree, seen.workload), self._stable(tree, seen)
+        return replace(seen, pods=pods, analysis_runs=runs, stable=stable)
 
     # -- Argo CD ------------------------------------------------------------------------------------------------------
 
@@ -77,18 +86,24 @@ class Observer:
         except NotFoundError:
             return None
 
-    def _live_workload(self, application: ApplicationState) -> Workload | None:
-        """The Rollout or Deployment that serves the model; None while it does not exist."""
-        found = [self._workload] if self._workload in application.workloads else list(application.workloads)
-        candidates = [workload for ref in found if ref and (workload := self._read_workload(ref))]
-        candidates.sort(key=self._unlikely)
-        self._workload = candidates[0].ref if candidates else None
-        return candidates[0] if candidates else None
+    def _live_workloads(self, application: ApplicationState, *, refresh: bool) -> tuple[Workload, ...]:
+        """The Rollouts and Deployments of the release, Rollouts first; nothing while none exists.
 
-    def _unlikely(self, workload: Workload) -> tuple[bool, bool]:
-        """Of several workloads the one with a MODEL_VERSION is meant, then the one with our image's repository."""
-        repositories = {image.repository for image in workload.template.images}
-        return workload.template.model_version is None, self.expected.release.repository not in repositories
+        Those that run an image of the release's repository. Without one, a single workload: one with a MODEL_VERSION, else any.
+        Between two refreshes only these are read again, unless the Application's list of workloads changes.
+        """
+        if refresh or application.workloads != self._listed:
+            self._listed, self._workloads = application.workloads, application.workloads
+        found = [workload for ref in self._workloads if (workload := self._read_workload(ref))]
+        found.sort(key=lambda workload: (workload.rollout is None, workload.template.model_version is None))
+        ours = [workload for workload in found if self._runs_repository(workload)]
+        chosen = ours or sorted(found, key=lambda workload: workload.template.model_version is None)[:1]
+        if len(found) == len(self._workloads):
+            self._workloads = tuple(workload.ref for workload in chosen)
+        return tuple(chosen)
+
+    def _runs_repository(self, workload: Workload) -> bool:
+        return any(image.repository == self.expected.release.repository for image in workload.template.images)
 
     def _read_workload(self, ref: ResourceRef) -> Workload | None:
         try:

@@ -64,7 +64,43 @@ RULES: tuple[Callable[[Observation, Expectation], Verdict | None], ...] = (
 
 
 def judge(seen: Observation, expected: Expectation) -> Verdict:
-    """The verdict on this observation, with what every verdict has: progress, analysis, pods, stable release."""
+    """The verdict on all workloads of the release: live when every one is live, aborted or failed when any one is."""
+    if not seen.others:
+        return _judge(seen, expected)
+    found = [(one, _judge(one, expected)) for one in (seen, *seen.others)]
+    one, worst = min(found, key=lambda pair: _ORDER.index(pair[1].kind))
+    named = replace(worst, summary=f"{_name(one)}: {worst.summary}") if worst.kind is not Kind.LIVE else worst
+    stable = {verdict.stable.image for _, verdict in found if verdict.stable is not None}
+    if named.restore and len(stable) > 1:
+        names = ", ".join(f"{_name(seen)} {verdict.stable.image}" for seen, verdict in found if verdict.stable is not None)
+        summary = f"{named.summary}; the stable releases of the workloads differ: {names}"
+        return replace(named, kind=Kind.NEEDS_PERSON, restore=False, summary=summary)
+    restored = next((verdict.stable for _, verdict in found if verdict.stable is not None), None)
+    return replace(named, stable=named.stable or restored)
+
+
+# What one workload's verdict means for all: the first of these decides.
+_ORDER = (
+    Kind.APPLICATION_GONE,
+    Kind.COMMIT_GONE,
+    Kind.SUPERSEDED,
+    Kind.ABORTED,
+    Kind.FAILED,
+    Kind.MASKED,
+    Kind.NEEDS_PERSON,
+    Kind.NOT_OBSERVED,
+    Kind.SYNCING,
+    Kind.ROLLING,
+    Kind.LIVE,
+)
+
+
+def _name(seen: Observation) -> str:
+    return f"{seen.workload.ref.kind} {seen.workload.ref.name}" if seen.workload else "the workload"
+
+
+def _judge(seen: Observation, expected: Expectation) -> Verdict:
+    """The verdict on one workload, with what every verdict has: progress, analysis, pods, stable release."""
     for rule in RULES:
         verdict = rule(seen, expected)
         if verdict is not None:

@@ -57,7 +57,8 @@ class Expectation:
 class Observation:
     """Everything seen at one instant. Read the Application first and the workload after it: then a workload that
     does not carry our release was not merely read too early. `application` None: Argo CD answered that it does not exist.
-    `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask.
+    `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask. `others` are the same instant for
+    the other workloads that run an image of the release's repository: a second Rollout, a batch Deployment.
     """
 
     application: ApplicationState | None
@@ -68,3 +69,4 @@ class Observation:
     stable: RunningRelease | None = None
     sync_windows: SyncWindows | None = None
     sync_requested: bool = False
+    others: tuple[Observation, ...] = ()

@@ -106,6 +106,20 @@ def test_degraded_autoscaler_does_not_matter(environment: Environment) -> None:
     assert degraded()
 
 
+@pytest.mark.variant("batch")
+def test_a_quick_deployment_does_not_hide_an_abort(environment: Environment) -> None:
+    """It comes first in Argo CD's list, and was live while the Rollout that serves was aborted."""
+    run = environment.promote(UNHEALTHY)
+    assert run.verdict == ("aborted", "analysis failed")
+    assert "Rollout inference-service: " in run.outcome["verdict"]["summary"]
+    environment.assert_restored(run)
+
+
+@pytest.mark.variant("batch")
+def test_two_workloads_are_live_together(environment: Environment) -> None:
+    environment.assert_live(environment.promote(GOOD))
+
+
 @pytest.mark.unreleased
 def test_first_release(environment: Environment) -> None:
     """Argo CD has synced the overlay before it deployed a release: those pods wait for an image that has no digest."""
