@@ -276,6 +276,14 @@ def test_a_sync_that_auto_sync_skipped_is_asked_for_once(it: World) -> None:
     assert asked.at - it.argocd.asked[0].at >= TIMING.sync_grace
 
 
+@pytest.mark.parametrize("answer", [UNAVAILABLE, DOWN], ids=["503", "a cut connection"])
+def test_a_sync_that_argo_cd_did_not_answer_is_asked_for_again(it: World, answer: Answer) -> None:
+    """Asked once is not done: one 503 at this request kept the release from ever being synced."""
+    with it.argocd.fault(times(1, always(answer, "sync"))):
+        assert it.watcher(skipped_by_auto_sync(it)).watch().exit_code is ExitCode.DONE
+    assert it.argocd.count("sync") == 2
+
+
 def test_a_token_that_may_not_sync_is_tolerated_and_a_person_is_told_what_to_do(it: World) -> None:
     with it.argocd.fault(always(FORBIDDEN, "sync")):
         watched = it.watcher(skipped_by_auto_sync(it)).watch()

@@ -180,10 +180,9 @@ class Watcher:
         """The two requests that promoter may make of Argo CD in addition to a refresh; the next verdict shows the result."""
         application = self.observer.environment.application
         if verdict.sync_due and waited >= self.timing.sync_grace and not self._asked_for_sync:
-            self._asked_for_sync = True
-            _tolerating(lambda: self.argocd.sync(application))
+            self._asked_for_sync = _answered(lambda: self.argocd.sync(application))
         if verdict.held_by and self.may_terminate(verdict.held_by):
-            _tolerating(lambda: self.argocd.terminate(application))
+            _answered(lambda: self.argocd.terminate(application))
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -245,9 +244,12 @@ def _words(verdict: Verdict) -> tuple[object, ...]:
     return verdict.kind, verdict.reason, verdict.summary, verdict.evidence, verdict.step, verdict.weight
 
 
-def _tolerating(ask: Callable[[], object]) -> None:
-    """What Argo CD refuses is seen in its next answer; there is nothing else to do about it."""
+def _answered(ask: Callable[[], object]) -> bool:
+    """Whether Argo CD answered, if only with a refusal, which its next answer shows. Otherwise it is asked again."""
     try:
         ask()
+    except UnreachableError:
+        return False
     except PromoterError:
-        return
+        pass
+    return True
