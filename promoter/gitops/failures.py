@@ -33,14 +33,14 @@ _ROWS = (
     (
         Kind.POLICY,
         r"GH006|GH013|GL-HOOK-ERR|TF402455|TF401027|protected branch|hook declined|must have verified signatures|"
-        r"not allowed to push|pushes to this branch are not permitted|rule violations",
+        r"not allowed to push|pushes to this branch are not permitted|(?<!bypassed )rule violations",
     ),
     (
         Kind.RACE,
         r"stale info|fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value provided|"
         r"reference already exists",
     ),
-    (Kind.UNREACHABLE, r"unpacker error|unpack failed|remote unpack"),
+    (Kind.UNREACHABLE, r"unpacker error|unpack failed|remote unpack|internal (server|api) error|git: internal error"),
     (Kind.POLICY, r"\[remote rejected\]"),
     (Kind.MISSING_BRANCH, r"couldn't find remote ref"),
     (Kind.SIGNING, r"failed to sign|signing failed|user\.signingkey|load (public )?key|no private key|sign the data"),
@@ -54,6 +54,7 @@ _ROWS = (
         Kind.AUTH,
         r"authentication failed|could not read (username|password)|permission denied \(|returned error: 40[134]|"
         r"http basic: access denied|host key verification failed|permission to .* denied|repository .*not found|"
+        r"marked as read only|enforced SAML SSO|could not be found or you don't have permission|"
         r"does not appear to be a git repository",
     ),
     (
