@@ -15,7 +15,7 @@ from promoter.argocd.answers import (
     sync_windows,
     workload,
 )
-from promoter.argocd.state import CanaryStep, ImageReference, ResourceTree, RunningRelease
+from promoter.argocd.state import CanaryStep, ContainerImage, ResourceTree, RunningRelease
 from promoter.models import Release
 
 DIGEST = "sha256:" + "a" * 64
@@ -24,16 +24,16 @@ DIGEST = "sha256:" + "a" * 64
 @pytest.mark.parametrize(
     ("text", "reference"),
     [
-        ("r.example.com/m:v1@sha256:ab", ImageReference("r.example.com/m", "v1", "sha256:ab")),
-        ("127.0.0.1:5000/models/m", ImageReference("127.0.0.1:5000/models/m")),
-        ("127.0.0.1:5000/m@sha256:ab", ImageReference("127.0.0.1:5000/m", "", "sha256:ab")),
-        ("m:1", ImageReference("m", "1")),
-        ("m", ImageReference("m")),
-        ("", ImageReference("")),
+        ("r.example.com/m:v1@sha256:ab", ContainerImage("r.example.com/m", "v1", "sha256:ab")),
+        ("127.0.0.1:5000/models/m", ContainerImage("127.0.0.1:5000/models/m")),
+        ("127.0.0.1:5000/m@sha256:ab", ContainerImage("127.0.0.1:5000/m", "", "sha256:ab")),
+        ("m:1", ContainerImage("m", "1")),
+        ("m", ContainerImage("m")),
+        ("", ContainerImage("")),
     ],
 )
-def test_an_image_reference_is_taken_apart_and_put_together(text: str, reference: ImageReference) -> None:
-    assert ImageReference.parse(text) == reference
+def test_an_image_reference_is_taken_apart_and_put_together(text: str, reference: ContainerImage) -> None:
+    assert ContainerImage.parse(text) == reference
     assert str(reference) == text
 
 
@@ -198,10 +198,10 @@ def test_a_template_runs_a_release_by_digest_and_by_model_version_if_it_has_one(
 
 
 def test_what_the_stable_replica_set_runs_can_be_read() -> None:
-    running = RunningRelease(ImageReference("r/m", "v4", DIGEST), "3")
+    running = RunningRelease(ContainerImage("r/m", "v4", DIGEST), "3")
     assert pod_template(template(SIDECAR, server("3"))).release() == running
     assert pod_template(template(SIDECAR, server("3"))).release("r/m") == running
-    assert pod_template(template(server(None), SIDECAR)).release("envoy") == RunningRelease(ImageReference("envoy", "1"))
+    assert pod_template(template(server(None), SIDECAR)).release("envoy") == RunningRelease(ContainerImage("envoy", "1"))
     assert pod_template(template()).release() is None
 
 

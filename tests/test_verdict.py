@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from promoter.argocd.state import ImageReference, RunningRelease
+from promoter.argocd.state import ContainerImage, RunningRelease
 from promoter.verdict import Kind, Verdict, judge
 from promoter.verdict.live import CONDITIONS, unmet
 from promoter.verdict.observation import Expectation, Observation
@@ -93,7 +93,7 @@ def test_a_verdict_tells_how_far_the_canary_is() -> None:
 
 def test_an_abort_tells_what_was_measured_by_our_own_analysis() -> None:
     at = moment("superseded-then-aborted", 18.25, "671d")
-    stable = RunningRelease(ImageReference("127.0.0.1:5005/models/fraud-detector", "v8", "sha256:f0"), "8")
+    stable = RunningRelease(ContainerImage("127.0.0.1:5005/models/fraud-detector", "v8", "sha256:f0"), "8")
     verdict = judge(replace(at.seen, stable=stable), at.expected)
     assert verdict.analysis is not None
     assert verdict.analysis.name == "fraud-detector-68b9c65967-41-2"  # the run of revision 37 is of the same pod template

@@ -11,7 +11,7 @@ from promoter.argocd.state import (
     AnalysisRunState,
     CanaryStep,
     Condition,
-    ImageReference,
+    ContainerImage,
     OperationState,
     PodState,
     PodTemplate,
@@ -278,7 +278,7 @@ def test_a_registry_that_refuses_is_told_from_one_that_can_not_answer(reason: st
 
 
 def waiting(digest: str, hash: str) -> PodState:
-    image = ImageReference("127.0.0.1:5000/models/fraud-detector", "", digest)
+    image = ContainerImage("127.0.0.1:5000/models/fraud-detector", "", digest)
     return PodState("pod", (image,), hash, "Degraded", "ErrImagePull", "not found")
 
 
@@ -308,7 +308,7 @@ def test_a_workload_read_too_early_proves_no_mask() -> None:
 
 
 def test_a_live_object_that_differs_from_what_was_applied_is_masked() -> None:
-    applied = PodTemplate((ImageReference("r", "t", MASKED.expected.release.digest),), "7")
+    applied = PodTemplate((ContainerImage("r", "t", MASKED.expected.release.digest),), "7")
     verdict = said(MASKED, application={"image_overrides": (), "operation": None}, workload={"applied": applied})
     assert (verdict.kind, verdict.override) == (Kind.MASKED, "")
 

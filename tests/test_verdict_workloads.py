@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promoter.argocd.state import ImageReference, RunningRelease
+from promoter.argocd.state import ContainerImage, RunningRelease
 from promoter.verdict import Kind, judge
 from promoter.verdict.observation import Observation
 from tests.support.argocd_recordings import altered, every_moment, moment
@@ -16,7 +16,7 @@ from tests.support.argocd_recordings import altered, every_moment, moment
 LIVE = moment("good-canary", 18.08, "2433")
 ABORTED = moment("analysis-fails-abort-revert", 10.28, "f462")
 STABLE, OTHER = (
-    RunningRelease(ImageReference("registry.example.com/fraud", tag, f"sha256:{tag[1:] * 64}")) for tag in ("v1", "v0")
+    RunningRelease(ContainerImage("registry.example.com/fraud", tag, f"sha256:{tag[1:] * 64}")) for tag in ("v1", "v0")
 )
 MOMENTS = [at for at in every_moment() if at.seen.application is not None]
 

@@ -15,7 +15,7 @@ from promoter.argocd.state import (
     ApplicationState,
     CanaryStep,
     Condition,
-    ImageReference,
+    ContainerImage,
     ManagedResource,
     MetricResult,
     OperationState,
@@ -207,7 +207,7 @@ def pod_template(document: Json) -> PodTemplate:
     server = next((index for index, version in enumerate(versions) if version is not None), 0)
     label = _at(document, "metadata", "labels").get("model-version")
     return PodTemplate(
-        images=tuple(ImageReference.parse(container.get("image", "")) for container in containers),
+        images=tuple(ContainerImage.parse(container.get("image", "")) for container in containers),
         model_version=next((version for version in versions if version is not None), label),
         server=server,
     )
@@ -304,8 +304,8 @@ def _time(text: str | None, where: str) -> datetime | None:
         raise UnexpectedAnswerError(f"Application: {where} is {text!r}, not a time") from None
 
 
-def _images(document: Json) -> tuple[ImageReference, ...]:
-    return tuple(ImageReference.parse(image) for image in _list(document, "images"))
+def _images(document: Json) -> tuple[ContainerImage, ...]:
+    return tuple(ContainerImage.parse(image) for image in _list(document, "images"))
 
 
 def _ref(document: Json) -> ResourceRef:

@@ -19,7 +19,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 @dataclass(frozen=True, slots=True)
-class ImageReference:
+class ContainerImage:
     """`repository[:tag][@digest]` taken apart; what is absent is empty."""
 
     repository: str
@@ -27,7 +27,7 @@ class ImageReference:
     digest: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> ImageReference:
+    def parse(cls, text: str) -> ContainerImage:
         name, _, digest = text.partition("@")
         head, colon, tag = name.rpartition(":")
         if not colon or "/" in tag:  # that colon belongs to the port of the host
@@ -42,7 +42,7 @@ class ImageReference:
 class RunningRelease:
     """What a pod template runs: the model server's image, and the model version where the template carries one."""
 
-    image: ImageReference
+    image: ContainerImage
     model_version: str | None = None
 
 
@@ -50,7 +50,7 @@ class RunningRelease:
 class PodTemplate:
     """The images of all containers, MODEL_VERSION (env) or model-version (label), and which image is the model server's."""
 
-    images: tuple[ImageReference, ...]
+    images: tuple[ContainerImage, ...]
     model_version: str | None = None
     server: int = 0
 
@@ -116,7 +116,7 @@ class ResourceResult:
     message: str = ""
     hook_type: str = ""
     hook_phase: str = ""
-    images: tuple[ImageReference, ...] = ()
+    images: tuple[ContainerImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class PodState:
     """A Pod of the resource tree: `status_reason` and `message` say why it waits, in the kubelet's and registry's own words."""
 
     name: str
-    images: tuple[ImageReference, ...] = ()
+    images: tuple[ContainerImage, ...] = ()
     hash: str = ""
     health: str = ""
     status_reason: str = ""

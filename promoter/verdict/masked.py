@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promoter.argocd.state import ImageReference
+from promoter.argocd.state import ContainerImage
 from promoter.verdict.live import application_of, settled
 from promoter.verdict.result import Kind, Verdict
 
@@ -35,7 +35,7 @@ def image_override(application: ApplicationState, repository: str, image_name: s
     """The entry (`[name=]image`, as `kustomize edit set image` takes it) that replaces our image by one of another digest."""
     for entry in application.image_overrides:
         name, equals, text = entry.rpartition("=")
-        image = ImageReference.parse(text)
+        image = ContainerImage.parse(text)
         concerns = {name if equals else image.repository, image.repository} & {repository, image_name}
         if concerns and (not digest or image.digest != digest):
             return entry
