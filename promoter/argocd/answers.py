@@ -1,4 +1,4 @@
-"""Argo CD's JSON answers -> the values of `observed`. Pure; tolerant of absent fields, strict where a verdict depends on one.
+"""Argo CD's JSON answers as the values of `state`. Pure; tolerates absent fields, but not those that a verdict depends on.
 
 Field paths are those of argo-cd pkg/apis/application/v1alpha1/types.go and argo-rollouts pkg/apis/rollouts/v1alpha1/types.go.
 """

@@ -1,4 +1,4 @@
-"""What Argo CD, or something in front of it, answers instead of what was asked: told apart, and made errors with a way out.
+"""Error answers of Argo CD, or of something in front of it, as errors with a hint.
 
 The body is `{"error": ..., "code": <gRPC code>, "message": ...}` (grpc-gateway), in logs and streams nested as
 `{"error": {"grpc_code", "http_code", "message"}}`, and plain text for a path or a content type that it does not take.

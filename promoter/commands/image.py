@@ -1,4 +1,4 @@
-"""image: finds a model version's image or publishes it, and says why; no environment is changed."""
+"""image: finds a model version's image or publishes it, and shows why. It changes no environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""promote: does exactly what a plan says: publishes the image and commits the release, or proposes the commit for review."""
+"""promote: applies a plan: publishes the image and commits the release, or proposes the commit for review."""
 
 from __future__ import annotations
 

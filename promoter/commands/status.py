@@ -1,4 +1,4 @@
-"""status: what the alias says, what Git says and what runs, side by side."""
+"""status: the alias, the release in Git and what runs, side by side."""
 
 from __future__ import annotations
 

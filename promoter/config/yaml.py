@@ -1,4 +1,4 @@
-"""YAML that people wrote, read with the line of every key, so that a complaint can say where."""
+"""YAML that people wrote, read with the line of every key, so that an error can name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GitHub (and GitHub Enterprise Server): pull requests by REST, auto-merge and where one stands by GraphQL.
+"""GitHub (and GitHub Enterprise Server): pull requests by REST, auto-merge and their status by GraphQL.
 
 Sources: GitHub's OpenAPI description and GraphQL schema; "Troubleshooting the REST API"; "Rate limits for the REST API".
 """

@@ -1,4 +1,4 @@
-"""The two GraphQL documents, and what the answer to the second one says."""
+"""The two GraphQL documents, and how the answer to the second one is read."""
 
 from __future__ import annotations
 

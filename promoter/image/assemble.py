@@ -1,4 +1,4 @@
-"""All of an image but its tag: the runtime's layers, the model and the config go to where the image is to be."""
+"""All of an image but its tag: copies the runtime's layers, the model and the config to the target repository."""
 
 from __future__ import annotations
 

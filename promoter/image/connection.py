@@ -1,4 +1,4 @@
-"""HTTP with one image repository of a container registry: who we are there, where it points to, and what its refusals mean."""
+"""HTTP with one image repository of a container registry: authentication, redirects, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overlay of an environment in one commit: its two files, found where the Application says."""
+"""The overlay of an environment in one commit: its two files, found through the Application's path."""
 
 from __future__ import annotations
 

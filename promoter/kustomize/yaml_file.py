@@ -1,4 +1,4 @@
-"""A YAML file whose bytes stay its author's: values are found where they stand, replaced in place, and the result is proven.
+"""A YAML file edited byte for byte: values are located and replaced in place, and the result is checked.
 
 ruamel.yaml only parses, into events with their places. An edit is a list of splices, each saying what it does to the text
 and what that must do to the events; the edited text is parsed again, and its events must be exactly those. So a proof

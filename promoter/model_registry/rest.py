@@ -1,4 +1,4 @@
-"""MLflow over its REST API: a fraction of a second, where importing mlflow alone takes seconds."""
+"""MLflow over its REST API, in a fraction of the seconds that importing mlflow takes."""
 
 from __future__ import annotations
 

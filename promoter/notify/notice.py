@@ -1,4 +1,4 @@
-"""A notice: what every channel tells in its own form. It is cut once, so that no channel's limit is ever met."""
+"""A notice, which every channel sends in its own form. It is shortened once, so that it fits every channel."""
 
 from __future__ import annotations
 

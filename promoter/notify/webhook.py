@@ -1,4 +1,4 @@
-"""A webhook of one's own, signed as Standard Webhooks says, which MLflow's webhooks follow, too."""
+"""A custom webhook, signed by the Standard Webhooks specification, as MLflow's webhooks are."""
 
 from __future__ import annotations
 

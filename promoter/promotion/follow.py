@@ -1,4 +1,4 @@
-"""follow: waits for a pull request, watches a release to its end, and restores Git where that end calls for it."""
+"""follow: waits for a pull request, watches a release to its end, and restores Git if that end requires it."""
 
 from __future__ import annotations
 

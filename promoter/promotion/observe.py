@@ -1,4 +1,4 @@
-"""One look at a promotion: Argo CD's Application, the live workload, its pods and analyses, and what Git says of them."""
+"""One look at a promotion: Argo CD's Application, the live workloads, their pods and analyses, and Git."""
 
 from __future__ import annotations
 

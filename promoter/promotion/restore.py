@@ -1,4 +1,4 @@
-"""restore: makes Git say again what the stable pods run, after a release was aborted or can't be applied."""
+"""restore: commits the release that the stable pods run, after a release was aborted or can't be applied."""
 
 from __future__ import annotations
 

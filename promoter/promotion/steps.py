@@ -1,4 +1,4 @@
-"""Steps: one after another, each returning a value that the next one needs, each told as it starts and as it ends."""
+"""Steps, one after another. Each returns a value that the next one needs, and is reported when it starts and ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of many environments cheaply: one list of Applications, one fetch of each branch, one look-up of each alias."""
+"""Many environments compared cheaply: one list of Applications, one fetch of each branch, one look-up of each alias."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""watch: looks at a promotion until its end is certain, and tells every change on the way."""
+"""watch: looks at a promotion until its end is certain, and reports every change on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is this answer the expected one? And where nothing is expected: is it of the signature's form, and finite?"""
+"""Compares an answer with the expected one; without one, checks that it has the signature's form and is finite."""
 
 from __future__ import annotations
 

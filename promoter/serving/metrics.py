@@ -1,4 +1,4 @@
-"""Prometheus metrics of the server; what its model processes do, they tell it."""
+"""Prometheus metrics of the server, including what its model processes report to it."""
 
 from __future__ import annotations
 

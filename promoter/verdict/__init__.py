@@ -1,4 +1,4 @@
-"""What one observation says about a promotion: the rules, in order; the first that has something to say decides.
+"""The verdict on one observation of a promotion: rules in order, of which the first that applies decides.
 
 Pure. The facts behind the rules are measured on a live Argo CD with Argo Rollouts; tests replay the recordings line by
 line. A verdict is about one instant: the watch loop wants a terminal one twice before it acts on it.

@@ -1,4 +1,4 @@
-"""The rules that read the Application and Git: is it still ours to judge, does it render, is it synced?"""
+"""The rules that read the Application and Git: is our commit still there, does it render, is it synced?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules that read the live workload, its pods and its analyses: what they say of our release, and how far it is."""
+"""The rules that read the live workload, its pods and its analyses: has our release failed, and how far is it?"""
 
 from __future__ import annotations
 

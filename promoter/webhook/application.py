@@ -1,4 +1,4 @@
-"""The HTTP side: POST /mlflow takes deliveries, GET /health, /ready and /metrics tell how the receiver is. Raw ASGI.
+"""The HTTP side: POST /mlflow accepts deliveries, GET /health, /ready and /metrics show the receiver's state. Raw ASGI.
 
 Nothing of a delivery is parsed before its signature is known to be right, and nothing is woken by what is refused.
 """

@@ -1,4 +1,4 @@
-"""Looks for what differs from what it should be, when an event or the clock says so, and puts that into the work queue."""
+"""Compares alias, Git and cluster on an event or on schedule, and puts what differs into the work queue."""
 
 from __future__ import annotations
 

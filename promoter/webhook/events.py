@@ -1,4 +1,4 @@
-"""What a delivery says: which model it is about, and whether that calls for a look at it."""
+"""The content of a delivery: which model it is about, and whether that model has to be compared."""
 
 from __future__ import annotations
 

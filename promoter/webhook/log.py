@@ -1,4 +1,4 @@
-"""What the receiver says: JSON Lines for a collector of logs, or a line of text for a person."""
+"""The receiver's log: JSON Lines for a log collector, or a line of text for a person."""
 
 from __future__ import annotations
 

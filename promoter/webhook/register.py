@@ -1,4 +1,4 @@
-"""Telling MLflow where the receiver is, with the warnings that belong to it; and what came of a test delivery."""
+"""Registers the receiver in MLflow, with warnings, and reports the result of a test delivery."""
 
 from __future__ import annotations
 

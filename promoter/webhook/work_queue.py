@@ -1,4 +1,4 @@
-"""A queue of keys: one is never worked on twice at once, and once more where it was added meanwhile (client-go's workqueue)."""
+"""A queue of keys: one is never worked on twice at once, and once more if it was added meanwhile (client-go's workqueue)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Argo CD Application: compares Git with what is applied, syncs by itself, and says so in its status.
+"""An Argo CD Application: compares Git with what is applied, syncs by itself, and reports it in its status.
 
 Field by field as Argo CD 3.6 answers; the parts nobody asks a sandbox for (hydration, sources, hooks) are left out.
 """

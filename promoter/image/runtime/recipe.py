@@ -1,4 +1,4 @@
-"""What one image is built from, for one model version; where two recipes have the same key, what was built serves both."""
+"""What one image is built from, for one model version. Two recipes with the same key share what was built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uv and pip as this host has them: their indexes and credentials are the host's, and in no argument or answer of ours."""
+"""uv and pip as this host has them. Their indexes and credentials are the host's, and never in arguments or output."""
 
 from __future__ import annotations
 
