@@ -1,4 +1,4 @@
-"""One branch of a remote, through a shallow bare cache of what was needed. Every method tries once and reports why it failed."""
+"""One branch of a remote, through a shallow bare cache of what was needed. Every method tries once and says why it failed."""
 
 from __future__ import annotations
 

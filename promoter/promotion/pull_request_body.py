@@ -1,4 +1,4 @@
-"""The body of a pull request, written so that a reviewer can decide in a minute. Pure: facts in, Markdown of bounded length out.
+"""The body of a pull request: a reviewer can decide in a minute. Pure: facts in, Markdown of bounded length out.
 
 Everything that promoter did not write itself (names, values, messages) stands in code spans and fences: there Markdown and HTML
 mean nothing, and nobody is mentioned.
