@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,17 @@ from promoter.argocd.state import ApplicationState, ManagedResource, ResourceRef
 from promoter.commands.plan import Plan, plan
 from promoter.commands.promote import promote
 from promoter.errors import ExitCode, RefusedError, UsageError
-from promoter.gitops import Commit
+from promoter.kustomize.promotion_file import Decision, State
 from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, Model
-from promoter.promotion import gates, journal
+from promoter.promotion import gates
 from promoter.promotion.clients import with_source
+from promoter.promotion.decisions import Decisions
 from promoter.promotion.steps import Steps, silent
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
 from tests.support.faults import Answer, always, changed
 from tests.support.mlflow_server import MlflowServer
-from tests.support.models import CREATED, model_version
+from tests.support.models import model_version
 
 URL = "https://git.example.com/team/fleet.git"
 ENVIRONMENT = Environment(
@@ -46,53 +46,56 @@ FOLLOWS = ApplicationState(
 VERSION = model_version()
 
 
-def commit(age: timedelta, **trailers: str) -> Commit:
-    named = {key.replace("_", "-"): value for key, value in trailers.items()}
-    return Commit("c" * 40, (), "Restore", "Somebody", CREATED + age, named)
+QUARANTINED = Decision(
+    "7", State.QUARANTINED, reason="analysis failed", commit="c" * 40, failures=1, restored="sha256:" + "a" * 64
+)
 
 
-# -- quarantine -------------------------------------------------------------------------------------------------------
+def decided(*entries: Decision) -> Decisions:
+    return Decisions(ENVIRONMENT, "overlays/staging/promotion.yaml", b"", {one.version: one for one in entries})
+
+
+def refusal(decisions: Decisions, *, force: bool = False, unattended: bool = False, tagged: bool = False) -> str:
+    version = replace(VERSION, tags={"promoter.quarantined.staging": "c" * 40} if tagged else {})
+    try:
+        gates.not_undone(decisions, version, force=force, unattended=unattended)
+    except RefusedError as error:
+        return f"{error.message} ({error.hint})"
+    return ""
+
+
+# -- what was decided about the version -------------------------------------------------------------------------------
 
 
 def test_a_quarantined_version_is_refused_unless_forced() -> None:
-    known = journal.past([commit(timedelta(days=1), Quarantined="fraud-detector:7")], VERSION)
-    with pytest.raises(RefusedError) as caught:
-        gates.not_quarantined(known, VERSION, ENVIRONMENT, force=False)
-    assert caught.value.message == f"fraud-detector:7 is quarantined in 'staging': see commit {'c' * 40}"
-    assert "--force" in caught.value.hint
-    gates.not_quarantined(known, VERSION, ENVIRONMENT, force=True)
+    assert refusal(decided(QUARANTINED), tagged=True) == (
+        f"fraud-detector:7 is quarantined in 'staging': analysis failed; see commit {'c' * 40} (register a better version, "
+        "override with --force, or remove the entry from overlays/staging/promotion.yaml)"
+    )
+    assert refusal(decided(QUARANTINED), force=True) == ""
 
 
-@pytest.mark.parametrize("quarantined", ["fraud-detector:77", "fraud-detector:1", "churn:7", "fraud-detector:7x", ""])
-def test_another_version_passes(quarantined: str) -> None:
-    assert journal.past([commit(timedelta(days=1), Quarantined=quarantined)], VERSION).quarantined is None
-
-
-def test_several_in_one_commit_all_count() -> None:
-    known = journal.past([commit(timedelta(days=1), Quarantined="churn:1\nfraud-detector:7")], VERSION)
-    assert known.quarantined == "c" * 40
-
-
-def test_what_is_older_than_the_version_is_not_looked_at() -> None:
-    """A version number may be used again after a model was deleted and registered anew; history below is not read."""
-
-    def commits() -> Iterator[Commit]:
-        yield commit(timedelta(minutes=-59), Failed_Version="7", Model="fraud-detector")  # clocks differ
-        yield commit(timedelta(hours=-2), Quarantined="fraud-detector:7")
-        pytest.fail("read on below the version's creation")
-
-    assert journal.past(commits(), VERSION) == journal.Past(quarantined=None, failures=1)
-
-
-def test_failures_are_those_of_this_version_of_this_model() -> None:
-    day = timedelta(days=1)
-    commits = [
-        commit(day, Failed_Version="7", Model="fraud-detector"),
-        commit(day, Failed_Version="7", Model="churn"),
-        commit(day, Failed_Version="8", Model="fraud-detector"),
-        commit(day, Model="fraud-detector"),
-    ]
-    assert journal.past(commits, VERSION).failures == 1
+@pytest.mark.parametrize(
+    ("entry", "tagged", "unattended", "message"),
+    [
+        (None, False, True, ""),
+        (QUARANTINED, False, False, "MLflow has no tag promoter.quarantined.staging"),
+        (replace(QUARANTINED, state=State.REJECTED), False, False, "is rejected in 'staging'"),
+        (replace(QUARANTINED, state=State.ALLOWED), True, True, ""),
+        (replace(QUARANTINED, version="8"), False, True, ""),
+        (None, True, False, "MLflow's tag promoter.quarantined.staging quarantines fraud-detector:7, and overlays/staging/"),
+        (replace(QUARANTINED, state=State.FAILED), True, False, "MLflow's tag promoter.quarantined.staging"),
+        (Decision("7", State.ROLLED_BACK, by="ada"), False, True, "'staging' was rolled back from version 7 by ada"),
+        (Decision("7", State.ROLLED_BACK), False, False, ""),
+        (Decision("7", State.FAILED, failures=3, reason="image missing"), False, True, "failed 3 times in 'staging'"),
+        (Decision("7", State.FAILED, failures=3), False, False, ""),
+        (Decision("7", State.FAILED, failures=2), False, True, ""),
+    ],
+)
+def test_who_may_deploy_what_was_decided_about(entry: Decision | None, tagged: bool, unattended: bool, message: str) -> None:
+    said = refusal(decided(*([entry] if entry else [])), unattended=unattended, tagged=tagged)
+    assert message in said
+    assert bool(message) == bool(said)
 
 
 # -- the Application --------------------------------------------------------------------------------------------------
@@ -256,6 +259,6 @@ def test_after_an_abort_the_version_is_quarantined_and_others_are_not(registered
     assert it.follow(it.committed(outcome.commit)).exit_code is ExitCode.RESTORED
     with pytest.raises(RefusedError) as caught:
         planned(it)
-    assert (caught.value.exit_code, it.remote.tip() in caught.value.message) == (20, True)
+    assert (caught.value.exit_code, str(outcome.commit) in caught.value.message) == (20, True)
     assert planned(it, force=True).after.version == "2"
     assert planned(it, "3").after.version == "3"

@@ -55,10 +55,13 @@ def test_what_is_written_is_read_back(name: str) -> None:
     assert entry.by_promoter
 
 
-def test_the_versions_that_a_commit_undoes() -> None:
-    assert [entry.undone_versions for entry, _ in ENTRIES.values()] == [set(), {"8"}, {"8"}, {"8"}]
-    assert [entry.restores_after(NEW) for entry, _ in ENTRIES.values()] == [False, True, True, False]
-    assert not any(entry.restores_after(OLD) for entry, _ in ENTRIES.values())
+def test_what_a_commit_says_it_deploys_and_undoes() -> None:
+    assert [entry.release(MODEL) for entry, _ in ENTRIES.values()] == [NEW, OLD, OLD, OLD]
+    assert [journal.quarantines(entry, MODEL.name) for entry, _ in ENTRIES.values()] == [False, False, True, False]
+    assert all(
+        re.search(journal.PATTERN.replace("\\(", "(").replace("\\)", ")").replace("\\|", "|"), block, re.M)
+        for _, block in ENTRIES.values()
+    )
 
 
 def test_a_commit_of_a_person_records_nothing() -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,11 @@ import pytest
 from promoter.commands.history import history
 from promoter.commands.plan import promotion_id
 from promoter.config.names import image_name
-from promoter.errors import AuthError, ExitCode, PromoterError, SupersededError, UsageError
+from promoter.errors import AuthError, ExitCode, PromoterError, RefusedError, SupersededError, UsageError
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import read_overlay
 from promoter.models import Status
-from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path, seed
+from tests.support.write_path import KUSTOMIZATION, OVERLAY, PROMOTION, RELEASE, WritePath, path, seed
 
 __all__ = ["path"]
 
@@ -162,6 +162,40 @@ def test_other_peoples_edits_since_the_plan_stay(path: WritePath) -> None:
     assert path.read("overlays/staging/notes.txt") == b"theirs\n"
 
 
+@pytest.mark.parametrize("unattended", [True, False])
+@pytest.mark.parametrize("state", ["quarantined", "rejected", "rolled-back"])
+def test_what_was_decided_since_the_plan_counts(path: WritePath, state: str, unattended: bool) -> None:
+    """Between plan and commit lies an upload. The overlay deploys again what the plan saw, and the version was decided about."""
+    path.register()
+    path.register()
+    path.promote(f"{path.model}:1")
+    made = replace(path.plan(f"{path.model}:2"), _unattended=unattended)
+    entry = f"- {{environment: staging, model: {path.model}, version: '2', state: {state}}}"
+    path.commit({PROMOTION: b"versions:\n" + entry.encode() + b"\n"})
+    tip = path.tip
+    if state == "rolled-back" and not unattended:
+        assert path.apply(made).commit == path.tip, "a person named the version"
+        assert b"state: allowed" in path.read(PROMOTION)
+        return
+    with pytest.raises(RefusedError) as caught:
+        path.apply(made)
+    assert PROMOTION in caught.value.message + caught.value.hint
+    assert path.tip == tip
+
+
+def test_force_lifts_the_quarantine_in_the_same_commit(path: WritePath) -> None:
+    path.register()
+    entry = f"- {{environment: staging, model: {path.model}, version: '1', state: quarantined}}"
+    path.commit({PROMOTION: b"versions:\n" + entry.encode() + b"\n"})
+    refused = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render")
+    assert refused.returncode == ExitCode.REFUSED
+    done = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render", "--force")
+    assert done.returncode == 0, done.stderr
+    assert b"state: allowed" in path.read(PROMOTION)
+    again = path.run("plan", f"{path.model}:1", "--to", "staging", "--no-render")
+    assert again.returncode == 0, again.stderr
+
+
 def test_an_environment_with_its_own_repository_gets_the_image_that_the_one_before_runs(path: WritePath) -> None:
     path.register()
     path.edit("promoter.yaml", "  alias: champion", "  alias: champion\n  image: production.example.com/models")
@@ -259,7 +293,7 @@ def test_any_name_that_mlflow_takes_is_mapped_to_valid_ones(path: WritePath, nam
     assert path.image_digest(outcome.image.tag, outcome.release.repository) == outcome.image.digest
     clients = path.clients()
     [entry] = history(clients, clients.config.environment("staging"), 20, print)
-    assert (entry.model, entry.version) == (" ".join(name.split()), version)
+    assert (entry.model, entry.version) == (name, version)
     assert path.promote(f"{name}@challenger").commit is None
 
 

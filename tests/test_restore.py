@@ -15,7 +15,7 @@ from promoter.demo.sandbox import Behaviour, Measurement, PodStatus
 from promoter.errors import ExitCode
 from promoter.promotion.ending import Ending
 from promoter.verdict import Kind, Reason
-from tests.support.argo_world import FAILS, MISSING, STUCK, World, overlay, world
+from tests.support.argo_world import FAILS, MISSING, REPOSITORY, STUCK, World, digest, overlay, world
 from tests.support.faults import FORBIDDEN, always, changed
 
 KUSTOMIZATION, RELEASE = "overlays/staging/kustomization.yaml", "overlays/staging/release.yaml"
@@ -139,13 +139,22 @@ def test_a_restore_is_never_restored(it: World) -> None:
     it.behaviours["1"] = it.behaviours["2"] = Behaviour()
     it.promote(2)
     it.settle()
-    restore = it.promote(1, Restores="0" * 40)
+    image = f"{REPOSITORY}:v1-20261101T090000Z@{digest(1)}"
+    restore = it.promote(1, Restores="0" * 40, Rollout_Abort="analysis failed", Failed_Version="2", Image=image)
     it.behaviours["1"] = FAILS
     it.clock.after(4, lambda: it.act("abort"))
     ending = it.follow(restore)
     assert ending.exit_code is ExitCode.NOT_RESTORED
     assert "is a restore itself" in ending.note
     assert it.remote.tip() == restore.commit.sha
+
+
+def test_a_message_does_not_make_a_commit_a_restore(it: World) -> None:
+    """The last commit claims that it restores something; it only promotes version 2, which fails."""
+    it.behaviours["2"] = FAILS
+    bad = it.promote(2, Restores=it.remote.tip(), Rollout_Abort="analysis failed", Failed_Version="9")
+    assert not bad.restores
+    assert it.follow(bad).exit_code is ExitCode.RESTORED
 
 
 def test_on_failure_hold_leaves_git(tmp_path: Path) -> None:

@@ -136,6 +136,35 @@ def test_an_alias_that_moved_on_is_a_disagreement(tmp_path: Path, mlflow_server:
         assert one.notes == ("champion is version 2, Git has version 1",)
 
 
+@pytest.mark.parametrize(
+    ("state", "agree", "headline"),
+    [
+        ("quarantined", True, "agree, quarantined"),
+        ("rejected", True, "agree, rejected"),
+        ("rolled-back", True, "agree, rolled-back"),
+        ("failed", False, "DISAGREE"),
+        ("allowed", False, "DISAGREE"),
+    ],
+)
+def test_an_alias_that_reconcile_leaves_is_no_difference(
+    tmp_path: Path, mlflow_server: MlflowServer, state: str, agree: bool, headline: str
+) -> None:
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    source = f"models:/{mlflow_server.log_model()}"
+    mlflow_server.register(name, source)
+    mlflow_server.register(name, source, alias="champion")
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, lines="  alias: champion\n") as it:
+        entry = f"versions:\n- {{environment: staging, model: {name}, version: '2', state: {state}}}\n"
+        it.remote.commit({"overlays/staging/promotion.yaml": entry})
+        it.settle()
+        one = stand(it)
+        assert (one.agree, one.alias_state) == (agree, state)
+        assert one.notes == (f"champion is version 2, which is {state} here, Git has version 1",)
+        assert exit_code([one]) is (ExitCode.DONE if agree else ExitCode.DISAGREE)
+        assert status_text([one]).splitlines()[0] == f"staging {name}: {headline}"
+
+
 def test_a_model_registry_that_is_gone_is_noted(tmp_path: Path) -> None:
     environ = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/missing/mlflow.db"}
     with world(tmp_path, environ, lines="  alias: champion\n") as it:

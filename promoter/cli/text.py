@@ -142,7 +142,8 @@ _AGREEMENT = {True: "agree", False: "DISAGREE", None: "unknown"}
 def status_text(standings: Sequence[EnvironmentStatus]) -> str:
     lines = []
     for one in standings:
-        lines.append(f"{one.environment} {one.model}: {_AGREEMENT[one.agree]}")
+        state = f", {one.alias_state}" if one.agree and one.alias_state else ""
+        lines.append(f"{one.environment} {one.model}: {_AGREEMENT[one.agree]}{state}")
         since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
         rows = [
             (f"  alias {one.alias or '(none)'}", one.alias_version or "-"),

@@ -1,4 +1,4 @@
-"""history: which releases an environment deployed, read from the trailers of its commits."""
+"""history: which releases an environment deployed, read from what its overlay contained."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from promoter.gitops import HistoryLimitError
-from promoter.kustomize.overlay import overlay_paths
 from promoter.models import Environment
-from promoter.promotion import journal
+from promoter.promotion import journal, releases
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
@@ -32,7 +31,7 @@ class Entry:
 
 
 def history(clients: Clients, environment: Environment, limit: int, say: Callable[[str], None]) -> tuple[Entry, ...]:
-    """At most `limit` releases of this environment, newest first; commits without our trailers are not releases.
+    """At most `limit` releases of this environment, newest first, whoever committed them.
 
     When fewer are found within git.history-limit commits, and there are more commits, `say` reports it.
     """
@@ -45,18 +44,17 @@ def history(clients: Clients, environment: Environment, limit: int, say: Callabl
 
 
 def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
-    repository = clients.repository(environment.application)
-    for commit in repository.history(overlay_paths(environment), limit=clients.config.git.history_limit):
-        entry = journal.of(commit)
-        if not entry.is_of(environment):
-            continue
+    for committed in releases.changes(clients.repository(environment.application), environment):
+        release, commit = committed.release, committed.commit
+        recorded = journal.of(commit)
+        ours = recorded.is_of(environment) and recorded.version == release.version
         yield Entry(
             when=commit.when,
-            model=entry.model,
-            version=entry.version,
-            image=entry.image,
+            model=release.model,
+            version=release.version,
+            image=release.image,
             author=commit.author,
             commit=commit.sha,
             subject=commit.subject,
-            promotion_id=entry.promotion_id,
+            promotion_id=recorded.promotion_id if ours else "",
         )

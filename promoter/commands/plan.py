@@ -13,17 +13,18 @@ from promoter.argocd.errors import NotFoundError
 from promoter.errors import RefusedError
 from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import Files, overlay_paths, read_overlay, unified
+from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
 from promoter.kustomize.render import build, sources, tool
 from promoter.models import Change, Environment, Image, ModelVersion, Release
-from promoter.promotion import gates, journal
+from promoter.promotion import decisions, gates
 from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
-    from promoter.gitops import Repository, Snapshot
-    from promoter.kustomize.release import Edited
+    from promoter.gitops import Snapshot
+    from promoter.kustomize.release import Edited, ParsedOverlay
     from promoter.model_registry import ModelReference
     from promoter.promotion.clients import Clients
+    from promoter.promotion.decisions import Decisions
 
 UNBUILT = "(known once the image is built)"
 
@@ -47,6 +48,8 @@ class Plan:
     rendered: str | None
     commit: str
     warnings: tuple[str, ...] = ()
+    _force: bool = field(default=False, repr=False)
+    _unattended: bool = field(default=False, repr=False)
     _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
     _edited: Edited | None = field(default=None, repr=False, compare=False)
 
@@ -54,12 +57,25 @@ class Plan:
     def already_there(self) -> bool:
         return self.image is not None and not self.changes
 
+    def require_allowed(self, known: Decisions) -> None:
+        """The gate that depends on Git, again, on another tip than the plan's: force and attendance are the plan's.
+
+        Raises:
+            RefusedError: the version was quarantined, rejected or, with nobody attending, rolled back since.
+        """
+        gates.not_undone(known, self.version, force=self._force, unattended=self._unattended)
+
     def edited(self, snapshot: Snapshot) -> Edited | None:
-        """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same."""
+        """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same.
+
+        Without a file of decisions the history decides, which is another one on every other commit.
+        """
         if self.image is None or self._snapshot is None:
             return None
-        planned = self._snapshot
-        paths = () if snapshot.commit == planned.commit else overlay_paths(self.environment)
+        planned, decisions = self._snapshot, promotion_path(self.environment)
+        paths = () if snapshot.commit == planned.commit else (*overlay_paths(self.environment), decisions)
+        if paths and planned.blob_id(decisions) is None:
+            return None
         same = all(snapshot.blob_id(path) == planned.blob_id(path) for path in paths)
         return self._edited if same else None
 
@@ -72,10 +88,13 @@ def plan(
     *,
     rendering: bool = True,
     force: bool = False,
+    unattended: bool = False,
     tag: str = "",
     version: ModelVersion | None = None,
 ) -> Plan:
     """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
+
+    `unattended`: nobody named the version, so one that a person rolled back does not pass.
 
     `version` is what the reference was resolved to before; its alias may point to another one by now. `tag` names an image of
     the version, on another runtime than its own; without it an overlay that deploys one keeps it.
@@ -85,10 +104,10 @@ def plan(
     """
     reference = with_default_alias(reference, environment)
     repository = clients.repository(environment.application)
-    known = version
+    resolved = version
     version = steps.run(
         "model",
-        lambda: known or clients.model_registry.resolve(reference),
+        lambda: resolved or clients.model_registry.resolve(reference),
         lambda found: f"{reference} is version {found.version}",
     )
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
@@ -97,13 +116,14 @@ def plan(
     before = overlay.deployed(environment.model)
     tag = checked_tag(tag) if tag else _rebuilt(before, environment, version)
     image = steps.run("image", lambda: clients.publisher(environment.model).expect(version, tag), _image_detail)
+    known = decisions.at(repository, snapshot.commit, files, environment)
     warned = steps.run(
         "gates",
-        lambda: _gates(clients, repository, snapshot.commit, environment, version, force=force),
+        lambda: _gates(clients, known, version, force=force, unattended=unattended),
         lambda warnings: "; ".join(warnings) or "passed",
     )
     after = release_of(environment, version, image)
-    edited = overlay.write(environment.model, _shown(after))
+    edited = promoted_files(overlay, known, _shown(after), clients.actor)
     rendered = None
     if rendering:
         render_it = partial(rendered_change, snapshot, environment, edited.files)
@@ -120,17 +140,25 @@ def plan(
         rendered=rendered,
         commit=snapshot.commit,
         warnings=warned,
+        _force=force,
+        _unattended=unattended,
         _snapshot=snapshot,
         _edited=edited,
     )
 
 
-def _gates(
-    clients: Clients, repository: Repository, tip: str, environment: Environment, version: ModelVersion, *, force: bool
-) -> tuple[str, ...]:
-    """Refuses what must not be written; gives what only may go wrong. Without an Argo CD its part is left out."""
-    commits = repository.history(overlay_paths(environment), limit=clients.config.git.history_limit, start=tip)
-    gates.not_quarantined(journal.past(commits, version), version, environment, force=force)
+def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, actor: str) -> Edited:
+    """The files that change when the release is promoted: those that deploy it, and what stood against it in the decisions."""
+    edited = overlay.write(known.environment.model, release)
+    if not edited.files:
+        return edited
+    return replace(edited, files={**edited.files, **known.files(known.promoted(release, by=actor))})
+
+
+def _gates(clients: Clients, known: Decisions, version: ModelVersion, *, force: bool, unattended: bool) -> tuple[str, ...]:
+    """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out."""
+    gates.not_undone(known, version, force=force, unattended=unattended)
+    environment = known.environment
     if not clients.argocd_server:
         return ()
     argocd = clients.argocd()

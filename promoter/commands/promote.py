@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from promoter.commands.plan import promotion_id, release_of, rendered_change
+from promoter.commands.plan import promoted_files, promotion_id, release_of, rendered_change
 from promoter.errors import PromoterError, SupersededError
 from promoter.gitops import Proposal
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import read_overlay, release_path
 from promoter.model_registry import ModelReference
 from promoter.models import Change, Image, ModelVersion, Release, Step, Write
-from promoter.promotion import journal
+from promoter.promotion import decisions, journal
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import Opened
 from promoter.promotion.pull_request import PullRequestOpener
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from promoter.commands.plan import Plan
     from promoter.forge import Forge
     from promoter.gitops import Pushed, Snapshot
+    from promoter.kustomize.release import Edited
     from promoter.promotion.clients import Clients
 
 
@@ -146,15 +147,13 @@ class _Commit:
         if edited is not None:
             self.before = self._plan.before
         else:
-            overlay = kustomize.parse_overlay(read_overlay(snapshot, environment))
-            self.before = overlay.deployed(environment.model)
-            edited = overlay.write(environment.model, self._release)
+            edited = self._edit(snapshot)
         deployed = self.before
         self.changes = edited.changes
         self.rendered = partial(rendered_change, snapshot, environment, edited.files)
         if not edited.files:
             return None
-        if deployed != self._plan.before:
+        if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
         return Proposal(
             files=edited.files,
@@ -162,6 +161,25 @@ class _Commit:
             body=_body(deployed, self._release, self._plan),
             trailers=_entry(self._plan, self._release, snapshot.blob_id(release_path(environment)) or "").trailers(),
         )
+
+    @property
+    def _by_name(self) -> bool:
+        """The version was named, so no alias that moves in between makes another one wanted."""
+        return not (self._plan.reference.alias or self._plan.reference.stage)
+
+    def _edit(self, snapshot: Snapshot) -> Edited:
+        """The edit of a tip that is not the plan's. What was decided there in the meantime counts.
+
+        Raises: as `Plan.require_allowed`.
+        """
+        plan, repository = self._plan, self._clients.repository(self._plan.environment.application)
+        files = read_overlay(snapshot, plan.environment)
+        overlay = kustomize.parse_overlay(files)
+        self.before = overlay.deployed(plan.environment.model)
+        known = decisions.at(repository, snapshot.commit, files, plan.environment)
+        if self.before != self._release:
+            plan.require_allowed(known)
+        return promoted_files(overlay, known, self._release, self._clients.actor)
 
     def _still_wanted(self, deployed: Release | None, commit: str) -> None:
         """Plan again: version numbers do not say which release is wanted, the alias does."""

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from promoter.commands.plan import plan
 from promoter.commands.promote import promote
-from promoter.errors import ExitCode, PromoterError, RefusedError
-from promoter.kustomize.overlay import overlay_paths
+from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, ModelVersion, OnAlias
+from promoter.models import Environment, OnAlias
 from promoter.output import Progress
-from promoter.promotion import gates, journal, releases
+from promoter.promotion import gates, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
@@ -146,47 +145,20 @@ class Reconciler:
         if environment.on_alias is not OnAlias.PROMOTE:
             detail = f"{environment.alias} is version {version}; on-alias: {environment.on_alias}"
             return self._said(environment, Action.LEFT, detail)
-        self._not_rolled_back(environment, version)
-        resolved = self._not_failed(environment, version)
+        # every gate is asked here and in the plan of this very version; the alias is not resolved again in between
+        resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
+        gates.not_undone(self._survey.decisions(environment), resolved, force=False, unattended=True)
         if self.dispatch is not None:
             return self.dispatch(environment, f"{environment.alias} is version {version}")
         steps = Steps(self.report)
         reference = ModelReference.at(environment.model.name, str(environment.alias))
-        made = plan(self.clients, environment, reference, steps, version=resolved)
+        made = plan(self.clients, environment, reference, steps, version=resolved, unattended=True)
         outcome = promote(self.clients, made, steps, reopen=False)
         if outcome.pull_request is not None:
             detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
             return self._said(environment, Action.PROPOSED, detail)
         repository = self.clients.repository(environment.application)
         return self._follow(environment, releases.current(repository, environment, outcome.commit))
-
-    def _not_rolled_back(self, environment: Environment, version: str) -> None:
-        branch = self._survey.branch(environment.application)
-        if self._survey.deployed(environment) is None:
-            return
-        deployed = releases.current(self.clients.repository(environment.application), environment, branch.tip)
-        if journal.of(deployed.commit).rolled_back_version == version:
-            raise RefusedError(
-                f"{deployed.commit.sha[:10]} rolled {environment.name!r} back from version {version}",
-                hint=f"move the alias, or: promoter promote {environment.model.name}:{version} --to {environment.name}",
-            )
-
-    def _not_failed(self, environment: Environment, version: str) -> ModelVersion:
-        """The version, of which every gate is asked here and in the plan; the alias is not resolved again in between."""
-        branch = self._survey.branch(environment.application)
-        resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
-        limit = self.clients.config.git.history_limit
-        commits = self.clients.repository(environment.application).history(
-            overlay_paths(environment), limit=limit, start=branch.tip
-        )
-        known = journal.past(commits, resolved)
-        gates.not_quarantined(known, resolved, environment, force=False)
-        if known.failures >= gates.MOST_FAILURES:
-            raise RefusedError(
-                f"{resolved.reference} failed {known.failures} times in {environment.name!r}",
-                hint=f"fix the cause, then run: promoter promote {resolved.reference} --to {environment.name}",
-            )
-        return resolved
 
     def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
         """To the end of the release, of which the follower tells, whatever it is."""

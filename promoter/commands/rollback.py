@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError
 from promoter.gitops import Proposal
+from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment
-from promoter.promotion import journal, pull_request_body, releases
+from promoter.promotion import decisions, journal, pull_request_body, releases
+from promoter.promotion.decisions import Decisions
 from promoter.promotion.pull_request import Edit, PullRequestOpener
 from promoter.promotion.releases import Committed
 from promoter.promotion.restore import restore_edit
@@ -26,32 +29,46 @@ class Rollback:
     environment: Environment
     current: Committed
     target: Committed
+    by: str = ""
 
 
-def plan_rollback(repository: Repository, environment: Environment, version: str | None) -> Rollback:
+def plan_rollback(repository: Repository, environment: Environment, version: str | None, *, by: str = "") -> Rollback:
     """To the newest earlier release of `version`; without it, of another version that was not undone since.
 
+    `by`: who asks for it, where that is another one than the commit's author.
+
     Raises:
-        RefusedError: the environment deploys no release, or deployed no such one before.
+        RefusedError: the environment deploys no release, or deployed no such one before, or it is quarantined or rejected.
     """
-    current = releases.current(repository, environment)
-    target = _target(releases.history(repository, environment, current.commit.sha), current, version)
+    tip = repository.fetch()
+    current = releases.current(repository, environment, tip.commit)
+    known = decisions.at(repository, tip.commit, read_overlay(tip, environment), environment)
+    if version:
+        _not_blocked(known, version)
+    target = _target(releases.history(repository, environment, current.commit.sha), current, version, known.undone)
     if target is None:
         wanted = f"version {version}" if version else "an earlier version that was not undone"
         raise RefusedError(
             f"environment {environment.name!r} never deployed {wanted}", hint=f"see promoter history {environment.name}"
         )
-    return Rollback(environment, current, target)
+    return Rollback(environment, current, target, by)
 
 
-def _target(earlier: Iterable[Committed], current: Committed, version: str | None) -> Committed | None:
-    undone = journal.of(current.commit).undone_versions
+def _target(earlier: Iterable[Committed], current: Committed, version: str | None, undone: frozenset[str]) -> Committed | None:
     for committed in earlier:
         found = committed.release.version
         if committed.release != current.release and (found == version if version else found not in undone):
             return committed
-        undone |= journal.of(committed.commit).undone_versions
     return None
+
+
+def _not_blocked(known: Decisions, version: str) -> None:
+    found = known.of(version)
+    if found is not None and found.blocks:
+        raise RefusedError(
+            f"version {version} is {found.state} in {known.environment.name!r}" + (f": {found.reason}" if found.reason else ""),
+            hint=f"choose another version, or remove the entry from {known.path}",
+        )
 
 
 def rollback(repository: Repository, planned: Rollback) -> Committed:
@@ -61,7 +78,7 @@ def rollback(repository: Repository, planned: Rollback) -> Committed:
         SupersededError: the overlay deploys a third release.
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
-    pushed = repository.apply(_edit(planned))
+    pushed = repository.apply(_edit(repository, planned))
     return releases.current(repository, planned.environment, pushed.tip)
 
 
@@ -72,10 +89,10 @@ def proposing_rollback(repository: Repository, forge: Forge, planned: Rollback) 
     def describe(diff: str, room: int) -> str:
         return pull_request_body.going_back(planned.environment, current, target, diff, room)
 
-    return PullRequestOpener(repository, forge, planned.environment, _edit(planned), describe)
+    return PullRequestOpener(repository, forge, planned.environment, _edit(repository, planned), describe)
 
 
-def _edit(planned: Rollback) -> Edit:
+def _edit(repository: Repository, planned: Rollback) -> Edit:
     current, target = planned.current.release, planned.target.release
 
     def propose(files: Mapping[str, bytes]) -> Proposal:
@@ -85,4 +102,10 @@ def _edit(planned: Rollback) -> Edit:
         entry = journal.rollback(planned.environment, target, planned.target.commit.sha, current)
         return Proposal(files, subject, body, entry.trailers())
 
-    return restore_edit(planned.environment, current, target, propose)
+    now = datetime.now(UTC)
+
+    def decide(known: Decisions) -> Decisions:
+        _not_blocked(known, target.version)
+        return known.rolled_back(current, target, at=now, commit=planned.current.commit.sha, by=planned.by)
+
+    return restore_edit(repository, planned.environment, current, target, decide, propose)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from promoter.argocd.state import RunningRelease
 from promoter.errors import ExitCode, PromoterError, RefusedError, UsageError
+from promoter.kustomize.overlay import read_overlay
+from promoter.kustomize.promotion_file import Decision, State
 from promoter.models import Environment, Release
-from promoter.promotion import releases
+from promoter.promotion import decisions, gates, releases
 from promoter.promotion.ending import worst
 from promoter.promotion.observe import Observer
 from promoter.verdict import Kind, judge
@@ -18,6 +20,7 @@ from promoter.verdict import Kind, judge
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.promotion.clients import Clients
+    from promoter.promotion.decisions import Decisions
     from promoter.promotion.releases import Committed
 
 T = TypeVar("T")
@@ -29,6 +32,8 @@ class EnvironmentStatus:
 
     `runs` is the live workload's pod template; `since` and `commit` are of the release in Git.
 
+    `alias_state` is what was decided about the alias's version (`quarantined`, `rolled-back`), "" when nothing was.
+
     `agree` is None when it is not known: something could not be read, and nothing that was read differs. `exit_code` is 0,
     30 for a difference, or the code of the error that kept it unknown.
     """
@@ -37,6 +42,7 @@ class EnvironmentStatus:
     model: str
     alias: str | None = None
     alias_version: str | None = None
+    alias_state: str = ""
     release: Release | None = None
     commit: str | None = None
     since: datetime | None = None
@@ -66,11 +72,15 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
     found = reading.of(lambda: _in_git(clients, environment))
     if found is None:
         return reading.judged(standing, differs=reading.refused and alias is not None)
-    observer, committed = found
+    observer, committed, decision = found.observer, found.committed, found.known.of(alias or "")
     release, commit = committed.release, committed.commit
     behind = alias not in (None, release.version)
     if behind:
-        reading.notes.append(f"{environment.alias} is version {alias}, Git has version {release.version}")
+        state = str(decision.state) if decision else ""
+        standing = replace(standing, alias_state=state)
+        why = f", which is {state} here" if state else ""
+        reading.notes.append(f"{environment.alias} is version {alias}{why}, Git has version {release.version}")
+        behind = decision is None or not _left_alone(decision)
     standing = replace(standing, release=release, commit=commit.sha, since=commit.when)
     if argocd is None:
         reading.missing(UsageError("Argo CD is not configured: what the cluster runs is unknown", hint="set ARGOCD_SERVER"))
@@ -118,12 +128,27 @@ def _alias_version(clients: Clients, environment: Environment) -> str | None:
     return clients.model_registry.version_of(environment.model.name, environment.alias)
 
 
-def _in_git(clients: Clients, environment: Environment) -> tuple[Callable[[ArgoCD], Observer], Committed]:
-    """What Git deploys, and who looks whether it runs."""
+@dataclass(frozen=True, slots=True)
+class _InGit:
+    """What Git deploys, what stands against other versions, and what looks whether it runs."""
+
+    committed: Committed
+    known: Decisions
+    observer: Callable[[ArgoCD], Observer]
+
+
+def _in_git(clients: Clients, environment: Environment) -> _InGit:
     placed = clients.with_source(environment)
     repository = clients.repository(placed.application)
-    committed = releases.current(repository, placed)
-    return lambda argocd: Observer(argocd, repository, placed, committed.expectation(placed)), committed
+    tip = repository.fetch()
+    known = decisions.at(repository, tip.commit, read_overlay(tip, placed), placed)
+    committed = releases.current(repository, placed, tip.commit)
+    return _InGit(committed, known, lambda argocd: Observer(argocd, repository, placed, committed.expectation(placed)))
+
+
+def _left_alone(decision: Decision) -> bool:
+    """reconcile does not deploy the version, so it is no difference that an alias points to it."""
+    return decision.blocks or decision.state is State.ROLLED_BACK or gates.given_up(decision)
 
 
 def _in_cluster(standing: EnvironmentStatus, observer: Observer) -> tuple[EnvironmentStatus, tuple[str, ...]]:

@@ -19,12 +19,17 @@ _OF_FORGES = ("Co-authored-by", "Signed-off-by")
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one commit is to hold: whole files by repository-relative path, and its message."""
+    """What one commit is to hold: whole files by repository-relative path, and its message.
+
+    `dated` are those of the files that hold the time at which the proposal was made. They differ each time it is made again,
+    and do not make it another proposal: what else they hold is in the trailers too.
+    """
 
     files: Mapping[str, bytes]
     subject: str
     body: str = ""
     trailers: tuple[tuple[str, str], ...] = ()
+    dated: frozenset[str] = frozenset()
 
     def message(self) -> bytes:
         """Subject, body and trailers, in UTF-8, so that git-interpret-trailers(1) reads the trailers back.

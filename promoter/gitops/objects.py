@@ -61,6 +61,11 @@ class Objects:
             self._fetch(missing, False)
             asked |= missing
 
+    def read_ahead(self, commits: Iterable[str], directories: Collection[str]) -> None:
+        """Reads what `listings` of each of these commits will need, as far as it is here, at once. Raises GitError."""
+        names = [name for commit in commits for name in (commit, *(f"{commit}:{directory}" for directory in directories))]
+        self._kept |= self._read(names, ("commit", "tree"))
+
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """The content of the blobs, by id; those not here yet come in one request.
 

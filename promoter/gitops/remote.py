@@ -172,9 +172,14 @@ class Remote:
         """How many commits were fetched from this one down, along first parents."""
         return int(self._git.text("rev-list", "--count", "--first-parent", commit, "--"))
 
-    def log(self, commit: str, paths: Sequence[str], limit: int) -> list[Commit]:
-        """At most `limit` commits from this one down that touch a path, newest first; some may be of `boundary`."""
-        options = ("--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", f"--max-count={limit}")
+    def log(self, commit: str, paths: Sequence[str], limit: int, *, full: bool = False) -> list[Commit]:
+        """At most `limit` commits from this one down that touch a path, newest first; some may be of `boundary`.
+
+        `full`: on every side of a merge, children before parents, and a commit's parents are the nearest of the list. Otherwise
+        a merge that leaves the paths as one parent had them is followed to that parent alone (git-log(1): simplification).
+        """
+        options = ["--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", f"--max-count={limit}"]
+        options += ["--full-history", "--topo-order", "--parents"] if full else []
         arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", commit, "--", *paths)
         try:
             return parse_log(self._git.run(*arguments))
@@ -182,6 +187,21 @@ class Remote:
             roots = self._git.text("log", "--format=%T", commit, "--").split()
             self._objects.complete(set(roots), paths)
         return parse_log(self._git.run(*arguments))
+
+    def search(self, commit: str, pattern: str) -> list[Commit]:
+        """Every commit here at or below this one, by any parent, with a line of its message that matches, the oldest first.
+
+        `pattern` is a basic regular expression. The order is the graph's, whatever the commits' dates. Raises GitError.
+        """
+        options = ("--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", "--topo-order", "--reverse")
+        arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", f"--grep={pattern}", commit, "--")
+        return parse_log(self._git.run(*arguments))
+
+    def changed_files(self, commit: str, parent: str) -> dict[str, tuple[str, str]]:
+        """The blobs' ids, before and after, of every regular file that differs between two commits; "" where there is none."""
+        before, after = self._objects.files([self._objects.root(parent), self._objects.root(commit)])
+        ids = {path: (_blob_id(before.get(path)), _blob_id(after.get(path))) for path in {*before, *after}}
+        return {path: pair for path, pair in ids.items() if pair[0] != pair[1]}
 
     def find(self, commit: str, paths: Collection[str]) -> dict[str, tree.Entry]:
         """What is at the checked paths, by path; those where nothing is are absent. Raises as `tree.find`, and GitError."""
@@ -199,6 +219,12 @@ class Remote:
             prefix = f"{path}/" if path else ""
             found |= {f"{prefix}{name}": entry.id for name, entry in below.items() if entry.is_file and not entry.is_link}
         return found
+
+    def read_ahead(self, commits: Collection[str], paths: Collection[str]) -> None:
+        """Reads what is at the checked paths in each of these commits, at once. Raises GitError."""
+        self._objects.read_ahead(commits, tree.directories(paths))
+        entries = [entry for commit in commits for entry in self.find(commit, paths).values()]
+        self._objects.blobs({entry.id for entry in entries if entry.is_file})
 
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """The content of the blobs, by id. Raises GitError."""
@@ -323,3 +349,7 @@ class Remote:
         return RefusedError(
             f"{self.url} has no branch {self.branch}; it has {some}", hint="name one of them, or create the branch"
         )
+
+
+def _blob_id(entry: tree.Entry | None) -> str:
+    return entry.id if entry is not None and entry.is_file and not entry.is_link else ""

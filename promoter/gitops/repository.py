@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,7 @@ from promoter.gitops.writers import Push, ThroughGitHub, Writer
 T = TypeVar("T")
 
 _MOST_BROKEN_CONNECTIONS = 5
+_EVERYTHING = 2**31 - 1  # a depth that git takes as infinite (git-fetch-pack(1), shallow.h: INFINITE_DEPTH)
 _OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 20.0  # seconds
 
 
@@ -136,11 +137,14 @@ class Repository:
 
         return self._persistently(attempt, branch)
 
-    def history(self, paths: Sequence[str], *, limit: int, start: str | None = None) -> Iterator[Commit]:
+    def history(self, paths: Sequence[str], *, limit: int, start: str | None = None, full: bool = False) -> Iterator[Commit]:
         """The newest commits that touch the paths, at most `limit`, from `start` (default: the tip now) down.
 
         Older history is fetched only when the iteration gets there, twice as deep each time. It ends early where none of
         the paths existed: what once stood at a path before it was created again is not searched for.
+
+        `full`: on every side of a merge, children before parents, each commit with the nearest of these commits as its parents.
+        Otherwise a merge that leaves the paths as one parent had them is followed to that parent alone.
 
         Raises:
             HistoryLimitError: during the iteration, when more is asked for than `history_limit` commits hold.
@@ -152,15 +156,68 @@ class Repository:
         seen: set[str] = set()
         while True:
             boundary = self._boundary(start)
-            for commit in self._reading(start, lambda: self._remote.log(start, plain, limit)):
-                if commit.sha in boundary:
-                    break
+            for commit in self._reading(start, lambda: self._remote.log(start, plain, limit, full=full)):
+                if commit.sha in boundary or (full and boundary and not commit.parents):
+                    break  # more history may show that it did something else
                 if commit.sha not in seen:
                     seen.add(commit.sha)
                     yield commit
             if len(seen) >= limit or not self._continues(boundary, plain):
                 return
             self._deepen(start, next(depths))
+
+    def search(self, pattern: str, start: str) -> list[Commit]:
+        """Every commit at or below `start`, by any parent, with a line of its message that matches, the oldest first.
+
+        The whole history is fetched for it, whatever `history_limit` is. `pattern` is a basic regular expression.
+        """
+        self._require(start)
+        if self._boundary(start):
+            self._deepen(start, _EVERYTHING)
+        return self._reading(start, lambda: self._remote.search(start, pattern))
+
+    def parent(self, commit: str) -> str:
+        """The commit's first parent, "" for a root."""
+        return self._reading(commit, lambda: self._remote.parent(commit))
+
+    def moved_from(self, commit: str, path: str) -> str | None:
+        """Where the file that the commit brought to `path` was before it, under the same name; None when it was not moved.
+
+        A file was moved if the commit's first parent has the same content elsewhere, and the commit has nothing there any more.
+        """
+        parent = self.parent(commit)
+        if not parent:
+            return None
+        self._require(parent)
+
+        def read() -> str | None:
+            changed = self._remote.changed_files(commit, parent)
+            _, id = changed.get(path, ("", ""))
+            name = path.rpartition("/")[2]
+            moved = (old for old, pair in changed.items() if pair == (id, "") and old.rpartition("/")[2] == name)
+            return next(moved, None) if id else None
+
+        return self._reading(commit, read)
+
+    def read_ahead(self, commits: Collection[str], paths: Sequence[str]) -> None:
+        """Fetches and reads what is at the paths in each of the commits in as few requests as can be: they are read next."""
+        plain = [tree.checked(path) for path in paths]
+        self._reading(next(iter(commits)), lambda: self._remote.read_ahead(commits, plain))
+
+    def changed(self, commit: Commit, name: str) -> dict[str, tuple[bytes, bytes]]:
+        """The content, before and after, of every file of this name that the commit changes, by path; b"" where there is none.
+
+        A merge is compared with its first parent, a root commit with nothing.
+        """
+
+        def read() -> dict[str, tuple[bytes, bytes]]:
+            parent = self._remote.parent(commit.sha)
+            ids = self._remote.changed_files(commit.sha, parent) if parent else {}
+            ids = {path: pair for path, pair in ids.items() if path.rpartition("/")[2] == name}
+            blobs = self._remote.blobs({id for pair in ids.values() for id in pair if id})
+            return {path: (blobs.get(old, b""), blobs.get(new, b"")) for path, (old, new) in ids.items()}
+
+        return self._reading(commit.sha, read)
 
     def is_ancestor(self, ancestor: str, commit: str) -> bool:
         """Whether `ancestor` is `commit` or one of its ancestors; False, too, when the remote doesn't have `commit`.
@@ -208,7 +265,7 @@ class Repository:
         try:
             made, base = Snapshot(head, self), self.at(self._remote.parent(head))
             return all(
-                made.read(path) == content and base.blob_id(path) == tip.blob_id(path)
+                (path in proposal.dated or made.read(path) == content) and base.blob_id(path) == tip.blob_id(path)
                 for path, content in proposal.files.items()
             )
         except RefusedError:

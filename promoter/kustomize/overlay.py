@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from promoter.errors import ConfigError
 from promoter.kustomize import release as kustomize
+from promoter.kustomize.promotion_file import FILE_NAME
 from promoter.kustomize.release import Overlay
 from promoter.kustomize.render import KUSTOMIZATION_FILES, Tree
 from promoter.models import Environment, Release
@@ -22,8 +23,9 @@ class Files:
 
     @classmethod
     def of(cls, overlay: Overlay) -> Files:
-        """The two files of an overlay that was read before."""
-        return cls({overlay.kustomization_file: overlay.kustomization, overlay.release_file: overlay.release})
+        """The files of an overlay that was read before."""
+        files = {overlay.kustomization_file: overlay.kustomization, overlay.release_file: overlay.release}
+        return cls(files if overlay.promotion is None else {**files, overlay.promotion_file: overlay.promotion})
 
     def read(self, path: str) -> bytes | None:
         return self.files.get(path)
@@ -41,7 +43,7 @@ def read_overlay(tree: Tree, environment: Environment) -> Overlay:
     """
     application = environment.application
     where = f"{application.path} on {application.target_revision} of {application.repo_url}"
-    files = tree.export(overlay_paths(environment))  # in one request to the remote
+    files = tree.export([*overlay_paths(environment), promotion_path(environment)])  # in one request to the remote
     for name in KUSTOMIZATION_FILES:
         file = posixpath.normpath(posixpath.join(application.path, name))
         if (kustomization := files.get(file)) is not None:
@@ -53,7 +55,8 @@ def read_overlay(tree: Tree, environment: Environment) -> Overlay:
     if release is None:
         hint = "copy release.yaml of the shipped overlays and name it under resources:"
         raise ConfigError("the file is missing", file=release_file, hint=hint)
-    return Overlay(application.path, file, kustomization, release_file, release)
+    promotion_file = promotion_path(environment)
+    return Overlay(application.path, file, kustomization, release_file, release, promotion_file, files.get(promotion_file))
 
 
 def deployed(tree: Tree, environment: Environment) -> Release | None:
@@ -66,7 +69,7 @@ def deployed(tree: Tree, environment: Environment) -> Release | None:
 
 
 def overlay_paths(environment: Environment) -> list[str]:
-    """Every path at which the files that promoter writes may stand: what to ask the history for."""
+    """Every path at which the files that deploy the release may stand: what to ask the history for."""
     names = (environment.model.release_file, *KUSTOMIZATION_FILES)
     return [posixpath.normpath(posixpath.join(environment.application.path, name)) for name in names]
 
@@ -74,6 +77,11 @@ def overlay_paths(environment: Environment) -> list[str]:
 def release_path(environment: Environment) -> str:
     """The environment's release file, from the repository's root."""
     return posixpath.normpath(posixpath.join(environment.application.path, environment.model.release_file))
+
+
+def promotion_path(environment: Environment) -> str:
+    """The file of decisions about versions (`promotion_file`), next to the release file, from the repository's root."""
+    return posixpath.join(posixpath.dirname(release_path(environment)), FILE_NAME)
 
 
 def unified(tree: Tree, files: Mapping[str, bytes]) -> str:

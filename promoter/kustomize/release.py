@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promoter.kustomize import yaml_edit
-from promoter.kustomize.yaml_file import Node, Splice, YamlFile, apply, parse
+from promoter.kustomize.values import Edit, additions, assign, scalars
+from promoter.kustomize.yaml_file import Node, YamlFile, apply, parse
 from promoter.models import Change, Model, Release
 
 _IMAGE_KEYS = ("newName", "newTag", "digest")
@@ -21,13 +22,18 @@ _DATA_KEYS = ("modelName", "modelVersion", "modelDigest")
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The two files of an overlay that promoter writes: their paths in the repository, and their bytes."""
+    """The files of an overlay that promoter writes: their paths in the repository, and their bytes.
+
+    `promotion` is None where the overlay has no file of decisions yet.
+    """
 
     directory: str
     kustomization_file: str
     kustomization: bytes
     release_file: str
     release: bytes
+    promotion_file: str = ""
+    promotion: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,8 @@ class ParsedOverlay:
         """
         file = self.kustomization
         entry = _find_entry(file, _images(file), model).entry
-        image = _texts(file, entry, _IMAGE_KEYS, _image_prefix(model))
-        data = _texts(self.release, self.release.mapping(_config_map(self.release, model), "data"), _DATA_KEYS, "data.")
+        image = scalars(file, entry, _IMAGE_KEYS, _image_prefix(model))
+        data = scalars(self.release, self.release.mapping(_config_map(self.release, model), "data"), _DATA_KEYS, "data.")
         if not (image["newTag"] or image["digest"] or data["modelVersion"]):
             return None
         return Release(
@@ -86,6 +92,18 @@ def parse_overlay(overlay: Overlay) -> ParsedOverlay:
     return ParsedOverlay(parse(overlay.kustomization_file, overlay.kustomization), parse(overlay.release_file, overlay.release))
 
 
+def model_version(path: str, content: bytes, model: Model) -> str:
+    """The version that the content of a release file names for this model; "" for none, or for no file.
+
+    Raises:
+        ConfigError: it is not a release file of this model.
+    """
+    if not content:
+        return ""
+    file = parse(path, content)
+    return file.scalar(file.mapping(_config_map(file, model), "data"), "modelVersion", "data.modelVersion")
+
+
 def deployed(overlay: Overlay, model: Model) -> Release | None:
     """As `ParsedOverlay.deployed`. Raises as it does, and as `parse_overlay`."""
     return parse_overlay(overlay).deployed(model)
@@ -94,15 +112,6 @@ def deployed(overlay: Overlay, model: Model) -> Release | None:
 def write_release(overlay: Overlay, model: Model, release: Release) -> Edited:
     """As `ParsedOverlay.write`. Raises as it does, and as `parse_overlay`."""
     return parse_overlay(overlay).write(model, release)
-
-
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    """What is to be done to one file, and what that changes."""
-
-    file: YamlFile
-    splices: tuple[Splice, ...]
-    changes: tuple[Change, ...]
 
 
 # -- images -----------------------------------------------------------------------------------------------------------
@@ -117,7 +126,7 @@ class _Entries:
     after: tuple[Node, ...]
 
 
-def _write_image(file: YamlFile, model: Model, release: Release) -> _Edit:
+def _write_image(file: YamlFile, model: Model, release: Release) -> Edit:
     values = {"newName": release.repository, "newTag": release.tag, "digest": release.digest}
     root, images = _kustomization(file), _images(file)
     entries = _find_entry(file, images, model)
@@ -126,12 +135,12 @@ def _write_image(file: YamlFile, model: Model, release: Release) -> _Edit:
         if node:
             file.require_own(node, "images")
     if entries.entry:
-        return _set(file, entries.entry, values, _image_prefix(model))
+        return assign(file, entries.entry, values, _image_prefix(model))
     new = {"name": model.image_name} | {key: value for key, value in values.items() if value}
     if len(new) == 1:
-        return _Edit(file, (), ())
+        return Edit(file, (), ())
     added = [yaml_edit.append(file, images, new)] if images else yaml_edit.add(file, root, "images", new, as_item=True)
-    return _Edit(file, tuple(added), _additions(file, new, _image_prefix(model)))
+    return Edit(file, tuple(added), additions(file, new, _image_prefix(model)))
 
 
 def _kustomization(file: YamlFile) -> Node:
@@ -207,17 +216,17 @@ def _image_prefix(model: Model) -> str:
 # -- release file -----------------------------------------------------------------------------------------------------
 
 
-def _write_data(file: YamlFile, model: Model, release: Release) -> _Edit:
+def _write_data(file: YamlFile, model: Model, release: Release) -> Edit:
     values = {"modelName": model.name, "modelVersion": release.version, "modelDigest": release.model_digest}
     config_map = _config_map(file, model)
     file.require_own(config_map, "data")
     data = file.mapping(config_map, "data")
     if data:
         file.require_own(data, "data")
-        return _set(file, data, values, "data.")
+        return assign(file, data, values, "data.")
     new = {key: value for key, value in values.items() if value}
     added = yaml_edit.add(file, config_map, "data", new)
-    return _Edit(file, tuple(added), _additions(file, new, "data."))
+    return Edit(file, tuple(added), additions(file, new, "data."))
 
 
 def _config_map(file: YamlFile, model: Model) -> Node:
@@ -248,41 +257,3 @@ def _kind(file: YamlFile, document: Node) -> str:
 def _model_name(file: YamlFile, config_map: Node) -> Node | None:
     data = file.mapping(config_map, "data")
     return file.get(data, "modelName") if data else None
-
-
-# -- both -------------------------------------------------------------------------------------------------------------
-
-
-def _texts(file: YamlFile, mapping: Node | None, keys: tuple[str, ...], prefix: str) -> dict[str, str]:
-    return {key: file.scalar(mapping, key, prefix + key) for key in keys}
-
-
-def _set(file: YamlFile, mapping: Node, values: Mapping[str, str], prefix: str) -> _Edit:
-    """The values under their keys: those that are there replaced, the others inserted behind the last one that is."""
-    file.require_own(mapping, prefix.rstrip("."))
-    splices: list[Splice] = []
-    changes: list[Change] = []
-    missing: dict[str, str] = {}
-    present = [node for key in values if (node := file.get(mapping, key))]
-    for key, value in values.items():
-        node = file.get(mapping, key)
-        if node is None and value:
-            missing[key] = value
-        if node is None or _holds(node, value):
-            continue
-        splices.append(yaml_edit.replace(file, node, value, prefix + key, flow=mapping.flow))
-        changes.append(Change(file.path, prefix + key, None if node.is_null else node.value, value))
-    if missing:
-        after = max(present, key=lambda node: node.start, default=None)
-        splices.append(yaml_edit.insert(file, mapping, missing, after=after))
-    return _Edit(file, tuple(splices), (*changes, *_additions(file, missing, prefix)))
-
-
-def _holds(node: Node, value: str) -> bool:
-    if node.is_null:
-        return not value
-    return node.is_scalar and node.value == value and yaml_edit.is_string(node)
-
-
-def _additions(file: YamlFile, values: Mapping[str, str], prefix: str) -> tuple[Change, ...]:
-    return tuple(Change(file.path, prefix + key, None, value) for key, value in values.items())

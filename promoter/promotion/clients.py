@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from promoter.notify.notifier import Notifier
 
 
+# GitHub Actions, Azure Pipelines, GitLab CI/CD: their documented variables.
+_ACTORS = ("GITHUB_ACTOR", "BUILD_REQUESTEDFOR", "GITLAB_USER_LOGIN")
+
+
 @dataclass(frozen=True)
 class Clients:
     """Everything outside, as one command sees it. Constructing it does nothing; `say` reports what takes minutes.
@@ -129,6 +133,11 @@ class Clients:
 
         forge = self.config.forge
         return address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)
+
+    @property
+    def actor(self) -> str:
+        """Who started the pipeline that promoter runs in; "" outside one, where the commit's author says it."""
+        return next((self.environ[name] for name in _ACTORS if self.environ.get(name)), "")
 
     @cached_property
     def notifier(self) -> Notifier:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.models import Environment, OnFailure, Release
-from promoter.promotion import journal, releases
+from promoter.promotion import releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
+from promoter.promotion.gates import quarantine_tag
 from promoter.promotion.observe import Observer
 from promoter.promotion.pull_request import MergeWait, PullRequestOpener
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
@@ -82,8 +83,9 @@ class Follower:
     def _follow(self, committed: Committed, *, restoring: bool) -> Ending:
         watched = self._watch(committed)
         verdict = watched.verdict
-        if verdict.kind is Kind.SUPERSEDED and (undone := restored_by(self.repository, self.environment, committed)):
-            self.say(f"{undone.commit.sha} restored version {undone.release.version}: {journal.of(undone.commit).abort}")
+        if verdict.kind is Kind.SUPERSEDED and (found := restored_by(self.repository, self.environment, committed)):
+            undone, reason = found
+            self.say(f"{undone.commit.sha} restored version {undone.release.version}: {reason}")
             return self._until_restored(committed, verdict, undone)
         if not verdict.restore or watched.timed_out or not restoring:
             return self._ending(committed, verdict, watched.exit_code)
@@ -140,7 +142,7 @@ class Follower:
         """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""
         try:
             registry = self.clients.model_registry
-            registry.set_tag(bad.model, bad.version, f"promoter.quarantined.{self.environment.name}", commit)
+            registry.set_tag(bad.model, bad.version, quarantine_tag(self.environment), commit)
         except PromoterError as error:
             self.say(f"{bad.model}:{bad.version} is not tagged in MLflow: {error.message}")
 

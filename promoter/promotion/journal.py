@@ -5,14 +5,11 @@ The only module that spells a trailer's key. https://git-scm.com/docs/git-interp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import timedelta
 
 from promoter.gitops import Commit
-from promoter.models import Environment, ModelVersion, Release
-
-_CLOCKS_DIFFER = timedelta(hours=1)
+from promoter.models import Environment, Model, Release
 
 # In the order in which a message has them.
 _KEYS = {
@@ -28,6 +25,9 @@ _KEYS = {
     "quarantined": "Quarantined",
     "rolled_back_version": "Rolled-Back-Version",
 }
+
+PATTERN = "^\\(Promotion-Id\\|Failed-Version\\|Rolled-Back-Version\\): "
+"""A line of every message that records something about a version, as a basic regular expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +55,23 @@ class Entry:
         """promoter made the commit; it is not a person's."""
         return bool(self.promotion_id or self.restores)
 
-    @property
-    def undone_versions(self) -> set[str]:
-        """The versions that this commit replaced because they failed, or because a person rolled back."""
-        return {self.failed_version, self.rolled_back_version} - {""}
-
     def is_of(self, environment: Environment) -> bool:
         return self.environment == environment.name and self.model == _on_one_line(environment.model.name)
 
-    def restores_after(self, bad: Release) -> bool:
-        """promoter restored Git after this release was aborted or failed."""
-        return bool(self.restores and self.abort) and self.failed_version == bad.version
+    def may_be_of(self, environment: Environment) -> bool:
+        """As `is_of`, where the commit names environment and model at all."""
+        named = (self.environment or environment.name, self.model or _on_one_line(environment.model.name))
+        return named == (environment.name, _on_one_line(environment.model.name))
+
+    def release(self, model: Model) -> Release:
+        """The release that the commit says it deploys."""
+        image, _, digest = self.image.partition("@")
+        repository, _, tag = image.rpartition(":")
+        return Release(model.name, self.version, self.model_digest, repository, tag, digest)
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
         values = ((key, getattr(self, name)) for name, key in _KEYS.items())
         return tuple((key, value) for key, value in values if value)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What the environment's history records of one model version: the commit that quarantined it, and how often it failed."""
-
-    quarantined: str | None = None
-    failures: int = 0
 
 
 def of(commit: Commit) -> Entry:
@@ -100,19 +94,9 @@ def rollback(environment: Environment, target: Release, commit: str, current: Re
     return _released(environment, target, restores=commit, rolled_back_version=current.version)
 
 
-def past(commits: Iterable[Commit], version: ModelVersion) -> Past:
-    """From the commits of the environment, newest first; those before the version was created can't be about it."""
-    model, reference = _on_one_line(version.name), _on_one_line(version.reference)
-    quarantined, failures = None, 0
-    for commit in commits:
-        if commit.when < version.created - _CLOCKS_DIFFER:
-            break
-        entry = of(commit)
-        if reference in entry.quarantined.split("\n"):
-            quarantined = quarantined or commit.sha
-        if entry.failed_version == version.version and entry.model == model:
-            failures += 1
-    return Past(quarantined, failures)
+def quarantines(entry: Entry, model: str) -> bool:
+    """The commit quarantined the version that failed."""
+    return _on_one_line(f"{model}:{entry.failed_version}") in entry.quarantined.split("\n")
 
 
 def same_release(these: Mapping[str, str], those: Mapping[str, str]) -> bool:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from promoter.argocd.state import RunningRelease
 from promoter.errors import ConfigError, RefusedError, SupersededError
 from promoter.gitops import Commit, Repository
 from promoter.kustomize.overlay import deployed, read_overlay
 from promoter.models import Environment, Release
-from promoter.promotion import journal
+from promoter.promotion import decisions
 from promoter.verdict.observation import Expectation
 
 _MANY = 1_000_000  # git.history-limit is what ends it
+_READ_AHEAD = 32  # commits
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A release and a commit that deployed it."""
+    """A release and a commit that deployed it.
+
+    `restores`: it was deployed in place of one that failed or was rolled back, so it is never restored in its turn.
+    """
 
     release: Release
     commit: Commit
-
-    @property
-    def restores(self) -> bool:
-        """The commit put back an earlier release: it is never restored in its turn."""
-        return bool(journal.of(self.commit).restores)
+    restores: bool = False
 
     def expectation(self, environment: Environment) -> Expectation:
         return Expectation(self.commit.sha, self.commit.when, self.release, environment.model.image_name)
@@ -39,16 +40,19 @@ def current(repository: Repository, environment: Environment, start: str | None 
         RefusedError: it deploys none.
     """
     found: Committed | None = None
-    for committed in history(repository, environment, start):
-        if found is not None and committed.release != found.release:
+    start = start or repository.fetch().commit
+    for place, commit in _commits(repository, environment, start, full=False):
+        release = _deployed(repository, place, commit.sha)
+        if release is None or (found is not None and release != found.release):
             break
-        found = committed
+        found = Committed(release, commit)
     if found is None:
         raise RefusedError(
             f"{environment.application.path} on {environment.application.target_revision} deploys no release",
             hint=f"promote one first: promoter promote {environment.model.name}@ALIAS --to {environment.name}",
         )
-    return found
+    overlay = read_overlay(repository.at(start), environment)
+    return replace(found, restores=decisions.at(repository, start, overlay, environment).is_restore(found.release))
 
 
 def merged(repository: Repository, environment: Environment, commit: str, release: Release) -> Committed:
@@ -70,17 +74,65 @@ def merged(repository: Repository, environment: Environment, commit: str, releas
 
 
 def history(repository: Repository, environment: Environment, start: str | None = None) -> Iterator[Committed]:
-    """What the overlay deployed after each commit that touched it, newest first. Commits where that is unknown are left out."""
-    start = start or repository.fetch().commit
+    """What the overlay deployed after each commit that touched it, on every side of a merge, children before parents.
+
+    Commits where that can't be read are left out.
+    """
+    for place, commit in _commits(repository, environment, start or repository.fetch().commit, full=True):
+        if (release := _deployed(repository, place, commit.sha)) is not None:
+            yield Committed(release, commit)
+
+
+def changes(repository: Repository, environment: Environment) -> Iterator[Committed]:
+    """Those of `history` that deploy another release than each of their parents."""
+    root: Committed | None = None  # without parents: a change, unless the folder was moved there
+    for place, commit in _commits(repository, environment, repository.fetch().commit, full=True):
+        release = _deployed(repository, place, commit.sha)
+        if root is not None and root.release != release:
+            yield root
+        root = None
+        if release is not None and not commit.parents:
+            root = Committed(release, commit)
+        elif release is not None and all(release != _deployed(repository, place, parent) for parent in commit.parents):
+            yield Committed(release, commit)
+    if root is not None:
+        yield root
+
+
+def _commits(
+    repository: Repository, environment: Environment, start: str, *, full: bool
+) -> Iterator[tuple[Environment, Commit]]:
+    """The commits that touched the overlay, each with the environment as it was then: in another folder before it was moved.
+
+    Not `full`: of a merge only the side that the content came from.
+    """
     overlay = read_overlay(repository.at(start), environment)
-    for commit in repository.history((overlay.kustomization_file, overlay.release_file), limit=_MANY, start=start):
-        try:
-            release = deployed(repository.at(commit.sha), environment)
-        except (ConfigError, RefusedError):
-            continue
-        if release is None:
-            return
-        yield Committed(release, commit)
+    paths = (overlay.kustomization_file, overlay.release_file)
+    last = None
+    for commit in _read_ahead(repository, repository.history(paths, limit=_MANY, start=start, full=full), paths):
+        last = commit
+        yield environment, commit
+    moved = repository.moved_from(last.sha, overlay.release_file) if last else None
+    if last and moved:
+        before = moved.removesuffix(environment.model.release_file).rstrip("/")
+        place = replace(environment, application=replace(environment.application, path=before))
+        yield from _commits(repository, place, repository.parent(last.sha), full=full)
+
+
+def _read_ahead(repository: Repository, commits: Iterator[Commit], paths: Sequence[str]) -> Iterator[Commit]:
+    """The commits, each read together with some that follow it: one at first, for most ask for no more."""
+    size = 1
+    while some := list(itertools.islice(commits, size)):
+        repository.read_ahead([commit.sha for commit in some], paths)
+        yield from some
+        size = min(2 * size, _READ_AHEAD)
+
+
+def _deployed(repository: Repository, environment: Environment, commit: str) -> Release | None:
+    try:
+        return deployed(repository.at(commit), environment)
+    except (ConfigError, RefusedError):
+        return None
 
 
 def of_running(repository: Repository, environment: Environment, running: RunningRelease, start: str) -> Committed | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from promoter.gitops import Proposal
 from promoter.kustomize import overlay
 from promoter.kustomize import release as kustomize
 from promoter.models import Environment, OnFailure, Release
-from promoter.promotion import journal, pull_request_body, releases
+from promoter.promotion import decisions, journal, pull_request_body, releases
+from promoter.promotion.decisions import Decisions
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.releases import Committed
 
@@ -71,28 +73,29 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
     end_operation(argocd, repository, restoration.environment, restoration.bad.release)
-    bad, stable = restoration.bad.release, restoration.stable.release
-    pushed = repository.apply(restore_edit(restoration.environment, bad, stable, partial(_proposal, restoration)))
+    pushed = repository.apply(_edit(repository, restoration))
     return releases.current(repository, restoration.environment, pushed.tip)
 
 
 def proposing_restore(repository: Repository, forge: Forge, restoration: Restoration) -> PullRequestOpener:
     """What opens the urgent pull request with the commit of `restore`, each time it is run; not again where it was closed."""
     environment, bad, stable = restoration.environment, restoration.bad.release, restoration.stable.release
-    edit = restore_edit(environment, bad, stable, partial(_proposal, restoration))
     evidence = (restoration.verdict.summary, *restoration.verdict.evidence)
 
     def describe(diff: str, room: int) -> str:
         return pull_request_body.restoration(environment, bad, stable, evidence, diff, room)
 
+    edit = _edit(repository, restoration)
     return PullRequestOpener(repository, forge, environment, edit, describe, restoring=True, reopen=False)
 
 
-def restored_by(repository: Repository, environment: Environment, bad: Committed) -> Committed | None:
-    """The commit with which somebody else restored Git after this release, if that is what the overlay deploys now."""
-    now = releases.current(repository, environment)
-    after_ours = journal.of(now.commit).restores_after(bad.release)
-    return now if after_ours and repository.is_ancestor(bad.commit.sha, now.commit.sha) else None
+def restored_by(repository: Repository, environment: Environment, bad: Committed) -> tuple[Committed, str] | None:
+    """What somebody else restored after this release, and why, if that is what the overlay deploys now."""
+    tip = repository.fetch()
+    now = releases.current(repository, environment, tip.commit)
+    known = decisions.at(repository, tip.commit, overlay.read_overlay(tip, environment), environment)
+    decision = known.restored_after(bad.release, now.release)
+    return (now, decision.reason) if decision and repository.is_ancestor(bad.commit.sha, now.commit.sha) else None
 
 
 def end_operation(argocd: ArgoCD, repository: Repository, environment: Environment, bad: Release) -> None:
@@ -118,16 +121,22 @@ def deploys(repository: Repository, environment: Environment, release: Release) 
 
 
 def restore_edit(
-    environment: Environment, bad: Release, stable: Release, propose: Callable[[Mapping[str, bytes]], Proposal]
+    repository: Repository,
+    environment: Environment,
+    bad: Release,
+    stable: Release,
+    decide: Callable[[Decisions], Decisions],
+    propose: Callable[[Mapping[str, bytes]], Proposal],
 ) -> Callable[[Snapshot], Proposal | None]:
-    """The edit that writes `stable` where `bad` is; nothing when it is there already.
+    """The edit that writes `stable` where `bad` is, with what was decided about `bad`; nothing when it is there already.
 
-    The edit raises SupersededError where a third release is.
+    The edit raises SupersededError where a third release is, and what `decide` raises.
     """
 
     def edit(snapshot: Snapshot) -> Proposal | None:
-        files = kustomize.parse_overlay(overlay.read_overlay(snapshot, environment))
-        deployed = files.deployed(environment.model)
+        files = overlay.read_overlay(snapshot, environment)
+        parsed = kustomize.parse_overlay(files)
+        deployed = parsed.deployed(environment.model)
         if deployed == stable:
             return None
         if deployed != bad:
@@ -135,9 +144,26 @@ def restore_edit(
                 f"environment {environment.name!r} deploys another release at {snapshot.commit[:10]}: nothing to restore",
                 hint=f"see what became of it: promoter watch {environment.name}",
             )
-        return propose(files.write(environment.model, stable).files)
+        known = decisions.at(repository, snapshot.commit, files, environment)
+        decided = known.files(decide(known))
+        return replace(propose({**parsed.write(environment.model, stable).files, **decided}), dated=frozenset(decided))
 
     return edit
+
+
+def _edit(repository: Repository, restoration: Restoration) -> Callable[[Snapshot], Proposal | None]:
+    bad, stable, verdict = restoration.bad, restoration.stable.release, restoration.verdict
+    now = datetime.now(UTC)
+
+    def decide(known: Decisions) -> Decisions:
+        return known.failed(bad.release, stable, _reason(verdict), at=now, commit=bad.commit.sha, quarantine=verdict.quarantine)
+
+    propose = partial(_proposal, restoration)
+    return restore_edit(repository, restoration.environment, bad.release, stable, decide, propose)
+
+
+def _reason(verdict: Verdict) -> str:
+    return str(verdict.reason or verdict.kind)
 
 
 def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
@@ -147,7 +173,7 @@ def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
         stable.release,
         stable.commit.sha,
         bad.release,
-        str(verdict.reason or verdict.kind),
+        _reason(verdict),
         quarantine=verdict.quarantine,
     )
     return Proposal(files, _subject(restoration), _body(restoration), entry.trailers())
@@ -155,7 +181,7 @@ def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
 
 def _subject(restoration: Restoration) -> str:
     bad, stable = restoration.bad.release, restoration.stable.release
-    why = restoration.verdict.reason or restoration.verdict.kind
+    why = _reason(restoration.verdict)
     return f"Restore {stable.model} version {stable.version} in {restoration.environment.name}: version {bad.version}, {why}"
 
 

@@ -12,7 +12,9 @@ from promoter.errors import PromoterError, UnreachableError
 from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
 from promoter.models import Application, Environment, OnAlias, Release
+from promoter.promotion import decisions
 from promoter.promotion.clients import with_source
+from promoter.promotion.decisions import Decisions
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
@@ -111,6 +113,11 @@ class Survey:
         """The release in the overlay; raises as `branch` and `read_overlay`."""
         files = self.branch(environment.application).files
         return overlay.deployed(files, environment)
+
+    def decisions(self, environment: Environment) -> Decisions:
+        """What stands against versions of the environment; raises as `branch` and `decisions.at`."""
+        branch, repository = self.branch(environment.application), self.clients.repository(environment.application)
+        return decisions.at(repository, branch.tip, overlay.read_overlay(branch.files, environment), environment)
 
     def alias_version(self, environment: Environment) -> str | None:
         """The version that the environment's alias points to; raises as `ModelRegistry.version_of`."""

@@ -27,6 +27,7 @@ from tests.support.mlflow_server import MlflowServer
 
 OVERLAY = "overlays/staging"
 KUSTOMIZATION, RELEASE = f"{OVERLAY}/kustomization.yaml", f"{OVERLAY}/release.yaml"
+PROMOTION = f"{OVERLAY}/promotion.yaml"
 EXAMPLE_REMOTE = "https://github.com/your-org/your-gitops-repository.git"
 FILES = {"MLmodel": b"flavors:\n  python_function:\n    loader_module: model\n", "requirements.txt": b"numpy==2.4.0\n"}
 

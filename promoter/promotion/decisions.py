@@ -1,0 +1,140 @@
+"""What stands against versions of an environment at one commit, and how an event changes it: read it, ask it, record it.
+
+The file at the tip decides (`kustomize.promotion_file`). A repository that has none yet is read once from its whole history,
+by replaying what promoter's commits recorded; the next commit then writes the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from promoter.errors import ConfigError
+from promoter.kustomize import promotion_file
+from promoter.kustomize.promotion_file import Decision, State
+from promoter.kustomize.release import model_version
+from promoter.models import Environment, Release
+from promoter.promotion import journal
+
+if TYPE_CHECKING:
+    from promoter.gitops import Commit, Repository
+    from promoter.kustomize.release import Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """The environment's entries by version. `content` is the file that holds them, None where there is none yet."""
+
+    environment: Environment
+    path: str
+    content: bytes | None
+    entries: Mapping[str, Decision]
+
+    def of(self, version: str) -> Decision | None:
+        return self.entries.get(version)
+
+    @property
+    def undone(self) -> frozenset[str]:
+        """The versions that failed or that a person does not want, and that were not deployed again since."""
+        standing = (one for one in self.entries.values() if one.state is not State.ALLOWED)
+        return frozenset(one.version for one in standing if one.state is not State.FAILED or one.restored)
+
+    def is_restore(self, release: Release) -> bool:
+        """The release was deployed in place of one that failed or was rolled back, and nobody promoted it since."""
+        return any(one.restored == release.digest for one in self.entries.values() if one.restored)
+
+    def restored_after(self, bad: Release, now: Release) -> Decision | None:
+        """Why `now` is deployed in place of `bad`, where that is because `bad` failed."""
+        one = self.of(bad.version)
+        failed = one is not None and one.state in (State.FAILED, State.QUARANTINED) and one.restored == now.digest
+        return one if failed else None
+
+    def files(self, after: Decisions) -> dict[str, bytes]:
+        """What to write so that the file has what `after` has; nothing where it has it already."""
+        known = self.entries if self.content is not None else {}
+        changed = [one for one in after.entries.values() if known.get(one.version) != one]
+        if self.content is not None and not changed:
+            return {}
+        return {self.path: promotion_file.write(self.path, self.content, self.environment, changed)}
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def promoted(self, release: Release, *, by: str = "") -> Decisions:
+        """The release is deployed because somebody wants it, whatever stood against it: the gates were asked before."""
+        changed = [replace(one, restored="") for one in self.entries.values() if one.restored == release.digest]
+        if (own := self.of(release.version)) is not None:
+            lifted = own.state if own.state is State.FAILED else State.ALLOWED
+            changed.append(replace(own, state=lifted, restored="", by=by or own.by if lifted is not own.state else own.by))
+        return self._with(*changed)
+
+    def failed(self, bad: Release, stable: Release, reason: str, *, at: datetime, commit: str, quarantine: bool) -> Decisions:
+        """`bad`, which `commit` deployed, was aborted or failed, and `stable` is deployed again."""
+        old = self.of(bad.version) or Decision(bad.version, State.FAILED)
+        state = old.state if old.blocks else State.QUARANTINED if quarantine else State.FAILED
+        entry = replace(old, state=state, reason=reason, since=at, commit=commit, restored=stable.digest)
+        return self._with(replace(entry, failures=old.failures + 1))
+
+    def rolled_back(self, current: Release, target: Release, *, at: datetime, commit: str, by: str = "") -> Decisions:
+        """A person does not want `current`, which `commit` deployed, and `target` is deployed again."""
+        old = self.of(current.version) or Decision(current.version, State.ROLLED_BACK)
+        state = old.state if old.blocks else State.ROLLED_BACK
+        entry = replace(old, state=state, since=at, by=by or old.by, commit=commit, restored=target.digest)
+        wanted = self.of(target.version)
+        lifted = [replace(wanted, state=State.ALLOWED)] if wanted and wanted.state is State.ROLLED_BACK else []
+        return self._with(*lifted, entry)
+
+    def _with(self, *changed: Decision) -> Decisions:
+        return replace(self, entries={**self.entries, **{one.version: one for one in changed}})
+
+
+def at(repository: Repository, commit: str, overlay: Overlay, environment: Environment) -> Decisions:
+    """What the overlay's file has; where there is no file, what the history at and below `commit` records.
+
+    Raises:
+        ConfigError: the file can't be read: nothing is known of any version then.
+        AuthError, UnreachableError: as the Git server answers.
+    """
+    path, content = overlay.promotion_file, overlay.promotion
+    if content is not None:
+        return Decisions(environment, path, content, promotion_file.read(path, content, environment))
+    return _replayed(repository, commit, Decisions(environment, path, None, {}))
+
+
+def _replayed(repository: Repository, start: str, decisions: Decisions) -> Decisions:
+    for commit in repository.search(journal.PATTERN, start):
+        entry = journal.of(commit)
+        after = _applied(decisions, commit, entry)
+        if after.entries != decisions.entries and _did(repository, commit, entry, decisions.environment):
+            decisions = after
+    return decisions
+
+
+def _applied(decisions: Decisions, commit: Commit, entry: journal.Entry) -> Decisions:
+    """What the commit records, as far as it is about this environment and model; their names are absent in old commits."""
+    environment = decisions.environment
+    if not entry.may_be_of(environment):
+        return decisions
+    now = entry.release(environment.model)
+    bad = replace(now, version=entry.failed_version or entry.rolled_back_version)
+    if entry.failed_version:
+        quarantine = journal.quarantines(entry, environment.model.name)
+        return decisions.failed(bad, now, entry.abort, at=commit.when, commit="", quarantine=quarantine)
+    if entry.rolled_back_version:
+        return decisions.rolled_back(bad, now, at=commit.when, commit="", by=commit.author)
+    return decisions.promoted(now) if entry.promotion_id else decisions
+
+
+def _did(repository: Repository, commit: Commit, entry: journal.Entry, environment: Environment) -> bool:
+    """Whether the commit itself changed a release file as its message claims, wherever the overlay was then."""
+    name = environment.model.release_file.rpartition("/")[2]
+    bad = entry.failed_version or entry.rolled_back_version
+    for path, (before, after) in repository.changed(commit, name).items():
+        try:
+            was, now = (model_version(path, content, environment.model) for content in (before, after))
+        except ConfigError:
+            continue
+        if now != was and now == (entry.version or now) and was == (bad or was):
+            return True
+    return False
