@@ -8,16 +8,16 @@
     ├── RefusedError             20   a gate, a quarantine or the state of things forbids it
     └── SupersededError          21   somebody else's newer release stands where ours was to go
 
-A message says what happened and where; `hint` says what to do next. Credentials inside URLs are taken out of both here,
-so that no caller can forget it.
+A message says what happened and where; `hint` says what to do next. Secrets are taken out of both here, so that no caller
+can forget it.
 """
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 
-_USERINFO = re.compile(r"(?<=://)[^/\s@'\"]*@")
+from promoter.redaction import redact
+from promoter.redaction import without_credentials as without_credentials
 
 
 class ExitCode(IntEnum):
@@ -38,19 +38,14 @@ class ExitCode(IntEnum):
     DISAGREE = 30
 
 
-def without_credentials(text: str) -> str:
-    """The text with `user:password@` removed from every URL in it."""
-    return _USERINFO.sub("", text)
-
-
 class PromoterError(Exception):
     """The base of all: `message` (what and where), `hint` (what to do next), `exit_code`."""
 
     exit_code = ExitCode.UNEXPECTED
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = without_credentials(message)
-        self.hint = without_credentials(hint)
+        self.message = redact(message)
+        self.hint = redact(hint)
         super().__init__(self.message)
 
 

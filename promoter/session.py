@@ -13,6 +13,7 @@ import requests
 from requests.auth import AuthBase
 
 from promoter.errors import UnreachableError, UsageError, without_credentials
+from promoter.redaction import redact
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_WAIT = 120.0
@@ -35,6 +36,7 @@ class Authorization(AuthBase):
                     f"the credential for {host} contains a line break or a character that HTTP can't send",
                     hint="set it again, without what a file or a terminal added to it",
                 )
+            redact.learn(value.partition(" ")[2])
             request.headers["Authorization"] = value
         return request
 

@@ -23,6 +23,7 @@ from promoter.errors import AuthError, ConfigError, PromoterError, RefusedError,
 from promoter.gitops import HistoryLimitError, Proposal, Repository, Snapshot, default_cache
 from promoter.gitops.commit import Commit
 from promoter.gitops.failures import GitError, Kind
+from promoter.redaction import visible
 from tests.support.git_server import (
     BareRepository,
     Behaviour,
@@ -325,7 +326,7 @@ def test_git_reads_any_trailer_back(body: str, value: str, subject: str) -> None
     message = Proposal({}, f"x{subject}", body, (("Promotion-Id", "abc"), ("Reason", value))).message()
     read = subprocess.run(["git", "interpret-trailers", "--parse"], input=message, capture_output=True, check=True).stdout
 
-    flat = " ".join(value.replace("\0", " ").split()).encode("utf-8", "replace")
+    flat = " ".join(visible(value.replace("\r\n", "\n").replace("\0", " ")).split()).encode()
     assert [line.rstrip() for line in read.split(b"\n")][-3:-1] == [b"Promotion-Id: abc", (b"Reason: " + flat).rstrip()]
 
 

@@ -23,8 +23,8 @@ from promoter.notify.github import Target
 from promoter.notify.notice import LONGEST_SENTENCE, LONGEST_URL, MOST_LINES, Link, Notice
 from promoter.notify.notifier import Notifier, connect
 from promoter.notify.outbox import Outbox
-from promoter.notify.redact import redactor
 from promoter.notify.webhook import keys_of
+from promoter.redaction import Redactor
 from promoter.session import Limits
 from tests.support.forge_server import TOKEN as GITHUB_TOKEN
 from tests.support.forge_server import ForgeServer, hub
@@ -179,7 +179,7 @@ def test_hostile_texts_stay_text_and_the_longest_fit_everywhere() -> None:
         sentence=HOSTILE + long,
         evidence=(HOSTILE + long,) * 50,
         links=links,
-    ).fit(redactor({}))
+    ).fit(Redactor().prose)
     assert len(notice.sentence) == LONGEST_SENTENCE
     assert notice.evidence[-1] == f"and {50 - MOST_LINES} more"
     for validator, value in (
@@ -224,7 +224,9 @@ def test_secrets_are_known_by_value_and_by_their_looks(text: str, shown: str) ->
         "DATABASE": "postgres://u:db-password-9876@db/x",
         "ENVIRONMENT": "threshold 0.95",
     }
-    assert redactor(environ, ["HOOK"])(text) == shown
+    redactor = Redactor()
+    redactor.learn_environment(environ, ["HOOK"])
+    assert redactor.prose(text) == shown
 
 
 def test_planted_secrets_reach_no_channel(there: Channels) -> None:

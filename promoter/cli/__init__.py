@@ -19,6 +19,7 @@ from promoter.cli.releases import changed, plan, promote, reconcile, rollback, w
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, PromoterError
+from promoter.redaction import redact
 
 app = typer.Typer(
     name="promoter",
@@ -43,7 +44,9 @@ app.add_typer(notify)
 
 
 def main() -> None:
-    """The console script: errors become one message, one hint and their exit code."""
+    """The console script: errors become one message, one hint and their exit code; no stream takes a secret."""
+    redact.learn_environment(os.environ)
+    sys.stdout, sys.stderr = redact.guard(sys.stdout), redact.guard(sys.stderr)
     try:
         app()
     except PromoterError as error:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def print_value(output: Output, value: T, text: Callable[[T], str]) -> None:
-    """The command's result on stdout, as JSON or as `text` says it."""
+def print_value(output: Output, value: T, text: Callable[[T], str], *, diff: bool = False) -> None:
+    """The command's result on stdout, as JSON or as `text` says it; `diff`: that contains unified diffs."""
     from promoter import output as out
 
     if output is Output.JSON:
         out.as_json(value)
     else:
-        out.data(text(value))
+        out.data(text(value), diff=diff)
 
 
 def say_unless_json(output: Output, text: str) -> None:

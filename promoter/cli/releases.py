@@ -213,7 +213,7 @@ def _print_plan(output: Output, made: Plan) -> None:
     from promoter.cli import summary
     from promoter.cli.text import plan_text
 
-    print_value(output, made, plan_text)
+    print_value(output, made, plan_text, diff=True)
     summary.conclude(summary.planned(made, plan_text(made)))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from promoter.errors import ExitCode
+from promoter.errors import ExitCode, without_credentials
 from promoter.models import Environment, Release, Step
 from promoter.output import ci
 from promoter.promotion.ending import MEANINGS
+from promoter.promotion.pull_request_body import fenced
 
 if TYPE_CHECKING:
     from promoter.commands.plan import Plan
@@ -41,10 +43,7 @@ def planned(plan: Plan, text: str) -> Conclusion:
     release = f"{plan.version.name} version {plan.version.version}"
     what = "is already there" if plan.already_there else "would be promoted"
     outputs = {"environment": plan.environment.name, "model_name": plan.version.name, "model_version": plan.version.version}
-    fence = "`" * 8
-    return Conclusion(
-        f"{release} {what} in {plan.environment.name}", ExitCode.DONE, outputs, f"{fence}diff\n{text.rstrip()}\n{fence}"
-    )
+    return Conclusion(f"{release} {what} in {plan.environment.name}", ExitCode.DONE, outputs, fenced(text, "diff"))
 
 
 def committed(environment: Environment, outcome: Outcome) -> Conclusion:
@@ -91,7 +90,7 @@ def ended(environment: Environment, ending: Ending, steps: Sequence[Step] = ()) 
 
 
 def reconciled(done: Sequence[Reconciled], exit_code: ExitCode) -> Conclusion:
-    rows = [(f"{one.environment} {one.model}", f"{one.action}: {ci.markdown(one.detail)}") for one in done]
+    rows = [(ci.markdown(f"{one.environment} {one.model}"), f"{one.action}: {ci.markdown(one.detail)}") for one in done]
     acted = [f"{one.environment} {one.model} {one.action}" for one in done if one.commit or one.exit_code]
     return Conclusion("reconciled: " + ("; ".join(acted) or "everything in sync"), exit_code, {}, _table(rows))
 
@@ -113,7 +112,7 @@ def _commit(name: str, environment: Environment, sha: str | None) -> list[tuple[
     """GitHub and Azure DevOps show a commit at the same path below the repository's address."""
     if not sha:
         return []
-    url = environment.application.repo_url.removesuffix(".git")
+    url = quote(without_credentials(environment.application.repo_url.removesuffix(".git")), safe=":/%~")
     return [(name, f"[{sha[:10]}]({url}/commit/{sha})" if url.startswith("https://") else sha[:10])]
 
 

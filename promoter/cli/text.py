@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promoter.models import Blob, Role, columns
-from promoter.output import coloured, size, table
+from promoter.output import size, table
 
 if TYPE_CHECKING:
     from promoter.commands.changed import Changed
@@ -78,11 +78,11 @@ def plan_text(plan: Plan) -> str:
     if plan.warnings:
         parts.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
     if plan.diff:
-        parts.append(coloured(plan.diff))
+        parts.append(plan.diff)
     if plan.rendered is None:
         parts.append("What it renders to is not shown: neither kustomize nor kubectl was used.")
     elif plan.rendered:
-        parts.append(coloured(plan.rendered))
+        parts.append(plan.rendered)
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 

@@ -122,7 +122,7 @@ def _summary(place: Place, setup: Setup, results: Sequence[Result], traffic: Tra
     place.git("pull", "--quiet", "--ff-only")
     better, wrong = results[1].ending, results[2].ending
     output.say(f"\nWhat the promotion of version {better.release.version} changed in Git:\n")
-    output.data(output.coloured(place.git("show", "--format=%B", "--unified=0", better.commit)))
+    output.data(place.git("show", "--format=%B", "--unified=0", better.commit), diff=True)
     output.say(f"\nWhat put version {better.release.version} back:\n")
     output.data(place.git("show", "--no-patch", "--format=%B", str(wrong.restored)))
     output.say("\nversion  verdict  exit code  seconds")

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from promoter.models import MergeMethod
+from promoter.redaction import redact, visible
 
 
 class State(StrEnum):
@@ -17,7 +18,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a pull request is to say: from `branch` to `base`."""
+    """A pull request from `branch` to `base`; title and body are without secrets and hidden characters, whoever wrote them."""
 
     branch: str
     base: str
@@ -26,6 +27,10 @@ class Draft:
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
     draft: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", visible(redact(self.title)))
+        object.__setattr__(self, "body", visible(redact(self.body)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from promoter.errors import UsageError
+from promoter.redaction import redact, visible
 
 # Fields of one commit for `git log -z --format=`, each ended by NUL.
 LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)%x00%b"
@@ -19,7 +20,7 @@ _OF_FORGES = ("Co-authored-by", "Signed-off-by")
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one commit is to hold: whole files by repository-relative path, and its message.
+    """What one commit is to hold: whole files by repository-relative path, and its message, out of which secrets are taken.
 
     `dated` are those of the files that hold the time at which the proposal was made. They differ each time it is made again,
     and do not make it another proposal: what else they hold is in the trailers too.
@@ -30,6 +31,11 @@ class Proposal:
     body: str = ""
     trailers: tuple[tuple[str, str], ...] = ()
     dated: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", _clean(self.subject))
+        object.__setattr__(self, "body", _clean(self.body))
+        object.__setattr__(self, "trailers", tuple((key, _clean(value)) for key, value in self.trailers))
 
     def message(self) -> bytes:
         """Subject, body and trailers, in UTF-8, so that git-interpret-trailers(1) reads the trailers back.
@@ -114,10 +120,14 @@ def _trailers(block: str) -> dict[str, str]:
     return trailers
 
 
+def _clean(text: str) -> str:
+    return visible(redact(text.replace("\r\n", "\n").replace("\0", " ")))
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("\0", " ").split())
+    return " ".join(text.split())
 
 
 def _body_line(line: str) -> str:
-    line = line.replace("\0", " ").rstrip()
+    line = line.rstrip()
     return f" {line}" if line.startswith("---") else line

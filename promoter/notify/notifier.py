@@ -16,10 +16,10 @@ from promoter.notify.endpoint import Endpoint, checked
 from promoter.notify.github import GitHubDeployments, Target
 from promoter.notify.notice import Notice
 from promoter.notify.outbox import Outbox, Told
-from promoter.notify.redact import Redactor, redactor
 from promoter.notify.slack import Slack, SlackWebhook
 from promoter.notify.teams import Teams
 from promoter.notify.webhook import Webhook
+from promoter.redaction import redact
 
 
 class Channel(Protocol):
@@ -77,7 +77,6 @@ class Notifier:
 
     routes: Sequence[Route]
     outbox: Outbox
-    redact: Redactor
     missing: Sequence[Tested] = ()
 
     @property
@@ -87,14 +86,14 @@ class Notifier:
 
     def tell(self, notice: Notice) -> None:
         """Returns at once; what can't be sent is said on stderr, and nowhere else."""
-        fit = notice.fit(self.redact)
+        fit = notice.fit(redact.prose)
         for route in self.routes:
             if route.takes(fit, remembered=self.outbox.lasting) and self.outbox.is_news(_told(route, fit)):
                 self.outbox.put(route.name, partial(self._send, route, fit))
 
     def test(self, notice: Notice) -> list[Tested]:
         """Sends it to every channel now, whatever they are to be told otherwise."""
-        fit = notice.fit(self.redact)
+        fit = notice.fit(redact.prose)
         return [*(self._tested(route, fit) for route in self.routes), *self.missing]
 
     def _send(self, route: Route, notice: Notice) -> None:
@@ -104,9 +103,9 @@ class Notifier:
 
     def _tested(self, route: Route, notice: Notice) -> Tested:
         try:
-            return Tested(route.name, True, self.redact(route.channel.send(notice)))
+            return Tested(route.name, True, redact.prose(route.channel.send(notice)))
         except PromoterError as error:
-            return Tested(route.name, False, self.redact(error.message))
+            return Tested(route.name, False, redact.prose(error.message))
 
 
 def _told(route: Route, notice: Notice) -> Told:
@@ -124,18 +123,18 @@ def connect(
 
     `repository` and `shared` are as `GitHub` has them.
     """
-    redact = redactor(environ, [name for one in configured for name in one.variables])
+    redact.learn_environment(environ, [name for one in configured for name in one.variables])
     routes, missing = [], []
     for number, one in enumerate(configured):
         name = f"{one.channel} (notices[{number}])"
         try:
             channel = _channel(one, environ, repository, shared)
         except UsageError as error:
-            outbox.say_once(f"warning: no notices to {name}: {redact(error.message)}")
-            missing.append(Tested(name, False, redact(error.message)))
+            outbox.say_once(f"warning: no notices to {name}: {redact.prose(error.message)}")
+            missing.append(Tested(name, False, redact.prose(error.message)))
         else:
             routes.append(Route(name, channel, one.kinds, one.environments))
-    return Notifier(routes, outbox, redact, missing)
+    return Notifier(routes, outbox, missing)
 
 
 def _channel(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import atexit
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from promoter.output import ci
+from promoter import output
 
 _LONGEST_LINE = 100
 _REMEMBERED = 10_000
@@ -19,7 +18,7 @@ Told = tuple[str, ...]
 
 
 def to_stderr(text: str) -> None:
-    print(ci.defused(text), file=sys.stderr, flush=True)
+    output.say(text)
 
 
 @dataclass

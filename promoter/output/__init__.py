@@ -13,9 +13,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from promoter.errors import PromoterError, without_credentials
+from promoter.errors import PromoterError
 from promoter.models import Status, Step
 from promoter.output import ci
+from promoter.redaction import redact, visible
 
 if TYPE_CHECKING:
     from promoter.verdict import Verdict
@@ -24,15 +25,20 @@ _SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", St
 
 
 def say(text: str) -> None:
-    """Talk: to stderr, without the credentials of any URL in it."""
-    print(ci.defused(without_credentials(text)), file=sys.stderr, flush=True)
+    """Talk: to stderr, as `clean` makes it."""
+    print(clean(text), file=sys.stderr, flush=True)
 
 
-def data(text: str) -> None:
-    """Data: to stdout, without the credentials of any URL in it (an Application's repoURL may carry some)."""
-    text = ci.defused(without_credentials(text))
+def data(text: str, *, diff: bool = False) -> None:
+    """Data: to stdout, as `clean` makes it; `diff`: it contains unified diffs, which are shown in colour on a terminal."""
+    text = _coloured(clean(text)) if diff else clean(text)
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
+
+
+def clean(text: str) -> str:
+    """The text as a terminal and a pipeline's log may show it: without secrets, hidden characters, and commands to either."""
+    return ci.defused(visible(redact(text)))
 
 
 def as_json(value: Any) -> None:
@@ -41,12 +47,14 @@ def as_json(value: Any) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON in which no `##` stands, so that the log of a pipeline shows it as it is (see `ci.defused`)."""
-    return json.dumps(plain(value), indent=indent, ensure_ascii=False).replace("##", "#\\u0023")
+    """JSON that `clean` leaves as it is: its strings are without secrets, and escape what would be escaped or defused."""
+    return visible(json.dumps(plain(value), indent=indent, ensure_ascii=False)).replace("##", "#\\u0023")
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types, without fields whose name begins with an underscore."""
+    """The value in JSON's own types, without secrets and without fields whose name begins with an underscore."""
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return redact(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in dataclasses.fields(value) if not field.name.startswith("_"))
         return {name: plain(getattr(value, name)) for name in names}
@@ -82,7 +90,7 @@ def progress(text: str) -> None:
     """What a step that takes minutes is at: on a terminal a line that the next one takes the place of, in CI a line each."""
     if sys.stderr.isatty() and not os.environ.get("CI"):
         width = shutil.get_terminal_size().columns - 3
-        _rewrite(sys.stderr, f"… {without_credentials(text)[:width]}")
+        _rewrite(sys.stderr, f"… {clean(text)[:width]}")
     else:
         say(f"  {text}")
 
@@ -104,8 +112,8 @@ def print_error(error: PromoterError, *, in_json: bool) -> None:
         data(json_text({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}}))
 
 
-def coloured(diff: str) -> str:
-    """A unified diff for this stdout: in colour on a terminal that wants it."""
+def _coloured(diff: str) -> str:
+    """For this stdout: in colour on a terminal that wants it."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return diff
     return "".join(_line_in_colour(line) for line in diff.splitlines(keepends=True))
@@ -137,7 +145,7 @@ class Progress:
         self._last = line
         if self._live and not verdict.terminal:
             width = shutil.get_terminal_size().columns - len(self._name) - 4
-            _rewrite(sys.stderr, f"… {self._name} {line[:width]}")
+            _rewrite(sys.stderr, f"… {self._name} {clean(line)[:width]}")
             return
         self._line(f"{self._name} {line}")
         for sentence in verdict.evidence:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from promoter.errors import UsageError, without_credentials
+from promoter.errors import UsageError
+from promoter.redaction import redact, visible
 
 _GITHUB_CODES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _AZURE_CODES = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}
@@ -43,7 +44,7 @@ def defused(text: str) -> str:
 
 def annotate(level: Level, message: str) -> None:
     """A message at the top of the run. Azure knows warnings and errors, not notices."""
-    message = without_credentials(message)
+    message = visible(redact(message))
     if _on_github():
         _command(f"::{level}::{_escaped(message, _GITHUB_CODES)}")
     if _on_azure() and level is not Level.NOTICE:
@@ -52,6 +53,7 @@ def annotate(level: Level, message: str) -> None:
 
 def outputs(values: Mapping[str, str]) -> None:
     """Values for the steps that follow, where a pipeline runs us: `exit_code` is `exit-code` on GitHub."""
+    values = {name: redact(value) for name, value in values.items()}
     if os.environ.get("GITHUB_OUTPUT"):
         github_output(values, os.environ)
     if _on_azure():
@@ -60,7 +62,7 @@ def outputs(values: Mapping[str, str]) -> None:
 
 def summarize(text: str) -> None:
     """One more part of the run's summary page, in Markdown."""
-    text = without_credentials(text.rstrip("\n")) + "\n\n"
+    text = visible(redact(text.rstrip("\n"))) + "\n\n"
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as page:
             page.write(text)
@@ -73,8 +75,13 @@ def summarize(text: str) -> None:
 
 
 def markdown(text: str) -> str:
-    """Text from anywhere as one line of Markdown: in a table cell, too, and as text only."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(text.split()))
+    """Text from anywhere as one line of Markdown: in a table cell, too, and as text only.
+
+    Nobody is mentioned and nothing is closed by it: an `@`, and the `#` of a number, are cut off from what follows, by a space
+    without width. GitHub finds both in the text that it shows, where no backslash is left.
+    """
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(visible(text).split()))
+    return re.sub(r"((?<!\w)@(?=\w)|#(?=\d))", r"\1&#8203;", escaped)
 
 
 def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> None:

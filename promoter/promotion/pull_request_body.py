@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from promoter.errors import without_credentials
 from promoter.models import Environment, ModelVersion, OnFailure, Release, Signature, columns
 from promoter.output import size
+from promoter.output.ci import markdown
+from promoter.redaction import redact, visible
 
 _MOST_METRICS = 30
 _LEAST_LINES = 3
@@ -91,7 +92,7 @@ def fitted(sections: Sequence[str], folded: Sequence[Folded], room: int) -> str:
     for fold in folded:
         if fold.text and (shown := _folded(fold, room - len("\n\n".join([*parts, ""])))):
             parts.append(shown)
-    return without_credentials("\n\n".join(parts))
+    return redact("\n\n".join(parts))
 
 
 # -- sections ---------------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def _type(known: Mapping[str, str], name: str) -> str:
 
 
 def _gates(facts: Facts) -> str:
-    lines = [f"- {line}" for line in facts.passed] + [f"- warning: {code(line)}" for line in facts.warnings]
+    lines = [f"- {markdown(line)}" for line in facts.passed] + [f"- warning: {code(line)}" for line in facts.warnings]
     return "### Checked before\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -182,7 +183,7 @@ def _rolling_back(environment: Environment, before: Release | None) -> str:
 
 def code(text: str | None) -> str:
     """A code span on one line, "" for nothing; as a cell of a table, too."""
-    plain = " ".join((text or "").split()).replace("`", "'").replace("|", "\\|")
+    plain = " ".join(visible(text or "").split()).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`" if plain else ""
 
 
