@@ -15,6 +15,7 @@ from promoter.argocd.state import ApplicationState, ManagedResource, ResourceRef
 from promoter.commands.plan import Plan, plan
 from promoter.commands.promote import promote
 from promoter.errors import ExitCode, RefusedError, UsageError
+from promoter.kustomize.overlay import Files
 from promoter.kustomize.promotion_file import Decision, State
 from promoter.model_registry import ModelReference
 from promoter.models import Application, Environment, Model
@@ -116,6 +117,13 @@ def test_who_may_deploy_what_was_decided_about(entry: Decision | None, tagged: b
             f"overrides the image (spec.source.kustomize.images): {REPOSITORY}",
         ),
         ({"image_overrides": ("fraud-detector=other:v1",)}, "overrides the image"),
+        ({"skips_reconcile": True}, "is not reconciled (argocd.argoproj.io/skip-reconcile)"),
+        (
+            {"ignored_fields": ("/spec/replicas", "/spec/template/spec/containers/0/image")},
+            "ignores differences in /spec/template",
+        ),
+        ({"ignored_fields": (".spec.template.spec.containers[].image",)}, "ignores differences in .spec.template"),
+        ({"ignored_fields": ("/spec",)}, "ignores differences in /spec,"),
     ],
 )
 def test_an_application_that_would_not_take_the_commit_is_refused(change: dict[str, Any] | None, said: str) -> None:
@@ -144,10 +152,49 @@ def refused(application: ApplicationState | None) -> RefusedError | None:
         {"path": "overlays/staging/"},
         {"target_revision": "refs/heads/main"},
         {"image_overrides": ("envoy:v1", "registry.example.com/envoy=envoy:v2")},
+        {"ignored_fields": ("/spec/replicas", ".spec.strategy", "/spec/templates")},
     ],
 )
 def test_an_application_that_follows_us_in_other_words_passes(change: dict[str, Any]) -> None:
     assert refused(replace(FOLLOWS, **change)) is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "missing"),
+    [
+        ("", None),
+        (".;../../base", None),
+        ("/overlays/staging;/base", None),
+        ("/", None),
+        ("/overlays/*;/base", None),
+        (".", "base/rollout.yaml"),
+        ("/base", "overlays/staging/release.yaml"),
+        ("/overlays/stag;/base", "overlays/staging/release.yaml"),
+    ],
+)
+def test_an_application_must_render_what_the_commit_touches(folders: str, missing: str | None) -> None:
+    application, paths = replace(FOLLOWS, generate_paths=folders), ("overlays/staging/release.yaml", "base/rollout.yaml")
+    if missing is None:
+        gates.rendered_by_argocd(application, ENVIRONMENT, paths)
+        return
+    with pytest.raises(RefusedError) as caught:
+        gates.rendered_by_argocd(application, ENVIRONMENT, paths)
+    assert f"and {missing} is not there" in caught.value.message
+
+
+@pytest.mark.parametrize("name", [".argocd-source.yaml", ".argocd-source-fraud-detector-staging.yaml"])
+def test_a_file_of_argo_cds_own_next_to_the_overlay_must_not_set_the_image(name: str) -> None:
+    def check(content: str, file: str = name) -> None:
+        gates.no_parameter_files(Files({f"overlays/staging/{file}": content.encode()}), ENVIRONMENT)
+
+    check("kustomize: {namePrefix: x-}\n")
+    check("kustomize: {images: ['envoy:v2']}\n")
+    check("- odd\n")
+    check(f"kustomize: {{images: ['{REPOSITORY}:v9']}}\n", ".argocd-source-another.yaml")
+    for entry in (f"{REPOSITORY}:v9", "fraud-detector=other:v1"):
+        with pytest.raises(RefusedError) as caught:
+            check(f"kustomize: {{images: ['{entry}']}}\n")
+        assert caught.value.message == f"overlays/staging/{name} overrides the image: {entry}"
 
 
 def test_warnings_tell_what_may_go_wrong() -> None:

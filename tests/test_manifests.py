@@ -473,6 +473,7 @@ def test_an_environment_points_at_its_overlay_and_leaves_alone_what_controllers_
     assert ignored == {
         "Rollout": ["/spec/replicas"],
         "Deployment": ["/spec/replicas"],
+        "Service": ["/spec/selector/rollouts-pod-template-hash"],
         "VirtualService": [".spec.http[].route[].weight"],
         "HTTPRoute": [".spec.rules[].backendRefs[].weight"],
     }

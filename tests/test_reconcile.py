@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from promoter.promotion.steps import silent
 from promoter.promotion.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
 from promoter.webhook.work import DISPATCHED_AGAIN, Dispatcher
-from tests.support.argo_world import FAILS, MISSING, TIMING, World, overlay, world
-from tests.support.faults import DOWN, UNAUTHENTICATED, always
+from tests.support.argo_world import FAILS, MISSING, STUCK, TIMING, World, overlay, world
+from tests.support.faults import DOWN, UNAUTHENTICATED, always, changed
 from tests.support.mlflow_server import MlflowServer
 
 
@@ -211,6 +212,49 @@ def test_what_a_person_rolled_back_is_not_brought_again(registered: tuple[World,
     assert "back from version 2" in done.detail
     server.set_alias(it.model, "champion", "3")
     assert reconcile(it)[0].action is Action.PROMOTED
+
+
+def out_of_sync(application: dict[str, Any]) -> None:
+    """One more object of the Application, which Argo CD never syncs."""
+    application["status"]["sync"]["status"] = "OutOfSync"
+    other = {"kind": "ConfigMap", "namespace": "staging", "name": "left-over", "version": "v1", "status": "OutOfSync"}
+    application["status"].setdefault("resources", []).append(other)
+
+
+def test_what_else_is_out_of_sync_keeps_no_alias_from_being_promoted(registered: tuple[World, MlflowServer]) -> None:
+    it, server = registered
+    it.settle()
+    server.set_alias(it.model, "champion", "2")
+    with it.argocd.fault(changed(out_of_sync)):
+        (done,) = reconcile(it)
+    assert (done.action, done.exit_code, done.detail) == (Action.PROMOTED, ExitCode.DONE, "version 2 is live")
+
+
+def test_the_fix_of_a_release_that_is_held_is_promoted(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    for _ in range(3):
+        mlflow_server.register(name, f"models:/{mlflow_server.log_model()}")
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    lines = "  alias: champion\n  on-alias: promote\n  on-failure: hold\n"
+    with world(tmp_path, environ, model=name, lines=lines) as it:
+        it.behaviours["2"] = FAILS
+        it.promote(2)
+        it.settle()
+        mlflow_server.set_alias(name, "champion", "2")
+        assert reconcile(it)[0].action is Action.LEFT, "the alias means the version that failed"
+        mlflow_server.set_alias(name, "champion", "3")
+        (done,) = reconcile(it)
+        assert (done.action, done.detail) == (Action.PROMOTED, "version 3 is live")
+
+
+def test_a_release_on_its_way_is_not_on_its_way_for_ever(it: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
+    it.behaviours["2"] = STUCK
+    it.promote(2)
+    it.settle(4)
+    (done,) = reconcile(it)
+    assert (done.action, done.exit_code) == (Action.LEFT, ExitCode.TIMED_OUT)
+    assert "(committed " in done.detail
 
 
 def test_the_version_that_was_judged_is_promoted(registered: tuple[World, MlflowServer]) -> None:

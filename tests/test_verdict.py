@@ -44,13 +44,22 @@ def with_model_version(seen: Observation, version: str) -> Observation:
     return altered(seen, workload={"template": replace(seen.workload.template, model_version=version)})
 
 
+def out_of_sync(seen: Observation) -> Observation:
+    """The workload itself is OutOfSync, and it is not known in what."""
+    assert seen.application is not None
+    assert seen.workload is not None
+    ours = seen.workload.ref.name
+    resources = tuple(replace(one, sync="OutOfSync") if one.ref.name == ours else one for one in seen.application.resources)
+    return altered(seen, application={"sync": "OutOfSync", "resources": resources})
+
+
 HAND_MADE = [
     (altered(LIVE.seen, git={"ancestor": False}), LIVE.expected),
     (
         altered(LIVE.seen, application={"revision": "main"}),
         replace(LIVE.expected, committed_at=began("good-canary") + timedelta(hours=1)),
     ),
-    (altered(LIVE.seen, application={"sync": "OutOfSync"}), LIVE.expected),
+    (out_of_sync(LIVE.seen), LIVE.expected),
     (with_model_version(LIVE.seen, "1"), LIVE.expected),
     (altered(LIVE.seen, workload={"updated": 2}), LIVE.expected),
     (altered(LIVE.seen, workload={"available": 2}), LIVE.expected),

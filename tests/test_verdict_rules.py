@@ -140,7 +140,8 @@ def test_a_sync_that_begins_to_fail_with_our_commit_calls_for_a_restore() -> Non
 def test_an_operation_has_failed_when_its_first_retry_failed_too(operation: dict[str, Any], kind: Kind) -> None:
     assert FAILING.seen.application is not None
     assert FAILING.seen.application.operation is not None
-    assert said(FAILING, application={"operation": replace(FAILING.seen.application.operation, **operation)}).kind is kind
+    changed = {"operation": replace(FAILING.seen.application.operation, **operation)}
+    assert said(FAILING, application=changed, git={"sole_change": True}).kind is kind
 
 
 def test_a_failed_hook_is_told_from_a_failed_sync() -> None:
@@ -149,7 +150,9 @@ def test_a_failed_hook_is_told_from_a_failed_sync() -> None:
         "Job", "migrate", hook_type="PreSync", hook_phase="Failed", message="Job has reached the backoff limit"
     )
     operation = OperationState("Failed", CANARY.expected.commit, "one or more tasks failed", resources=(hook,))
-    verdict = said(CANARY, application={"operation": operation, "sync": "OutOfSync"})
+    assert CANARY.seen.workload is not None
+    before = PodTemplate((ContainerImage("registry.example.com/fraud", "v0", "sha256:" + "0" * 64),))
+    verdict = said(CANARY, application={"operation": operation, "sync": "OutOfSync"}, workload={"template": before})
     assert (verdict.kind, verdict.reason) == (Kind.FAILED, Reason.HOOK)
     assert "Job migrate: Job has reached the backoff limit" in verdict.evidence
 

@@ -6,7 +6,7 @@ Field paths are those of argo-cd pkg/apis/application/v1alpha1/types.go and argo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ from promoter.argocd.state import (
     CanaryStep,
     Condition,
     ContainerImage,
+    Difference,
+    FieldManager,
     ManagedResource,
     MetricResult,
     OperationState,
@@ -69,11 +71,23 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
         conditions=_conditions(status),
         resources=tuple(_managed(one) for one in _list(status, "resources")),
         auto_sync=automated is not None and automated.get("enabled") is not False,
+        self_heal=bool((automated or {}).get("selfHeal")),
         image_overrides=tuple(_at(source, "kustomize").get("images") or ()),
         last_synced_revision=_revision(_list(status, "history")[-1], index) if _list(status, "history") else "",
         deleting="deletionTimestamp" in metadata,
         hydrated="sourceHydrator" in spec,
+        skips_reconcile=_at(metadata, "annotations").get("argocd.argoproj.io/skip-reconcile") == "true",
+        generate_paths=_at(metadata, "annotations").get("argocd.argoproj.io/manifest-generate-paths", ""),
+        ignored_fields=tuple(_ignored(spec)),
     )
+
+
+def _ignored(spec: Json) -> Iterator[str]:
+    if "RespectIgnoreDifferences=true" not in _list(_at(spec, "syncPolicy"), "syncOptions"):
+        return
+    for one in _list(spec, "ignoreDifferences"):
+        if one.get("kind") in ("Rollout", "Deployment", "*"):
+            yield from (*_list(one, "jsonPointers"), *_list(one, "jqPathExpressions"))
 
 
 def _source(spec: Json, path: str) -> tuple[int, Json]:
@@ -160,7 +174,47 @@ def workload(manifest: Json) -> Workload:
         available=status.get("availableReplicas", 0),
         conditions=_conditions(status),
         rollout=_rollout(spec, status) if kind == "Rollout" else None,
+        managers=tuple(_manager(one) for one in _list(metadata, "managedFields")),
     )
+
+
+def _manager(document: Json) -> FieldManager:
+    template = "f:template" in _at(document, "fieldsV1", "f:spec")
+    return FieldManager(document.get("manager", ""), _time(document.get("time"), "metadata.managedFields"), template)
+
+
+def difference(document: Json, ref: ResourceRef) -> Difference | None:
+    """How one object differs, in the answer of `GET .../managed-resources`; None where the answer does not have both sides."""
+    wanted = (ref.group, ref.kind, ref.namespace, ref.name)
+    for item in _list(document, "items"):
+        if tuple(item.get(key, "") for key in ("group", "kind", "namespace", "name")) == wanted:
+            live, target = (_manifest(item.get(side)) for side in ("normalizedLiveState", "predictedLiveState"))
+            if live is None or target is None:
+                return None
+            paths = sorted(_differing(live, target, ""))
+            inside = tuple(path for path in paths if path.startswith("spec.template"))
+            return Difference(inside, tuple(path for path in paths if path not in inside))
+    return None
+
+
+def _manifest(text: str | None) -> Json | None:
+    try:
+        found = json.loads(text or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _differing(live: Any, target: Any, path: str) -> Iterator[str]:
+    """The paths of the smallest values that differ; a list is named as a whole where its length differs."""
+    if isinstance(live, dict) and isinstance(target, dict):
+        for key in live.keys() | target.keys():
+            yield from _differing(live.get(key), target.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(live, list) and isinstance(target, list) and len(live) == len(target):
+        for index, (one, other) in enumerate(zip(live, target, strict=True)):
+            yield from _differing(one, other, f"{path}[{index}]")
+    elif live != target:
+        yield path
 
 
 def _group_version(manifest: Json, kind: str, metadata: Json) -> tuple[str, str, str, str, str]:

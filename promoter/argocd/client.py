@@ -15,13 +15,21 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from promoter.argocd.answers import analysis_run, application_state, resource_tree, sync_windows, workload
+from promoter.argocd.answers import analysis_run, application_state, difference, resource_tree, sync_windows, workload
 from promoter.argocd.errors import ArgoCDError, NotFoundError, of_body, of_response
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.session import Authorization, Http, Limits
 
 if TYPE_CHECKING:
-    from promoter.argocd.state import AnalysisRunState, ApplicationState, ResourceRef, ResourceTree, SyncWindows, Workload
+    from promoter.argocd.state import (
+        AnalysisRunState,
+        ApplicationState,
+        Difference,
+        ResourceRef,
+        ResourceTree,
+        SyncWindows,
+        Workload,
+    )
     from promoter.models import Application
 
 REFRESH_SECONDS = 60.0
@@ -126,6 +134,11 @@ class ArgoCD:
         if not isinstance(manifest, dict):
             raise NotFoundError(f"{ref.kind} {ref.namespace}/{ref.name} of {app.name} has no live manifest")
         return manifest
+
+    def difference(self, app: Application, ref: ResourceRef) -> Difference | None:
+        """How one object differs from what Git says, as Argo CD compared them last; None where it does not say."""
+        params = {"namespace": ref.namespace, "name": ref.name, "group": ref.group, "kind": ref.kind}
+        return difference(self._get(_path(app, "managed-resources"), app, params), ref)
 
     def workload(self, app: Application, ref: ResourceRef) -> Workload:
         """A live Rollout or Deployment; raises as `resource`."""

@@ -118,6 +118,16 @@ class ResourceResult:
     hook_phase: str = ""
     images: tuple[ContainerImage, ...] = ()
 
+    @property
+    def ill(self) -> bool:
+        """The object was applied, and then did not become healthy: under a hook or a wave the sync waits for that."""
+        return not self.hook_type and self.status == "Synced" and self.hook_phase in {"Failed", "Error"}
+
+    @property
+    def failed(self) -> bool:
+        """The object could not be applied, or the hook failed."""
+        return self.status == "SyncFailed" or (bool(self.hook_type) and self.hook_phase in {"Failed", "Error"})
+
 
 @dataclass(frozen=True, slots=True)
 class OperationState:
@@ -133,7 +143,11 @@ class OperationState:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationState:
-    """An Application as one GET answered it. `revision` is what was last *compared*, a branch name when rendering failed."""
+    """An Application as one GET answered it. `revision` is what was last *compared*, a branch name when rendering failed.
+
+    `generate_paths` is the annotation that keeps Argo CD from rendering commits that touch none of them. `ignored_fields` are
+    the paths of Rollouts and Deployments that a sync leaves as they are (ignoreDifferences with RespectIgnoreDifferences).
+    """
 
     name: str
     project: str
@@ -150,10 +164,14 @@ class ApplicationState:
     conditions: tuple[Condition, ...] = ()
     resources: tuple[ManagedResource, ...] = ()
     auto_sync: bool = False
+    self_heal: bool = False
     image_overrides: tuple[str, ...] = ()
     last_synced_revision: str = ""
     deleting: bool = False
     hydrated: bool = False
+    skips_reconcile: bool = False
+    generate_paths: str = ""
+    ignored_fields: tuple[str, ...] = ()
 
     @property
     def operation_in_progress(self) -> bool:
@@ -169,6 +187,12 @@ class ApplicationState:
         """The Rollouts and Deployments it manages."""
         return tuple(one.ref for one in self.resources if (one.ref.group, one.ref.kind) in WORKLOADS)
 
+    def sync_of(self, ref: ResourceRef) -> str:
+        """Synced or OutOfSync, of one object; "" where the list does not have it."""
+        wanted = (ref.group, ref.kind, ref.namespace, ref.name)
+        found = (one for one in self.resources if (one.ref.group, one.ref.kind, one.ref.namespace, one.ref.name) == wanted)
+        return next((one.sync for one in found), "")
+
 
 WORKLOADS = frozenset({("argoproj.io", "Rollout"), ("apps", "Deployment")})
 
@@ -181,6 +205,23 @@ class SyncWindows:
 
 
 # -- workload ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a live object differs from what Git says: the fields' paths, inside its pod template and outside of it."""
+
+    template: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldManager:
+    """Who set fields of an object (`metadata.managedFields`): `template` when they are of its pod template."""
+
+    name: str
+    time: datetime | None
+    template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +265,7 @@ class Workload:
     available: int = 0
     conditions: tuple[Condition, ...] = ()
     rollout: RolloutState | None = None
+    managers: tuple[FieldManager, ...] = ()
 
     @property
     def observed(self) -> bool:

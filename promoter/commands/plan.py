@@ -15,6 +15,7 @@ from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
 from promoter.kustomize.render import build, sources, tool
+from promoter.kustomize.rendered import carrying
 from promoter.models import Change, Environment, Image, ModelVersion, Release
 from promoter.promotion import decisions, gates
 from promoter.promotion.steps import Steps
@@ -34,7 +35,7 @@ class Plan:
     """What a promotion would change, and what it was seen against.
 
     `image` is None when it has to be built first: then the digests of `after` are empty, and the only values filled in
-    later. `rendered` is None where no kustomize was at hand.
+    later. `rendered` is None where no kustomize was at hand, and `workloads`, which will carry the release, is empty then.
     """
 
     environment: Environment
@@ -48,6 +49,7 @@ class Plan:
     rendered: str | None
     commit: str
     warnings: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
     _force: bool = field(default=False, repr=False)
     _unattended: bool = field(default=False, repr=False)
     _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
@@ -119,15 +121,15 @@ def plan(
     known = decisions.at(repository, snapshot.commit, files, environment)
     warned = steps.run(
         "gates",
-        lambda: _gates(clients, known, version, force=force, unattended=unattended),
+        lambda: _gates(clients, snapshot, known, version, force=force, unattended=unattended),
         lambda warnings: "; ".join(warnings) or "passed",
     )
     after = release_of(environment, version, image)
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
     rendered = None
     if rendering:
-        render_it = partial(rendered_change, snapshot, environment, edited.files)
-        rendered = steps.run("render", render_it, _build_detail, lambda text: text is None)
+        render_it = partial(rendered_change, snapshot, environment, edited.files, _shown(after))
+        rendered = steps.run("render", render_it, _build_detail, lambda change: change is None)
     return Plan(
         environment=environment,
         reference=reference,
@@ -137,7 +139,8 @@ def plan(
         after=after,
         changes=edited.changes,
         diff=unified(Files.of(files), edited.files),
-        rendered=rendered,
+        rendered=rendered.diff if rendered else None,
+        workloads=rendered.workloads if rendered else (),
         commit=snapshot.commit,
         warnings=warned,
         _force=force,
@@ -155,10 +158,13 @@ def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, a
     return replace(edited, files={**edited.files, **known.files(known.promoted(release, by=actor))})
 
 
-def _gates(clients: Clients, known: Decisions, version: ModelVersion, *, force: bool, unattended: bool) -> tuple[str, ...]:
+def _gates(
+    clients: Clients, snapshot: Snapshot, known: Decisions, version: ModelVersion, *, force: bool, unattended: bool
+) -> tuple[str, ...]:
     """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out."""
     gates.not_undone(known, version, force=force, unattended=unattended)
     environment = known.environment
+    gates.no_parameter_files(snapshot, environment)
     if not clients.argocd_server:
         return ()
     argocd = clients.argocd()
@@ -167,6 +173,8 @@ def _gates(clients: Clients, known: Decisions, version: ModelVersion, *, force: 
     except NotFoundError:
         application = None
     gates.followed(application, environment)
+    if application is not None and application.generate_paths:
+        gates.rendered_by_argocd(application, environment, sources(snapshot, environment.application.path))
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
 
 
@@ -228,19 +236,37 @@ def _where(environment: Environment) -> str:
     return f"{application.path} on {application.target_revision} of {application.repo_url}"
 
 
-def rendered_change(snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes]) -> str | None:
-    """The difference this change makes to what Argo CD applies; "" when none, None when no tool is here."""
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a change does to what Argo CD applies, as a unified diff, and the workloads that carry the release then."""
+
+    diff: str
+    workloads: tuple[str, ...]
+
+
+def rendered_change(
+    snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes], release: Release
+) -> Rendered | None:
+    """The difference this change makes to what Argo CD applies; None when no tool is here.
+
+    Raises:
+        RefusedError: the overlay does not build with it, or what it renders does not run the release.
+    """
     directory = environment.application.path
     if tool() is None:
         return None
     now = sources(snapshot, directory)
     after = build({**now, **files}, directory) or ""
+    workloads = carrying(after, directory, release)
     try:
         before = build(now, directory) or ""
     except RefusedError:
         before = ""  # it did not build: everything it renders to now is new
-    return "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), "rendered now", "rendered then"))
+    diff = difflib.unified_diff(before.splitlines(True), after.splitlines(True), "rendered now", "rendered then")
+    return Rendered("".join(diff), workloads)
 
 
-def _build_detail(rendered: str | None) -> str:
-    return "neither kustomize nor kubectl is here" if rendered is None else "builds"
+def _build_detail(rendered: Rendered | None) -> str:
+    if rendered is None:
+        return "neither kustomize nor kubectl is here"
+    return f"builds; runs in {', '.join(rendered.workloads)}"

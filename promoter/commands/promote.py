@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -150,9 +150,11 @@ class _Commit:
             edited = self._edit(snapshot)
         deployed = self.before
         self.changes = edited.changes
-        self.rendered = partial(rendered_change, snapshot, environment, edited.files)
+        self.rendered = partial(self._render, snapshot, edited.files)
         if not edited.files:
             return None
+        if self._plan.rendered is not None and snapshot.commit != self._plan.commit:
+            self.rendered()  # the base may have changed: what is committed must run the release
         if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
         return Proposal(
@@ -161,6 +163,10 @@ class _Commit:
             body=_body(deployed, self._release, self._plan),
             trailers=_entry(self._plan, self._release, snapshot.blob_id(release_path(environment)) or "").trailers(),
         )
+
+    def _render(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> str | None:
+        change = rendered_change(snapshot, self._plan.environment, files, self._release)
+        return change.diff if change else None
 
     @property
     def _by_name(self) -> bool:

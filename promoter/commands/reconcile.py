@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,7 @@ from promoter.commands.plan import plan
 from promoter.commands.promote import promote
 from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, OnAlias
+from promoter.models import Environment, OnAlias, OnFailure
 from promoter.output import Progress
 from promoter.promotion import gates, releases
 from promoter.promotion.announce import Announcer
@@ -21,7 +22,7 @@ from promoter.promotion.observe import Observer
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
 from promoter.promotion.watch import Clock, Timing, Watched
-from promoter.verdict import Kind, Verdict, judge
+from promoter.verdict import Kind, Reason, Verdict, judge
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
@@ -114,8 +115,8 @@ class Reconciler:
         wanted = self._survey.alias_version(environment)
         behind = wanted is not None and (deployed is None or deployed.version != wanted)
         if deployed is not None and not self._survey.content(environment):
-            done = self._attend(environment)
-            if done is not None and (done.action is not Action.AGREES or not behind):
+            done = self._attend(environment, behind=behind)
+            if done is not None:
                 return done
         if behind and wanted is not None:
             return self._promote(environment, wanted)
@@ -123,23 +124,32 @@ class Reconciler:
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 
-    def _attend(self, environment: Environment) -> Reconciled | None:
-        """Looks at what Argo CD is not content with, and restores Git where it calls for that."""
+    def _attend(self, environment: Environment, *, behind: bool) -> Reconciled | None:
+        """Looks at what Argo CD is not content with, and restores Git where it calls for that.
+
+        None where the alias means another version (`behind`) and nothing of the present one is under way: it is the fix.
+        """
         repository = self.clients.repository(environment.application)
         committed = releases.current(repository, environment)
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
         verdict = judge(observer.look(refresh=True), observer.expected)
-        if (verdict.restore and not committed.restores) or verdict.sync_due:
+        held = environment.on_failure is OnFailure.HOLD and behind
+        if (verdict.restore and not committed.restores and not held) or verdict.sync_due:
             if self.dispatch is not None:
                 return self.dispatch(environment, f"{verdict.kind} at {committed.commit.sha}")
             return self._follow(environment, committed, found=verdict.restore)
+        age = datetime.now(UTC) - committed.commit.when
+        late = age > timedelta(seconds=self.clients.config.watch.timeout)
+        if not verdict.terminal and not late:
+            return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}")
+        if behind and not _waits_for_a_person(verdict):
+            return None
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
-        if not verdict.terminal:
-            return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}")
-        code = Watched(verdict).exit_code
+        since = "" if verdict.terminal else f" (committed {committed.commit.when:%Y-%m-%d %H:%M} UTC)"
+        code = Watched(verdict, timed_out=not verdict.terminal).exit_code
         Announcer(self.clients, environment).stands(committed, verdict, code)
-        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}", code)
+        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}{since}", code)
 
     def _promote(self, environment: Environment, version: str) -> Reconciled:
         if environment.on_alias is not OnAlias.PROMOTE:
@@ -187,3 +197,11 @@ class Reconciler:
 
     def _said(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:
         return Reconciled(environment.name, environment.model.name, action, detail, code)
+
+
+_PAUSES = frozenset({Reason.INCONCLUSIVE, Reason.INDEFINITE_PAUSE, Reason.PAUSED_BY_HAND})
+
+
+def _waits_for_a_person(verdict: Verdict) -> bool:
+    """The canary is under way, and a person may still decide for it; or there is no Application to promote to."""
+    return verdict.reason in _PAUSES or verdict.kind is Kind.APPLICATION_GONE

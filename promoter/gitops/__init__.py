@@ -2,7 +2,18 @@
 
 from promoter.gitops.cache import default_cache
 from promoter.gitops.commit import Commit, Proposal, Pushed, trailers_of
+from promoter.gitops.remote import BranchGoneError
 from promoter.gitops.repository import HistoryLimitError, Repository
 from promoter.gitops.snapshot import Snapshot
 
-__all__ = ["Commit", "HistoryLimitError", "Proposal", "Pushed", "Repository", "Snapshot", "default_cache", "trailers_of"]
+__all__ = [
+    "BranchGoneError",
+    "Commit",
+    "HistoryLimitError",
+    "Proposal",
+    "Pushed",
+    "Repository",
+    "Snapshot",
+    "default_cache",
+    "trailers_of",
+]

@@ -19,6 +19,11 @@ from promoter.gitops.process import Git
 FIRST_DEPTH = 64
 """Commits below the tip that are fetched at once when more than the tip is asked for."""
 
+
+class BranchGoneError(RefusedError):
+    """The remote does not have the branch: it was renamed or deleted, or never was."""
+
+
 _REMOTE = "promoter"
 _TIP = "refs/promoter/tip"
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules")
@@ -64,7 +69,7 @@ class Remote:
 
         Raises:
             GitError: the remote could not be fetched.
-            RefusedError: the branch is not there.
+            BranchGoneError: the branch is not there.
         """
         self._cache.prepare(self._create, filters=self._filters)
         try:
@@ -338,15 +343,15 @@ class Remote:
     def _refspec(self) -> str:
         return f"+refs/heads/{self.branch}:{_TIP}"
 
-    def _missing_branch(self) -> RefusedError:
+    def _missing_branch(self) -> BranchGoneError:
         lines = self._over_the_wire("ls-remote", "--heads", _REMOTE).decode(errors="replace").splitlines()
         branches = [line.partition("refs/heads/")[2] for line in lines]
         if not branches:
-            return RefusedError(
+            return BranchGoneError(
                 f"{self.url} is empty: it has no branch {self.branch}", hint="push a first commit with the overlays to it"
             )
         some = ", ".join(branches[:5]) + (", …" if len(branches) > 5 else "")
-        return RefusedError(
+        return BranchGoneError(
             f"{self.url} has no branch {self.branch}; it has {some}", hint="name one of them, or create the branch"
         )
 

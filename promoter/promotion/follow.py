@@ -18,7 +18,7 @@ from promoter.promotion.observe import Observer
 from promoter.promotion.pull_request import MergeWait, PullRequestOpener
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
 from promoter.promotion.watch import Clock, OnVerdict, Timing, Watched, Watcher, listen
-from promoter.verdict import Kind, Verdict
+from promoter.verdict import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
@@ -92,7 +92,9 @@ class Follower:
         try:
             return self._restore(committed, verdict)
         except SupersededError as error:
-            return self._ending(committed, verdict, ExitCode.SUPERSEDED, note=error.message)
+            evidence = (f"{verdict.kind}: {verdict.summary}", *verdict.evidence)
+            superseded = Verdict(Kind.SUPERSEDED, error.message, evidence=evidence)
+            return self._ending(committed, superseded, ExitCode.SUPERSEDED, note=error.message)
 
     def _restore(self, committed: Committed, verdict: Verdict) -> Ending:
         """Raises: SupersededError, with nothing written."""
@@ -151,9 +153,7 @@ class Follower:
     ) -> Ending:
         """To where the cluster runs what Git says again, or a newer release has taken its place."""
         watched = self._watch(restored, displaced=committed.release)
-        code = AFTER_RESTORE[watched.verdict.kind]
-        restoring = code is not ExitCode.RESTORED
-        note = f"Git is restored, the cluster is not yet: {watched.verdict.summary}" if restoring else ""
+        code, note = _after_restore(watched.verdict)
         ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
         return replace(ending, stable=restored.release)
 
@@ -190,3 +190,11 @@ class Follower:
     ) -> Ending:
         release, commit = committed.release, committed.commit.sha
         return Ending(self.environment.name, release, commit, verdict, exit_code, restored, note, logs)
+
+
+def _after_restore(verdict: Verdict) -> tuple[ExitCode, str]:
+    """How the process ends, and which half is done where it is not both."""
+    if verdict.reason is Reason.SCALED_TO_ZERO:
+        return ExitCode.RESTORED, f"Git is restored; in the cluster there is nothing to prove: {verdict.summary}"
+    code = AFTER_RESTORE[verdict.kind]
+    return code, "" if code is ExitCode.RESTORED else f"Git is restored, the cluster is not yet: {verdict.summary}"

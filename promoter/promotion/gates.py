@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from promoter.config.yaml import plain_values
 from promoter.errors import RefusedError
 from promoter.kustomize.promotion_file import Decision, State
+from promoter.kustomize.render import Tree
 from promoter.models import Environment, ModelVersion
-from promoter.verdict.masked import image_override
+from promoter.verdict.application import elsewhere
+from promoter.verdict.masked import image_override, overriding
 
 if TYPE_CHECKING:
     from promoter.argocd.state import ApplicationState, SyncWindows
     from promoter.promotion.decisions import Decisions
 
+# A field at, above or below the pod template's image, as a JSON pointer or a jq path.
+_TEMPLATE = re.compile(r"[./]spec(?:[./]template(?:[./\[].*)?)?\Z")
 _APPLY = "kubectl apply -f environments/"
 MOST_FAILURES = 3
 """A failure that was not the model's own is tried again; after so many somebody has to look."""
@@ -87,8 +94,18 @@ def followed(application: ApplicationState | None, environment: Environment) -> 
         raise RefusedError(f"Application {wanted.name!r} (project {wanted.project}) {state}", hint=_APPLY)
     if application.hydrated:
         raise RefusedError(f"Application {wanted.name!r} uses the source hydrator", hint="give it a plain source with a path")
-    if problems := tuple(_elsewhere(application, environment)):
+    if problems := elsewhere(application, wanted):
         raise RefusedError(f"Application {wanted.name!r} follows {'; '.join(problems)}", hint=_APPLY)
+    if application.skips_reconcile:
+        raise RefusedError(
+            f"Application {wanted.name!r} is not reconciled (argocd.argoproj.io/skip-reconcile): nothing would be synced",
+            hint=f"kubectl annotate application {wanted.name} argocd.argoproj.io/skip-reconcile-",
+        )
+    if ignored := [field for field in application.ignored_fields if _TEMPLATE.match(field)]:
+        raise RefusedError(
+            f"Application {wanted.name!r} ignores differences in {ignored[0]}, and a sync leaves such fields as they are",
+            hint="take it out of ignoreDifferences: a new image would never be applied",
+        )
     if override := image_override(application, environment.model.repository, environment.model.image_name):
         raise RefusedError(
             f"Application {wanted.name!r} overrides the image (spec.source.kustomize.images): {override}",
@@ -96,20 +113,50 @@ def followed(application: ApplicationState | None, environment: Environment) -> 
         )
 
 
-def _elsewhere(application: ApplicationState, environment: Environment) -> Iterator[str]:
-    wanted = environment.application
-    if _plain_url(application.repo_url) != _plain_url(wanted.repo_url):
-        yield f"repository {application.repo_url}, not {wanted.repo_url}"
-    if application.path.strip("/") != wanted.path:
-        yield f"path {application.path!r}, not {wanted.path!r}"
-    if application.target_revision.removeprefix("refs/heads/") != wanted.target_revision:
-        yield f"revision {application.target_revision or 'HEAD'}, not {wanted.target_revision}"
+def rendered_by_argocd(application: ApplicationState, environment: Environment, paths: Iterable[str]) -> None:
+    """Refuses an Application that renders only commits which touch some folders, when these are not all that it renders from.
+
+    `paths` are the files that the overlay renders from, and those that promoter writes.
+
+    Raises:
+        RefusedError: a file lies in none of the folders of argocd.argoproj.io/manifest-generate-paths.
+    """
+    folders = [one for one in application.generate_paths.split(";") if one]
+    missing = sorted(path for path in paths if folders and not any(_covers(one, environment, path) for one in folders))
+    if missing:
+        raise RefusedError(
+            f"Application {environment.application.name!r} renders only commits that touch {application.generate_paths}, and "
+            f"{missing[0]} is not there",
+            hint="add its folder to the annotation argocd.argoproj.io/manifest-generate-paths",
+        )
 
 
-def _plain_url(url: str) -> str:
-    """The repository, whichever way it is written: as Argo CD itself compares them, without scheme, user and .git."""
-    split = urlsplit(url if "://" in url else f"ssh://{url.replace(':', '/', 1)}")
-    return f"{(split.hostname or '').lower()}{split.path.rstrip('/').removesuffix('.git').lower()}"
+def _covers(folder: str, environment: Environment, path: str) -> bool:
+    """As Argo CD reads the annotation: from the root with a slash, else from the Application's path; a folder or a pattern."""
+    own = environment.application.path
+    place = posixpath.normpath(folder.lstrip("/") if folder.startswith("/") else posixpath.join(own, folder))
+    return place == "." or path == place or path.startswith(f"{place}/") or fnmatch.fnmatchcase(path, place)
+
+
+def no_parameter_files(tree: Tree, environment: Environment) -> None:
+    """Refuses an overlay next to which a file of Argo CD's own sets our image: it would mask what is committed.
+
+    Raises:
+        RefusedError: .argocd-source.yaml or .argocd-source-<application>.yaml has an entry for it.
+    """
+    application = environment.application
+    names = (".argocd-source.yaml", f".argocd-source-{application.name}.yaml")
+    files = tree.export([posixpath.join(application.path, name) for name in names])
+    for path, content in files.items():
+        for document in plain_values(content.decode(errors="replace"), path):
+            kustomize = document.get("kustomize") if isinstance(document, dict) else None
+            images = kustomize.get("images") if isinstance(kustomize, dict) else None
+            entries = tuple(map(str, images)) if isinstance(images, list) else ()
+            if override := overriding(entries, environment.model.repository, environment.model.image_name):
+                raise RefusedError(
+                    f"{path} overrides the image: {override}",
+                    hint="remove the file, or its `images`: Argo CD applies it after the overlay",
+                )
 
 
 def warnings(application: ApplicationState, windows: SyncWindows | None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from promoter.argocd.errors import ArgoCDError, NotFoundError
 from promoter.argocd.state import (
     AnalysisRunState,
     ApplicationState,
+    Difference,
     ResourceRef,
     ResourceTree,
     RunningRelease,
@@ -19,7 +20,7 @@ from promoter.argocd.state import (
     Workload,
 )
 from promoter.errors import AuthError, ConfigError, RefusedError, UnreachableError
-from promoter.gitops import HistoryLimitError, Repository
+from promoter.gitops import BranchGoneError, HistoryLimitError, Repository
 from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.render import sources
 from promoter.models import Environment
@@ -45,6 +46,7 @@ class Observer:
     _windows: SyncWindows | None = None
     _rendered: tuple[bool | None, bool | None] = (None, None)
     _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
+    _differences: dict[object, Difference | None] = field(default_factory=dict)
     _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
 
     def look(self, *, refresh: bool = False, sync_requested: bool = False) -> Observation:
@@ -76,7 +78,7 @@ class Observer:
         prefix = f"{seen.workload.ref.name}-" if seen.workload else ""
         pods = tuple(pod for pod in tree.pods if pod.name.startswith(prefix))
         runs, stable = self._analysis_runs(tree, seen.workload), self._stable(tree, seen)
-        return replace(seen, pods=pods, analysis_runs=runs, stable=stable)
+        return replace(seen, pods=pods, analysis_runs=runs, stable=stable, difference=self._difference(seen))
 
     # -- Argo CD ------------------------------------------------------------------------------------------------------
 
@@ -130,6 +132,18 @@ class Observer:
             self._ended_runs[ref] = run
         return run
 
+    def _difference(self, seen: Observation) -> Difference | None:
+        """How the workload differs from Git: asked for once a comparison, and only where Argo CD calls it OutOfSync."""
+        application, workload = seen.application, seen.workload
+        if application is None or workload is None or application.sync != "OutOfSync" or application.operation_requested:
+            return None
+        if seen.git.operation_ancestor is not True or application.sync_of(workload.ref) != "OutOfSync":
+            return None
+        key = workload.ref, workload.generation, application.reconciled_at
+        if key not in self._differences:
+            self._differences = {key: self.argocd.difference(self.environment.application, workload.ref)}
+        return self._differences[key]
+
     def _sync_windows(self, application: ApplicationState, *, refresh: bool) -> SyncWindows | None:
         """Asked for only where something waits for a sync, and not at every look."""
         if application.sync != "OutOfSync" or application.operation_in_progress:
@@ -171,7 +185,11 @@ class Observer:
     # -- Git ----------------------------------------------------------------------------------------------------------
 
     def _look_at_tip(self) -> None:
-        self._tip = self.repository.fetch().commit
+        try:
+            self._tip = self.repository.fetch().commit
+        except BranchGoneError:
+            self._reachable = False
+            return
         try:
             self._reachable = self.repository.is_ancestor(self.expected.commit, self._tip)
         except HistoryLimitError:

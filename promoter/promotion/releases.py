@@ -30,7 +30,8 @@ class Committed:
     restores: bool = False
 
     def expectation(self, environment: Environment) -> Expectation:
-        return Expectation(self.commit.sha, self.commit.when, self.release, environment.model.image_name)
+        application = environment.application
+        return Expectation(self.commit.sha, self.commit.when, self.release, environment.model.image_name, application)
 
 
 def current(repository: Repository, environment: Environment, start: str | None = None) -> Committed:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from promoter.argocd.client import ArgoCD
-from promoter.argocd.errors import ArgoCDError
 from promoter.errors import AuthError, ExitCode, PromoterError, UnreachableError
 from promoter.models import Application
 from promoter.promotion.ending import EXIT_CODES
 from promoter.promotion.observe import Observer
-from promoter.verdict import Kind, Verdict, judge
+from promoter.verdict import Kind, Reason, Verdict, judge
 
 OnVerdict = Callable[[Verdict], None]
 
@@ -169,7 +168,8 @@ class Watcher:
             if self._refusals > 1:
                 raise
             return None
-        except (UnreachableError, ArgoCDError) as error:
+        except PromoterError as error:
+            # Nothing that one look meets ends the watch: the deadline does, with an outcome.
             self._report(replace(course.verdict, summary=f"no answer at the moment: {error.message}"))
             return None
         self._refusals = 0
@@ -189,6 +189,8 @@ class Watcher:
     def _certain_after(self, verdict: Verdict) -> float:
         if verdict.kind is Kind.LIVE:
             return self.timing.stable_for
+        if verdict.reason is Reason.CHANGED_BY_HAND:
+            return max(self.timing.person, self.timing.sync_grace)  # a sync may be about to undo it
         return self.timing.person if verdict.kind is Kind.NEEDS_PERSON else 0.0
 
     def _pause(self, course: _Course, allowance: _Allowance) -> None:

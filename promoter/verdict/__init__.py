@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from promoter.verdict.application import (
     application_gone,
+    changed_by_hand,
     commit_gone,
     held,
+    moved,
     not_comparable,
     not_observed,
     render_failed,
@@ -34,6 +36,7 @@ from promoter.verdict.workload import (
     paused_for_a_person,
     progress_deadline,
     rolling,
+    scaled_to_zero,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ __all__ = ["RULES", "Kind", "Reason", "Verdict", "judge"]
 
 RULES: tuple[Callable[[Observation, Expectation], Verdict | None], ...] = (
     application_gone,
+    moved,
     commit_gone,
     not_observed,
     superseded,
@@ -57,7 +61,9 @@ RULES: tuple[Callable[[Observation, Expectation], Verdict | None], ...] = (
     sync_failed,
     waits_for_sync,
     held,
+    changed_by_hand,
     live,
+    scaled_to_zero,
     rolling,
     syncing,
 )

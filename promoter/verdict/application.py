@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from promoter.verdict.evidence import about_operation, out_of_sync
-from promoter.verdict.live import application_of, applied, compared, unmet
+from promoter.verdict.evidence import about_difference, about_operation, about_workload, out_of_sync
+from promoter.verdict.live import (
+    FAILED,
+    application_of,
+    applied,
+    compared,
+    failed_elsewhere,
+    newer_than_operation,
+    operation_applied,
+    unmet,
+)
 from promoter.verdict.observation import Deployed
 from promoter.verdict.result import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
+    from promoter.argocd.state import ApplicationState
+    from promoter.models import Application
     from promoter.verdict.observation import Expectation, Observation
 
-_FAILED = frozenset({"Failed", "Error"})
+_TERMINATING = "because it is being terminated"  # k8s.io/apiserver: namespace lifecycle admission
 _RETRIES_THAT_PROVE = 2  # the first retry failed as well: waiting for the others helps nobody
 
 
@@ -25,9 +37,37 @@ def application_gone(seen: Observation, _: Expectation) -> Verdict | None:
     return None
 
 
+def moved(seen: Observation, expected: Expectation) -> Verdict | None:
+    """The Application reads from elsewhere now: what it does is no longer about our commit."""
+    now = elsewhere(application_of(seen), expected.follows) if expected.follows is not None else ()
+    if not now:
+        return None
+    return Verdict(Kind.NEEDS_PERSON, f"the Application follows {'; '.join(now)}", Reason.MOVED)
+
+
+def elsewhere(application: ApplicationState, wanted: Application) -> tuple[str, ...]:
+    """Where the Application reads from, as far as that is not where it should."""
+    found = []
+    if _plain_url(application.repo_url) != _plain_url(wanted.repo_url):
+        found.append(f"repository {application.repo_url}, not {wanted.repo_url}")
+    if application.path.strip("/") != wanted.path:
+        found.append(f"path {application.path!r}, not {wanted.path!r}")
+    if application.target_revision.removeprefix("refs/heads/") != wanted.target_revision:
+        found.append(f"revision {application.target_revision or 'HEAD'}, not {wanted.target_revision}")
+    return tuple(found)
+
+
+def _plain_url(url: str) -> str:
+    """The repository, whichever way it is written: as Argo CD itself compares them, without scheme, user and .git."""
+    split = urlsplit(url if "://" in url else f"ssh://{url.replace(':', '/', 1)}")
+    return f"{(split.hostname or '').lower()}{split.path.rstrip('/').removesuffix('.git').lower()}"
+
+
 def commit_gone(seen: Observation, expected: Expectation) -> Verdict | None:
     if seen.git.reachable is False:
-        return Verdict(Kind.COMMIT_GONE, f"commit {expected.commit[:8]} is no longer on the branch: somebody rewrote it")
+        branch = f"branch {expected.follows.target_revision}" if expected.follows else "the branch"
+        summary = f"commit {expected.commit[:8]} is no longer on {branch}: somebody rewrote, renamed or deleted it"
+        return Verdict(Kind.COMMIT_GONE, summary)
     return None
 
 
@@ -75,15 +115,23 @@ def sync_failed(seen: Observation, expected: Expectation) -> Verdict | None:
         return None
     if operation.revision != expected.commit and _no_longer_ours(seen, expected):
         return None
-    ended = operation.phase in _FAILED and not application.operation_in_progress
+    if failed_elsewhere(seen, expected):
+        return None
+    ended = operation.phase in FAILED and not application.operation_in_progress
     failed_again = operation.phase == "Running" and operation.finished_at and operation.retry_count >= _RETRIES_THAT_PROVE
     if not ended and not failed_again:
         return None
-    hook = any(one.hook_type and one.hook_phase in _FAILED for one in operation.resources)
+    hook = any(one.hook_type and one.failed for one in operation.resources)
     if ended and not hook and application.sync == "Synced":  # fixed since by a commit that left nothing to sync
         return None
+    evidence = about_operation(application)
+    if any(one.ill for one in operation.resources) and not any(one.failed for one in operation.resources):
+        summary = "another object does not become healthy, and the sync of our commit waits for it"
+        return Verdict(Kind.NEEDS_PERSON, summary, Reason.SYNC, evidence)
+    if any(_TERMINATING in text for text in evidence):
+        return Verdict(Kind.NEEDS_PERSON, "the namespace is being deleted: nothing can be applied", Reason.SYNC, evidence)
     reason = Reason.HOOK if hook else Reason.SYNC
-    return _begun_by(seen, Verdict(Kind.FAILED, "Argo CD can't apply our commit", reason, about_operation(application)))
+    return _begun_by(seen, Verdict(Kind.FAILED, "Argo CD can't apply our commit", reason, evidence))
 
 
 def waits_for_sync(seen: Observation, _: Expectation) -> Verdict | None:
@@ -113,13 +161,32 @@ def held(seen: Observation, _: Expectation) -> Verdict | None:
     return Verdict(Kind.SYNCING, summary, evidence=about_operation(application), held_by=revision)
 
 
+def changed_by_hand(seen: Observation, expected: Expectation) -> Verdict | None:
+    """The sync that contains our commit succeeded, and the workload's pod template differs from Git: somebody changed it since.
+
+    With self-heal on Argo CD undoes that by itself.
+    """
+    application, workload, difference = application_of(seen), seen.workload, seen.difference
+    operation = application.operation
+    if workload is None or difference is None or not difference.template or application.self_heal or operation is None:
+        return None
+    if application.operation_in_progress or operation.revision != application.revision:
+        return None
+    if not operation_applied(seen, expected) or not newer_than_operation(seen, expected):
+        return None
+    summary = f"{workload.ref.kind} {workload.ref.name} was changed by hand: its pod template differs from Git"
+    command = f"argocd app sync {application.name}"
+    return Verdict(Kind.NEEDS_PERSON, summary, Reason.CHANGED_BY_HAND, (*about_difference(workload, difference), command))
+
+
 def syncing(seen: Observation, expected: Expectation) -> Verdict:
     application = application_of(seen)
     waits = unmet(seen, expected)
     operation = application.operation
-    failing = about_operation(application) if operation and (operation.retry_count or operation.phase in _FAILED) else ()
+    telling = operation and (application.operation_in_progress or operation.retry_count or operation.phase in FAILED)
+    about = about_operation(application) if telling else ()
     conditions = (f"{one.type}: {one.message}" for one in application.conditions)
-    evidence = (*failing, *conditions, *out_of_sync(application))
+    evidence = (*about, *conditions, *about_workload(seen), *out_of_sync(application))
     return Verdict(Kind.SYNCING, f"waiting until {'; '.join(waits)}", evidence=evidence)
 
 

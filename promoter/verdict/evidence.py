@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promoter.argocd.state import AnalysisRunState, ApplicationState, PodState
+    from promoter.argocd.state import AnalysisRunState, ApplicationState, Difference, PodState, Workload
     from promoter.verdict.observation import Expectation, Observation
 
 _NAMES = re.compile(r'"[^"]*"|\S*/\S*')
@@ -22,6 +22,11 @@ _REFUSALS = (
     r"\bdenied\b",
 )
 _REFUSED = re.compile("|".join(_REFUSALS), re.IGNORECASE)
+_KINDS = frozenset({"Rollout", "Deployment"})
+# metadata.managedFields[].manager of what may set a pod template without a person.
+_CONTROLLERS = frozenset(
+    {"argocd-controller", "argocd-application-controller", "rollouts-controller", "kube-controller-manager"}
+)
 _WAITING_FOR_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff"})
 _NORMAL = frozenset({"", "Running", "Pending", "ContainerCreating", "PodInitializing", "Completed", "Terminating"})
 
@@ -90,9 +95,27 @@ def about_operation(application: ApplicationState) -> tuple[str, ...]:
     operation = application.operation
     if operation is None:
         return ()
-    failed = (one for one in operation.resources if one.status == "SyncFailed" or one.hook_phase in {"Failed", "Error"})
+    failed = (one for one in operation.resources if one.failed or one.ill)
     told = [f"{one.kind} {one.name}: {one.message}" for one in failed]
     return (f"sync of {operation.revision[:8]} is {operation.phase}: {operation.message}", *told)
+
+
+def about_workload(seen: Observation) -> tuple[str, ...]:
+    """Why the workload makes no pods, as its controller reports it; that it does not exist."""
+    workload = seen.workload
+    if workload is None:
+        missing = (one.ref for one in seen.application.resources if one.health == "Missing") if seen.application else ()
+        return tuple(f"{ref.kind} {ref.name} does not exist in the cluster" for ref in missing if ref.kind in _KINDS)
+    failing = (one for one in workload.conditions if one.type == "ReplicaFailure" and one.status == "True")
+    return tuple(f"{workload.ref.kind} {workload.ref.name}: {one.reason}: {one.message}" for one in failing)
+
+
+def about_difference(workload: Workload, difference: Difference) -> tuple[str, ...]:
+    """What differs from Git in the pod template, and who set fields of it last."""
+    people = [one for one in workload.managers if one.template and one.name not in _CONTROLLERS and one.time is not None]
+    last = max(people, key=lambda one: str(one.time), default=None)
+    by = (f"last changed by {last.name} at {last.time:%Y-%m-%d %H:%M:%S} UTC",) if last else ()
+    return (*(f"{path} differs from Git" for path in difference.template), *by)
 
 
 def about_health(application: ApplicationState) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from promoter.argocd.state import ApplicationState, Workload
     from promoter.verdict.observation import Expectation, Observation
 
+FAILED = frozenset({"Failed", "Error"})
+"""Phases of an operation that ended badly."""
+
 Predicate = Callable[["Observation", "Expectation"], bool]
 
 
@@ -39,12 +42,52 @@ def overlay_deploys_release(seen: Observation, _: Expectation) -> bool:
     return seen.git.deployed is Deployed.OURS
 
 
-def synced(seen: Observation, _: Expectation) -> bool:
-    return seen.application is not None and seen.application.sync == "Synced"
+def synced(seen: Observation, expected: Expectation) -> bool:
+    """The workload is what Git says, by Argo CD's word. What else of the Application is OutOfSync says nothing about it.
+
+    Where the workload itself differs outside of its pod template only, a controller or a person owns that field.
+    """
+    application = seen.application
+    if application is None or application.sync == "Synced":
+        return application is not None
+    if seen.workload is None or application.sync != "OutOfSync" or not operation_applied(seen, expected):
+        return False
+    own = application.sync_of(seen.workload.ref)
+    return own == "Synced" or (own == "OutOfSync" and seen.difference is not None and not seen.difference.template)
 
 
-def no_operation(seen: Observation, _: Expectation) -> bool:
-    return seen.application is not None and not seen.application.operation_in_progress
+def operation_applied(seen: Observation, expected: Expectation) -> bool:
+    """The last operation contains our commit, and succeeded as far as the workload is concerned."""
+    operation = seen.application.operation if seen.application else None
+    if operation is None or seen.git.operation_ancestor is not True:
+        return False
+    return operation.phase == "Succeeded" or failed_elsewhere(seen, expected)
+
+
+def failed_elsewhere(seen: Observation, expected: Expectation) -> bool:
+    """The last operation contains our commit and failed, or waits for a retry, and yet it applied our release.
+
+    Then another object is what fails: a hook, one that is not healthy under a hook or a wave, or one that can't be applied,
+    unless that begins with our own commit.
+    """
+    operation = seen.application.operation if seen.application else None
+    if operation is None or seen.workload is None or seen.git.operation_ancestor is not True or not applied(seen, expected):
+        return False
+    ended = operation.phase in FAILED or (operation.phase == "Running" and operation.finished_at is not None)
+    ours = (seen.workload.ref.kind, seen.workload.ref.name)
+    if not ended or any(one.failed for one in operation.resources if (one.kind, one.name) == ours):
+        return False
+    rejected = any(one.status == "SyncFailed" for one in operation.resources)
+    unwell = any(one.failed or one.ill for one in operation.resources)
+    return seen.git.sole_change is not True or (unwell and not rejected)
+
+
+def no_operation(seen: Observation, expected: Expectation) -> bool:
+    """Nothing is under way that could still change the workload: an operation that waits to retry another object can't."""
+    application = seen.application
+    if application is None or not application.operation_in_progress:
+        return application is not None
+    return not application.operation_requested and failed_elsewhere(seen, expected)
 
 
 def newer_than_operation(seen: Observation, _: Expectation) -> bool:
@@ -100,9 +143,11 @@ def replicas_available(seen: Observation, _: Expectation) -> bool:
 
 
 def settled(seen: Observation, expected: Expectation) -> bool:
-    """Argo CD has applied what it compared: Synced, nothing under way, and compared since the last operation."""
+    """Argo CD has applied the workload as compared: Synced, nothing under way, and compared since the last operation."""
     return synced(seen, expected) and no_operation(seen, expected) and newer_than_operation(seen, expected)
 
+
+AVAILABLE = "all replicas are available"
 
 WORKLOAD_CONDITIONS: tuple[tuple[str, Predicate], ...] = (
     ("the workload's controller has observed the spec", generation_observed),
@@ -112,13 +157,13 @@ WORKLOAD_CONDITIONS: tuple[tuple[str, Predicate], ...] = (
     ("the stable pods are ours", stable),
     ("the active Service selects our pods", active),
     ("all replicas are updated", replicas_updated),
-    ("all replicas are available", replicas_available),
+    (AVAILABLE, replicas_available),
 )
 
 CONDITIONS: tuple[tuple[str, Predicate], ...] = (
     ("our commit is part of the compared revision", compared),
     ("the overlay there deploys our release", overlay_deploys_release),
-    ("the Application is Synced", synced),
+    ("the workload is Synced", synced),
     ("no operation is under way", no_operation),
     ("the comparison is newer than the operation", newer_than_operation),
     *WORKLOAD_CONDITIONS,

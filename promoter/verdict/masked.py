@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from promoter.argocd.state import ContainerImage
@@ -32,8 +33,13 @@ def masked(seen: Observation, expected: Expectation) -> Verdict | None:
 
 
 def image_override(application: ApplicationState, repository: str, image_name: str, digest: str = "") -> str:
+    """The Application's entry that replaces our image by one of another digest."""
+    return overriding(application.image_overrides, repository, image_name, digest)
+
+
+def overriding(entries: Sequence[str], repository: str, image_name: str, digest: str = "") -> str:
     """The entry (`[name=]image`, as `kustomize edit set image` takes it) that replaces our image by one of another digest."""
-    for entry in application.image_overrides:
+    for entry in entries:
         name, equals, text = entry.rpartition("=")
         image = ContainerImage.parse(text)
         concerns = {name if equals else image.repository, image.repository} & {repository, image_name}

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from promoter.argocd.state import AnalysisRunState, ApplicationState, PodState, RunningRelease, SyncWindows, Workload
-from promoter.models import Release
+from promoter.argocd.state import (
+    AnalysisRunState,
+    ApplicationState,
+    Difference,
+    PodState,
+    RunningRelease,
+    SyncWindows,
+    Workload,
+)
+from promoter.models import Application, Release
 
 # -- Git --------------------------------------------------------------------------------------------------------------
 
@@ -45,19 +53,24 @@ class GitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What should come true: `release` from `commit` (full SHA). `image_name` is the `images:` entry's name in the overlay."""
+    """What should come true: `release` from `commit` (full SHA). `image_name` is the `images:` entry's name in the overlay.
+
+    `follows` is where the Application should read from; None where that is not compared.
+    """
 
     commit: str
     committed_at: datetime
     release: Release
     image_name: str = ""
+    follows: Application | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Everything seen at one instant. Read the Application first and the workload after it: then a workload that
     does not carry our release was not merely read too early. `application` None: Argo CD answered that it does not exist.
-    `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask. `others` are the same instant for
+    `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask. `difference` is how
+    the workload differs from what Git says, where Argo CD calls it OutOfSync and was asked. `others` are the same instant for
     the other workloads that run an image of the release's repository: a second Rollout, a batch Deployment.
     """
 
@@ -69,4 +82,5 @@ class Observation:
     stable: RunningRelease | None = None
     sync_windows: SyncWindows | None = None
     sync_requested: bool = False
+    difference: Difference | None = None
     others: tuple[Observation, ...] = ()

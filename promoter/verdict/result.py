@@ -45,6 +45,9 @@ class Reason(StrEnum):
     SYNC_WINDOW = "sync window"
     AUTO_SYNC_OFF = "auto-sync off"
     AUTO_SYNC_SKIPPED = "auto-sync skipped"
+    CHANGED_BY_HAND = "changed by hand"
+    MOVED = "follows something else"
+    SCALED_TO_ZERO = "scaled to zero"
 
 
 _ON_THE_WAY = frozenset({Kind.NOT_OBSERVED, Kind.SYNCING, Kind.ROLLING})

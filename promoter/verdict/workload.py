@@ -5,8 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from promoter.verdict.evidence import about_analysis, about_health, about_pods, image_refused, our_analysis, our_pods
-from promoter.verdict.live import WORKLOAD_CONDITIONS, application_of, applied, settled, unmet, workload_of
+from promoter.verdict.evidence import (
+    about_analysis,
+    about_health,
+    about_operation,
+    about_pods,
+    about_workload,
+    image_refused,
+    our_analysis,
+    our_pods,
+    out_of_sync,
+)
+from promoter.verdict.live import (
+    AVAILABLE,
+    WORKLOAD_CONDITIONS,
+    application_of,
+    applied,
+    failed_elsewhere,
+    settled,
+    unmet,
+    workload_of,
+)
 from promoter.verdict.result import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -100,8 +119,19 @@ def live(seen: Observation, expected: Expectation) -> Verdict | None:
     if unmet(seen, expected):
         return None
     workload = workload_of(seen)
+    application = application_of(seen)
     summary = f"{expected.release.image} is live: {workload.available} of {workload.desired} replicas"
-    return Verdict(Kind.LIVE, summary, evidence=about_health(application_of(seen)))
+    failing = about_operation(application) if failed_elsewhere(seen, expected) else ()
+    return Verdict(Kind.LIVE, summary, evidence=(*about_health(application), *failing, *out_of_sync(application)))
+
+
+def scaled_to_zero(seen: Observation, expected: Expectation) -> Verdict | None:
+    """All that can be proven without a pod: the workload is of our release, and nobody wants a replica of it."""
+    workload = seen.workload
+    if workload is None or workload.desired or workload.total or unmet(seen, expected) != (AVAILABLE,):
+        return None
+    summary = f"{workload.ref.kind} {workload.ref.name} is scaled to zero: no pod proves the release"
+    return Verdict(Kind.NEEDS_PERSON, summary, Reason.SCALED_TO_ZERO)
 
 
 def rolling(seen: Observation, expected: Expectation) -> Verdict | None:
@@ -114,7 +144,10 @@ def rolling(seen: Observation, expected: Expectation) -> Verdict | None:
         return None
     phase = f"{rollout.phase} {rollout.message}".strip() if rollout else "Progressing"
     counts = f"{workload.updated} of {workload.desired} replicas updated, {workload.available} available"
-    evidence = (*about_pods(our_pods(seen, expected)), *about_analysis(our_analysis(seen)))
+    application = application_of(seen)
+    operation = about_operation(application) if application.operation_in_progress else ()
+    pods, analysis = about_pods(our_pods(seen, expected)), about_analysis(our_analysis(seen))
+    evidence = (*about_workload(seen), *pods, *analysis, *operation)
     return Verdict(Kind.ROLLING, f"{workload.ref.kind} {workload.ref.name}: {phase}; {counts}", evidence=evidence)
 
 

@@ -283,7 +283,7 @@ class Environment:
         """
         before = self.before
         assert before is not None
-        assert self.overlay() == before.overlay
+        assert _deploying(self.overlay()) == _deploying(before.overlay)
         eventually("the stable release is live again", lambda: self.is_live(before.digest))
         pods = self.pods()
         assert {_template_hash(pod) for pod in pods} == {before.template_hash}
@@ -303,6 +303,11 @@ class Environment:
         again = self.reconcile()
         assert again.exit_code == 0, str(again)
         assert self.repository.tip() == tip, self.repository.commits(since=tip)
+
+
+def _deploying(overlay: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Without the file that records what failed: a restore leaves that behind."""
+    return {name: content for name, content in overlay.items() if name != "promotion.yaml"}
 
 
 def _all_run(pods: Sequence[Mapping[str, Any]], digest: str) -> bool:

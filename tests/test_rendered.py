@@ -1,0 +1,84 @@
+"""What rendered manifests run, and what is refused because promoter could not see it run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from promoter.errors import RefusedError
+from promoter.kustomize.rendered import carrying
+from promoter.models import Release
+
+RELEASE = Release("m", "7", "sha256:" + "d" * 64, "registry.example.com/m", "v7", "sha256:" + "a" * 64)
+
+
+def manifest(kind: str, name: str, image: str, version: str | None = None, label: str | None = None) -> dict[str, Any]:
+    api = "argoproj.io/v1alpha1" if kind == "Rollout" else "apps/v1"
+    container: dict[str, Any] = {"name": "server", "image": image}
+    if version is not None:
+        container["env"] = [{"name": "MODEL_VERSION", "value": version}]
+    labels = {} if label is None else {"model-version": label}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": {"template": template}}
+
+
+def text(*manifests: object) -> str:
+    return "\n---\n".join(map(json.dumps, manifests))
+
+
+def test_all_that_carry_the_release_are_named() -> None:
+    rendered = text(
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"selector": {}}},
+        manifest("Rollout", "serving", RELEASE.image, "7"),
+        manifest("Deployment", "batch", RELEASE.image),
+        manifest("Deployment", "explainer", "registry.example.com/explainer:v1", "7"),
+        manifest("Deployment", "other", "registry.example.com/other:v1", "3"),
+        None,
+    )
+    assert carrying(rendered, "overlays/x", RELEASE) == ("Rollout serving", "Deployment batch", "Deployment explainer")
+
+
+@pytest.mark.parametrize(
+    ("manifests", "message"),
+    [
+        ((), "runs registry.example.com/m:v7@sha256:aaa"),
+        ((manifest("Rollout", "serving", "registry.example.com/m:v6"),), "they run registry.example.com/m:v6"),
+        ((manifest("Rollout", "serving", "registry.example.com/m:v7"),), "they run registry.example.com/m:v7"),
+        ((manifest("StatefulSet", "serving", RELEASE.image),), "there is none"),
+        ((manifest("Rollout", "serving", RELEASE.image, "6"),), "renders with model version '6', not '7'"),
+        ((manifest("Rollout", "serving", RELEASE.image, label="6"),), "renders with model version '6', not '7'"),
+        (
+            (
+                {
+                    "apiVersion": "argoproj.io/v1alpha1",
+                    "kind": "Rollout",
+                    "metadata": {"name": "r"},
+                    "spec": {"workloadRef": {"kind": "D"}},
+                },
+            ),
+            "Rollout r takes its pods from another object",
+        ),
+    ],
+)
+def test_what_would_not_run_the_release_is_refused(manifests: tuple[object, ...], message: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        carrying(text(*manifests), "overlays/x", RELEASE)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [],
+        [1, "a"],
+        {"kind": "Rollout", "spec": 3},
+        {"kind": "Rollout", "metadata": None, "spec": {"template": {"spec": {"containers": "x"}}}},
+        {"kind": "Rollout", "spec": {"template": {"spec": {"containers": [None, {"env": [3]}]}}}},
+        {"kind": "Rollout", "spec": {"template": {"metadata": [], "spec": {"containers": [{"env": {}}]}}}},
+    ],
+)
+def test_odd_manifests_are_no_traceback(odd: object) -> None:
+    assert carrying(text(odd, manifest("Deployment", "d", RELEASE.image)), "overlays/x", RELEASE) == ("Deployment d",)
