@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from promoter.errors import UnreachableError, UsageError, without_credentials
-from promoter.redaction import redact
+from promoter.credential import Credential
+from promoter.errors import UnreachableError, without_credentials
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_WAIT = 120.0
@@ -22,22 +22,18 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
 class Authorization(AuthBase):
-    """Sends exactly this Authorization header, or none: ~/.netrc does not decide. A function is called for each request."""
+    """Sends this credential, to its origins only, or none: ~/.netrc does not decide. A function is called for each request.
 
-    def __init__(self, value: str | Callable[[], str] | None = None) -> None:
-        self._value = value
+    A request raises AuthError for any other place.
+    """
+
+    def __init__(self, credential: Credential | Callable[[], Credential] | None = None) -> None:
+        self._credential = credential
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._value is not None:
-            value = (self._value() if callable(self._value) else self._value).strip()
-            if not value.isprintable() or not value.isascii():
-                host = urlsplit(request.url or "").hostname
-                raise UsageError(
-                    f"the credential for {host} contains a line break or a character that HTTP can't send",
-                    hint="set it again, without what a file or a terminal added to it",
-                )
-            redact.learn(value.partition(" ")[2])
-            request.headers["Authorization"] = value
+        if self._credential is not None:
+            credential = self._credential() if callable(self._credential) else self._credential
+            request.headers["Authorization"] = credential.authorization(request.url or "")
         return request
 
 

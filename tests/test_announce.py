@@ -30,7 +30,7 @@ from tests.support.faults import UNAUTHENTICATED, always
 from tests.support.forge_repository import ForgeRepository
 from tests.support.forge_server import ForgeServer, forge_server, hub
 from tests.support.notice_channels import PLANTED, SECRET, Channels, there
-from tests.support.pull_requests import ENVIRON, edit, settings
+from tests.support.pull_requests import edit, settings, variables
 from tests.support.write_path import WritePath, path
 
 __all__ = ["hub", "path", "there"]
@@ -54,7 +54,7 @@ def ready(it: World, **changes: object) -> list[str]:
 
 def test_promotions_are_told_from_beginning_to_end(tmp_path: Path, there: Channels, hub: ForgeServer) -> None:
     more = there.configuration() + GITHUB + PAGES + settings(hub, ForgeKind.GITHUB)
-    with world(tmp_path, {**os.environ, **there.environ, **ENVIRON, **RUN}, settings=more) as it:
+    with world(tmp_path, {**os.environ, **there.environ, **variables(hub), **RUN}, settings=more) as it:
         said = ready(it)
         good = it.promote(2)
         assert it.follow(good).exit_code is ExitCode.DONE
@@ -254,7 +254,7 @@ def test_a_promotion_by_pull_request_tells_that_it_waits(path: WritePath, there:
         edit(path.config, ("  alias: challenger\n", "  alias: challenger\n  write: pull-request\n"), more=more)
         version = path.register()
         for _ in range(2):
-            clients = path.clients(**ENVIRON, **there.environ)
+            clients = path.clients(**variables(server), **there.environ)
             opened = promote(clients, path.plan(f"{path.model}:{version}"), Steps()).pull_request
             clients.outbox.close()
     assert opened is not None
@@ -274,14 +274,14 @@ def test_a_command_ends_the_same_with_dead_endpoints(tmp_path: Path, there: Chan
         command = [sys.executable, "-m", "promoter", "watch", "staging", "-c", str(it.folder / "promoter.yaml")]
         alive = subprocess.run(command, capture_output=True, text=True, env=it.clients.environ, check=False)
         nowhere = {name: value.replace(there.url, "http://127.0.0.1:1") for name, value in there.environ.items()}
-        environ = {**it.clients.environ, **nowhere, "OWN_HOOK": ""}
+        environ = {**it.clients.environ, **nowhere, "SLACK_API_URL": there.environ["SLACK_API_URL"], "NOTICES_URL": ""}
         there.faults["/slack/"] = [(302, {"Location": f"{there.url}/stolen"}, b"")] * 10
         dead = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
     assert (alive.returncode, alive.stdout) == (dead.returncode, dead.stdout)
     assert alive.stdout.startswith("fraud-detector version 2 in staging: live.")
     assert [len(there.at(name)) for name in ("/hook/", "/teams/", "/own/")] == [1, 1, 2]
     unsent = [line for line in dead.stderr.splitlines() if "notice" in line]
-    assert unsent[0] == "warning: no notices to webhook (notices[3]): OWN_HOOK is not set"
+    assert unsent[0] == "warning: no notices to webhook (notices[3]): NOTICES_URL is not set"
     assert sorted(unsent[1:]) == [
         "notice not sent: Slack at http://127.0.0.1:1 can't be reached: [Errno 111] Connection refused",
         f"notice not sent: Slack at {there.url} answered 302: chat.postMessage: no reason given",
@@ -293,7 +293,7 @@ def test_a_command_ends_the_same_with_dead_endpoints(tmp_path: Path, there: Chan
 
 def test_notify_test_tells_what_each_channel_answered(announcer: Announcer, there: Channels) -> None:
     config = announcer.clients.config.root / "promoter.yaml"
-    config.write_text(config.read_text() + "- teams: {url-from: NOT_SET}\n")
+    config.write_text(config.read_text() + "- teams: {url-from: TEAMS_WEBHOOK_URL_OF_NOBODY}\n")
     command = [sys.executable, "-m", "promoter", "notify", "test", "-c", str(config)]
     environ = {**os.environ, **there.environ}
     done = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, env=environ, check=False)
@@ -301,7 +301,7 @@ def test_notify_test_tells_what_each_channel_answered(announcer: Announcer, ther
     assert [(one["channel"], one["sent"], one["detail"]) for one in json.loads(done.stdout)] == [
         ("webhook (notices[0])", True, "204: taken"),
         ("teams (notices[1])", True, "202: taken"),
-        ("teams (notices[2])", False, "NOT_SET is not set"),
+        ("teams (notices[2])", False, "TEAMS_WEBHOOK_URL_OF_NOBODY is not set"),
     ]
     assert "nothing was promoted" in there.at("/teams/")[0].body.decode()
-    assert done.stderr == "warning: no notices to teams (notices[2]): NOT_SET is not set\n"
+    assert done.stderr == "warning: no notices to teams (notices[2]): TEAMS_WEBHOOK_URL_OF_NOBODY is not set\n"

@@ -17,6 +17,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from promoter.argocd.client import ArgoCD
 from promoter.argocd.errors import ArgoCDError, NotFoundError, SyncWindowError, of_response
 from promoter.argocd.state import ResourceRef
+from promoter.credential import Credential, origins
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.models import Application
 from promoter.session import Authorization, Http, Limits
@@ -38,7 +39,13 @@ def server() -> Iterator[Replay]:
 
 @pytest.fixture
 def argocd(server: Replay) -> ArgoCD:
-    http = Http("Argo CD", server.url, auth=Authorization(f"Bearer {TOKEN}"), limits=Limits(total=2), sleep=lambda _: None)
+    http = Http(
+        "Argo CD",
+        server.url,
+        auth=Authorization(Credential(TOKEN, origins([server.url]))),
+        limits=Limits(total=2),
+        sleep=lambda _: None,
+    )
     return ArgoCD(http)
 
 

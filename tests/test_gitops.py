@@ -693,7 +693,7 @@ def test_a_token_is_used_and_seen_nowhere(tmp_path: Path, origin: BareRepository
     path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     server.behaviour.username, server.behaviour.password = "x-access-token", TOKEN
     if where == "environment":
-        url, environ = f"{server.url}/origin.git", {**path, "PROMOTER_GIT_TOKEN": TOKEN}
+        url, environ = f"{server.url}/origin.git", {**path, "PROMOTER_GIT_TOKEN": TOKEN, "PROMOTER_GIT_HOSTS": server.netloc}
     else:
         url, environ = f"http://x-access-token:{TOKEN}@{server.netloc}/origin.git", path
     (tmp_path / "home").mkdir()
@@ -714,7 +714,8 @@ def test_a_token_is_used_and_seen_nowhere(tmp_path: Path, origin: BareRepository
 
 def test_a_wrong_and_a_missing_token_are_not_tried_again(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
     server.behaviour.password = TOKEN
-    for environ in ({}, {"PROMOTER_GIT_TOKEN": "ghp_awrongtoken9876543210"}, {"GIT_ASKPASS": "/bin/echo"}):
+    wrong = {"PROMOTER_GIT_TOKEN": "ghp_awrongtoken9876543210", "PROMOTER_GIT_HOSTS": server.netloc}
+    for environ in ({}, wrong, {"GIT_ASKPASS": "/bin/echo"}):
         with pytest.raises(AuthError) as caught:
             open_repository(tmp_path, f"{server.url}/origin.git", environ=environ).fetch()
         assert "PROMOTER_GIT_TOKEN" in caught.value.hint
@@ -724,7 +725,8 @@ def test_a_wrong_and_a_missing_token_are_not_tried_again(tmp_path: Path, origin:
 def test_a_token_does_not_follow_a_redirect_to_another_host(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
     server.behaviour.password = TOKEN
     with GitServer(tmp_path, Behaviour(redirect_to=server.url)) as first:
-        repository = open_repository(tmp_path, f"{first.url}/origin.git", environ={"PROMOTER_GIT_TOKEN": TOKEN})
+        environ = {"PROMOTER_GIT_TOKEN": TOKEN, "PROMOTER_GIT_HOSTS": first.netloc}
+        repository = open_repository(tmp_path, f"{first.url}/origin.git", environ=environ)
         with pytest.raises(AuthError):
             repository.fetch()
     assert server.requests

@@ -143,6 +143,7 @@ def settings(**changes: Any) -> ImageConfig:
         dockerfile=None,
         build_args={},
         strategy=Strategy.LAYER,
+        sources=(),
     )
     return replace(plain, **changes)
 

@@ -106,6 +106,11 @@ def basic(text: str) -> str:
     return "Basic " + base64.b64encode(text.encode()).decode()
 
 
+def header(environ: dict[str, str]) -> str | None:
+    found = mlflow_settings.read(environ)
+    return found.credential.authorization(found.tracking_uri) if found.credential else None
+
+
 def test_the_environment_wins_over_the_configuration(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
     assert mlflow_settings.read(home, tracking_uri="http://file").tracking_uri == "http://file"
@@ -119,13 +124,13 @@ def test_the_environment_wins_over_the_configuration(tmp_path: Path) -> None:
 
 
 def test_user_and_password_win_over_a_token_and_the_environment_over_the_file(tmp_path: Path) -> None:
-    environ = {"HOME": str(tmp_path), "MLFLOW_TRACKING_URI": "http://mlflow", "MLFLOW_TRACKING_TOKEN": "t0ken"}
-    assert mlflow_settings.read(environ).authorization == "Bearer t0ken"
+    environ = {"HOME": str(tmp_path), "MLFLOW_TRACKING_URI": "https://mlflow", "MLFLOW_TRACKING_TOKEN": "t0ken"}
+    assert header(environ) == "Bearer t0ken"
     (tmp_path / ".mlflow").mkdir()
     file = tmp_path / ".mlflow" / "credentials"
     file.write_text("[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = 100%sure\n")
-    assert mlflow_settings.read(environ).authorization == basic("ann:100%sure")
-    assert mlflow_settings.read({**environ, "MLFLOW_TRACKING_USERNAME": "bob"}).authorization == basic("bob:100%sure")
+    assert header(environ) == basic("ann:100%sure")
+    assert header({**environ, "MLFLOW_TRACKING_USERNAME": "bob"}) == basic("bob:100%sure")
     file.write_text("mlflow_tracking_password = s3cret\n")
     with pytest.raises(UsageError) as raised:
         mlflow_settings.read(environ)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MLMODEL = b"flavors:\n  python_function: {loader_module: mlflow.sklearn}\n"
 
 
-def resolve(server: MlflowServer, reference: str) -> ModelVersion:
-    return connect(server.environ).resolve(ModelReference.parse(reference))
+def resolve(server: MlflowServer, reference: str, *sources: str) -> ModelVersion:
+    return connect(server.environ, sources=sources).resolve(ModelReference.parse(reference))
 
 
 def without_etags(version: ModelVersion) -> ModelVersion:
@@ -189,7 +189,7 @@ def test_a_folder_that_is_not_on_this_machine_is_unreachable(mlflow_server: Mlfl
     version = _in_folder(mlflow_server, tmp_path, "elsewhere")
     (tmp_path / "models").rename(tmp_path / "gone")
     with pytest.raises(UnreachableError, match="does not exist on this machine"):
-        resolve(mlflow_server, f"elsewhere:{version}")
+        resolve(mlflow_server, f"elsewhere:{version}", str(tmp_path))
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "inside", "MLmodel", "nowhere"])
@@ -200,7 +200,7 @@ def test_a_link_in_the_model_s_folder_is_refused(mlflow_server: MlflowServer, tm
     (folder / "inside").mkdir()
     (folder / "link").symlink_to(target)
     with pytest.raises(RefusedError, match="link is a link, in the model's folder"):
-        resolve(mlflow_server, f"{name}:{version}")
+        resolve(mlflow_server, f"{name}:{version}", tmp_path.as_uri())
 
 
 # -- MLflow's own client ----------------------------------------------------------------------------------------------
@@ -217,9 +217,9 @@ def _in_folder(server: MlflowServer, folder: Path, name: str) -> str:
 def test_a_database_gives_what_the_server_gives(mlflow_server: MlflowServer, tmp_path: Path) -> None:
     _in_folder(mlflow_server, tmp_path, "embedded")
     mlflow_server.set_stage("embedded", "1", "Staging")
-    registry = connect({"HOME": str(tmp_path)}, tracking_uri=f"sqlite:///{mlflow_server.database}")
+    registry = connect({"HOME": str(tmp_path), "MLFLOW_TRACKING_URI": f"sqlite:///{mlflow_server.database}"})
     version = registry.resolve(ModelReference("embedded", alias="champion"))
-    assert version == resolve(mlflow_server, "embedded@champion")
+    assert version == resolve(mlflow_server, "embedded@champion", str(tmp_path))
     assert version.artifact_uri.startswith(tmp_path.as_uri())
     assert version.metrics == {"auc": 0.5}
     assert registry.resolve(ModelReference("embedded", stage="Staging")) == version
@@ -294,4 +294,4 @@ def test_a_cloud_store_whose_package_is_missing_says_what_to_install(
     version = mlflow_server.register("cloud", f"{scheme}://bucket/model")
     named = package.partition(".")[0].rstrip("3")
     with pytest.raises(UsageError, match=f"{scheme}://bucket/model needs a package that is missing: .*{named}"):
-        resolve(mlflow_server, f"cloud:{version}")
+        resolve(mlflow_server, f"cloud:{version}", f"{scheme}://bucket")

@@ -59,12 +59,13 @@ def mlflow() -> Iterator[Replay]:
         yield replay
 
 
-def registry(replay: Replay, **variables: str) -> ModelRegistry:
-    return connect({"HOME": "/nonexistent", "MLFLOW_TRACKING_URI": replay.url, **variables}, limits=FAST)
+def registry(replay: Replay, *sources: str, **variables: str) -> ModelRegistry:
+    environ = {"HOME": "/nonexistent", "MLFLOW_TRACKING_URI": replay.url, **variables}
+    return connect(environ, sources=sources, limits=FAST)
 
 
-def resolved(replay: Replay, **variables: str) -> ModelVersion:
-    return registry(replay, **variables).resolve(REFERENCE)
+def resolved(replay: Replay, *sources: str, **variables: str) -> ModelVersion:
+    return registry(replay, *sources, **variables).resolve(REFERENCE)
 
 
 def test_resolves_the_recorded_version(mlflow: Replay) -> None:
@@ -114,17 +115,19 @@ def test_the_user_in_the_address_wins_and_is_never_shown(mlflow: Replay) -> None
 
 def test_credentials_stay_with_the_server_they_are_for(mlflow: Replay) -> None:
     with replaying(mlflow.answers) as elsewhere:
+        there = f"mlflow-artifacts://{urlsplit(elsewhere.url).netloc}/1"
         stored = recorded("logged-model get")
-        stored["model"]["info"]["artifact_uri"] = (
-            f"mlflow-artifacts://{urlsplit(elsewhere.url).netloc}/1/models/{MODEL_ID}/artifacts"
-        )
+        stored["model"]["info"]["artifact_uri"] = f"{there}/models/{MODEL_ID}/artifacts"
         mlflow.answers[LOGGED_MODEL] = Answer(stored)
-        resolved(mlflow, MLFLOW_TRACKING_TOKEN="t0ken")
+        with pytest.raises(RefusedError, match=r"neither on the tracking server nor in image\.sources"):
+            resolved(mlflow, MLFLOW_TRACKING_TOKEN="t0ken")
+        assert not elsewhere.asked
+        resolved(mlflow, there, MLFLOW_TRACKING_TOKEN="t0ken")
         assert elsewhere.asked
         assert not [asked for asked in elsewhere.asked if "Authorization" in asked.headers]
         elsewhere.answers[LISTING] = Answer(b"who are you", 401)
         with pytest.raises(AuthError, match="not the server they belong to"):
-            resolved(mlflow, MLFLOW_TRACKING_TOKEN="t0ken")
+            resolved(mlflow, there, MLFLOW_TRACKING_TOKEN="t0ken")
 
 
 def test_models_and_runs_may_be_on_two_servers(mlflow: Replay) -> None:

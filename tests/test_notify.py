@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 
 from promoter.config import Channel, NoticeConfig
+from promoter.credential import Credential, origins
 from promoter.errors import UnreachableError, UsageError
 from promoter.models import NoticeKind
 from promoter.notify import github, slack, teams
@@ -58,11 +59,11 @@ HOSTILE = "<!channel> @here *@everyone* [x](https://evil.example) <@U012> <at>al
 def configured(there: Channels, *names: str) -> list[NoticeConfig]:
     known = {
         "slack": NoticeConfig(
-            Channel.SLACK, KINDS, frozenset(), token_from="SLACK_BOT", slack_channel=CHANNEL, api_url=f"{there.url}/slack"
+            Channel.SLACK, KINDS, frozenset(), token_from="SLACK_BOT_TOKEN", slack_channel=CHANNEL, api_url=f"{there.url}/slack"
         ),
-        "hook": NoticeConfig(Channel.SLACK, KINDS, frozenset(), url_from="SLACK_HOOK"),
-        "teams": NoticeConfig(Channel.TEAMS, KINDS, frozenset(), url_from="TEAMS_HOOK"),
-        "own": NoticeConfig(Channel.WEBHOOK, KINDS, frozenset(), url_from="OWN_HOOK", secret_from="OWN_SECRET"),
+        "hook": NoticeConfig(Channel.SLACK, KINDS, frozenset(), url_from="SLACK_WEBHOOK_URL"),
+        "teams": NoticeConfig(Channel.TEAMS, KINDS, frozenset(), url_from="TEAMS_WEBHOOK_URL"),
+        "own": NoticeConfig(Channel.WEBHOOK, KINDS, frozenset(), url_from="NOTICES_URL", secret_from="NOTICES_SECRET"),
     }
     return [known[name] for name in names or known]
 
@@ -131,7 +132,7 @@ def test_what_cannot_be_updated_is_told_of_ends_only(there: Channels) -> None:
 
 def test_the_webhook_is_signed_as_standard_webhooks_says(there: Channels) -> None:
     other = base64.b64encode(b"an older secret").decode()
-    environ = there.environ | {"OWN_SECRET": f"{SECRET}\nwhsec_{other}\n"}
+    environ = there.environ | {"NOTICES_SECRET": f"{SECRET}\nwhsec_{other}\n"}
     for _ in range(2):  # processes
         tell(notifier(there, "own", environ=environ), RESTORED)
     first, second = there.at("/own/")
@@ -159,7 +160,7 @@ def test_github_has_a_status_and_one_deployment(
     hub: ForgeServer, kinds: tuple[NoticeKind, ...], status: list[str], deployment: list[str]
 ) -> None:
     config = [NoticeConfig(Channel.GITHUB, KINDS, frozenset())]
-    repository = Target(hub.github, "org", "repository", lambda: GITHUB_TOKEN)
+    repository = Target(hub.github, "org", "repository", lambda: Credential(GITHUB_TOKEN, origins([hub.github])))
     for kind in kinds:  # each from a process of its own
         made = connect(config, {}, Outbox(), lambda _: repository, frozenset())
         tell(made, replace(RESTORED, kind=kind))
@@ -260,6 +261,7 @@ def test_a_dead_endpoint_is_one_line_on_stderr(there: Channels, fault: str) -> N
     environ = dict(there.environ)
     if fault == "refused":
         environ = {name: value.replace(there.url, "http://127.0.0.1:1") for name, value in environ.items()}
+        environ["SLACK_API_URL"] = there.environ["SLACK_API_URL"]
     said: list[str] = []
     tell(notifier(there, outbox=Outbox(said.append, patience=0.5), environ=environ), RESTORED)
     assert len(said) == (3 if fault == "refused" else 4)  # Slack's API has no address that is a secret
@@ -385,12 +387,12 @@ def test_how_things_stand_is_not_told_each_time_by_a_schedule(there: Channels) -
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("TEAMS_HOOK", "", "TEAMS_HOOK is not set"),
-        ("TEAMS_HOOK", "planted-nonsense", "TEAMS_HOOK does not contain a URL"),
-        ("TEAMS_HOOK", "https://[planted", "TEAMS_HOOK does not contain a URL"),
-        ("TEAMS_HOOK", "http://teams.example.com/planted", "TEAMS_HOOK is not https"),
-        ("SLACK_BOT", "xoxb-planted\u2026", "SLACK_BOT is not a Slack token"),
-        ("OWN_SECRET", "whsec_not base64", "OWN_SECRET contains a secret that is not valid base64 after whsec_"),
+        ("TEAMS_WEBHOOK_URL", "", "TEAMS_WEBHOOK_URL is not set"),
+        ("TEAMS_WEBHOOK_URL", "planted-nonsense", "TEAMS_WEBHOOK_URL does not contain a URL"),
+        ("TEAMS_WEBHOOK_URL", "https://[planted", "TEAMS_WEBHOOK_URL does not contain a URL"),
+        ("TEAMS_WEBHOOK_URL", "http://teams.example.com/planted", "TEAMS_WEBHOOK_URL is not https"),
+        ("SLACK_BOT_TOKEN", "xoxb-planted\u2026", "SLACK_BOT_TOKEN is not a Slack token"),
+        ("NOTICES_SECRET", "whsec_not base64", "NOTICES_SECRET contains a secret that is not valid base64 after whsec_"),
     ],
 )
 def test_a_channel_that_cannot_be_used_is_said_once_and_left_out(
@@ -403,7 +405,7 @@ def test_a_channel_that_cannot_be_used_is_said_once_and_left_out(
     (line,) = said
     assert line.startswith("warning: no notices to ")
     assert line.endswith(reason)
-    assert there.at("/own/" if variable == "SLACK_BOT" else "/slack/")
+    assert there.at("/own/" if variable == "SLACK_BOT_TOKEN" else "/slack/")
 
 
 def test_a_webhook_of_ones_own_may_be_http_in_the_cluster() -> None:

@@ -318,6 +318,7 @@ def test_no_token_is_seen_anywhere(path: WritePath) -> None:
     environ = {
         "MLFLOW_TRACKING_URI": path.server.url.replace("://", f"://anna:{secrets[1]}@"),
         "PROMOTER_GIT_TOKEN": secrets[2],
+        "PROMOTER_GIT_HOSTS": "git.example.com",
     }
     target = (f"{path.model}@challenger", "--to", "staging")
     runs = [path.run("plan", *target, *form, **environ) for form in ((), ("-o", "json"))]

@@ -30,7 +30,7 @@ from tests.support.argo_world import FAILS, TIMING, World, world
 from tests.support.forge_repository import METHODS, Check, ForgeRepository, Pull
 from tests.support.forge_server import IDENTITY, TOKEN, Answer, ForgeServer, forge_server
 from tests.support.mlflow_server import MlflowServer
-from tests.support.pull_requests import ENVIRON, KINDS, client, edit, outcome, settings
+from tests.support.pull_requests import KINDS, client, edit, outcome, settings, variables
 from tests.support.write_path import KUSTOMIZATION, WritePath, path
 
 __all__ = ["path"]
@@ -49,7 +49,7 @@ class Place:
 
     @property
     def clients(self) -> Clients:
-        return self.path.clients(**ENVIRON)
+        return self.path.clients(**variables(self.server))
 
     @property
     def forge(self) -> Forge:
@@ -392,7 +392,7 @@ def test_killed_while_opening_the_rerun_ends_in_the_same_state(place: Place, whe
     method, suffix, lost = _KILLED_WHILE[where]
     command = ("promote", f"{path.model}:1", "--to", "staging", "--no-render", "-o", "json")
     killed_by(place, *command, request=(method, suffix), lost=lost)
-    rerun = path.run(*command, **ENVIRON)
+    rerun = path.run(*command, **variables(place.server))
     assert rerun.returncode == 0, rerun.stderr
     (pull,) = server.pulls
     opened = outcome(rerun.stdout)["pull_request"]
@@ -403,7 +403,7 @@ def test_killed_while_opening_the_rerun_ends_in_the_same_state(place: Place, whe
 
 def killed_by(place: Place, *command: str, request: tuple[str, str], lost: bool) -> None:
     """Runs promoter until it sends this request, which is carried out (`lost`) or is not."""
-    environ = {**place.path.environ, **ENVIRON}
+    environ = {**place.path.environ, **variables(place.server)}
     process = subprocess.Popen(place.path.command(*command), env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     hook: dict[str, Any] = {"after" if lost else "before": lambda: killed(process)}
@@ -432,20 +432,20 @@ def test_killed_while_superseding(place: Place, during: tuple[str, str], lost: b
 
 def test_the_command_opens_and_returns_or_waits(place: Place) -> None:
     arguments = ("promote", f"{place.path.model}:1", "--to", "staging", "--no-render", "-o", "json")
-    opened = place.path.run(*arguments, **ENVIRON)
+    opened = place.path.run(*arguments, **variables(place.server))
     assert (opened.returncode, TOKEN in opened.stdout + opened.stderr) == (0, False), opened.stderr
     said = outcome(opened.stdout)
     assert (said["exit_code"], said["commit"], said["pull_request"]["number"]) == (0, None, 1)
     assert said["pull_request"]["url"].endswith("/1")
     place.server.meanwhile("POST", "/graphql", lambda: place.server.repository.merge(place.pulls[0], "squash"))
-    waited = place.path.run(*arguments, "--wait", "--no-watch", **ENVIRON)
+    waited = place.path.run(*arguments, "--wait", "--no-watch", **variables(place.server))
     assert (waited.returncode, outcome(waited.stdout)["merged"]) == (0, place.path.tip), waited.stderr
 
 
 def test_the_command_ends_with_22_when_it_is_closed(place: Place) -> None:
     place.server.meanwhile("POST", "/graphql", lambda: place.server.repository.close(place.pulls[0]))
     arguments = ("promote", f"{place.path.model}:1", "--to", "staging", "--no-render", "-o", "json")
-    waited = place.path.run(*arguments, "--wait", "--no-watch", **ENVIRON)
+    waited = place.path.run(*arguments, "--wait", "--no-watch", **variables(place.server))
     assert (waited.returncode, outcome(waited.stdout)["exit_code"]) == (22, 22), waited.stderr
     assert place.server.repository.branches() == ["main"]
 
@@ -458,12 +458,14 @@ def killed(process: subprocess.Popen[bytes]) -> None:
 def test_killed_while_waiting(place: Place) -> None:
     """The rerun takes up the same pull request, and ends as the first would have."""
     command = ("promote", f"{place.path.model}:1", "--to", "staging", "--no-render", "--wait", "--no-watch", "-o", "json")
-    first = subprocess.Popen(place.path.command(*command), env={**place.path.environ, **ENVIRON}, stdout=-1, stderr=-1)
+    first = subprocess.Popen(
+        place.path.command(*command), env={**place.path.environ, **variables(place.server)}, stdout=-1, stderr=-1
+    )
     place.server.meanwhile("POST", "/graphql", lambda: killed(first))
     first.communicate()
     assert (first.returncode, place.pulls[0].state) == (-9, "open")
     place.server.meanwhile("POST", "/graphql", lambda: place.server.repository.merge(place.pulls[0], "rebase"))
-    rerun = place.path.run(*command, **ENVIRON)
+    rerun = place.path.run(*command, **variables(place.server))
     assert (rerun.returncode, outcome(rerun.stdout)["merged"]) == (0, place.path.tip), rerun.stderr
     assert len(place.pulls) == 1
 
@@ -503,7 +505,7 @@ def it(kind: ForgeKind, tmp_path: Path, mlflow_server: MlflowServer) -> Iterator
     for _ in range(3):
         mlflow_server.register(name, source)
     mlflow_server.set_alias(name, "champion", "1")
-    environ = {**os.environ, **ENVIRON, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
     lines = "  alias: champion\n  on-alias: promote\n" + _REVIEWED
     with (
         world(tmp_path, environ, model=name, lines=lines) as one,
@@ -511,7 +513,7 @@ def it(kind: ForgeKind, tmp_path: Path, mlflow_server: MlflowServer) -> Iterator
     ):
         file = tmp_path / "promoter.yaml"
         edit(file, more=settings(server, kind))
-        one.clients = type(one.clients)(config.load(file), one.clients.environ)
+        one.clients = type(one.clients)(config.load(file), {**one.clients.environ, **variables(server)})
         yield Reviewed(one, server)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from promoter.credential import Credential, origins
 from promoter.errors import UsageError
 from promoter.session import Authorization, Http, Limits, whole_number
 
@@ -52,12 +53,16 @@ def test_an_odd_retry_after_is_no_number(url: str) -> None:
 
 
 def test_a_token_from_a_file_loses_its_line_break(url: str) -> None:
-    Http("server", url, auth=Authorization("Bearer made-up-token\n"), limits=Limits(total=0)).request("GET", "/")
+    Http("server", url, auth=Authorization(Credential("made-up-token\n", origins([url]))), limits=Limits(total=0)).request(
+        "GET", "/"
+    )
     assert Overloaded.seen == ["Bearer made-up-token"]
 
 
 def test_a_token_that_cannot_be_sent_is_not_shown(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Http("server", url, auth=Authorization("Bearer made-up\ntoken"), limits=Limits(total=0)).request("GET", "/")
+        Http("server", url, auth=Authorization(Credential("made-up\ntoken", origins([url]))), limits=Limits(total=0)).request(
+            "GET", "/"
+        )
     assert "made-up" not in f"{caught.value}{caught.value.hint}"
     assert Overloaded.seen == []

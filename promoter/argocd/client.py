@@ -17,6 +17,7 @@ import requests
 
 from promoter.argocd.answers import analysis_run, application_state, difference, resource_tree, sync_windows, workload
 from promoter.argocd.errors import ArgoCDError, NotFoundError, of_body, of_response
+from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.session import Authorization, Http, Limits
 
@@ -68,7 +69,8 @@ class ArgoCD:
     def from_environ(cls, environ: Mapping[str, str], server: str | None = None, *, limits: Limits | None = None) -> ArgoCD:
         """A client as the `argocd` CLI would be configured; no connection is made.
 
-        ARGOCD_SERVER (`host[:port][/path]`, https unless a scheme says otherwise), ARGOCD_AUTH_TOKEN,
+        ARGOCD_SERVER (`host[:port][/path]`, https unless a scheme says otherwise), ARGOCD_AUTH_TOKEN, which is for that server
+        alone: not for `server`, which is used where the environment names none;
         ARGOCD_GRPC_WEB_ROOT_PATH; ARGOCD_SERVER_CERT or SSL_CERT_FILE (a CA bundle), ARGOCD_INSECURE=true (no check
         of the certificate); of ARGOCD_OPTS: --insecure, --plaintext, --server-crt, --grpc-web-root-path.
 
@@ -83,7 +85,10 @@ class ArgoCD:
         bundle = options.get("server-crt") or environ.get("ARGOCD_SERVER_CERT") or environ.get("SSL_CERT_FILE") or True
         insecure = "insecure" in options or environ.get("ARGOCD_INSECURE", "").lower() in {"1", "true", "yes"}
         url = base_url(environ, server)
-        auth = Authorization(f"Bearer {token}")
+        named = [url] if environ.get("ARGOCD_SERVER") else []
+        where = origins(named, environ.get(PLAIN_HTTP, ""))
+        bind = f"set ARGOCD_SERVER={url} where ARGOCD_AUTH_TOKEN is set: an address in promoter.yaml gets no token"
+        auth = Authorization(Credential(token, where, name="ARGOCD_AUTH_TOKEN", bind=bind))
         return cls(Http("Argo CD", url, auth=auth, verify=False if insecure else bundle, limits=limits))
 
     # -- reading ------------------------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ def source_of(path: Path | None, repo: str | None, branch: str, folder: str, out
         UsageError: both are named, or there is none here.
     """
     from promoter import config
+    from promoter.hosting.tokens import granting
     from promoter.notify.outbox import Outbox
     from promoter.webhook import Folder, Remote
 
@@ -83,7 +84,7 @@ def source_of(path: Path | None, repo: str | None, branch: str, folder: str, out
         return Folder(path or config.find(Path.cwd()), os.environ, outbox)
     if path is not None:
         raise UsageError("--config and --repo exclude each other", hint="promoter.yaml is read here, or from the repository")
-    return Remote(repo, branch, folder, os.environ, outbox)
+    return Remote(repo, branch, folder, granting(os.environ, repo), outbox)
 
 
 def clients_here(path: Path | None) -> Clients | None:

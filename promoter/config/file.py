@@ -7,7 +7,18 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_snake
 
 from promoter.config.values import FILE, nearest
@@ -18,6 +29,7 @@ DEFAULT_PLATFORM = "linux/amd64"
 DEFAULT_HISTORY_LIMIT = 10_000
 
 _NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_SOURCE = r"^(/|[a-z][a-z0-9+.-]*:/{1,3})[^/\s]\S*$"
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i)?B?")
 _UNITS = {None: 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
@@ -141,6 +153,9 @@ class ImageSection(_Section):
     embed_limit: Annotated[int | None, BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = Field(
         None, ge=0, description="Models of more than this many bytes (2147483648, or 2 GiB) are not embedded."
     )
+    sources: tuple[Annotated[str, Field(pattern=_SOURCE)], ...] = Field(
+        (), strict=False, description="Where model files may be, apart from the tracking server: folders, beginnings of URIs."
+    )
 
 
 class GitSection(_Section):
@@ -169,15 +184,31 @@ class ForgeSection(_Section):
     )
 
 
-_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+def _named(name: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """A variable of a closed list, with a suffix where one wants several: what any other one holds must not be sent away."""
+    pattern = rf"^{name}(_[A-Za-z0-9_]+)?$"
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"has to be {name}, or that with a suffix: {name}_TEAM")
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+_SlackToken = Annotated[str, *_named("SLACK_BOT_TOKEN")]
+_SlackUrl = Annotated[str, *_named("SLACK_WEBHOOK_URL")]
+_TeamsUrl = Annotated[str, *_named("TEAMS_WEBHOOK_URL")]
+_WebhookUrl = Annotated[str, *_named("NOTICES_URL")]
+_WebhookSecret = Annotated[str, *_named("NOTICES_SECRET")]
 
 
 class SlackSection(_Section):
     """A bot's token with a channel, or the URL of an incoming webhook; each in the variable that is named."""
 
     channel: str | None = Field(None, min_length=1, description="The channel's id (C0123456789), or its name.")
-    token_from: _Variable | None = Field(None, description="Variable that holds the bot's token.")
-    url_from: _Variable | None = Field(None, description="Variable that holds an incoming webhook's URL.")
+    token_from: _SlackToken | None = Field(None, description="Variable that holds the bot's token.")
+    url_from: _SlackUrl | None = Field(None, description="Variable that holds an incoming webhook's URL.")
     api_url: str | None = Field(None, pattern=r"^https?://", description="https://slack.com/api, or GovSlack's.")
 
     @model_validator(mode="after")
@@ -192,14 +223,14 @@ class SlackSection(_Section):
 class TeamsSection(_Section):
     """A webhook of Microsoft Teams' Workflows."""
 
-    url_from: _Variable = Field(description="Variable that holds the webhook's URL.")
+    url_from: _TeamsUrl = Field(description="Variable that holds the webhook's URL.")
 
 
 class WebhookSection(_Section):
     """A webhook of one's own, signed as Standard Webhooks says."""
 
-    url_from: _Variable = Field(description="Variable that holds its URL.")
-    secret_from: _Variable = Field(description="Variable that holds the secrets, one on each line, the newest first.")
+    url_from: _WebhookUrl = Field(description="Variable that holds its URL.")
+    secret_from: _WebhookSecret = Field(description="Variable that holds the secrets, one on each line, the newest first.")
 
 
 class GitHubSection(_Section):

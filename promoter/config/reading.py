@@ -142,6 +142,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         dockerfile=_file(section.dockerfile, root, document, ("image", "dockerfile")),
         build_args=section.build_args,
         strategy=section.strategy,
+        sources=section.sources,
     )
 
 

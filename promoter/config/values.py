@@ -21,6 +21,7 @@ class ImageConfig:
 
     A model of more than `embed_limit` bytes is not embedded, whatever `model` says.
     `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`.
+    Model files may be on the tracking server, and in the folders and below the URIs of `sources`.
     """
 
     runtime: str | None
@@ -35,6 +36,7 @@ class ImageConfig:
     dockerfile: Path | None
     build_args: Mapping[str, str]
     strategy: Strategy
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,10 @@ BRISK: Edits = {
 
 
 def settings_edits(place: Place, image: str | None) -> dict[str, str]:
-    """Of promoter.yaml: the demo's model store, and `image` in the place of the image section's only line."""
+    """Of promoter.yaml: the demo's model store, the folder of its files, and `image` for the image section's only line."""
     store = f"mlflow:\n  tracking-uri: {place.tracking_uri}\n\n"
-    return {_IMAGE: image or _IMAGE, "\nenvironments:": f"\n{store}environments:"}
+    sources = f"sources: ['{place.artifacts.as_uri()}']"
+    return {_IMAGE: f"{sources}\n  {image or _IMAGE}", "\nenvironments:": f"\n{store}environments:"}
 
 
 def seed(place: Place, edits: Edits) -> None:

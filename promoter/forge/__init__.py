@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from promoter.credential import Credential
 from promoter.forge.azure_devops import AzureDevOpsPullRequests
 from promoter.forge.github import GitHubPullRequests
 from promoter.forge.seam import Check, Draft, Forge, PullRequest, Standing, State
@@ -18,10 +19,10 @@ from promoter.models import ForgeKind
 __all__ = ["Address", "Check", "Draft", "Forge", "PullRequest", "Standing", "State", "address_of", "connect"]
 
 
-Connect = Callable[[Address, Callable[[], str], Callable[[float], None]], Forge]
+Connect = Callable[[Address, Callable[[], Credential], Callable[[float], None]], Forge]
 _FORGES: dict[ForgeKind, Connect] = {ForgeKind.GITHUB: GitHubPullRequests, ForgeKind.AZURE_DEVOPS: AzureDevOpsPullRequests}
 
 
-def connect(address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> Forge:
+def connect(address: Address, token: Callable[[], Credential], sleep: Callable[[float], None]) -> Forge:
     """The client of the repository's forge; `token` is asked for each request."""
     return _FORGES[address.kind](address, token, sleep)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from promoter.credential import Credential
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.forge.seam import Check, Draft, PullRequest, Standing, State
 from promoter.hosting.address import Address
 from promoter.hosting.answers import error_message, json_of, rate_limit
-from promoter.hosting.tokens import azure_authorization, names
+from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
 from promoter.session import Authorization, Http
 
@@ -37,9 +38,8 @@ class AzureDevOpsPullRequests:
     name = "Azure DevOps"
     longest_body = 4_000
 
-    def __init__(self, address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> None:
-        auth = Authorization(lambda: azure_authorization(token()))
-        self._http = Http(self.name, address.api_url, auth=auth, sleep=sleep, rate_limit=rate_limit)
+    def __init__(self, address: Address, token: Callable[[], Credential], sleep: Callable[[float], None]) -> None:
+        self._http = Http(self.name, address.api_url, auth=Authorization(token), sleep=sleep, rate_limit=rate_limit)
         self._address = address
         self._project = f"/{quote(address.owner)}"
         self._pulls = f"{self._project}/_apis/git/repositories/{quote(address.repository)}/pullrequests"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from promoter.credential import Credential
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
 from promoter.forge.seam import Draft, PullRequest, Standing, State
@@ -32,7 +33,7 @@ class GitHubPullRequests:
     name = "GitHub"
     longest_body = 65_536
 
-    def __init__(self, address: Address, token: Callable[[], str], sleep: Callable[[float], None]) -> None:
+    def __init__(self, address: Address, token: Callable[[], Credential], sleep: Callable[[float], None]) -> None:
         self._http = github.connect(address.api_url, token, sleep=sleep)
         self._address, self._sleep = address, sleep
         self._repository = f"/repos/{quote(address.owner)}/{quote(address.repository)}"

@@ -7,14 +7,16 @@ or reads a header from its configuration there. Both are bound to one scheme and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
 from promoter.gitops.process import with_settings
 from promoter.hosting.address import is_azure_devops
-from promoter.hosting.tokens import JOB_TOKEN, Purpose, is_github, own_token
+from promoter.hosting.tokens import JOB_TOKEN, git_token, is_github, own_origins, own_token
 from promoter.models import ForgeKind
+from promoter.redaction import redact
 
 _USERNAME, _PASSWORD = "PROMOTER_GIT_CREDENTIAL_USERNAME", "PROMOTER_GIT_CREDENTIAL_PASSWORD"
 _HELPER = f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "${_USERNAME}" "${_PASSWORD}"; }}; f"""
@@ -38,24 +40,15 @@ _LOCAL = frozenset(
         "GIT_WORK_TREE",
     }
 )
-_SHORTEST_SECRET = 8
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`address` goes into arguments and messages; `environ` is for git alone; `secrets` must be seen nowhere."""
+    """`address` goes into arguments and messages; `environ` is for git alone."""
 
     address: str
     environ: Mapping[str, str]
-    secrets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Credential:
-    username: str
-    password: str
-    bearer: bool = False
 
 
 def address(url: str) -> str:
@@ -91,19 +84,23 @@ def access(url: str, environ: Mapping[str, str]) -> Access:
 
     Raises:
         UsageError: `url` can't be the address of a repository, or a GitHub App is named in half.
-        AuthError, UnreachableError: GitHub gives the App no token.
+        AuthError: the token that is set is not for this host; GitHub gives the App no token.
+        UnreachableError: GitHub gives the App no token now.
     """
     split = _split(url)
     if split.scheme in ("http", "https"):
         return _http_access(split, local(environ))
-    return Access(address(url), local(environ), _secrets(split.password))
+    redact.learn(unquote(split.password or ""))
+    return Access(address(url), local(environ))
 
 
-def api_token(url: str, environ: Mapping[str, str]) -> str | None:
+def api_token(url: str, environ: Mapping[str, str]) -> Credential | None:
     """The token for the API of the GitHub that `url` is on, by the order of `access`; raises as `access`."""
-    split = _split(url)
-    named = environ.get(Purpose.GIT) or (unquote(split.password) if split.password else None)
-    return named or own_token(ForgeKind.GITHUB, environ)
+    if token := git_token(url, environ):
+        return token
+    if found := _in_url(_split(url), environ):
+        return replace(found, username=None, origins=found.origins | own_origins(ForgeKind.GITHUB, environ))
+    return own_token(ForgeKind.GITHUB, environ)
 
 
 def ssh_settings(environ: Mapping[str, str], configured: bool) -> dict[str, str]:
@@ -120,35 +117,46 @@ def _http_access(split: SplitResult, base: dict[str, str]) -> Access:
     credential = _credential(split, base)
     if credential is None:
         named = [(f"credential.{origin}.username", unquote(split.username))] if split.username else []
-        return Access(plain, with_settings(base, named), _secrets(split.username))
+        redact.learn(unquote(split.username or ""))  # a token may stand there
+        return Access(plain, with_settings(base, named))
+    credential.require(plain)
     # The empty helper first: the user's own helpers must neither answer in its place nor be asked to store it.
     settings = [(f"credential.{origin}.helper", "")]
-    if credential.bearer:
+    if credential.username is None:
         # git sends a header of its configuration wherever it is redirected to.
-        settings.append((f"http.{origin}/.extraHeader", f"Authorization: Bearer {credential.password}"))
+        settings.append((f"http.{origin}/.extraHeader", f"Authorization: {credential.authorization(plain)}"))
         settings.append(("http.followRedirects", "false"))
     else:
         settings.append((f"credential.{origin}.helper", _HELPER))
-        base |= {_USERNAME: credential.username, _PASSWORD: credential.password}
-    return Access(plain, with_settings(base, settings), _secrets(credential.password, split.password))
+        base |= {_USERNAME: credential.username, _PASSWORD: credential.secret.strip()}
+    return Access(plain, with_settings(base, settings))
 
 
-def _credential(split: SplitResult, environ: Mapping[str, str]) -> _Credential | None:
+def _credential(split: SplitResult, environ: Mapping[str, str]) -> Credential | None:
+    """A password with its user name; without one a bearer token: a pipeline job's is not the password of any user."""
     username = environ.get("PROMOTER_GIT_USERNAME") or "x-access-token"
-    if token := environ.get(Purpose.GIT):
-        return _Credential(username, token)
-    if split.password is not None:
-        return _Credential(unquote(split.username or ""), unquote(split.password))
+    url = split._replace(netloc=_host(split)).geturl()
+    if token := git_token(url, environ):
+        return replace(token, username=username)
+    if found := _in_url(split, environ):
+        return found
+    host = split.hostname or ""
     if split.scheme != "https":
         return None
-    host = split.hostname or ""
-    if is_github(host, environ):
-        token = own_token(ForgeKind.GITHUB, environ)
-        return _Credential(username, token) if token else None
-    if is_azure_devops(host) and (token := own_token(ForgeKind.AZURE_DEVOPS, environ)):
-        bearer = token == environ.get(JOB_TOKEN)  # a job's token is not the password of any user
-        return _Credential("" if bearer else username, token, bearer=bearer)
+    if is_github(host, environ) and (token := own_token(ForgeKind.GITHUB, environ, url)):
+        return replace(token, username=username)
+    if is_azure_devops(host) and (token := own_token(ForgeKind.AZURE_DEVOPS, environ, url)):
+        return token if token.name == JOB_TOKEN else replace(token, username=username)
     return None
+
+
+def _in_url(split: SplitResult, environ: Mapping[str, str]) -> Credential | None:
+    """The password that the URL carries, for its own host."""
+    if split.password is None:
+        return None
+    here = split._replace(netloc=_host(split)).geturl()
+    where = origins([here], environ.get(PLAIN_HTTP, ""))
+    return Credential(unquote(split.password), where, unquote(split.username or ""), f"the password in the URL of {here}")
 
 
 def _split(url: str) -> SplitResult:
@@ -163,8 +171,3 @@ def _split(url: str) -> SplitResult:
 
 def _host(split: SplitResult) -> str:
     return split.netloc.rpartition("@")[2]
-
-
-def _secrets(*values: str | None) -> tuple[str, ...]:
-    """The values as they stand and unquoted; a shorter one (a user's or an organisation's name) is no token."""
-    return tuple({text for value in values if value for text in (value, unquote(value)) if len(text) >= _SHORTEST_SECRET})

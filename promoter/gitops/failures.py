@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError, without_credentials
+from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
+from promoter.redaction import redact
 
 
 class Kind(Enum):
@@ -72,7 +73,7 @@ class GitError(PromoterError):
     """git failed: `command` is its subcommand, `kind` who has to act, `line` the words that decided, without credentials."""
 
     def __init__(self, command: str, status: int, out: str, err: str) -> None:
-        lines = [line.strip() for line in without_credentials(f"{err}\n{out}").splitlines() if line.strip()]
+        lines = [line.strip() for line in redact(f"{err}\n{out}").splitlines() if line.strip()]
         self.command = command
         self.kind, decisive = _classified(command, lines)
         self.line = decisive or (lines[-1] if lines else f"exit status {status}")

@@ -17,13 +17,10 @@ _INSTALL = f"install git {'.'.join(map(str, OLDEST_GIT))} or newer and put it on
 
 
 class Git:
-    """Runs git commands in one bare repository at `directory`, with `environ` as the whole environment.
+    """Runs git commands in one bare repository at `directory`, with `environ` as the whole environment."""
 
-    `secrets` are taken out of everything git says before anybody else sees it.
-    """
-
-    def __init__(self, directory: Path, environ: Mapping[str, str], secrets: tuple[str, ...] = ()) -> None:
-        self._directory, self._environ, self._secrets = directory, dict(environ), secrets
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+        self._directory, self._environ = directory, dict(environ)
 
     def run(self, *arguments: str, stdin: bytes = b"", settings: Settings = ()) -> bytes:
         """What the command wrote to its standard output; `settings` are configuration for this command alone.
@@ -34,7 +31,7 @@ class Git:
         """
         status, out, err = self._execute(arguments, stdin, settings)
         if status != 0:
-            raise GitError(arguments[0], status, self._redacted(out.decode(errors="replace")), self._redacted(err))
+            raise GitError(arguments[0], status, out.decode(errors="replace"), err)
         return out
 
     def text(self, *arguments: str) -> str:
@@ -75,11 +72,6 @@ class Git:
             except GitCommandNotFound:
                 raise UsageError("git can't be found", hint=_INSTALL) from None
         return status, out, err
-
-    def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:

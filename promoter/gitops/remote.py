@@ -337,7 +337,7 @@ class Remote:
         environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
             environ = {**environ, **ssh_settings(environ, "core.sshcommand" in configuration(self._git))}
-        git = Git(self._cache.directory, environ, reached.secrets)
+        git = Git(self._cache.directory, environ)
         return git.run(*arguments, stdin=stdin, settings=[*known, *settings])
 
     def _refspec(self) -> str:

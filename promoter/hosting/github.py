@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from promoter.credential import Credential
 from promoter.hosting.answers import rate_limit
 from promoter.session import Authorization, Http, Limits
 
@@ -25,8 +26,9 @@ def graphql_url(api_url: str) -> str:
 
 
 def connect(
-    api_url: str, token: Callable[[], str], *, limits: Limits | None = None, sleep: Callable[[float], None] = time.sleep
+    api_url: str, token: Callable[[], Credential], *, limits: Limits | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> Http:
     """The REST API at `api_url`; `token` is asked for each request, since an App's token may be renewed meanwhile."""
-    auth = Authorization(lambda: f"Bearer {token()}")
-    return Http("GitHub", api_url, auth=auth, headers=HEADERS, limits=limits, sleep=sleep, rate_limit=rate_limit)
+    return Http(
+        "GitHub", api_url, auth=Authorization(token), headers=HEADERS, limits=limits, sleep=sleep, rate_limit=rate_limit
+    )

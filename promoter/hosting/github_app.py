@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, UnreachableError, UsageError
 
 _ID, _INSTALLATION, _KEY = "GITHUB_APP_ID", "GITHUB_APP_INSTALLATION_ID", "GITHUB_APP_PRIVATE_KEY"
@@ -42,15 +43,16 @@ def installation_token(environ: Mapping[str, str]) -> str | None:
     place = (api_url(environ), environ[_ID], environ[_INSTALLATION])
     minted = _minted.get(place)
     if minted is None or minted.expires - _MARGIN < time.time():
-        minted = _minted[place] = _mint(*place, environ[_KEY])
+        minted = _minted[place] = _mint(*place, environ)
     return minted.token
 
 
-def _mint(api: str, app: str, installation: str, key: str) -> _Minted:
+def _mint(api: str, app: str, installation: str, environ: Mapping[str, str]) -> _Minted:
     from promoter.hosting import github  # no other token needs requests
     from promoter.hosting.answers import error_message
 
-    token = _jwt(app, key)
+    bound = origins([api], environ.get(PLAIN_HTTP, ""))
+    token = Credential(_jwt(app, environ[_KEY]), bound, name="the GitHub App's JWT")
     http = github.connect(api, lambda: token)
     response = http.request("POST", f"/app/installations/{installation}/access_tokens", retry=True)
     if response.status_code in (401, 403, 404):

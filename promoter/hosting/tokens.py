@@ -5,19 +5,25 @@
 2. the password in the repository's URL, for git and for commits through GitHub's API;
 3. the host's own: for GitHub a GitHub App's installation token, GITHUB_TOKEN, GH_TOKEN; for Azure DevOps SYSTEM_ACCESSTOKEN,
    AZURE_DEVOPS_EXT_PAT.
+
+The host's own go to that host: GITHUB_SERVER_URL's or github.com, Azure DevOps Services or SYSTEM_COLLECTIONURI's. The variable
+for git goes to the hosts in PROMOTER_GIT_HOSTS, and without that list to the same hosts as the hosts' own.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from promoter.credential import PLAIN_HTTP, Credential, hosts, origins
 from promoter.errors import AuthError
+from promoter.hosting.address import is_azure_devops
 from promoter.hosting.github_app import installation_token
 from promoter.models import ForgeKind
 
+HOSTS = "PROMOTER_GIT_HOSTS"
 JOB_TOKEN = "SYSTEM_ACCESSTOKEN"  # noqa: S105 - the name of a variable
 _OWN = {
     ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
@@ -37,27 +43,70 @@ def is_github(host: str, environ: Mapping[str, str]) -> bool:
     return host == (urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname or "github.com")
 
 
-def own_token(kind: ForgeKind, environ: Mapping[str, str]) -> str | None:
-    """The host's own token, None when the environment has none.
+def git_token(url: str, environ: Mapping[str, str]) -> Credential | None:
+    """PROMOTER_GIT_TOKEN, bound to its hosts; None when it is not set. `url` is where it is about to be sent."""
+    value = environ.get(Purpose.GIT)
+    if not value:
+        return None
+    bind = f"if it is meant for that host, name it where the token is set: {HOSTS}={urlsplit(url).netloc.rpartition('@')[2]}"
+    return Credential(value, _bound(_git_addresses(url, environ), environ), None, Purpose.GIT, bind)
+
+
+def own_token(kind: ForgeKind, environ: Mapping[str, str], url: str = "") -> Credential | None:
+    """The host's own token, None when the environment has none. `url`: an organization of Azure DevOps may have its own host.
 
     Raises:
         UsageError: a GitHub App is only partly configured, or its key can't be used.
         AuthError, UnreachableError: GitHub does not give the App a token.
     """
-    app = installation_token(environ) if kind is ForgeKind.GITHUB else None
-    return app or next((value for name in _OWN[kind] if (value := environ.get(name))), None)
+    where = own_origins(kind, environ, url)
+    bind = "name the server where the token is set: " + (
+        "GITHUB_SERVER_URL=https://HOST" if kind is ForgeKind.GITHUB else f"set {Purpose.GIT} and {HOSTS} in its place"
+    )
+    if kind is ForgeKind.GITHUB and (app := installation_token(environ)):
+        return Credential(app, where, None, "the GitHub App's token", bind)
+    named = ((name, environ.get(name)) for name in _OWN[kind])
+    return next((Credential(value, where, None, name, bind) for name, value in named if value), None)
 
 
-def token(kind: ForgeKind, environ: Mapping[str, str], place: str, purpose: Purpose = Purpose.GIT) -> str:
-    """The token for requests to the API about `place`.
+def own_origins(kind: ForgeKind, environ: Mapping[str, str], url: str = "") -> frozenset[str]:
+    """Where the host's own token may be sent."""
+    return _bound(_github_addresses(environ) if kind is ForgeKind.GITHUB else _azure_addresses(url, environ), environ)
+
+
+def token(kind: ForgeKind, environ: Mapping[str, str], place: str, url: str) -> Credential:
+    """The token for requests to the API at `url` about `place`.
 
     Raises:
         AuthError: there is none, or GitHub does not give the App one.
         UsageError, UnreachableError: as `own_token`.
     """
-    if found := environ.get(purpose) or own_token(kind, environ):
-        return found
-    raise AuthError(f"no token for {place}", hint=f"set {names(kind, purpose)}")
+    return _found(kind, git_token(url, environ) or own_token(kind, environ, url), place, Purpose.GIT)
+
+
+def dispatch_token(kind: ForgeKind, environ: Mapping[str, str], place: str, url: str) -> Credential:
+    """The token for starting a pipeline at `url`, an address from the command line. Raises as `token`."""
+    found = None
+    if value := environ.get(Purpose.DISPATCH):
+        found = Credential(value, _bound([url], environ), None, Purpose.DISPATCH)
+    elif own := own_token(kind, environ, url):
+        found = replace(own, origins=own.origins | _bound([url], environ))
+    return _found(kind, found, place, Purpose.DISPATCH)
+
+
+def for_api(kind: ForgeKind, credential: Credential) -> Credential:
+    """In the form that the API takes. Azure DevOps: a job's token and one of Entra are JWTs, and bearer tokens; a personal
+    access token is a password without a user name.
+    """
+    bearer = kind is ForgeKind.GITHUB or (credential.secret.startswith("eyJ") and credential.secret.count(".") == 2)
+    return replace(credential, username=None if bearer else "")
+
+
+def granting(environ: Mapping[str, str], url: str) -> Mapping[str, str]:
+    """The environment with the host of `url` among PROMOTER_GIT_HOSTS: the operator named that repository."""
+    known = hosts(environ.get(HOSTS, "")) or {urlsplit(one).netloc for one in _git_addresses("", environ)}
+    host = urlsplit(url).netloc.rpartition("@")[2] if "://" in url else ""
+    return {**environ, HOSTS: " ".join(sorted(filter(None, {*known, host})))}
 
 
 def names(kind: ForgeKind, purpose: Purpose = Purpose.GIT) -> str:
@@ -67,8 +116,30 @@ def names(kind: ForgeKind, purpose: Purpose = Purpose.GIT) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def azure_authorization(token: str) -> str:
-    """A job's token and one of Entra are JWTs and Bearer tokens; a personal access token is a password without a user name."""
-    if token.startswith("eyJ") and token.count(".") == 2:
-        return f"Bearer {token}"
-    return f"Basic {base64.b64encode(f':{token}'.encode()).decode()}"
+def _found(kind: ForgeKind, found: Credential | None, place: str, purpose: Purpose) -> Credential:
+    if found is None:
+        raise AuthError(f"no token for {place}", hint=f"set {names(kind, purpose)}")
+    return for_api(kind, found)
+
+
+def _bound(addresses: Iterable[str], environ: Mapping[str, str]) -> frozenset[str]:
+    return origins(addresses, environ.get(PLAIN_HTTP, ""))
+
+
+def _git_addresses(url: str, environ: Mapping[str, str]) -> list[str]:
+    """Of the hosts that the operator allows, with GitHub's API of each; plain http is for `origins` to decide."""
+    if named := hosts(environ.get(HOSTS, "")):
+        return [f"{scheme}://{prefix}{host}" for host in named for prefix in ("", "api.") for scheme in ("https", "http")]
+    return [*_github_addresses(environ), *_azure_addresses(url, environ)]
+
+
+def _github_addresses(environ: Mapping[str, str]) -> list[str]:
+    server = urlsplit(environ.get("GITHUB_SERVER_URL") or "https://github.com")
+    apis = [environ.get("GITHUB_API_URL", ""), environ.get("GITHUB_GRAPHQL_URL", "")]
+    return [server.geturl(), server._replace(netloc=f"api.{server.netloc}").geturl(), *filter(None, apis)]
+
+
+def _azure_addresses(url: str, environ: Mapping[str, str]) -> list[str]:
+    """With the host of `url` if it is an organization's own."""
+    own = [url] if is_azure_devops(urlsplit(url).hostname or "") else []
+    return ["https://dev.azure.com", *filter(None, [environ.get("SYSTEM_COLLECTIONURI", "")]), *own]

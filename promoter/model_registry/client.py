@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from promoter.errors import AuthError, UnreachableError, UsageError
-from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, safe
+from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
+from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, safe, untrusted
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
 from promoter.models import ModelFile
 
@@ -35,6 +35,7 @@ _SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 _PACKAGES = "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-file-datalake for abfss:, mlflow for a database"
+_SERVED = ("mlflow-artifacts", "http", "https")
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"]*=[^\s'\"]*")
@@ -97,8 +98,32 @@ class ClientStore:
             client.set_model_version_tag(name, version, key, value)
 
     def artifacts(self, uri: str) -> Artifacts:
-        """In a folder here, or read with MLflow's client."""
+        """With the tracking server, in a folder here, or read with MLflow's client."""
+        uri = self._resolved(uri)
+        if not self._with_tracking_server(uri):
+            self._settings.sources.require(uri)
+            if urlsplit(uri).scheme in _SERVED:
+                raise untrusted(f"they are on {uri}, and MLflow's client would send its credentials there")
         return LocalArtifacts(uri) if urlsplit(uri).scheme in ("", "file") else ClientArtifacts(uri, self._settings)
+
+    def _resolved(self, uri: str) -> str:
+        """Where a folder of a run is (`runs:/ID/PATH`), which may be anywhere."""
+        if urlsplit(uri).scheme != "runs":
+            return uri
+        with self._client() as client:
+            from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+
+            run_id, path = RunsArtifactRepository.parse_runs_uri(uri)
+            return f"{client.get_run(run_id).info.artifact_uri.rstrip('/')}/{path or ''}"
+
+    def _with_tracking_server(self, uri: str) -> bool:
+        """Whether what knows the version also has its files; the client's credentials are for that place then."""
+        here, tracking = urlsplit(uri), urlsplit(without_credentials(self._settings.tracking_uri))
+        if tracking.scheme in ("http", "https"):
+            return here.scheme in _SERVED and (here.netloc == "" or here.netloc == tracking.netloc)
+        if self._where.startswith("databricks"):
+            return here.scheme in ("models", "dbfs")
+        return tracking.scheme == here.scheme == "azureml"
 
     @contextmanager
     def _client(self) -> Iterator[MlflowClient]:

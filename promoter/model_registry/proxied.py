@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from promoter.model_registry.server import Server
     from promoter.session import Http
 
+API = "/api/2.0/mlflow-artifacts/artifacts"
+"""Where an MLflow server has them."""
+
 _THREADS = 4
 _MOST_FOLDERS = 256
 # Unzipped, so that the bytes are the file's and the ETag is that of the file, not of a packed copy.
@@ -96,7 +99,7 @@ class ProxiedArtifacts:
             yield _Body(response)
 
     def _address(self, file: ModelFile) -> str:
-        return f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{self._path}/{safe(file.path)}')}"
+        return f"{API}/{quote(f'{self._path}/{safe(file.path)}')}"
 
 
 def _entries(answer: dict[str, list[dict[str, str]]]) -> list[tuple[str, bool, int]]:

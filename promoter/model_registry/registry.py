@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,8 +21,16 @@ _LARGEST_TEXT = 16 * 1024 * 1024
 _READY = "READY"
 
 
-def connect(environ: Mapping[str, str], *, tracking_uri: str | None = None, limits: Limits | None = None) -> ModelRegistry:
+def connect(
+    environ: Mapping[str, str],
+    *,
+    tracking_uri: str | None = None,
+    sources: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> ModelRegistry:
     """The model registry that this environment leads to; `tracking_uri` is used where it names none. Nothing is asked yet.
+
+    `sources`: where model files may be, apart from the tracking server (see `Sources`).
 
     MLFLOW_REGISTRY_URI wins over MLFLOW_TRACKING_URI, which wins over `tracking_uri`. http and https are spoken directly;
     every other address, and authentication by a plug-in, goes through MLflow's own client.
@@ -30,7 +38,7 @@ def connect(environ: Mapping[str, str], *, tracking_uri: str | None = None, limi
     Raises:
         UsageError: no address, or a variable with a value that can't be used.
     """
-    found = settings.read(environ, tracking_uri=tracking_uri)
+    found = settings.read(environ, tracking_uri=tracking_uri, sources=sources)
     if limits is not None:
         found = replace(found, limits=limits)
     where = without_credentials(found.registry_uri or found.tracking_uri)

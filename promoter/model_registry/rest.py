@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from promoter.model_registry.artifacts import Artifacts, LocalArtifacts
-from promoter.model_registry.proxied import ProxiedArtifacts
+from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, untrusted
+from promoter.model_registry.proxied import API, ProxiedArtifacts
 from promoter.model_registry.server import Server
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
 
@@ -64,23 +64,39 @@ class RestStore:
         self._registry.post("mlflow/model-versions/set-tag", body, lambda _: None)
 
     def artifacts(self, uri: str) -> Artifacts:
-        """Served by MLflow, in a folder here, or else read with MLflow's own client."""
+        """Served by MLflow, or in one of the configured sources: a folder here, or what MLflow's own client reads."""
+        if urlsplit(uri).scheme == "runs":
+            uri = self._of_run(uri)
         parts = urlsplit(uri)
-        if parts.scheme == "mlflow-artifacts":
-            return ProxiedArtifacts(self._artifact_server(parts.netloc), unquote(parts.path))
+        if parts.scheme in ("mlflow-artifacts", "http", "https"):
+            return ProxiedArtifacts(*self._served(uri, parts))
+        self._settings.sources.require(uri)
         if parts.scheme in ("", "file"):
             return LocalArtifacts(uri)
-        # Imported here: only clouds and runs:/ URIs need mlflow.
+        # Imported here: only clouds need mlflow.
         from promoter.model_registry.client import ClientArtifacts
 
         return ClientArtifacts(uri, self._settings)
 
-    def _artifact_server(self, netloc: str) -> Server:
-        """The tracking server, or the host that the URI names: credentials stay with the server they were given for."""
+    def _of_run(self, uri: str) -> str:
+        """Where a folder of a run is (`runs:/ID/PATH`)."""
+        run_id, _, path = urlsplit(uri).path.strip("/").partition("/")
+        root = self._tracking.get("mlflow/runs/get", lambda answer: str(answer["run"]["info"]["artifact_uri"]), run_id=run_id)
+        return f"{root.rstrip('/')}/{path}"
+
+    def _served(self, uri: str, parts: SplitResult) -> tuple[Server, str]:
+        """The MLflow server that has the files, and their path there. Only the tracking server gets credentials."""
         tracking = urlsplit(self._tracking.uri)
-        if netloc in ("", tracking.netloc):
-            return self._tracking
-        return Server(tracking._replace(netloc=netloc).geturl(), self._settings, anonymous=True)
+        if parts.scheme == "mlflow-artifacts":
+            base, path = tracking._replace(netloc=parts.netloc or tracking.netloc), unquote(parts.path)
+        else:
+            prefix, served, path = parts.path.partition(f"{API}/")
+            base, path = parts._replace(path=prefix, query="", fragment=""), unquote(path) if served else ".."
+        if base != tracking:
+            self._settings.sources.require(uri)
+        if ".." in path.split("/"):
+            raise untrusted(f"they are in {uri}, which is not an address of files")
+        return (self._tracking if base == tracking else Server(base.geturl(), self._settings, anonymous=True)), path
 
 
 def _registered(answer: Any) -> RegisteredVersion:

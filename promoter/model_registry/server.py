@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
-from promoter.model_registry.settings import Settings, split_userinfo
+from promoter.model_registry.settings import Settings
 from promoter.model_registry.store import NotFound
 from promoter.session import Authorization, Http
 
@@ -23,11 +23,10 @@ class Server:
     """An MLflow server; `uri` may hold user and password, which then win over the settings' (as requests has it for MLflow)."""
 
     def __init__(self, uri: str, settings: Settings, *, anonymous: bool = False) -> None:
-        self.uri, userinfo = split_userinfo(uri)
-        self._settings = settings
-        authorization = None if anonymous else userinfo or settings.authorization
-        self._auth = Authorization(authorization)
-        self._sent = settings.sent if userinfo is None else "the user in the URI was sent"
+        self.uri, credential = settings.login(uri)
+        self._settings, self._cert = settings, None if anonymous else settings.cert
+        self._auth = Authorization(None if anonymous else credential)
+        self._sent = settings.sent if credential is settings.credential else "the user in the URI was sent"
         if anonymous:
             self._sent = "no credentials were sent, since this is not the server they belong to"
         self._http = self.http()
@@ -41,7 +40,7 @@ class Server:
             auth=self._auth,
             headers={"X-MLFLOW-WORKSPACE": settings.workspace} if settings.workspace else None,
             verify=settings.verify,
-            cert=settings.cert,
+            cert=self._cert,
             limits=settings.limits,
         )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import configparser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
+from promoter.model_registry.sources import Sources
 from promoter.session import Limits
 
+_BIND = "set MLFLOW_TRACKING_URI in the environment, next to the credential: an address in promoter.yaml gets none"
 _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}
 
 
@@ -19,19 +21,22 @@ _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}
 class Settings:
     """Where MLflow is and how to speak to it.
 
-    `registry_uri` is None where MLFLOW_TRACKING_URI alone decides. `authorization` is the value of that header;
-    `sent` says in words which credentials it came from. `plugin` names what only MLflow's own client can do.
+    `registry_uri` is None where MLFLOW_TRACKING_URI alone decides. `credential` is for the addresses that the environment
+    names; `sent` says in words which one it is. `plugin` names what only MLflow's own client can do. `plain_http` lists the
+    hosts that credentials go to without TLS.
     """
 
     tracking_uri: str
     registry_uri: str | None = None
-    authorization: str | None = None
+    credential: Credential | None = None
     sent: str = "no credentials were sent"
     verify: bool | str = True
     cert: str | None = None
     workspace: str | None = None
     plugin: str | None = None
     limits: Limits = field(default_factory=Limits)
+    sources: Sources = field(default_factory=Sources)
+    plain_http: str = ""
 
     @property
     def rest(self) -> bool:
@@ -39,9 +44,22 @@ class Settings:
         uris = (self.tracking_uri, self.registry_uri or self.tracking_uri)
         return self.plugin is None and all(urlsplit(uri).scheme in ("http", "https") for uri in uris)
 
+    def login(self, uri: str) -> tuple[str, Credential | None]:
+        """The URI without `user:password@`, and what to send there: that user and password, which are for this place alone,
+        or else `credential`.
+        """
+        parts = urlsplit(uri)
+        if parts.username is None:
+            return uri, self.credential
+        plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        username, password = unquote(parts.username), unquote(parts.password or "")
+        return plain, Credential(password, origins([plain], self.plain_http), username, f"the password in the address {plain}")
 
-def read(environ: Mapping[str, str], *, tracking_uri: str | None = None) -> Settings:
-    """The settings of this environment; `tracking_uri` is used where the environment names none.
+
+def read(environ: Mapping[str, str], *, tracking_uri: str | None = None, sources: Sequence[str] = ()) -> Settings:
+    """The settings of this environment; `tracking_uri` is used where the environment names none, and gets no credentials then.
+
+    `sources`: where model files may be, apart from the tracking server.
 
     Raises:
         UsageError: no address at all, or a variable with a value that can't be used.
@@ -53,42 +71,45 @@ def read(environ: Mapping[str, str], *, tracking_uri: str | None = None) -> Sett
     if tracking and tracking.startswith("databricks-uc"):
         # Unity Catalog holds models only; the workspace of the same profile holds their runs.
         registry, tracking = registry or tracking, tracking.replace("databricks-uc", "databricks", 1)
-    authorization, sent = _authorization(environ)
+    named = [environ.get("MLFLOW_TRACKING_URI", ""), environ.get("MLFLOW_REGISTRY_URI", "")]
+    plain_http = environ.get(PLAIN_HTTP, "")
+    credential, sent = _credential(environ, origins(named, plain_http))
+    plugin = _plugin(environ)
+    if plugin and not any(named):
+        raise UsageError(
+            f"{plugin} is set, and MLflow's address is not from the environment: no credentials are sent there",
+            hint=f"set MLFLOW_TRACKING_URI={tracking_uri}",
+        )
     return Settings(
         tracking_uri=tracking or registry or "",
         registry_uri=registry,
-        authorization=authorization,
+        credential=credential,
         sent=sent,
         verify=_verify(environ),
         cert=_file(environ, "MLFLOW_TRACKING_CLIENT_CERT_PATH"),
         workspace=environ.get("MLFLOW_WORKSPACE", "").strip() or None,
-        plugin=_plugin(environ),
+        plugin=plugin,
         limits=_limits(environ),
+        sources=Sources(tuple(sources), everywhere=any(named) and all(map(_is_here, filter(None, named)))),
+        plain_http=plain_http,
     )
 
 
-def split_userinfo(uri: str) -> tuple[str, str | None]:
-    """The URI without `user:password@`, and the Authorization header that this part asks for."""
-    parts = urlsplit(uri)
-    if parts.username is None:
-        return uri, None
-    _, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=host).geturl(), _basic(unquote(parts.username), unquote(parts.password or ""))
+def _is_here(uri: str) -> bool:
+    """Whether it is a store of this machine: a SQLite file, or a folder."""
+    return urlsplit(uri).scheme in ("", "file", "sqlite")
 
 
-def _authorization(environ: Mapping[str, str]) -> tuple[str | None, str]:
+def _credential(environ: Mapping[str, str], where: frozenset[str]) -> tuple[Credential | None, str]:
     """User name with password win over a token, as in MLflow's Python client."""
     file = _credentials_file(environ)
     username = environ.get("MLFLOW_TRACKING_USERNAME") or file.get("mlflow_tracking_username")
     password = environ.get("MLFLOW_TRACKING_PASSWORD") or file.get("mlflow_tracking_password")
     if username and password:
-        return _basic(username, password), f"user {username} with a password was sent"
-    token = environ.get("MLFLOW_TRACKING_TOKEN")
-    return (f"Bearer {token}", "MLFLOW_TRACKING_TOKEN was sent") if token else (None, "no credentials were sent")
-
-
-def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+        return Credential(password, where, username, "MLflow's password", _BIND), f"user {username} with a password was sent"
+    if token := environ.get("MLFLOW_TRACKING_TOKEN"):
+        return Credential(token, where, None, "MLFLOW_TRACKING_TOKEN", _BIND), "MLFLOW_TRACKING_TOKEN was sent"
+    return None, "no credentials were sent"
 
 
 def _credentials_file(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
+from promoter.credential import Credential, is_loopback
 from promoter.errors import UnreachableError, UsageError
 from promoter.notify.notice import one_line
 from promoter.session import Http, Limits
@@ -64,7 +64,7 @@ class Endpoint:
         data: bytes | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        token: str | None = None,
+        token: Credential | None = None,
         again: bool = False,
     ) -> Answer:
         """The answer, whatever its status; `path` is below the address. 429 and 5xx are tried again while there is time.
@@ -78,7 +78,7 @@ class Endpoint:
         content = data if body is None else as_json(body)
         given = {"Content-Type": "application/json; charset=utf-8"} if content is not None else {}
         if token is not None:
-            given["Authorization"] = f"Bearer {token}"
+            given["Authorization"] = token.authorization(self._url + path)
         response = self._http.request(
             method,
             self._url + path,
@@ -134,13 +134,6 @@ def checked(url: str, variable: str, *, plain: bool = False) -> str:
         host = None
     if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
         raise UsageError(f"{variable} does not contain a URL", hint="write the whole address into it: https://…")
-    if parts.scheme == "http" and not plain and not _is_here(host):
+    if parts.scheme == "http" and not plain and not is_loopback(url):
         raise UsageError(f"{variable} is not https", hint="whoever listens on the way could use it: write https://…")
     return url
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

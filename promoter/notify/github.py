@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from promoter.credential import Credential
 from promoter.hosting.github import HEADERS
 from promoter.models import NoticeKind
 from promoter.notify.endpoint import Answer, Endpoint
@@ -72,7 +73,7 @@ class Target:
     api: str
     owner: str
     name: str
-    token: Callable[[], str]
+    token: Callable[[], Credential]
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from promoter.config import Channel as Kind
 from promoter.config import NoticeConfig
+from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import PromoterError, UsageError
 from promoter.models import NoticeKind
 from promoter.notify import slack, webhook
@@ -20,6 +21,8 @@ from promoter.notify.slack import Slack, SlackWebhook
 from promoter.notify.teams import Teams
 from promoter.notify.webhook import Webhook
 from promoter.redaction import redact
+
+_SLACK_API = "SLACK_API_URL"
 
 
 class Channel(Protocol):
@@ -147,7 +150,10 @@ def _channel(
         token = _value(environ, one.token_from)
         if not (token.isascii() and token.isprintable()):
             raise UsageError(f"{one.token_from} is not a Slack token", hint="copy it again: it begins with xoxb-")
-        return Slack(Endpoint("Slack", one.api_url or slack.API), token, one.slack_channel)
+        where = origins([slack.API, slack.GOV_API, environ.get(_SLACK_API, "")], environ.get(PLAIN_HTTP, ""))
+        bind = f"if it is an API of Slack, name it where the token is set: {_SLACK_API}={one.api_url}"
+        credential = Credential(token, where, None, one.token_from, bind)
+        return Slack(Endpoint("Slack", one.api_url or slack.API), credential, one.slack_channel)
     url = checked(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
     if one.channel is Kind.SLACK:
         return SlackWebhook(Endpoint("Slack", url))

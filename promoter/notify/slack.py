@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from promoter.credential import Credential
 from promoter.errors import UnreachableError
 from promoter.models import NoticeKind
 from promoter.notify.endpoint import Answer, Endpoint
 from promoter.notify.notice import Notice
 
-API = "https://slack.com/api"
+API, GOV_API = "https://slack.com/api", "https://slack-gov.com/api"
 
 _EVENT = "promoter_notice"
 _ID = re.compile(r"[CGD][A-Z0-9]{7,}")
@@ -82,7 +83,7 @@ class Slack:
     """A bot in `channel`. Messages of other processes are found by their metadata, where the token may read the channel."""
 
     endpoint: Endpoint
-    token: str
+    token: Credential
     channel: str
     now: Callable[[], float] = time.time
     name: str = "Slack"

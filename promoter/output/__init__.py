@@ -26,7 +26,8 @@ _SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", St
 
 def say(text: str) -> None:
     """Talk: to stderr, as `clean` makes it."""
-    print(clean(text), file=sys.stderr, flush=True)
+    sys.stderr.write(f"{clean(text)}\n")  # at once: another thread may write, too
+    sys.stderr.flush()
 
 
 def data(text: str, *, diff: bool = False) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.argocd.state import ApplicationState
     from promoter.config import Config
+    from promoter.credential import Credential
     from promoter.forge import Address, Forge
     from promoter.gitops import Repository
     from promoter.image.base import BaseImage
@@ -50,7 +51,7 @@ class Clients:
     def model_registry(self) -> ModelRegistry:
         from promoter.model_registry import connect
 
-        return connect(self.environ, tracking_uri=self.config.tracking_uri)
+        return connect(self.environ, tracking_uri=self.config.tracking_uri, sources=self.config.image.sources)
 
     @property
     def argocd_server(self) -> str | None:
@@ -117,8 +118,8 @@ class Clients:
 
         address = self.forge_address(self.config.git.push_url or application.repo_url)
 
-        def token() -> str:
-            return tokens.token(address.kind, self.environ, address.place)
+        def token() -> Credential:
+            return tokens.token(address.kind, self.environ, address.place, address.api_url)
 
         token()
         return connect(address, token, time.sleep)
@@ -160,7 +161,7 @@ class Clients:
             address.api_url,
             address.owner,
             address.repository,
-            lambda: tokens.token(ForgeKind.GITHUB, self.environ, address.place),
+            lambda: tokens.token(ForgeKind.GITHUB, self.environ, address.place, address.api_url),
         )
 
     def publisher(self, model: Model) -> Publisher:

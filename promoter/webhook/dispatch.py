@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from promoter.credential import Credential
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.hosting import github
 from promoter.hosting.answers import error_message, rate_limit
-from promoter.hosting.tokens import Purpose, azure_authorization, token
+from promoter.hosting.tokens import dispatch_token
 from promoter.models import ForgeKind
 from promoter.session import Authorization, Http
 
@@ -115,7 +116,7 @@ def pipeline(system: System, name: str, ref: str, environ: Mapping[str, str]) ->
                 f"{name!r} is not a GitHub workflow", hint="write OWNER/REPOSITORY/WORKFLOW.yml, or OWNER/REPOSITORY"
             )
         repository = "/".join(parts[:2])
-        http = github.connect(github.api_url(environ), _asked(ForgeKind.GITHUB, environ, repository))
+        http = github.connect(github.api_url(environ), _asked(ForgeKind.GITHUB, environ, repository, github.api_url(environ)))
         return GitHubWorkflow(http, repository, parts[2] if len(parts) == 3 else None, ref)
     url = name if "://" in name else f"https://dev.azure.com/{name}"
     project, _, id = url.rstrip("/").rpartition("/")
@@ -123,20 +124,19 @@ def pipeline(system: System, name: str, ref: str, environ: Mapping[str, str]) ->
         raise UsageError(
             f"{name!r} is not an Azure pipeline", hint="write ORGANISATION/PROJECT/ID: the number is in its address"
         )
-    ask = _asked(ForgeKind.AZURE_DEVOPS, environ, f"pipeline {name}")
-    auth = Authorization(lambda: azure_authorization(ask()))
+    auth = Authorization(_asked(ForgeKind.AZURE_DEVOPS, environ, f"pipeline {name}", url))
     return AzurePipeline(Http("Azure DevOps", quote(project, safe=":/%"), auth=auth, rate_limit=rate_limit), id, ref)
 
 
-def _asked(kind: ForgeKind, environ: Mapping[str, str], place: str) -> Callable[[], str]:
+def _asked(kind: ForgeKind, environ: Mapping[str, str], place: str, url: str) -> Callable[[], Credential]:
     """What returns the token, for each request: a receiver outlives the token of a GitHub App.
 
     Raises:
         AuthError: there is none now.
     """
 
-    def ask() -> str:
-        return token(kind, environ, place, Purpose.DISPATCH)
+    def ask() -> Credential:
+        return dispatch_token(kind, environ, place, url)
 
     ask()
     return ask

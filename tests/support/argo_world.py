@@ -11,6 +11,7 @@ from pathlib import Path
 
 from promoter import config
 from promoter.argocd.client import ArgoCD
+from promoter.credential import Credential, origins
 from promoter.demo.sandbox import Application, Behaviour, Measurement, Pod, PodStatus, Sandbox, ScriptedRuntime
 from promoter.models import Environment
 from promoter.promotion import releases, watch
@@ -138,7 +139,7 @@ class WorldClients(Clients):
     """The composition root, with an Argo CD that is asked once: trying again in one request takes real seconds."""
 
     def argocd(self) -> ArgoCD:
-        auth = Authorization(f"Bearer {self.environ['ARGOCD_AUTH_TOKEN']}")
+        auth = Authorization(Credential(self.environ["ARGOCD_AUTH_TOKEN"], origins([self.environ["ARGOCD_SERVER"]])))
         return ArgoCD(Http("Argo CD", self.environ["ARGOCD_SERVER"], auth=auth, limits=Limits(read=10, total=0)))
 
 

@@ -132,6 +132,12 @@ class MlflowServer:
             statement = "update model_versions set status = ?, status_message = ? where name = ? and version = ?"
             assert database.execute(statement, (status, message, name, version)).rowcount == 1
 
+    def set_source(self, name: str, version: str, uri: str) -> None:
+        """Where a version's files are, as servers before 3.17 take it from anybody who registers one."""
+        with closing(sqlite3.connect(self.database, timeout=60)) as database, database:
+            statement = "update model_versions set source = ?, storage_location = ? where name = ? and version = ?"
+            assert database.execute(statement, (uri, uri, name, version)).rowcount == 1
+
 
 def sklearn_files(model_id: str | None = None, *, run_id: str | None = None) -> dict[str, bytes]:
     """The files that mlflow.sklearn writes for a classifier of two columns, `x` and `y`: it predicts whether x + y > 1."""

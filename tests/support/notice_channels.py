@@ -59,20 +59,21 @@ class Channels:
     def environ(self) -> dict[str, str]:
         """The variables that `configuration` names."""
         return {
-            "SLACK_BOT": TOKEN,
-            "SLACK_HOOK": f"{self.url}/hook/{PLANTED}",
-            "TEAMS_HOOK": f"{self.url}/teams/{PLANTED}?sig={SIGNATURE}",
-            "OWN_HOOK": f"{self.url}/own/{PLANTED}",
-            "OWN_SECRET": SECRET,
+            "SLACK_BOT_TOKEN": TOKEN,
+            "SLACK_API_URL": f"{self.url}/slack",
+            "SLACK_WEBHOOK_URL": f"{self.url}/hook/{PLANTED}",
+            "TEAMS_WEBHOOK_URL": f"{self.url}/teams/{PLANTED}?sig={SIGNATURE}",
+            "NOTICES_URL": f"{self.url}/own/{PLANTED}",
+            "NOTICES_SECRET": SECRET,
         }
 
     def configuration(self, *names: str) -> str:
         """`notices:` of promoter.yaml with these channels (all, without names)."""
         lines = {
-            "slack": f"slack: {{channel: {CHANNEL}, token-from: SLACK_BOT, api-url: {self.url}/slack}}",
-            "hook": "slack: {url-from: SLACK_HOOK}",
-            "teams": "teams: {url-from: TEAMS_HOOK}",
-            "own": "webhook: {url-from: OWN_HOOK, secret-from: OWN_SECRET}",
+            "slack": f"slack: {{channel: {CHANNEL}, token-from: SLACK_BOT_TOKEN, api-url: {self.url}/slack}}",
+            "hook": "slack: {url-from: SLACK_WEBHOOK_URL}",
+            "teams": "teams: {url-from: TEAMS_WEBHOOK_URL}",
+            "own": "webhook: {url-from: NOTICES_URL, secret-from: NOTICES_SECRET}",
         }
         return "notices:\n" + "".join(f"- {lines[name]}\n" for name in names or lines)
 

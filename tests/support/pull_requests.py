@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from promoter.credential import Credential, origins
 from promoter.forge import Address, Forge, connect
+from promoter.hosting.tokens import for_api
 from promoter.models import ForgeKind
 from tests.support.forge_server import TOKEN, ForgeServer
 
 KINDS = (ForgeKind.GITHUB, ForgeKind.AZURE_DEVOPS)
-ENVIRON: Mapping[str, str] = {"PROMOTER_GIT_TOKEN": TOKEN}
+
+
+def variables(server: ForgeServer) -> dict[str, str]:
+    """The token, and that it is for this server."""
+    return {"PROMOTER_GIT_TOKEN": TOKEN, "PROMOTER_GIT_HOSTS": urlsplit(server.github).netloc}
 
 
 def address(server: ForgeServer, kind: ForgeKind) -> Address:
@@ -29,7 +35,9 @@ def settings(server: ForgeServer, kind: ForgeKind) -> str:
 
 def client(server: ForgeServer, kind: ForgeKind, token: str = TOKEN, slept: list[float] | None = None) -> Forge:
     """A client that waits in no time; `slept` gets what it waited."""
-    return connect(address(server, kind), lambda: token, (slept if slept is not None else []).append)
+    found = address(server, kind)
+    credential = for_api(kind, Credential(token, origins([found.api_url])))
+    return connect(found, lambda: credential, (slept if slept is not None else []).append)
 
 
 def edit(file: Path, *changes: tuple[str, str], more: str = "") -> None:
