@@ -13,7 +13,7 @@ from tests.cluster.cluster import ENVIRON, ROOT, Cluster
 from tests.cluster.environment import Environment
 from tests.cluster.images import Service, build
 from tests.cluster.manifests import application, promoter_for
-from tests.cluster.model_versions import register
+from tests.cluster.model_versions import forgive, register
 from tests.cluster.repository import GitRepository
 from tests.support.mlflow_server import MlflowServer, running
 
@@ -77,6 +77,7 @@ def environment(
         yield made
     finally:
         made.remove()
+        forgive(mlflow_versions)
     request.config.stash[ROWS].append(row_of(request, made))
     failures = made.traffic.failures if made.traffic else []
     assert not failures, f"{len(failures)} requests failed: {failures[:10]}"

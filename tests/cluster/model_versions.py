@@ -28,3 +28,11 @@ def register(server: MlflowServer) -> None:
         model = server.log_model({**files, "behaviour": behaviour.encode(), "version": version.encode()})
         registered = server.register(MODEL, f"models:/{model}")
         assert registered == version, f"version {registered} was to be {version}"
+
+
+def forgive(server: MlflowServer) -> None:
+    """Removes what the last environment's promoter wrote to the versions: the next one has the same name."""
+    for version in BEHAVIOURS:
+        found = server.api("GET", "model-versions/get", name=MODEL, version=version)["model_version"]
+        for tag in found.get("tags", []):
+            server.api("DELETE", "model-versions/delete-tag", name=MODEL, version=version, key=tag["key"])
