@@ -127,6 +127,11 @@ redact = Redactor()
 """The one of this process."""
 
 
+def clean(text: str) -> str:
+    """The text as it may leave the process: without secrets, and `visible`."""
+    return visible(redact(text))
+
+
 def _forms(secret: str) -> Iterator[str]:
     for text in {secret, secret.strip()}:
         encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()

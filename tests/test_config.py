@@ -109,6 +109,8 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("\nimage:\n", "\nnotices:\n- slck: {}\nimage:\n", "promoter.yaml:21: notices[0].slck: unknown key; did you mean 'slack'?", ""),
         ("\nimage:\n", "\nnotices:\n- teams: {url: x}\nimage:\n", "notices[0].teams.url-from: is required (url-from are the keys here)", ""),
         ("\nimage:\n", "\nnotices:\n- teams: {url-from: 'https://x'}\nimage:\n", "notices[0].teams.url-from: has to be TEAMS_WEBHOOK_URL, or that with a suffix", ""),
+        ("\nimage:\n", "\nnotices:\n- slack: {channel: C1, token-from: ARGOCD_AUTH_TOKEN}\nimage:\n", "notices[0].slack.token-from: has to be SLACK_BOT_TOKEN", ""),
+        ("\nimage:\n", "\nnotices:\n- webhook: {url-from: NOTICES_URL, secret-from: NOTICES_SECRETS}\nimage:\n", "notices[0].webhook.secret-from: has to be NOTICES_SECRET", ""),
         ("\nimage:\n", "\nnotices:\n- slack: {channel: C1}\nimage:\n", "notices[0].slack: needs either token-from, with channel, or url-from", ""),
         ("\nimage:\n", "\nnotices:\n- slack: {channel: C1, url-from: SLACK_WEBHOOK_URL_A}\nimage:\n", "notices[0].slack: channel goes with token-from", ""),
         ("\nimage:\n", "\nnotices:\n- kinds: [live]\nimage:\n", "notices[0]: needs exactly one of slack, teams, webhook and github", ""),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ from promoter.notify.notice import Notice
 from promoter.notify.notifier import connect as notifier
 from promoter.notify.outbox import Outbox
 from tests.support.listener import Listener, listening
-from tests.support.mlflow_server import MlflowServer, mlflow_server
+from tests.support.mlflow_server import OLDER, MlflowServer, mlflow_server, older_mlflow
 from tests.support.replay import Answer, replaying
 
 __all__ = ["mlflow_server"]
@@ -141,6 +142,32 @@ def test_files_of_this_machine_are_not_a_model(mlflow_server: MlflowServer, tmp_
     for sources in ((), (str(tmp_path / "other"),), (str(tmp_path / "wor"),)):
         with pytest.raises(RefusedError, match=r"image\.sources"):
             connect(mlflow_server.environ, sources=sources).resolve(ModelReference.parse(reference))
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_an_mlflow_that_takes_any_place_changes_nothing(tmp_path: Path, foreign: Listener, version: str) -> None:
+    """Nothing is put into its database: whoever may register a version registers these."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "MLmodel").write_text("flavors:\n  python_function: {}\n")
+    (tmp_path / "work" / ".env").write_text(SECRET)
+    (tmp_path / "server").mkdir()
+    with older_mlflow(version, tmp_path / "server") as server:
+        server.api("POST", "registered-models/create", name="m")
+        elsewhere = (f"{foreign.url}/api/2.0/mlflow-artifacts/artifacts/x", f"mlflow-artifacts://{foreign.netloc}/x")
+        taken = [(uri, _registered(server, uri)) for uri in (*elsewhere, f"file://elsewhere{tmp_path / 'work'}")]
+        registry = connect({**server.environ, "MLFLOW_TRACKING_TOKEN": SECRET})
+        for _, number in taken:
+            if number:
+                with pytest.raises(RefusedError, match=r"image\.sources"):
+                    registry.resolve(ModelReference("m", version=number))
+    assert [uri for uri, number in taken if number and uri.startswith("http")], "this MLflow refuses such a version by itself"
+    assert foreign.received == b""
+
+
+def _registered(server: MlflowServer, uri: str) -> str:
+    """The version's number, "" where MLflow refuses it."""
+    answer = requests.post(f"{server.url}/api/2.0/mlflow/model-versions/create", json={"name": "m", "source": uri}, timeout=60)
+    return str(answer.json()["model_version"]["version"]) if answer.ok else ""
 
 
 def test_files_of_a_run_are_looked_for_where_the_run_has_them(mlflow_server: MlflowServer, tmp_path: Path) -> None:

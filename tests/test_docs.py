@@ -56,3 +56,10 @@ def test_files_that_contributing_names_are_there() -> None:
     named = set(re.findall(r"`((?:promoter|tests|docs)/[\w./]+)`", (ROOT / "CONTRIBUTING.md").read_text()))
     assert len(named) > 10
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_tests_that_security_names_are_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text()))
+    there = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in there] == []

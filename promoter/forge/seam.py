@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from promoter.models import MergeMethod
-from promoter.redaction import redact, visible
+from promoter.redaction import clean
 
 
 class State(StrEnum):
@@ -29,8 +29,8 @@ class Draft:
     draft: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "title", visible(redact(self.title)))
-        object.__setattr__(self, "body", visible(redact(self.body)))
+        object.__setattr__(self, "title", clean(self.title))
+        object.__setattr__(self, "body", clean(self.body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from promoter.errors import UsageError
-from promoter.redaction import redact, visible
+from promoter.redaction import clean
 
 # Fields of one commit for `git log -z --format=`, each ended by NUL.
 LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)%x00%b"
@@ -121,7 +121,7 @@ def _trailers(block: str) -> dict[str, str]:
 
 
 def _clean(text: str) -> str:
-    return visible(redact(text.replace("\r\n", "\n").replace("\0", " ")))
+    return clean(text.replace("\r\n", "\n").replace("\0", " "))
 
 
 def _one_line(text: str) -> str:

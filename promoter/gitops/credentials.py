@@ -90,7 +90,8 @@ def access(url: str, environ: Mapping[str, str]) -> Access:
     split = _split(url)
     if split.scheme in ("http", "https"):
         return _http_access(split, local(environ))
-    redact.learn(unquote(split.password or ""))
+    if split.password:
+        redact.learn(unquote(split.password))
     return Access(address(url), local(environ))
 
 
@@ -116,9 +117,10 @@ def _http_access(split: SplitResult, base: dict[str, str]) -> Access:
     base.setdefault("GIT_HTTP_LOW_SPEED_TIME", "60")
     credential = _credential(split, base)
     if credential is None:
-        named = [(f"credential.{origin}.username", unquote(split.username))] if split.username else []
-        redact.learn(unquote(split.username or ""))  # a token may stand there
-        return Access(plain, with_settings(base, named))
+        if not split.username:
+            return Access(plain, base)
+        redact.learn(username := unquote(split.username))  # a token may stand there
+        return Access(plain, with_settings(base, [(f"credential.{origin}.username", username)]))
     credential.require(plain)
     # The empty helper first: the user's own helpers must neither answer in its place nor be asked to store it.
     settings = [(f"credential.{origin}.helper", "")]

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from promoter import redaction
 from promoter.errors import PromoterError
 from promoter.models import Status, Step
 from promoter.output import ci
@@ -39,7 +40,7 @@ def data(text: str, *, diff: bool = False) -> None:
 
 def clean(text: str) -> str:
     """The text as a terminal and a pipeline's log may show it: without secrets, hidden characters, and commands to either."""
-    return ci.defused(visible(redact(text)))
+    return ci.defused(redaction.clean(text))
 
 
 def as_json(value: Any) -> None:

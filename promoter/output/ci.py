@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.redaction import redact, visible
+from promoter.redaction import clean, redact, visible
 
 _GITHUB_CODES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _AZURE_CODES = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}
@@ -44,7 +44,7 @@ def defused(text: str) -> str:
 
 def annotate(level: Level, message: str) -> None:
     """A message at the top of the run. Azure knows warnings and errors, not notices."""
-    message = visible(redact(message))
+    message = clean(message)
     if _on_github():
         _command(f"::{level}::{_escaped(message, _GITHUB_CODES)}")
     if _on_azure() and level is not Level.NOTICE:
@@ -62,7 +62,7 @@ def outputs(values: Mapping[str, str]) -> None:
 
 def summarize(text: str) -> None:
     """One more part of the run's summary page, in Markdown."""
-    text = visible(redact(text.rstrip("\n"))) + "\n\n"
+    text = clean(text.rstrip("\n")) + "\n\n"
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as page:
             page.write(text)

@@ -17,7 +17,7 @@ from promoter.kustomize.promotion_file import Decision, State
 from promoter.kustomize.release import model_version
 from promoter.models import Environment, Release
 from promoter.promotion import journal
-from promoter.redaction import redact, visible
+from promoter.redaction import clean
 
 if TYPE_CHECKING:
     from promoter.gitops import Commit, Repository
@@ -74,7 +74,7 @@ class Decisions:
         """`bad`, which `commit` deployed, was aborted or failed, and `stable` is deployed again."""
         old = self.of(bad.version) or Decision(bad.version, State.FAILED)
         state = old.state if old.blocks else State.QUARANTINED if quarantine else State.FAILED
-        entry = replace(old, state=state, reason=visible(redact(reason)), since=at, commit=commit, restored=stable.digest)
+        entry = replace(old, state=state, reason=clean(reason), since=at, commit=commit, restored=stable.digest)
         return self._with(replace(entry, failures=old.failures + 1))
 
     def rolled_back(self, current: Release, target: Release, *, at: datetime, commit: str, by: str = "") -> Decisions:

@@ -165,13 +165,16 @@ def sklearn_files(model_id: str | None = None, *, run_id: str | None = None) -> 
 
 
 @contextmanager
-def running(folder: Path, **environ: str) -> Iterator[MlflowServer]:
-    """An MLflow server that keeps its things in `folder` and ends with the block; `environ` sets more of its settings."""
+def running(folder: Path, python: str = sys.executable, **environ: str) -> Iterator[MlflowServer]:
+    """An MLflow server that keeps its things in `folder` and ends with the block; `environ` sets more of its settings.
+
+    `python` is the program that has the MLflow to run.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     server = MlflowServer(f"http://127.0.0.1:{port}", folder / "mlflow.db", folder / "artifacts")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{server.database}", "--artifacts-destination", str(server.artifacts)]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHONWARNINGS"))}
     log = folder / "server.log"
@@ -207,6 +210,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+OLDER = ("2.22.0", "3.5.0")
+"""Versions that take any place for a version's files from anybody who registers one."""
+
+
+@contextmanager
+def older_mlflow(version: str, folder: Path) -> Iterator[MlflowServer]:
+    """A server of another MLflow than the one that is installed; the test is skipped where it is not here."""
+    python = Path(__file__).parents[2] / f".tools/mlflow-{version}/bin/python"
+    if not python.exists():
+        pytest.skip(f"no MLflow {version} is here (.ci/run installs it into .tools)")
+    with running(folder, str(python)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
