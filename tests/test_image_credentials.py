@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 
+from promoter.credential import Credential
 from promoter.errors import AuthError, ConfigError, UsageError
-from promoter.image.credentials import Credentials, IdentityToken, docker_credentials, engine_auth, registry_login
+from promoter.image.credentials import docker_credentials, engine_auth, registry_login
+from promoter.image.registry_token import Asking, authorization
 
 SECRET = "hunter2:with:colons"
 AUTH = base64.b64encode(f"robot:{SECRET}".encode()).decode()
-ROBOT = Credentials("robot", SECRET)
+ROBOT = ("robot", SECRET)
+
+
+def of(found: Credential | None) -> tuple[str | None, str] | None:
+    return (found.username, found.secret) if found else None
+
 
 HELPER = """#!/bin/sh
 read host
@@ -50,7 +57,12 @@ def environment(tmp_path: Path, config: Any) -> dict[str, str]:
     ],
 )
 def test_credentials_are_found_where_docker_finds_them(tmp_path: Path, config: Any, registry: str) -> None:
-    assert docker_credentials(registry, environment(tmp_path, config)) == ROBOT
+    found = docker_credentials(registry, environment(tmp_path, config))
+    assert of(found) == ROBOT
+    assert found is not None
+    found.require(f"https://{'registry-1.docker.io' if registry == 'docker.io' else registry}/v2/")
+    with pytest.raises(AuthError):
+        found.require("https://other.example/v2/")
 
 
 @pytest.mark.parametrize(
@@ -104,11 +116,19 @@ def test_helpers_fail_without_telling_secrets(tmp_path: Path, config: Any, regis
     ],
 )
 def test_an_identity_token_is_kept_in_a_password_s_place(tmp_path: Path, config: Any, registry: str) -> None:
-    assert docker_credentials(registry, environment(tmp_path, config)) == IdentityToken(SECRET)
+    assert of(docker_credentials(registry, environment(tmp_path, config))) == (None, SECRET)
 
 
-def test_what_is_secret_is_not_shown() -> None:
-    assert "hunter2" not in repr(ROBOT) + repr(IdentityToken(SECRET))
+def test_a_password_goes_over_plain_http_only_where_that_is_allowed(tmp_path: Path) -> None:
+    registry, url = "registry.tools:5000", "http://registry.tools:5000"
+    env = environment(tmp_path, {"auths": {registry: {"auth": AUTH}}})
+    asking = Asking(f"{registry}/m", f"{url}/v2/m", lambda _: True)
+    for challenge in ("Basic realm=x", f'Bearer realm="{url}/token"', 'Bearer realm="https://other.example/token"'):
+        with pytest.raises(AuthError, match=r"is not sent to http://registry\.tools:5000") as caught:
+            authorization(challenge, docker_credentials(registry, env), asking)
+        assert "PROMOTER_PLAIN_HTTP_HOSTS=registry.tools:5000" in caught.value.hint
+    allowed = docker_credentials(registry, env | {"PROMOTER_PLAIN_HTTP_HOSTS": registry})
+    assert authorization("Basic realm=x", allowed, asking).startswith("Basic ")
 
 
 # -- the variables of Azure container registries ------------------------------------------------------------------------
@@ -129,8 +149,8 @@ VARIABLES = {"ACR_USERNAME": "robot", "ACR_PASSWORD": SECRET, "DOCKER_CONFIG": "
         ("registry.example.com:5000", "registry.example.com:5000", ROBOT),
     ],
 )
-def test_acr_username_and_password(server: str, registry: str, expected: Credentials | None) -> None:
-    assert registry_login(registry, VARIABLES | {"ACR_LOGIN_SERVER": server}) == expected
+def test_acr_username_and_password(server: str, registry: str, expected: tuple[str, str] | None) -> None:
+    assert of(registry_login(registry, VARIABLES | {"ACR_LOGIN_SERVER": server})) == expected
 
 
 @pytest.mark.parametrize("missing", ["ACR_USERNAME", "ACR_PASSWORD"])

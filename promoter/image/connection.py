@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
@@ -10,10 +11,11 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from promoter.credential import PLAIN_HTTP, origin
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
-from promoter.image.credentials import registry_login
+from promoter.image.credentials import HUB_HOST, registry_login
 from promoter.image.reference import DOCKER_HUB, ImageReference
-from promoter.image.registry_token import authorization
+from promoter.image.registry_token import Asking, authorization
 from promoter.session import RETRIED, Http, Limits
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -30,7 +32,7 @@ class Connection:
         self, reference: ImageReference, insecure: Collection[str], env: Mapping[str, str] | None, limits: Limits | None
     ) -> None:
         self._reference, self._insecure, self._env = reference, frozenset(insecure), env
-        host = "registry-1.docker.io" if reference.registry == DOCKER_HUB else reference.registry
+        host = HUB_HOST if reference.registry == DOCKER_HUB else reference.registry
         scheme = "http" if self._plain_http_allowed(host) else "https"
         base_url = f"{scheme}://{host}/v2/{reference.repository}"
         self._http = Http(f"container registry {reference.registry}", base_url, limits=limits)
@@ -58,7 +60,9 @@ class Connection:
         challenge = response.headers.get("WWW-Authenticate", "")
         response.close()
         login = registry_login(self._reference.registry, self._env)
-        self._authorization = authorization(challenge, login, self.name, self._plain_http_allowed)
+        plain_http = (os.environ if self._env is None else self._env).get(PLAIN_HTTP, "")
+        asking = Asking(self.name, self.base_url, self._plain_http_allowed, plain_http)
+        self._authorization = authorization(challenge, login, asking)
         return self._send(method, path, **options)
 
     def follow(self, method: str, path: str) -> requests.Response:
@@ -125,7 +129,7 @@ class Connection:
         return self._http.request(method, path, headers=headers, **options)
 
     def _is_own(self, path: str) -> bool:
-        return "://" not in path or _origin(path) == _origin(self.base_url)
+        return "://" not in path or origin(path) == origin(self.base_url)
 
     def _plain_http_allowed(self, host: str) -> bool:
         return urlsplit(f"//{host}").hostname in _LOCAL or host in self._insecure
@@ -145,12 +149,6 @@ class Connection:
         if status == HTTPStatus.NOT_FOUND:
             return RefusedError(message, hint=f"check that {self.name} exists")
         return RefusedError(message, hint="the registry's own log says more")
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port (RFC 6454, 4)."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def codes(response: requests.Response) -> frozenset[str]:

@@ -6,18 +6,22 @@ https://docs.docker.com/reference/cli/docker/login/#credential-stores
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, ConfigError, UsageError
 from promoter.image import acr
 from promoter.image.reference import DOCKER_HUB
+
+HUB_HOST = "registry-1.docker.io"
+"""Where Docker Hub's API is."""
+
+_Found = tuple[str | None, str]  # user name (None: an identity token) and secret
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 60
@@ -27,27 +31,14 @@ _NOT_FOUND = "credentials not found"
 _IDENTITY_TOKEN = "<token>"  # noqa: S105 - a name, not a token
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    username: str
-    password: str = field(repr=False)
-
-    def basic(self) -> str:
-        """The Authorization header of RFC 7617."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+def login(registry: str, secret: str, username: str | None, env: Mapping[str, str]) -> Credential:
+    """A password for this registry and no other; without a user name an identity token, for the registry's token server."""
+    host = HUB_HOST if registry == DOCKER_HUB else registry
+    where = origins([f"https://{host}", f"http://{host}"], env.get(PLAIN_HTTP, ""))
+    return Credential(secret, where, username, f"the login of {registry}", "run `docker login` for the registry that you mean")
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityToken:
-    """A refresh token for the registry's token server, kept in a password's place."""
-
-    token: str = field(repr=False)
-
-
-Login = Credentials | IdentityToken
-
-
-def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Login | None:
+def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Credential | None:
     """Who we are at this registry (`host[:port]`, or `docker.io`); None is anonymous.
 
     Docker's configuration comes first, then ACR_USERNAME and ACR_PASSWORD, then at an Azure container registry the identity of
@@ -63,19 +54,21 @@ def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Login
     cloud = acr.cloud_of(registry)
     found = docker_credentials(registry, env) or _from_variables(registry, env)
     if found is None and cloud is not None:
-        return IdentityToken(acr.refresh_token(registry, cloud, env))
+        return login(registry, acr.refresh_token(registry, cloud, env), None, env)
     return found
 
 
 def engine_auth(registry: str, env: Mapping[str, str] | None = None) -> dict[str, str] | None:
     """`registry_login` as the Docker engine's API takes it (its `AuthConfig`), raising the same; None is anonymous."""
-    login = registry_login(registry, env)
-    if isinstance(login, Credentials):
-        return {"username": login.username, "password": login.password, "serveraddress": _key(registry)}
-    return {"identitytoken": login.token, "serveraddress": _key(registry)} if login else None
+    found = registry_login(registry, env)
+    if found is None:
+        return None
+    if found.username is None:
+        return {"identitytoken": found.secret, "serveraddress": _key(registry)}
+    return {"username": found.username, "password": found.secret, "serveraddress": _key(registry)}
 
 
-def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> Login | None:
+def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> Credential | None:
     """What Docker would use for this registry: its `credHelpers` entry, else the `credsStore`, else `auths`; None is anonymous.
 
     `env` stands for the process's environment: DOCKER_CONFIG names the folder of config.json, ~/.docker without it.
@@ -90,13 +83,14 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> L
     file = Path(env.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     config = _config(file)
     helper = AuthConfig(config).get_credential_store(registry)
-    if helper and (found := _from_helper(str(helper), _key(registry), env)) is not None:
-        return found
-    names = [name for name in config["auths"] if registry in (name, resolve_index_name(name))]
-    return _from_auths(names[0], config["auths"][names[0]], file) if names else None
+    found = _from_helper(str(helper), _key(registry), env) if helper else None
+    if found is None:
+        names = [name for name in config["auths"] if registry in (name, resolve_index_name(name))]
+        found = _from_auths(names[0], config["auths"][names[0]], file) if names else None
+    return login(registry, found[1], found[0], env) if found else None
 
 
-def _from_variables(registry: str, env: Mapping[str, str]) -> Credentials | None:
+def _from_variables(registry: str, env: Mapping[str, str]) -> Credential | None:
     """ACR_USERNAME and ACR_PASSWORD, which are for the host in ACR_LOGIN_SERVER; without that, for Azure's registries."""
     from docker.auth import convert_to_hostname
 
@@ -108,7 +102,7 @@ def _from_variables(registry: str, env: Mapping[str, str]) -> Credentials | None
     if bool(username) != bool(password):
         missing = "ACR_PASSWORD" if username else "ACR_USERNAME"
         raise UsageError(f"{registry}: {missing} is not set, its counterpart is", hint="set both of them, or neither")
-    return Credentials(username, password) if username and password else None
+    return login(registry, password, username, env) if username and password else None
 
 
 def _key(registry: str) -> str:
@@ -136,7 +130,7 @@ def _object(value: Any, file: Path, key: str = "") -> dict[str, Any]:
     return value
 
 
-def _from_auths(name: str, entry: Any, file: Path) -> Login | None:
+def _from_auths(name: str, entry: Any, file: Path) -> _Found | None:
     from docker.auth import AuthConfig
     from docker.errors import DockerException
 
@@ -147,11 +141,11 @@ def _from_auths(name: str, entry: Any, file: Path) -> Login | None:
             "not base64 of user:password", file=str(file), key=f"auths.{name}.auth", hint=f"run `docker login {name}`"
         ) from None
     if token := found.get("IdentityToken"):
-        return IdentityToken(str(token))
-    return Credentials(found["username"], found["password"].rstrip("\0")) if "username" in found else None
+        return None, str(token)
+    return (found["username"], found["password"].rstrip("\0")) if "username" in found else None
 
 
-def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> Login | None:
+def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> _Found | None:
     """Asks `docker-credential-<helper> get`; neither its output nor its errors are shown, they may hold a secret."""
     program = f"docker-credential-{helper}"
     hint = f"see what `echo {key} | {program} get` says"
@@ -172,4 +166,4 @@ def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> Login | None:
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, TypeError, KeyError):
         raise AuthError(f"{program} has no credentials for {key}: exit code {done.returncode}", hint=hint) from None
-    return IdentityToken(secret) if username == _IDENTITY_TOKEN else Credentials(username, secret)
+    return (None if username == _IDENTITY_TOKEN else username), secret

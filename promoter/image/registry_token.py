@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from promoter.credential import Credential, origins
 from promoter.errors import AuthError, UnreachableError
-from promoter.image.credentials import Credentials, IdentityToken, Login
+from promoter.redaction import redact
 from promoter.session import RETRIED, Http
 
 if TYPE_CHECKING:
@@ -23,20 +25,35 @@ _CHALLENGE = re.compile(r"\s*(?P<scheme>[A-Za-z]+)\s+(?P<parameters>.*)")
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
-def authorization(challenge: str, login: Login | None, where: str, plain_http_allowed: Callable[[str], bool]) -> str:
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A repository whose registry at `url` asked: `name` as people write it. `insecure`: whether a host may be spoken to over
+    plain http; `plain_http` lists the hosts that may get a login so.
+    """
+
+    name: str
+    url: str
+    insecure: Callable[[str], bool]
+    plain_http: str = ""
+
+
+def authorization(challenge: str, login: Credential | None, asking: Asking) -> str:
     """The Authorization header that answers this WWW-Authenticate header of RFC 9110, 11.6.1.
 
     Raises:
-        AuthError: there is no answer to it, the token server does not know us, or it is not to be trusted with a password.
+        AuthError: there is no answer to it, the token server does not know us, or the login may not be sent so.
         UnreachableError: the token server can't answer now.
     """
+    where = asking.name
+    if login:
+        login.require(asking.url)
     match = _CHALLENGE.fullmatch(challenge)
     scheme = match["scheme"].lower() if match else ""
     if match and scheme == "bearer":
         parameters = {key.lower(): quoted or plain for key, quoted, plain in _PARAMETER.findall(match["parameters"])}
-        return "Bearer " + _token(parameters, login, where, plain_http_allowed)
-    if scheme == "basic" and isinstance(login, Credentials):
-        return login.basic()
+        return "Bearer " + _token(parameters, login, asking)
+    if scheme == "basic" and login and login.username is not None:
+        return login.authorization(asking.url)
     if scheme == "basic":
         kept = ", and only an identity token is kept for it" if login else ""
         raise AuthError(
@@ -49,14 +66,16 @@ def authorization(challenge: str, login: Login | None, where: str, plain_http_al
     )
 
 
-def _token(parameters: Mapping[str, str], login: Login | None, where: str, plain_http_allowed: Callable[[str], bool]) -> str:
-    realm = parameters.get("realm", "")
+def _token(parameters: Mapping[str, str], login: Credential | None, asking: Asking) -> str:
+    where, realm = asking.name, parameters.get("realm", "")
     url = urlsplit(realm)
-    if url.scheme != "https" and not (url.scheme == "http" and plain_http_allowed(url.netloc)):
+    if url.scheme != "https" and not (url.scheme == "http" and asking.insecure(url.netloc)):
         raise AuthError(
             f"{where}: its token server {realm!r} is not https", hint="no password is sent there; name the host as insecure"
         )
-    response = _ask(Http(f"token server of {where}", realm), realm, parameters, login)
+    # The registry, which has the login, hands it on to its token server.
+    delegated = replace(login, origins=origins([realm], asking.plain_http)) if login else None
+    response = _ask(Http(f"token server of {where}", realm), realm, parameters, delegated)
     if response.status_code in RETRIED:
         raise UnreachableError(
             f"{where}: its token server {url.netloc} answered {response.status_code}", hint="run again later"
@@ -72,20 +91,28 @@ def _token(parameters: Mapping[str, str], login: Login | None, where: str, plain
             f"{where}: its token server {url.netloc} returned no token {_who(login)}: {response.status_code}",
             hint=f"run `docker login {registry}`, or ask for the right to push to or pull from {where}",
         )
+    redact.learn(token)
     return token
 
 
-def _ask(server: Http, realm: str, parameters: Mapping[str, str], login: Login | None) -> requests.Response:
+def _ask(server: Http, realm: str, parameters: Mapping[str, str], login: Credential | None) -> requests.Response:
     service = {key: value for key, value in parameters.items() if key == "service"}
     scope = parameters.get("scope", "")
-    if isinstance(login, IdentityToken):
-        form = {**service, "scope": scope, "client_id": "promoter", "grant_type": "refresh_token", "refresh_token": login.token}
+    if login and login.username is None:
+        login.require(realm)
+        form = {
+            **service,
+            "scope": scope,
+            "client_id": "promoter",
+            "grant_type": "refresh_token",
+            "refresh_token": login.secret,
+        }
         return server.request("POST", realm, data=form, retry=True)
-    headers = {"Authorization": login.basic()} if login else {}
+    headers = {"Authorization": login.authorization(realm)} if login else {}
     return server.request("GET", realm, params={**service, "scope": scope.split()}, headers=headers)
 
 
-def _who(login: Login | None) -> str:
-    if isinstance(login, Credentials):
+def _who(login: Credential | None) -> str:
+    if login and login.username is not None:
         return f"as {login.username}"
     return "for our identity token" if login else "without a login"
