@@ -34,6 +34,8 @@ _LIKELY: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"({_WORDS}[\"']?=[\"']?)[^\s\"'&,;<>]+", re.IGNORECASE), rf"\1{GONE}"),
     (re.compile(rf"({_WORDS}[\"']?\s*:\s*[\"']?)[^\s\"'&,;<>]{{12,}}", re.IGNORECASE), rf"\1{GONE}"),
 )
+# What forges link in plain text; an @ after a letter is of an address or a digest.
+_REFERENCE = re.compile(r"(?<!\w)@(?=\w)|#(?=\d)|/issues/(?=\d)")
 # Controls except tab and line break; marks that turn the direction of writing; characters without a width; separators of lines;
 # tags, which spell text that nobody sees; halves of surrogate pairs, which no stream takes.
 _HIDDEN = re.compile(
@@ -130,6 +132,11 @@ redact = Redactor()
 def clean(text: str) -> str:
     """The text as it may leave the process: without secrets, and `visible`."""
     return visible(redact(text))
+
+
+def inert(text: str) -> str:
+    """The text with a blank in each `@name`, `#12` and `/issues/12`: a forge mentions nobody and closes nothing for it."""
+    return _REFERENCE.sub(lambda found: f"{found[0]} ", text)
 
 
 def _forms(secret: str) -> Iterator[str]:

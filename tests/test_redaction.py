@@ -23,6 +23,7 @@ from promoter import output
 from promoter.forge import Draft
 from promoter.gitops.commit import Proposal
 from promoter.output import ci
+from promoter.promotion import journal
 from promoter.redaction import Redactor, redact, visible
 
 HOSTILE = "a\x1b[2Jb\u202ec\u200bd\x9be\U000e0041f\rg"
@@ -107,6 +108,20 @@ def test_commits_and_pull_requests_get_no_secret() -> None:
     for written in (message, draft.title, draft.body):
         assert "planted" not in written
         assert not set("\x1b\u202e\u200b\x9b\U000e0041\r") & set(written)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ping @octocat, @org/team", "ping @ octocat, @ org/team"),
+        ("fixes #12, closes o/r#3", "fixes # 12, closes o/r# 3"),
+        ("resolves https://github.com/o/r/issues/7", "resolves https://github.com/o/r/issues/ 7"),
+        ("m@sha256:ab by a@b.example", "m@sha256:ab by a@b.example"),
+    ],
+)
+def test_a_commit_message_mentions_and_closes_nothing(text: str, shown: str) -> None:
+    proposal = Proposal({}, text, text, journal.Entry(abort=text).trailers())
+    assert proposal.message().decode() == f"{shown}\n\n{shown}\n\nRollout-Abort: {shown}\n"
 
 
 @pytest.mark.parametrize(

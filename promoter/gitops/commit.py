@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from promoter.errors import UsageError
-from promoter.redaction import clean
+from promoter.redaction import clean, inert
 
 # Fields of one commit for `git log -z --format=`, each ended by NUL.
 LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)%x00%b"
@@ -33,8 +33,8 @@ class Proposal:
     dated: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "subject", _clean(self.subject))
-        object.__setattr__(self, "body", _clean(self.body))
+        object.__setattr__(self, "subject", inert(_clean(self.subject)))
+        object.__setattr__(self, "body", inert(_clean(self.body)))
         object.__setattr__(self, "trailers", tuple((key, _clean(value)) for key, value in self.trailers))
 
     def message(self) -> bytes:

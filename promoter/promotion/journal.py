@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 from promoter.gitops import Commit
 from promoter.models import Environment, Model, Release
+from promoter.redaction import clean, inert
 
 # In the order in which a message has them.
 _KEYS = {
@@ -71,7 +72,7 @@ class Entry:
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
         values = ((key, getattr(self, name)) for name, key in _KEYS.items())
-        return tuple((key, value) for key, value in values if value)
+        return tuple((key, inert(value) if key == _KEYS["abort"] else value) for key, value in values if value)
 
 
 def of(commit: Commit) -> Entry:
@@ -122,4 +123,4 @@ def _released(environment: Environment, release: Release, **record: str) -> Entr
 
 def _on_one_line(text: str) -> str:
     """As a trailer holds it."""
-    return " ".join(text.split())
+    return " ".join(clean(text).split())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from promoter.models import Environment, ModelVersion, OnFailure, Release, Signature, columns
 from promoter.output import size
 from promoter.output.ci import markdown
-from promoter.redaction import redact, visible
+from promoter.redaction import inert, redact, visible
 
 _MOST_METRICS = 30
 _LEAST_LINES = 3
@@ -183,7 +183,7 @@ def _rolling_back(environment: Environment, before: Release | None) -> str:
 
 def code(text: str | None) -> str:
     """A code span on one line, "" for nothing; as a cell of a table, too."""
-    plain = " ".join(visible(text or "").split()).replace("`", "'").replace("|", "\\|")
+    plain = inert(" ".join(visible(text or "").split())).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`" if plain else ""
 
 
