@@ -20,14 +20,14 @@ _SHORTEST, _SHORTEST_WORD, _SHORTEST_PATH = 8, 4, 16  # characters; a shorter va
 _LONGEST_NAME = 20  # a longer value without a digit is not the name of something
 _NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|CONNECTION_STRING|_PAT|_KEY)$", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/\s@'\"]*@")
-# Nothing but a secret looks like these.
+# Nothing but a secret looks like these. Each pattern costs time in proportion to the text, whatever that is.
 _CERTAIN = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,}|AKIA[0-9A-Z]{16})"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",  # a JSON web token
+    r"|\beyJ[\w-]{8,1024}\.[\w-]{8,}\.[\w-]*",  # a JSON web token
     re.DOTALL,
 )
-_WORDS = r"[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|signature|credential|\bsig)"
+_WORDS = r"(?<![\w-])[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|signature|credential|\bsig)"
 _LIKELY: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {GONE}"),
     (re.compile(r"(https://hooks\.slack[\w.-]*)/[^\s\"'<>]+"), rf"\1/{GONE}"),

@@ -23,7 +23,8 @@ from promoter.errors import AuthError, RefusedError, UsageError
 from promoter.gitops.credentials import access, api_token
 from promoter.hosting import tokens
 from promoter.hosting.tokens import dispatch_token, git_token, granting, own_token
-from promoter.model_registry import ModelReference, connect
+from promoter.model_registry import ModelReference, ModelRegistry, connect, settings
+from promoter.model_registry.client import ClientStore
 from promoter.model_registry.sources import Sources
 from promoter.models import ForgeKind, NoticeKind
 from promoter.notify.notice import Notice
@@ -221,6 +222,29 @@ def test_a_link_out_of_a_source_is_not_in_it(tmp_path: Path) -> None:
     (tmp_path / "models" / "out").symlink_to("/etc")
     with pytest.raises(RefusedError):
         Sources([str(tmp_path / "models")]).require(str(tmp_path / "models" / "out"))
+
+
+def test_a_store_that_promoter_yaml_names_is_read_from_named_places_only(mlflow_server: MlflowServer, tmp_path: Path) -> None:
+    reference = ModelReference.parse(named(mlflow_server, str(tmp_path)))
+    (tmp_path / "MLmodel").write_text("flavors:\n  python_function: {}\n")
+    store, home = f"sqlite:///{mlflow_server.database}", {"HOME": str(tmp_path)}
+    with pytest.raises(RefusedError, match=r"image\.sources"):
+        connect(home, tracking_uri=store).resolve(reference)
+    for found in (connect(home, tracking_uri=store, sources=[str(tmp_path)]), connect({**home, "MLFLOW_TRACKING_URI": store})):
+        assert found.resolve(reference).artifact_uri == str(tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["{url}/api/2.0/mlflow-artifacts/artifacts/x", "mlflow-artifacts://{netloc}/x"])
+def test_mlflow_s_client_sends_nothing_there_either(mlflow_server: MlflowServer, foreign: Listener, uri: str) -> None:
+    """It would send its credentials with every request, also to a place that is named."""
+    uri = uri.format(url=foreign.url, netloc=foreign.netloc)
+    reference = ModelReference.parse(named(mlflow_server, uri))
+    for sources in ((), (uri,)):
+        environ = {**mlflow_server.environ, "MLFLOW_TRACKING_TOKEN": SECRET}
+        client = ModelRegistry(ClientStore(settings.read(environ, sources=sources)), mlflow_server.url)
+        with pytest.raises(RefusedError):
+            client.resolve(reference)
+    assert foreign.received == b""
 
 
 def test_an_address_in_promoter_yaml_gets_no_credential_of_mlflow(foreign: Listener, tmp_path: Path) -> None:

@@ -64,6 +64,17 @@ def test_a_short_secret_is_known_as_a_word() -> None:
     assert redactor("password hunter2, user hunter22 at v1") == "password ***, user hunter22 at v1"
 
 
+@pytest.mark.parametrize(
+    "piece", ["\n", " ", "a", "eyJ-", "eyJaaaaaaaa.", "token", "-----BEGIN ", "://", "://a", "gh", "x-", "@", "\x1b", "``"]
+)
+def test_a_text_costs_time_in_proportion_to_its_length(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pattern that looks ahead from each place, this would not end."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    text = piece * (400_000 // len(piece))
+    for shown in (redact.prose(text), output.clean(text), ci.markdown(text)):
+        assert len(shown) <= 7 * len(text)
+
+
 def test_no_line_and_no_json_is_raw(capsys: pytest.CaptureFixture[str]) -> None:
     redact.learn("planted-in-output-1")
     output.say(f"{HOSTILE} planted-in-output-1")

@@ -20,7 +20,7 @@ from promoter.redaction import clean, redact, visible
 _GITHUB_CODES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _AZURE_CODES = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}
 _SIGNS = re.compile("#(?=#)")
-_GITHUB_COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
+_GITHUB_COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
 
 
 class Level(StrEnum):
@@ -39,7 +39,7 @@ def defused(text: str) -> str:
     """
     if not (_on_github() or _on_azure()):
         return text
-    return _SIGNS.sub("# ", _GITHUB_COMMAND.sub(r"\1\2: :", text))
+    return _SIGNS.sub("# ", _GITHUB_COMMAND.sub(r"\1: :", text))
 
 
 def annotate(level: Level, message: str) -> None:
