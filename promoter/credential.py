@@ -45,7 +45,7 @@ class Credential:
         """
         self.require(url)
         value = self._header()
-        if not value.isprintable() or not value.isascii():
+        if not self.secret.strip().isprintable() or not value.isascii():
             raise UsageError(
                 f"{self.name} contains a line break or a character that HTTP can't send",
                 hint="set it again, without what a file or a terminal added to it",
@@ -97,8 +97,9 @@ def origins(addresses: Iterable[str], plain_http: str = "") -> frozenset[str]:
 
 
 def hosts(text: str) -> frozenset[str]:
-    """The hosts in a list, `host` or `host:port` each, with commas or blanks between them."""
-    return frozenset(word.lower() for word in re.split(r"[,\s]+", text) if word)
+    """The hosts in a list, `host`, `host:port` or a URL each, with commas or blanks between them."""
+    words = (re.sub(r"^https?://|/.*", "", word.lower()) for word in re.split(r"[,\s]+", text))
+    return frozenset(filter(None, words))
 
 
 def is_loopback(url: str) -> bool:

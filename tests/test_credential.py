@@ -91,7 +91,19 @@ def test_plain_http_is_for_loopback_and_hosts_that_are_named() -> None:
         assert allowed.authorization("http://mlflow.mlflow:5000/api") == f"Bearer {SECRET}"
     for here in ("http://localhost:5000", "http://127.0.0.1:5000", "http://[::1]:5000"):
         assert Credential(SECRET, origins([here])).authorization(here) == f"Bearer {SECRET}"
-    assert hosts(" A.example, b:1\nc ") == {"a.example", "b:1", "c"}
+    assert hosts(" A.example, b:1\nhttps://c:2/x/y ") == {"a.example", "b:1", "c:2"}
+
+
+@pytest.mark.parametrize("username", [None, "somebody"])
+def test_a_line_break_at_the_end_is_left_out_and_one_inside_is_an_error(username: str | None) -> None:
+    where = origins(["https://good.example"])
+    assert Credential(f"{SECRET}\n", where, username).authorization("https://good.example") == Credential(
+        SECRET, where, username
+    ).authorization("https://good.example")
+    with pytest.raises(UsageError, match="contains a line break"):
+        Credential(f"{SECRET}\nurl=https://other.example", where, username).authorization("https://good.example")
+    with pytest.raises(UsageError, match="contains a line break"):
+        access("https://github.com/a/b", {"PROMOTER_GIT_TOKEN": f"{SECRET}\nurl=https://other.example"})
 
 
 def test_it_shows_its_secret_nowhere() -> None:

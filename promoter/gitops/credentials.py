@@ -121,12 +121,12 @@ def _http_access(split: SplitResult, base: dict[str, str]) -> Access:
             return Access(plain, base)
         redact.learn(username := unquote(split.username))  # a token may stand there
         return Access(plain, with_settings(base, [(f"credential.{origin}.username", username)]))
-    credential.require(plain)
+    header = credential.authorization(plain)
     # The empty helper first: the user's own helpers must neither answer in its place nor be asked to store it.
     settings = [(f"credential.{origin}.helper", "")]
     if credential.username is None:
         # git sends a header of its configuration wherever it is redirected to.
-        settings.append((f"http.{origin}/.extraHeader", f"Authorization: {credential.authorization(plain)}"))
+        settings.append((f"http.{origin}/.extraHeader", f"Authorization: {header}"))
         settings.append(("http.followRedirects", "false"))
     else:
         settings.append((f"credential.{origin}.helper", _HELPER))
