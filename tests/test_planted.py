@@ -25,6 +25,8 @@ from urllib.parse import quote
 
 import pytest
 import typer.main
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from promoter.cli import app
 from tests.support.argo_world import world
@@ -37,7 +39,7 @@ ROOT = Path(__file__).parent.parent
 SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|_PAT|_KEY)$")
 NOTICES = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL", "TEAMS_WEBHOOK_URL", "NOTICES_URL", "NOTICES_SECRET")
 SYSTEMS = ("mlflow", "argocd", "git", "forge", "slack", "teams", "hook", "registry")
-APP = "GITHUB_APP_PRIVATE_KEY"  # wants an App's key, and is asked before the tokens: see test_github_api.py
+APP = "GITHUB_APP_PRIVATE_KEY"  # an App's key comes before the tokens: it has a test of its own
 
 
 def marker(name: str) -> str:
@@ -281,6 +283,24 @@ def test_nor_with_another_of_the_credentials(tmp_path: Path, variables: dict[str
             _, shown = run(tmp_path, environ, *name.split(), *COMMANDS[name])
             assert b"planted" not in shown
             assert found(shown, EVERY) == [], name
+
+
+def test_nor_with_the_key_of_a_github_app(tmp_path: Path) -> None:
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    with quoting(401) as forge:
+        there = dict.fromkeys(SYSTEMS, "http://127.0.0.1:1") | {"forge": forge.url}
+        configured(tmp_path, there)
+        app = {"GITHUB_APP_ID": "12", "GITHUB_APP_INSTALLATION_ID": "678", APP: pem, "GITHUB_API_URL": forge.url}
+        environ = planted(there, tmp_path) | app | {"PROMOTER_GIT_TOKEN": "", "GITHUB_SERVER_URL": forge.url}
+        (tmp_path / "promoter.yaml").write_text(
+            json.dumps(json.loads((tmp_path / "promoter.yaml").read_text()) | {"notices": [{"github": {}}]})
+        )
+        code, shown = run(tmp_path, environ, "notify", "test")
+    assert (code, b"did not get a token" in shown) == (4, True), shown.decode()
+    assert b"Bearer eyJ" in forge.received
+    assert re.search(rb"eyJ[\w-]{8,}", shown) is None
+    assert not [line for line in pem.splitlines() if len(line) > 20 and line.encode() in shown + bytes(forge.received)]
 
 
 # -- success ----------------------------------------------------------------------------------------------------------
