@@ -71,10 +71,11 @@ def found(data: bytes, names: list[str]) -> list[str]:
 
 @dataclass
 class Quoting:
-    """`received` is all that came."""
+    """`received` is all that came; `reads` is the status of a GET, if that is another."""
 
     url: str = ""
     status: int = 400
+    reads: int = 0
     received: bytearray = field(default_factory=bytearray)
 
     @property
@@ -100,7 +101,7 @@ def quoting(status: int) -> Iterator[Quoting]:
             if "info/refs" in self.path:
                 answer = {"x": f"remote: {said}"}
             content = json.dumps(answer).encode()
-            self.send_response(made.status, said[:200])
+            self.send_response((self.command == "GET" and made.reads) or made.status, said[:200])
             if made.status == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="x"')
             self.send_header("Content-Type", "text/plain" if "info/refs" in self.path else "application/json")
@@ -283,6 +284,26 @@ def test_nor_with_another_of_the_credentials(tmp_path: Path, variables: dict[str
             _, shown = run(tmp_path, environ, *name.split(), *COMMANDS[name])
             assert b"planted" not in shown
             assert found(shown, EVERY) == [], name
+
+
+def test_nor_with_a_secret_from_a_file(tmp_path: Path) -> None:
+    with quoting(400) as mlflow:
+        there = dict.fromkeys(SYSTEMS, "http://127.0.0.1:1") | {"mlflow": mlflow.url}
+        configured(tmp_path, there)
+        (tmp_path / "webhook-secret").write_text(f"{marker('file')}\n")
+        home = tmp_path / ".mlflow"
+        home.mkdir()
+        (home / "credentials").write_text(
+            f"[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = {marker('home')}\n"
+        )
+        environ = planted(there, tmp_path) | {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}
+        mlflow.reads = 200  # so that `register` goes on after its look at the list
+        _, shown = run(
+            tmp_path, environ, "webhook", "register", "https://r.example.com/mlflow", "--secret-file", "webhook-secret"
+        )
+    assert found(bytes(mlflow.received), ["file", "home"]) == ["file", "home"]
+    assert b"POST /api/2.0/mlflow/webhooks" in shown
+    assert found(shown, [*EVERY, "file", "home"]) == []
 
 
 def test_nor_with_the_key_of_a_github_app(tmp_path: Path) -> None:

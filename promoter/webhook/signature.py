@@ -10,6 +10,7 @@ from pathlib import Path
 
 from promoter.errors import UsageError
 from promoter.notify.signing import sign
+from promoter.redaction import redact
 
 WINDOW = 300.0
 """Seconds that a delivery's time may be off: longer than all of MLflow's retries, which carry the time of the first try."""
@@ -55,7 +56,9 @@ def read_secrets(files: Sequence[Path], environ: Mapping[str, str]) -> tuple[byt
     for name, text in texts.items():
         if files and not _lines(text):
             raise UsageError(f"{name} does not contain a secret", hint="write the webhook's secret into it, one on each line")
-    return tuple(line.encode() for text in texts.values() for line in _lines(text))
+    lines = [line for text in texts.values() for line in _lines(text)]
+    redact.learn(*lines)  # MLflow may quote what `register` sends
+    return tuple(line.encode() for line in lines)
 
 
 def _lines(text: str) -> list[str]:
