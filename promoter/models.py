@@ -258,7 +258,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One model in one environment."""
+    """One model in one environment. `workloads` are the names of those that count; empty: all that carry the release."""
 
     name: str
     model: Model
@@ -268,6 +268,7 @@ class Environment:
     write: Write = Write.PUSH
     on_failure: OnFailure = OnFailure.RESTORE
     pull_request: PullRequestPolicy = PullRequestPolicy()
+    workloads: tuple[str, ...] = ()
 
 
 # -- change and outcome -----------------------------------------------------------------------------------------------

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from promoter.errors import RefusedError
-from promoter.kustomize.rendered import carrying
+from promoter.kustomize.rendered import Carriers, carrying
 from promoter.models import Release
 
 RELEASE = Release("m", "7", "sha256:" + "d" * 64, "registry.example.com/m", "v7", "sha256:" + "a" * 64)
 
 
-def manifest(kind: str, name: str, image: str, version: str | None = None, label: str | None = None) -> dict[str, Any]:
+def manifest(
+    kind: str, name: str, image: str, version: str | None = None, label: str | None = None, model: str | None = None
+) -> dict[str, Any]:
     api = "argoproj.io/v1alpha1" if kind == "Rollout" else "apps/v1"
     container: dict[str, Any] = {"name": "server", "image": image}
     if version is not None:
-        container["env"] = [{"name": "MODEL_VERSION", "value": version}]
+        container["env"] = [{"name": "MODEL_VERSION", "value": version}, {"name": "MODEL_NAME", "value": model or "m"}]
     labels = {} if label is None else {"model-version": label}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": {"template": template}}
@@ -35,9 +37,14 @@ def test_all_that_carry_the_release_are_named() -> None:
         manifest("Deployment", "batch", RELEASE.image),
         manifest("Deployment", "explainer", "registry.example.com/explainer:v1", "7"),
         manifest("Deployment", "other", "registry.example.com/other:v1", "3"),
+        manifest("Deployment", "another-model", "registry.example.com/another:v1", "7", model="another"),
+        manifest("StatefulSet", "cache", RELEASE.image),
         None,
     )
-    assert carrying(rendered, "overlays/x", RELEASE) == ("Rollout serving", "Deployment batch", "Deployment explainer")
+    assert carrying(rendered, "overlays/x", RELEASE) == Carriers(
+        ("Rollout serving", "Deployment batch", "Deployment explainer"), ("StatefulSet cache",)
+    )
+    assert carrying(rendered, "overlays/x", RELEASE, ["serving"]).watched == ("Rollout serving",)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +76,29 @@ def test_what_would_not_run_the_release_is_refused(manifests: tuple[object, ...]
     assert caught.value.hint
 
 
+SHADOW = manifest("Deployment", "shadow", "registry.example.com/m:v5")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "Deployment shadow renders with registry.example.com/m:v5, not registry.example.com/m:v7@"),
+        (("serving",), ""),
+        (("serving", "shadow"), "`workloads:` names shadow, and overlays/x renders no Rollout or Deployment of that name"),
+        (("serving", "batch"), "`workloads:` names batch"),
+    ],
+)
+def test_what_promoter_would_wait_for_in_vain_is_refused(names: tuple[str, ...], message: str) -> None:
+    rendered = text(manifest("Rollout", "serving", RELEASE.image, "7"), SHADOW)
+    if not message:
+        assert carrying(rendered, "overlays/x", RELEASE, names).watched == ("Rollout serving",)
+        return
+    with pytest.raises(RefusedError) as caught:
+        carrying(rendered, "overlays/x", RELEASE, names)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -81,4 +111,4 @@ def test_what_would_not_run_the_release_is_refused(manifests: tuple[object, ...]
     ],
 )
 def test_odd_manifests_are_no_traceback(odd: object) -> None:
-    assert carrying(text(odd, manifest("Deployment", "d", RELEASE.image)), "overlays/x", RELEASE) == ("Deployment d",)
+    assert carrying(text(odd, manifest("Deployment", "d", RELEASE.image)), "overlays/x", RELEASE).watched == ("Deployment d",)

@@ -175,12 +175,45 @@ def test_a_change_by_hand_needs_a_person_and_names_who_and_when_and_what() -> No
     )
 
 
-def test_self_heal_undoes_it_and_a_newer_commit_is_no_change_by_hand() -> None:
+def test_self_heal_undoes_it() -> None:
     assert not changed(LIVE, self_heal=True).terminal
-    assert not changed(LIVE, revision="f" * 40).terminal
+
+
+@pytest.mark.parametrize(("auto_sync", "reason", "due"), [(True, None, True), (False, Reason.AUTO_SYNC_OFF, False)])
+def test_a_later_commit_that_nobody_syncs_is_not_a_change_by_hand(auto_sync: bool, reason: Reason | None, due: bool) -> None:
+    verdict = changed(LIVE, revision="f" * 40, auto_sync=auto_sync)
+    assert (verdict.reason, verdict.sync_due) == (reason, due)
+
+
+def test_a_workload_that_was_deleted_after_the_sync_needs_a_person() -> None:
+    assert LIVE.seen.application is not None
+    assert LIVE.seen.workload is not None
+    ours = operation(LIVE, phase="Succeeded", revision=LIVE.seen.application.revision)
+    applied = {"sync": "OutOfSync", "resources": resources(LIVE, sync="OutOfSync"), "operation": ours}
+    gone = altered(LIVE.seen, application=applied, workload=None, ref=LIVE.seen.workload.ref)
+    verdict = judge(gone, LIVE.expected)
+    assert (verdict.kind, verdict.reason, verdict.restore) == (Kind.NEEDS_PERSON, Reason.CHANGED_BY_HAND, False)
+    assert "was deleted" in verdict.summary
+    assert not judge(altered(gone, application={"self_heal": True}), LIVE.expected).terminal
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_who_paused_is_evidence() -> None:
+    who = FieldManager("kubectl-edit", datetime(2026, 11, 26, 8, 45, tzinfo=UTC), paused=True)
+    seen = altered(CANARY.seen, rollout={"paused_by_hand": True}, workload={"managers": (who,)})
+    verdict = judge(seen, CANARY.expected)
+    assert verdict.reason is Reason.PAUSED_BY_HAND
+    assert verdict.evidence[0] == "last paused by kubectl-edit at 2026-11-26 08:45:00 UTC"
+
+
+def test_how_long_another_operation_may_go_on_is_evidence() -> None:
+    other = operation(LIVE, phase="Running", retry_count=1, retry_limit=5, retry_seconds=155.0, revision="f" * 40)
+    seen = altered(LIVE.seen, application={"operation": other}, git={"operation_ancestor": False})
+    verdict = judge(seen, LIVE.expected)
+    assert verdict.held_by == "f" * 40
+    assert "Argo CD tries it 5 times again, with 155 s between them in all" in verdict.evidence
 
 
 def test_what_a_running_operation_waits_for_is_evidence() -> None:
@@ -199,10 +232,20 @@ def test_why_a_controller_makes_no_pods_is_evidence() -> None:
     assert any("exceeded quota: small" in line for line in verdict.evidence)
 
 
+def test_a_namespace_that_is_being_deleted_under_a_canary_needs_a_person() -> None:
+    """What exists is still updated there; what the controller would make is refused."""
+    at = moment("namespace-terminating", 12.41, "0493")
+    assert at.seen.workload is not None
+    verdict = judge(at.seen, at.expected)
+    assert (verdict.kind, verdict.reason, verdict.restore) == (Kind.NEEDS_PERSON, Reason.SYNC, False)
+    assert "because it is being terminated" in verdict.evidence[0]
+
+
 def test_a_workload_that_does_not_exist_is_named() -> None:
     assert SYNCING.seen.workload is not None
     missing = ManagedResource(SYNCING.seen.workload.ref, "OutOfSync", "Missing")
-    verdict = judge(altered(SYNCING.seen, application={"resources": (missing,)}, workload=None), SYNCING.expected)
+    running = {"resources": (missing,), "operation": operation(SYNCING, phase="Running")}
+    verdict = judge(altered(SYNCING.seen, application=running, workload=None), SYNCING.expected)
     assert f"Rollout {missing.ref.name} does not exist in the cluster" in verdict.evidence
 
 

@@ -288,7 +288,9 @@ def test_a_token_that_may_not_sync_is_tolerated_and_a_person_is_told_what_to_do(
     with it.argocd.fault(always(FORBIDDEN, "sync")):
         watched = it.watcher(skipped_by_auto_sync(it)).watch()
     assert (watched.exit_code, watched.verdict.reason) == (ExitCode.NEEDS_PERSON, Reason.AUTO_SYNC_SKIPPED)
-    assert watched.verdict.evidence == ("argocd app sync fraud-detector-staging",)
+    command, refusal = watched.verdict.evidence
+    assert command == "argocd app sync fraud-detector-staging"
+    assert "permission denied; the token's role needs: p, <role>, applications, sync, default/fraud-detector-staging" in refusal
     assert it.argocd.count("sync") == 1
 
 

@@ -6,6 +6,7 @@ Field paths are those of argo-cd pkg/apis/application/v1alpha1/types.go and argo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -34,6 +35,7 @@ from promoter.errors import PromoterError
 
 Json = Mapping[str, Any]
 
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0, "ms": 0.001}
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -107,7 +109,8 @@ def _revision(document: Json, index: int) -> str:
 def _operation(document: Json | None, index: int) -> OperationState | None:
     if not document:
         return None
-    result, asked = _at(document, "syncResult"), _at(document, "operation", "sync")
+    result, asked, retry = _at(document, "syncResult"), _at(document, "operation", "sync"), _at(document, "operation", "retry")
+    limit = retry.get("limit") or 0
     return OperationState(
         phase=document.get("phase", ""),
         revision=_revision(result, index) or _revision(asked, index),
@@ -115,7 +118,22 @@ def _operation(document: Json | None, index: int) -> OperationState | None:
         finished_at=_time(document.get("finishedAt"), "status.operationState.finishedAt"),
         retry_count=document.get("retryCount", 0),
         resources=tuple(_result(one) for one in _list(result, "resources")),
+        retry_limit=limit,
+        retry_seconds=_retry_seconds(limit, _at(retry, "backoff")),
     )
+
+
+def _retry_seconds(limit: int, backoff: Json) -> float:
+    """How long an operation waits between its tries, all together, with Argo CD's defaults (controller/appcontroller.go)."""
+    first, longest = _seconds(backoff.get("duration"), 5.0), _seconds(backoff.get("maxDuration"), 180.0)
+    factor = float(backoff.get("factor") or 2)
+    return sum((min(longest, first * factor**count) for count in range(min(limit, 100))), 0.0)
+
+
+def _seconds(text: object, default: float) -> float:
+    """Go's duration (`1m30s`), or a number of seconds."""
+    parts = re.findall(r"([0-9.]+)(h|ms|m|s|)", str(text or ""))
+    return sum(float(number) * _UNITS[unit] for number, unit in parts) or default
 
 
 def _result(document: Json) -> ResourceResult:
@@ -179,8 +197,8 @@ def workload(manifest: Json) -> Workload:
 
 
 def _manager(document: Json) -> FieldManager:
-    template = "f:template" in _at(document, "fieldsV1", "f:spec")
-    return FieldManager(document.get("manager", ""), _time(document.get("time"), "metadata.managedFields"), template)
+    spec, time = _at(document, "fieldsV1", "f:spec"), _time(document.get("time"), "metadata.managedFields")
+    return FieldManager(document.get("manager", ""), time, "f:template" in spec, "f:paused" in spec)
 
 
 def difference(document: Json, ref: ResourceRef) -> Difference | None:
@@ -257,18 +275,20 @@ def _step(document: Json) -> CanaryStep:
 def pod_template(document: Json) -> PodTemplate:
     """`spec.template` of a Rollout, Deployment or ReplicaSet."""
     containers = _list(_at(document, "spec"), "containers")
-    versions = [_model_version(container) for container in containers]
+    versions = [_variable(container, "MODEL_VERSION") for container in containers]
+    names = (_variable(container, "MODEL_NAME") for container in containers)
     server = next((index for index, version in enumerate(versions) if version is not None), 0)
     label = _at(document, "metadata", "labels").get("model-version")
     return PodTemplate(
         images=tuple(ContainerImage.parse(container.get("image", "")) for container in containers),
         model_version=next((version for version in versions if version is not None), label),
         server=server,
+        model_name=next((name for name in names if name), None),
     )
 
 
-def _model_version(container: Json) -> str | None:
-    return next((one.get("value") for one in _list(container, "env") if one.get("name") == "MODEL_VERSION"), None)
+def _variable(container: Json, name: str) -> str | None:
+    return next((one.get("value") for one in _list(container, "env") if one.get("name") == name), None)
 
 
 def _applied(text: str | None) -> PodTemplate | None:

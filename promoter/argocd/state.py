@@ -40,19 +40,27 @@ class ContainerImage:
 
 @dataclass(frozen=True, slots=True)
 class RunningRelease:
-    """What a pod template runs: the model server's image, and the model version where the template carries one."""
+    """What a pod template runs: the model server's image, and the model version where the template carries one.
+
+    `by_version`: the image is not the release's (an explainer has its own), and the model version alone names it.
+    """
 
     image: ContainerImage
     model_version: str | None = None
+    by_version: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
-    """The images of all containers, MODEL_VERSION (env) or model-version (label), and which image is the model server's."""
+    """The images of all containers, MODEL_VERSION (env) or model-version (label), and which image is the model server's.
+
+    `model_name` is MODEL_NAME (env), where there is one.
+    """
 
     images: tuple[ContainerImage, ...]
     model_version: str | None = None
     server: int = 0
+    model_name: str | None = None
 
     def runs(self, release: Release) -> bool:
         """Whether this template is that release: its digest, and its model version where the template carries one."""
@@ -63,6 +71,13 @@ class PodTemplate:
 
     def runs_model_version(self, release: Release) -> bool:
         return self.model_version is None or self.model_version == release.version
+
+    def runs_repository(self, release: Release) -> bool:
+        return any(image.repository == release.repository for image in self.images)
+
+    def names_version(self, release: Release) -> bool:
+        """Whether the template carries this model version, whatever its images are."""
+        return self.model_version == release.version and self.model_name in (None, release.model)
 
     def release(self, repository: str = "") -> RunningRelease | None:
         """The image from `repository` where a container has one, else the model server's; None without containers."""
@@ -131,7 +146,10 @@ class ResourceResult:
 
 @dataclass(frozen=True, slots=True)
 class OperationState:
-    """The running or last operation. While it waits for a retry, phase is Running and `finished_at` is set."""
+    """The running or last operation. While it waits for a retry, phase is Running and `finished_at` is set.
+
+    `retry_limit` is how often it is tried again, and `retry_seconds` how long it waits between all these tries together.
+    """
 
     phase: str
     revision: str = ""
@@ -139,6 +157,8 @@ class OperationState:
     finished_at: datetime | None = None
     retry_count: int = 0
     resources: tuple[ResourceResult, ...] = ()
+    retry_limit: int = 0
+    retry_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +237,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class FieldManager:
-    """Who set fields of an object (`metadata.managedFields`): `template` when they are of its pod template."""
+    """Who set fields of an object (`metadata.managedFields`): `template`, of its pod template; `paused`, spec.paused."""
 
     name: str
     time: datetime | None
     template: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

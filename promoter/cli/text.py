@@ -76,7 +76,7 @@ def plan_text(plan: Plan) -> str:
     rows = [(change.key, f"{change.old or '(none)'} → {change.new}") for change in plan.changes]
     parts = [f"{heading}, on top of {plan.commit[:10]} of {plan.environment.application.target_revision}", table(rows)]
     if plan.workloads:
-        parts.append(f"runs in {', '.join(plan.workloads)}")
+        parts.append(f"watched: {', '.join(plan.workloads)}")
     if plan.warnings:
         parts.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
     if plan.diff:

@@ -15,7 +15,7 @@ from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
 from promoter.kustomize.render import build, sources, tool
-from promoter.kustomize.rendered import carrying
+from promoter.kustomize.rendered import Carriers, carrying
 from promoter.models import Change, Environment, Image, ModelVersion, Release
 from promoter.promotion import decisions, gates
 from promoter.promotion.steps import Steps
@@ -35,7 +35,7 @@ class Plan:
     """What a promotion would change, and what it was seen against.
 
     `image` is None when it has to be built first: then the digests of `after` are empty, and the only values filled in
-    later. `rendered` is None where no kustomize was at hand, and `workloads`, which will carry the release, is empty then.
+    later. `rendered` is None where no kustomize was at hand, and `workloads`, which will be watched, is empty then.
     """
 
     environment: Environment
@@ -140,9 +140,9 @@ def plan(
         changes=edited.changes,
         diff=unified(Files.of(files), edited.files),
         rendered=rendered.diff if rendered else None,
-        workloads=rendered.workloads if rendered else (),
+        workloads=rendered.carriers.watched if rendered else (),
         commit=snapshot.commit,
-        warnings=warned,
+        warnings=(*warned, *_unwatched(rendered)),
         _force=force,
         _unattended=unattended,
         _snapshot=snapshot,
@@ -238,10 +238,10 @@ def _where(environment: Environment) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a change does to what Argo CD applies, as a unified diff, and the workloads that carry the release then."""
+    """What a change does to what Argo CD applies, as a unified diff, and what carries the release then."""
 
     diff: str
-    workloads: tuple[str, ...]
+    carriers: Carriers
 
 
 def rendered_change(
@@ -257,16 +257,21 @@ def rendered_change(
         return None
     now = sources(snapshot, directory)
     after = build({**now, **files}, directory) or ""
-    workloads = carrying(after, directory, release)
+    carriers = carrying(after, directory, release, environment.workloads)
     try:
         before = build(now, directory) or ""
     except RefusedError:
         before = ""  # it did not build: everything it renders to now is new
     diff = difflib.unified_diff(before.splitlines(True), after.splitlines(True), "rendered now", "rendered then")
-    return Rendered("".join(diff), workloads)
+    return Rendered("".join(diff), carriers)
+
+
+def _unwatched(rendered: Rendered | None) -> tuple[str, ...]:
+    others = rendered.carriers.others if rendered else ()
+    return tuple(f"{one} carries the release and is not watched: it is not a Rollout or Deployment" for one in others)
 
 
 def _build_detail(rendered: Rendered | None) -> str:
     if rendered is None:
         return "neither kustomize nor kubectl is here"
-    return f"builds; runs in {', '.join(rendered.workloads)}"
+    return f"builds; watched: {', '.join(rendered.carriers.watched)}"

@@ -140,13 +140,13 @@ class Reconciler:
             return self._follow(environment, committed, found=verdict.restore)
         age = datetime.now(UTC) - committed.commit.when
         late = age > timedelta(seconds=self.clients.config.watch.timeout)
+        since = "" if verdict.terminal else f" (committed {committed.commit.when:%Y-%m-%d %H:%M} UTC)"
         if not verdict.terminal and not late:
-            return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}")
+            return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}{since}")
         if behind and not _waits_for_a_person(verdict):
             return None
         if verdict.kind is Kind.LIVE:
             return self._said(environment, Action.AGREES, f"version {committed.release.version}")
-        since = "" if verdict.terminal else f" (committed {committed.commit.when:%Y-%m-%d %H:%M} UTC)"
         code = Watched(verdict, timed_out=not verdict.terminal).exit_code
         Announcer(self.clients, environment).stands(committed, verdict, code)
         return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}{since}", code)

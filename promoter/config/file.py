@@ -116,6 +116,9 @@ class EnvironmentSection(_Section):
         OnFailure.RESTORE, description="What happens to Git after an abort."
     )
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
+    workloads: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), strict=False, description="Names of the Rollouts and Deployments that count; all that carry the release by default."
+    )
 
 
 class ImageSection(_Section):

@@ -201,6 +201,7 @@ def _environment(
         write=section.write,
         on_failure=section.on_failure,
         pull_request=_pull_request(pull_request, section.pull_request),
+        workloads=section.workloads,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,12 @@ class Workload:
     name: str
     images: tuple[str, ...]
     model_version: str | None = None
+    model_name: str | None = None
+
+    def carries(self, release: Release) -> bool:
+        """It runs the release's image, or has the model version in addition to an image of its own (an explainer)."""
+        of_model = self.model_version == release.version and self.model_name in (None, release.model)
+        return release.image in self.images or of_model
 
     @property
     def watched(self) -> bool:
@@ -31,33 +37,70 @@ class Workload:
         return f"{self.kind} {self.name}"
 
 
-def carrying(text: str, directory: str, release: Release) -> tuple[str, ...]:
-    """The workloads in the rendered manifests of `directory` that run this release, by kind and name.
+@dataclass(frozen=True, slots=True)
+class Carriers:
+    """What carries a release, by kind and name: the workloads that are watched, and those that promoter can't watch."""
+
+    watched: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+def carrying(text: str, directory: str, release: Release, names: Collection[str] = ()) -> Carriers:
+    """The workloads in the rendered manifests of `directory` that carry this release; of the watched ones only `names`, if any.
 
     Raises:
-        RefusedError: none runs its image, one runs another model version, or one takes its pods from elsewhere.
+        RefusedError: none runs its image, one runs another image of its repository or another model version, one of `names`
+            carries nothing of it, or one takes its pods from elsewhere.
     """
     try:
         manifests = [one for one in plain_values(text, directory) if isinstance(one, Mapping)]
     except ConfigError as error:
         raise RefusedError(f"{directory} renders to what is not YAML: {error.message}", hint="see kustomize build") from None
     for manifest in manifests:
-        _require_own_pods(manifest)
+        if not names or _at(manifest, "metadata").get("name") in names:
+            _require_own_pods(manifest)
     found = [workload for manifest in manifests if (workload := _workload(manifest)) is not None]
-    ours = [workload for workload in found if release.image in workload.images]
-    if not any(workload.watched for workload in ours):
-        raise _without_image(directory, release, found)
-    for workload in ours:
-        if workload.model_version not in (None, release.version):
-            raise RefusedError(
-                f"{directory}: {workload} renders with model version {workload.model_version!r}, not {release.version!r}",
-                hint="copy data.modelVersion of the release file there with `replacements`, as components/release does",
-            )
-    return tuple(str(workload) for workload in found if workload in ours or workload.model_version == release.version)
+    watched = [one for one in found if one.watched and (not names or one.name in names)]
+    _require_all(directory, release, names, found)
+    if not any(release.image in one.images for one in watched):
+        raise _without_image(directory, release, watched)
+    for workload in watched:
+        _require_release(directory, release, workload)
+    others = (one for one in found if not one.watched and one.carries(release))
+    return Carriers(tuple(str(one) for one in watched if one.carries(release)), tuple(map(str, others)))
 
 
-def _without_image(directory: str, release: Release, found: list[Workload]) -> RefusedError:
-    images = sorted({image for workload in found if workload.watched for image in workload.images})
+def _require_all(directory: str, release: Release, names: Collection[str], found: Sequence[Workload]) -> None:
+    carriers = {one.name for one in found if one.watched and one.carries(release)}
+    if missing := [name for name in names if name not in carriers]:
+        raise RefusedError(
+            f"`workloads:` names {missing[0]}, and {directory} renders no Rollout or Deployment of that name with the release",
+            hint=f"name some of: {', '.join(sorted(carriers)) or 'none carries it'}",
+        )
+
+
+def _require_release(directory: str, release: Release, workload: Workload) -> None:
+    """One that runs the model, but not this release of it, would never be live."""
+    if release.image in workload.images and workload.model_version not in (None, release.version):
+        raise RefusedError(
+            f"{directory}: {workload} renders with model version {workload.model_version!r}, not {release.version!r}",
+            hint="copy data.modelVersion of the release file there with `replacements`, as components/release does",
+        )
+    other = next((one for one in workload.images if _repository(one) == release.repository), None)
+    if release.image not in workload.images and other is not None:
+        raise RefusedError(
+            f"{directory}: {workload} renders with {other}, not {release.image}",
+            hint="give its image the name under `images:`, or list those that count as `workloads:` of the environment",
+        )
+
+
+def _repository(image: str) -> str:
+    head, colon, tag = image.partition("@")[0].rpartition(":")
+    return head if colon and "/" not in tag else image.partition("@")[0]
+
+
+def _without_image(directory: str, release: Release, watched: list[Workload]) -> RefusedError:
+    images = sorted({image for workload in watched for image in workload.images})
     runs = f"they run {', '.join(images)}" if images else "there is none"
     return RefusedError(
         f"no Rollout or Deployment that {directory} renders runs {release.image}: {runs}",
@@ -82,15 +125,18 @@ def _workload(manifest: Mapping[str, Any]) -> Workload | None:
     group = str(manifest.get("apiVersion", "")).rpartition("/")[0]
     images = tuple(str(container.get("image", "")) for container in containers)
     label = _at(template, "metadata", "labels").get("model-version")
-    version = next((str(one) for one in _versions(containers)), None if label is None else str(label))
-    return Workload(group, str(manifest.get("kind", "")), str(_at(manifest, "metadata").get("name", "")), images, version)
+    version = next(_values(containers, "MODEL_VERSION"), None if label is None else str(label))
+    model = next(filter(None, _values(containers, "MODEL_NAME")), None)
+    return Workload(
+        group, str(manifest.get("kind", "")), str(_at(manifest, "metadata").get("name", "")), images, version, model
+    )
 
 
-def _versions(containers: list[Mapping[str, Any]]) -> Iterator[Any]:
+def _values(containers: list[Mapping[str, Any]], name: str) -> Iterator[str]:
     for container in containers:
         for variable in _list(container, "env"):
-            if isinstance(variable, Mapping) and variable.get("name") == "MODEL_VERSION":
-                yield variable.get("value", "")
+            if isinstance(variable, Mapping) and variable.get("name") == name:
+                yield str(variable.get("value", ""))
 
 
 def _at(document: Any, *keys: str) -> Mapping[str, Any]:

@@ -13,6 +13,8 @@ from promoter.argocd.state import (
     AnalysisRunState,
     ApplicationState,
     Difference,
+    PodState,
+    PodTemplate,
     ResourceRef,
     ResourceTree,
     RunningRelease,
@@ -23,11 +25,35 @@ from promoter.errors import AuthError, ConfigError, RefusedError, UnreachableErr
 from promoter.gitops import BranchGoneError, HistoryLimitError, Repository
 from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.render import sources
-from promoter.models import Environment
-from promoter.verdict.live import compared
+from promoter.models import Environment, Release
+from promoter.verdict.live import applied, compared
 from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
 
 _ENDED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A workload of the Application, as it is in the cluster; `live` None: it does not exist there."""
+
+    ref: ResourceRef
+    live: Workload | None
+    by_version: bool = False
+
+    @property
+    def kind_order(self) -> bool:
+        return self.ref.kind != "Rollout"
+
+    def has_image(self, release: Release) -> bool:
+        """It runs an image of the release's repository, or what was last applied to it does."""
+        return any(template.runs_repository(release) for template in self._templates)
+
+    def carries_version_only(self, release: Release) -> bool:
+        return not self.has_image(release) and any(template.names_version(release) for template in self._templates)
+
+    @property
+    def _templates(self) -> tuple[PodTemplate, ...]:
+        return tuple(one for one in (self.live.template, self.live.applied) if one) if self.live else ()
 
 
 @dataclass(slots=True)
@@ -39,14 +65,14 @@ class Observer:
     environment: Environment
     expected: Expectation
     _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
-    _listed: tuple[ResourceRef, ...] = ()
+    _listed: object = None
     _workloads: tuple[ResourceRef, ...] = ()
     _tip: str = ""
     _reachable: bool | None = None
     _windows: SyncWindows | None = None
     _rendered: tuple[bool | None, bool | None] = (None, None)
     _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
-    _differences: dict[object, Difference | None] = field(default_factory=dict)
+    _differences: dict[ResourceRef, tuple[object, Difference | None]] = field(default_factory=dict)
     _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
 
     def look(self, *, refresh: bool = False, sync_requested: bool = False) -> Observation:
@@ -60,13 +86,13 @@ class Observer:
             self._look_at_tip()
         if application is None:
             return Observation(None, GitFacts(reachable=self._reachable))
-        git, workloads = self._git(application), self._live_workloads(application, refresh=refresh)
-        first, *others = (
-            Observation(application, git, workload, sync_requested=sync_requested) for workload in workloads or (None,)
-        )
+        blank = Observation(application, self._git(application), sync_requested=sync_requested)
+        found = self._live_workloads(application, refresh=refresh)
+        first, *others = [replace(blank, workload=one.live, ref=one.ref, by_version=one.by_version) for one in found] or [blank]
         if not compared(first, self.expected):
             return replace(first, others=tuple(others))  # nothing below the workload would say anything about us
-        tree = self.argocd.resource_tree(self.environment.application) if workloads else ResourceTree()
+        exist = any(one.live for one in found)
+        tree = self.argocd.resource_tree(self.environment.application) if exist else ResourceTree()
         windows = self._sync_windows(application, refresh=refresh)
         first, *others = (replace(self._with_tree(seen, tree), sync_windows=windows) for seen in (first, *others))
         if not others:
@@ -75,8 +101,7 @@ class Observer:
 
     def _with_tree(self, seen: Observation, tree: ResourceTree) -> Observation:
         """With the pods, analyses and stable release of its workload."""
-        prefix = f"{seen.workload.ref.name}-" if seen.workload else ""
-        pods = tuple(pod for pod in tree.pods if pod.name.startswith(prefix))
+        pods = tuple(pod for pod in tree.pods if seen.workload is None or _is_of(pod, seen.workload.ref.name))
         runs, stable = self._analysis_runs(tree, seen.workload), self._stable(tree, seen)
         return replace(seen, pods=pods, analysis_runs=runs, stable=stable, difference=self._difference(seen))
 
@@ -88,24 +113,42 @@ class Observer:
         except NotFoundError:
             return None
 
-    def _live_workloads(self, application: ApplicationState, *, refresh: bool) -> tuple[Workload, ...]:
-        """The Rollouts and Deployments of the release, Rollouts first; nothing while none exists.
+    def _live_workloads(self, application: ApplicationState, *, refresh: bool) -> tuple[_Found, ...]:
+        """The Rollouts and Deployments of the release, Rollouts first, also those that do not exist.
 
-        Those that run an image of the release's repository. Without one, a single workload: one with a MODEL_VERSION, else any.
-        Between two refreshes only these are read again, unless the Application's list of workloads changes.
+        Between two refreshes only these are read again, unless the Application's workloads or its operation change.
         """
-        if refresh or application.workloads != self._listed:
-            self._listed, self._workloads = application.workloads, application.workloads
-        found = [workload for ref in self._workloads if (workload := self._read_workload(ref))]
-        found.sort(key=lambda workload: (workload.rollout is None, workload.template.model_version is None))
-        ours = [workload for workload in found if self._runs_repository(workload)]
-        chosen = ours or sorted(found, key=lambda workload: workload.template.model_version is None)[:1]
-        if len(found) == len(self._workloads):
-            self._workloads = tuple(workload.ref for workload in chosen)
-        return tuple(chosen)
+        if refresh or (application.workloads, application.operation) != self._listed:
+            self._listed, self._workloads = (application.workloads, application.operation), self._candidates(application)
+        read = [_Found(ref, self._read_workload(ref)) for ref in self._workloads]
+        chosen = self._named(read) if self.environment.workloads else self._of_release(read, application)
+        if all(one.live for one in read):
+            self._workloads = tuple(one.ref for one in chosen if one.live)
+        return tuple(sorted(chosen, key=lambda one: one.kind_order))
 
-    def _runs_repository(self, workload: Workload) -> bool:
-        return any(image.repository == self.expected.release.repository for image in workload.template.images)
+    def _candidates(self, application: ApplicationState) -> tuple[ResourceRef, ...]:
+        names = self.environment.workloads
+        return tuple(ref for ref in application.workloads if not names or ref.name in names)
+
+    def _named(self, read: list[_Found]) -> list[_Found]:
+        """Those that promoter.yaml names."""
+        names, release = self.environment.workloads, self.expected.release
+        listed = {one.ref.name for one in read}
+        absent = [_Found(ResourceRef("", "workload", "", name), None) for name in names if name not in listed]
+        ours = any(one.has_image(release) for one in read)
+        return [*(replace(one, by_version=ours and one.carries_version_only(release)) for one in read), *absent]
+
+    def _of_release(self, read: list[_Found], application: ApplicationState) -> list[_Found]:
+        """Those that run an image of the release's repository, or would if nobody had changed them, and those that carry its
+        model version with an image of their own. Without any, a single one: one with a MODEL_VERSION, best a Rollout.
+        """
+        release = self.expected.release
+        ours = [one for one in read if one.has_image(release) or _applied_image(application, one.ref, release)]
+        if ours:
+            others = [one for one in read if one not in ours and one.carries_version_only(release)]
+            return ours + [replace(one, by_version=True) for one in others]
+        exist = [one for one in read if one.live] or read
+        return sorted(exist, key=lambda one: (one.live is None or one.live.template.model_version is None, one.kind_order))[:1]
 
     def _read_workload(self, ref: ResourceRef) -> Workload | None:
         try:
@@ -139,10 +182,10 @@ class Observer:
             return None
         if seen.git.operation_ancestor is not True or application.sync_of(workload.ref) != "OutOfSync":
             return None
-        key = workload.ref, workload.generation, application.reconciled_at
-        if key not in self._differences:
-            self._differences = {key: self.argocd.difference(self.environment.application, workload.ref)}
-        return self._differences[key]
+        at = workload.generation, application.reconciled_at
+        if self._differences.get(workload.ref, (None, None))[0] != at:
+            self._differences[workload.ref] = at, self.argocd.difference(self.environment.application, workload.ref)
+        return self._differences[workload.ref][1]
 
     def _sync_windows(self, application: ApplicationState, *, refresh: bool) -> SyncWindows | None:
         """Asked for only where something waits for a sync, and not at every look."""
@@ -157,28 +200,37 @@ class Observer:
         workload = seen.workload
         if workload is None or not workload.observed:
             return None
-        ours = workload.template.runs(self.expected.release)
+        ours = applied(seen, self.expected)
         if workload.rollout is None:
-            return self._still_ready(tree, workload) if ours else workload.template.release(self.expected.release.repository)
-        if workload.rollout.stable_hash == "" or (ours and workload.rollout.stable_hash == workload.rollout.current_hash):
-            return None
-        return next((self._runs(ref)[0] for ref in tree.replica_sets if ref.name == workload.stable_replica_set), None)
+            running = self._still_ready(tree, seen, workload) if ours else self._release(workload.template)
+        elif workload.rollout.stable_hash == "" or (ours and workload.rollout.stable_hash == workload.rollout.current_hash):
+            running = None
+        else:
+            running = next((self._runs(ref)[0] for ref in tree.replica_sets if ref.name == workload.stable_replica_set), None)
+        return replace(running, by_version=seen.by_version) if running else None
 
-    def _still_ready(self, tree: ResourceTree, workload: Workload) -> RunningRelease | None:
+    def _still_ready(self, tree: ResourceTree, seen: Observation, workload: Workload) -> RunningRelease | None:
         if workload.updated >= workload.total:
             return None
         for ref in tree.replica_sets:
-            if ref.name.startswith(f"{workload.ref.name}-"):
+            if ref.name.rpartition("-")[0] == workload.ref.name:
                 running, ready = self._runs(ref)
-                if ready and running is not None and running.image.digest != self.expected.release.digest:
+                if ready and running is not None and not self._is_ours(running, seen):
                     return running
         return None
+
+    def _is_ours(self, running: RunningRelease, seen: Observation) -> bool:
+        release = self.expected.release
+        return running.model_version == release.version if seen.by_version else running.image.digest == release.digest
+
+    def _release(self, template: PodTemplate) -> RunningRelease | None:
+        return template.release(self.expected.release.repository)
 
     def _runs(self, ref: ResourceRef) -> tuple[RunningRelease | None, bool]:
         """The release in a ReplicaSet's pod template, which never changes, and whether a pod of it is ready."""
         if ref not in self._replica_sets:
             manifest = self.argocd.resource(self.environment.application, ref)
-            running = pod_template(manifest["spec"]["template"]).release(self.expected.release.repository)
+            running = self._release(pod_template(manifest["spec"]["template"]))
             self._replica_sets[ref] = running, bool(manifest.get("status", {}).get("readyReplicas"))
         return self._replica_sets[ref]
 
@@ -260,6 +312,20 @@ class Observer:
             return self.argocd.renders(self.environment.application, commit)
         except (ArgoCDError, AuthError, UnreachableError):
             return None
+
+
+def _applied_image(application: ApplicationState, ref: ResourceRef, release: Release) -> bool:
+    """The last operation applied an image of the release's repository to this object."""
+    results = application.operation.resources if application.operation else ()
+    images = (image for one in results if (one.kind, one.name) == (ref.kind, ref.name) for image in one.images)
+    return any(image.repository == release.repository for image in images)
+
+
+def _is_of(pod: PodState, workload: str) -> bool:
+    """By its name, WORKLOAD-HASH-SUFFIX, of which a long one is cut: another workload's name may begin with this one."""
+    if not pod.hash:
+        return pod.name.startswith(f"{workload}-")
+    return f"{workload}-{pod.hash}".startswith(pod.name.rpartition("-")[0])
 
 
 def _failing(application: ApplicationState) -> bool:

@@ -147,6 +147,8 @@ def of_running(repository: Repository, environment: Environment, running: Runnin
 def _is(release: Release, running: RunningRelease) -> bool:
     if running.model_version not in (None, release.version):
         return False
+    if running.by_version:
+        return running.model_version == release.version
     image = running.image
     return (
         release.digest == image.digest if image.digest else (release.repository, release.tag) == (image.repository, image.tag)

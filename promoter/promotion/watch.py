@@ -116,6 +116,7 @@ class Watcher:
     wake: threading.Event = field(default_factory=threading.Event)
     may_terminate: Callable[[str], bool] = lambda _: False
     _asked_for_sync: bool = False
+    _refusal: str = ""
     _refusals: int = 0
     _refreshed: float = float("-inf")
     _reported: tuple[object, ...] = ()
@@ -174,15 +175,29 @@ class Watcher:
             return None
         self._refusals = 0
         self._refreshed = now if refresh else self._refreshed
-        return judge(seen, self.observer.expected)
+        verdict = judge(seen, self.observer.expected)
+        concerns = verdict.held_by or verdict.reason is Reason.AUTO_SYNC_SKIPPED
+        return replace(verdict, evidence=(*verdict.evidence, self._refusal)) if self._refusal and concerns else verdict
 
     def _help(self, verdict: Verdict, waited: float) -> None:
         """The two requests that promoter may make of Argo CD in addition to a refresh; the next verdict shows the result."""
         application = self.observer.environment.application
         if verdict.sync_due and waited >= self.timing.sync_grace and not self._asked_for_sync:
-            self._asked_for_sync = _answered(lambda: self.argocd.sync(application))
+            self._asked_for_sync = self._ask(lambda: self.argocd.sync(application))
         if verdict.held_by and self.may_terminate(verdict.held_by):
-            _answered(lambda: self.argocd.terminate(application))
+            self._ask(lambda: self.argocd.terminate(application))
+
+    def _ask(self, ask: Callable[[], object]) -> bool:
+        """Whether Argo CD answered, if only with a refusal, which the next verdicts name. Otherwise it is asked again."""
+        try:
+            ask()
+        except UnreachableError:
+            return False
+        except AuthError as error:
+            self._refusal = f"{error.message}; {error.hint}"
+        except PromoterError:
+            pass  # nothing to sync or to end by now: the next verdict shows it
+        return True
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -244,14 +259,3 @@ def _phase(verdict: Verdict) -> str:
 
 def _words(verdict: Verdict) -> tuple[object, ...]:
     return verdict.kind, verdict.reason, verdict.summary, verdict.evidence, verdict.step, verdict.weight
-
-
-def _answered(ask: Callable[[], object]) -> bool:
-    """Whether Argo CD answered, if only with a refusal, which its next answer shows. Otherwise it is asked again."""
-    try:
-        ask()
-    except UnreachableError:
-        return False
-    except PromoterError:
-        pass
-    return True

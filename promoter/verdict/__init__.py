@@ -6,7 +6,7 @@ line. A verdict is about one instant: the watch loop wants a terminal one twice 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from promoter.verdict.workload import (
     image_missing,
     invalid_spec,
     live,
+    namespace_terminating,
     paused_for_a_person,
     progress_deadline,
     rolling,
@@ -40,6 +41,7 @@ from promoter.verdict.workload import (
 )
 
 if TYPE_CHECKING:
+    from promoter.argocd.state import RunningRelease
     from promoter.verdict.observation import Expectation, Observation
 
 __all__ = ["RULES", "Kind", "Reason", "Verdict", "judge"]
@@ -56,6 +58,7 @@ RULES: tuple[Callable[[Observation, Expectation], Verdict | None], ...] = (
     render_failed,
     not_comparable,
     invalid_spec,
+    namespace_terminating,
     paused_for_a_person,
     masked,
     sync_failed,
@@ -73,16 +76,19 @@ def judge(seen: Observation, expected: Expectation) -> Verdict:
     """The verdict on all workloads of the release: live when every one is live, aborted or failed when any one is."""
     if not seen.others:
         return _judge(seen, expected)
-    found = [(one, _judge(one, expected)) for one in (seen, *seen.others)]
-    one, worst = min(found, key=lambda pair: _ORDER.index(pair[1].kind))
-    named = replace(worst, summary=f"{_name(one)}: {worst.summary}") if worst.kind is not Kind.LIVE else worst
-    stable = {verdict.stable.image for _, verdict in found if verdict.stable is not None}
-    if named.restore and len(stable) > 1:
-        names = ", ".join(f"{_name(seen)} {verdict.stable.image}" for seen, verdict in found if verdict.stable is not None)
-        summary = f"{named.summary}; the stable releases of the workloads differ: {names}"
+    found = [(_name(one), _judge(one, expected)) for one in (seen, *seen.others)]
+    name, worst = min(found, key=lambda pair: _ORDER.index(pair[1].kind))
+    if worst.kind is Kind.LIVE:
+        evidence = dict.fromkeys(line for _, verdict in found for line in verdict.evidence)
+        return replace(worst, summary="; ".join(verdict.summary for _, verdict in found), evidence=tuple(evidence))
+    summary = worst.summary if worst.summary.startswith(name) else f"{name}: {worst.summary}"
+    named = replace(worst, summary=summary)
+    stable = [(name, verdict.stable) for name, verdict in found if verdict.stable is not None]
+    if named.restore and _differ([running for _, running in stable]):
+        names = ", ".join(f"{name} {_release(running)}" for name, running in stable)
+        summary = f"{summary}; the stable releases of the workloads differ: {names}"
         return replace(named, kind=Kind.NEEDS_PERSON, restore=False, summary=summary)
-    restored = next((verdict.stable for _, verdict in found if verdict.stable is not None), None)
-    return replace(named, stable=named.stable or restored)
+    return replace(named, stable=min((one for _, one in stable), key=lambda one: one.by_version, default=None))
 
 
 # What one workload's verdict means for all: the first of these decides.
@@ -102,7 +108,19 @@ _ORDER = (
 
 
 def _name(seen: Observation) -> str:
-    return f"{seen.workload.ref.kind} {seen.workload.ref.name}" if seen.workload else "the workload"
+    ref = seen.workload.ref if seen.workload else seen.ref
+    return f"{ref.kind} {ref.name}" if ref else "the workload"
+
+
+def _differ(stable: Sequence[RunningRelease]) -> bool:
+    """An image that is not the release's names nothing; a model version that a template does not carry neither."""
+    images = {one.image for one in stable if not one.by_version}
+    versions = {one.model_version for one in stable if one.model_version is not None}
+    return len(images) > 1 or len(versions) > 1
+
+
+def _release(running: RunningRelease) -> str:
+    return f"version {running.model_version}" if running.by_version else str(running.image)
 
 
 def _judge(seen: Observation, expected: Expectation) -> Verdict:
@@ -115,7 +133,7 @@ def _judge(seen: Observation, expected: Expectation) -> Verdict:
 
 
 def _with_facts(verdict: Verdict, seen: Observation, expected: Expectation) -> Verdict:
-    verdict = replace(verdict, stable=seen.stable, pods=our_pods(seen, expected))
+    verdict = replace(verdict, stable=seen.stable, pods=our_pods(seen, expected), workload=_name(seen))
     rollout = seen.workload.rollout if seen.workload else None
     if rollout is None or not applied(seen, expected):
         return verdict

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from promoter.verdict.evidence import about_difference, about_operation, about_workload, out_of_sync
+from promoter.verdict.evidence import TERMINATING, about_difference, about_operation, about_retries, about_workload, out_of_sync
 from promoter.verdict.live import (
     FAILED,
     application_of,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from promoter.models import Application
     from promoter.verdict.observation import Expectation, Observation
 
-_TERMINATING = "because it is being terminated"  # k8s.io/apiserver: namespace lifecycle admission
 _RETRIES_THAT_PROVE = 2  # the first retry failed as well: waiting for the others helps nobody
 
 
@@ -128,18 +127,21 @@ def sync_failed(seen: Observation, expected: Expectation) -> Verdict | None:
     if any(one.ill for one in operation.resources) and not any(one.failed for one in operation.resources):
         summary = "another object does not become healthy, and the sync of our commit waits for it"
         return Verdict(Kind.NEEDS_PERSON, summary, Reason.SYNC, evidence)
-    if any(_TERMINATING in text for text in evidence):
+    if any(TERMINATING in text for text in evidence):
         return Verdict(Kind.NEEDS_PERSON, "the namespace is being deleted: nothing can be applied", Reason.SYNC, evidence)
     reason = Reason.HOOK if hook else Reason.SYNC
     return _begun_by(seen, Verdict(Kind.FAILED, "Argo CD can't apply our commit", reason, evidence))
 
 
 def waits_for_sync(seen: Observation, _: Expectation) -> Verdict | None:
-    """OutOfSync at our revision, nothing under way, and the last operation was not for it: will anybody sync it?"""
+    """OutOfSync at our revision, nothing under way, and the last operation was not for it: will anybody sync it?
+
+    An operation that contains our commit was not for it either where a later commit changed our workload's pod template.
+    """
     application = application_of(seen)
     if application.sync != "OutOfSync" or application.operation_in_progress:
         return None
-    if application.operation is not None and seen.git.operation_ancestor is not False:
+    if application.operation is not None and seen.git.operation_ancestor is not False and not _changed_since(seen):
         return None
     if seen.sync_windows is not None and seen.sync_windows.blocks_auto_sync:
         told = (f"argocd proj windows list {application.project}",)
@@ -152,30 +154,43 @@ def waits_for_sync(seen: Observation, _: Expectation) -> Verdict | None:
     return Verdict(Kind.SYNCING, "OutOfSync at our commit, no operation yet", sync_due=True)
 
 
+def _changed_since(seen: Observation) -> bool:
+    application, difference = application_of(seen), seen.difference
+    operation = application.operation
+    later = operation is not None and application.revision_is_commit and operation.revision != application.revision
+    return later and difference is not None and bool(difference.template)
+
+
 def held(seen: Observation, _: Expectation) -> Verdict | None:
     application = application_of(seen)
     if not application.operation_in_progress or application.operation is None or seen.git.operation_ancestor is not False:
         return None
     revision = application.operation.revision
     summary = f"the operation for {revision[:8]} must end before ours can begin"
-    return Verdict(Kind.SYNCING, summary, evidence=about_operation(application), held_by=revision)
+    evidence = (*about_operation(application), *about_retries(application.operation))
+    return Verdict(Kind.SYNCING, summary, evidence=evidence, held_by=revision)
 
 
 def changed_by_hand(seen: Observation, expected: Expectation) -> Verdict | None:
-    """The sync that contains our commit succeeded, and the workload's pod template differs from Git: somebody changed it since.
+    """The sync that contains our commit succeeded, and since then somebody changed the workload's pod template, or deleted it.
 
     With self-heal on Argo CD undoes that by itself.
     """
     application, workload, difference = application_of(seen), seen.workload, seen.difference
     operation = application.operation
-    if workload is None or difference is None or not difference.template or application.self_heal or operation is None:
+    if application.self_heal or application.operation_in_progress or operation is None:
         return None
-    if application.operation_in_progress or operation.revision != application.revision:
+    if operation.revision != application.revision or not newer_than_operation(seen, expected):
         return None
-    if not operation_applied(seen, expected) or not newer_than_operation(seen, expected):
+    if not operation_applied(seen, expected):
+        return None
+    command = f"argocd app sync {application.name}"
+    if workload is None and seen.ref is not None and application.sync_of(seen.ref) == "OutOfSync":
+        summary = f"{seen.ref.kind} {seen.ref.name} was deleted after the sync: it does not exist in the cluster"
+        return Verdict(Kind.NEEDS_PERSON, summary, Reason.CHANGED_BY_HAND, (command,))
+    if workload is None or difference is None or not difference.template:
         return None
     summary = f"{workload.ref.kind} {workload.ref.name} was changed by hand: its pod template differs from Git"
-    command = f"argocd app sync {application.name}"
     return Verdict(Kind.NEEDS_PERSON, summary, Reason.CHANGED_BY_HAND, (*about_difference(workload, difference), command))
 
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promoter.argocd.state import AnalysisRunState, ApplicationState, Difference, PodState, Workload
+    from promoter.argocd.state import (
+        AnalysisRunState,
+        ApplicationState,
+        Condition,
+        Difference,
+        FieldManager,
+        OperationState,
+        PodState,
+        Workload,
+    )
     from promoter.verdict.observation import Expectation, Observation
 
 _NAMES = re.compile(r'"[^"]*"|\S*/\S*')
@@ -22,6 +32,8 @@ _REFUSALS = (
     r"\bdenied\b",
 )
 _REFUSED = re.compile("|".join(_REFUSALS), re.IGNORECASE)
+TERMINATING = "because it is being terminated"
+"""Of a namespace (k8s.io/apiserver: namespace lifecycle admission)."""
 _KINDS = frozenset({"Rollout", "Deployment"})
 # metadata.managedFields[].manager of what may set a pod template without a person.
 _CONTROLLERS = frozenset(
@@ -34,8 +46,9 @@ _NORMAL = frozenset({"", "Running", "Pending", "ContainerCreating", "PodInitiali
 def our_pods(seen: Observation, expected: Expectation) -> tuple[PodState, ...]:
     """The pods of the present template that run our digest; old pods and pods of other releases say nothing about us."""
     rollout = seen.workload.rollout if seen.workload else None
+    own = seen.workload.template.images if seen.workload and seen.by_version else ()
     digest = expected.release.digest
-    ours = (pod for pod in seen.pods if any(image.digest == digest for image in pod.images))
+    ours = (pod for pod in seen.pods if any(image.digest == digest or image in own for image in pod.images))
     return tuple(pod for pod in ours if rollout is None or not pod.hash or pod.hash == rollout.current_hash)
 
 
@@ -100,22 +113,46 @@ def about_operation(application: ApplicationState) -> tuple[str, ...]:
     return (f"sync of {operation.revision[:8]} is {operation.phase}: {operation.message}", *told)
 
 
+def about_retries(operation: OperationState) -> tuple[str, ...]:
+    """How long an operation that fails may go on."""
+    if not operation.retry_limit:
+        return ()
+    return (f"Argo CD tries it {operation.retry_limit} times again, with {operation.retry_seconds:.0f} s between them in all",)
+
+
 def about_workload(seen: Observation) -> tuple[str, ...]:
     """Why the workload makes no pods, as its controller reports it; that it does not exist."""
     workload = seen.workload
+    if workload is None and seen.ref is not None:
+        return (f"{seen.ref.kind} {seen.ref.name} does not exist in the cluster",)
     if workload is None:
         missing = (one.ref for one in seen.application.resources if one.health == "Missing") if seen.application else ()
         return tuple(f"{ref.kind} {ref.name} does not exist in the cluster" for ref in missing if ref.kind in _KINDS)
-    failing = (one for one in workload.conditions if one.type == "ReplicaFailure" and one.status == "True")
+    failing = (one for one in workload.conditions if _keeps_pods_from(one))
     return tuple(f"{workload.ref.kind} {workload.ref.name}: {one.reason}: {one.message}" for one in failing)
+
+
+def _keeps_pods_from(condition: Condition) -> bool:
+    """Its controller may make no pod, or no ReplicaSet."""
+    if condition.type == "Progressing":
+        return condition.status == "False" and condition.reason == "ReplicaSetCreateError"
+    return condition.type == "ReplicaFailure" and condition.status == "True"
 
 
 def about_difference(workload: Workload, difference: Difference) -> tuple[str, ...]:
     """What differs from Git in the pod template, and who set fields of it last."""
-    people = [one for one in workload.managers if one.template and one.name not in _CONTROLLERS and one.time is not None]
-    last = max(people, key=lambda one: str(one.time), default=None)
-    by = (f"last changed by {last.name} at {last.time:%Y-%m-%d %H:%M:%S} UTC",) if last else ()
+    by = _last("changed", [one for one in workload.managers if one.template and one.name not in _CONTROLLERS])
     return (*(f"{path} differs from Git" for path in difference.template), *by)
+
+
+def about_pause(workload: Workload | None) -> tuple[str, ...]:
+    """Who set spec.paused last."""
+    return _last("paused", [one for one in workload.managers if one.paused]) if workload else ()
+
+
+def _last(what: str, managers: Sequence[FieldManager]) -> tuple[str, ...]:
+    last = max((one for one in managers if one.time is not None), key=lambda one: str(one.time), default=None)
+    return (f"last {what} by {last.name} at {last.time:%Y-%m-%d %H:%M:%S} UTC",) if last else ()
 
 
 def about_health(application: ApplicationState) -> tuple[str, ...]:

@@ -104,7 +104,11 @@ def generation_observed(seen: Observation, _: Expectation) -> bool:
 
 
 def digest_runs(seen: Observation, expected: Expectation) -> bool:
-    return seen.workload is not None and seen.workload.template.runs_digest(expected.release)
+    """One with an image of its own carries the model version instead."""
+    if seen.workload is None:
+        return False
+    template = seen.workload.template
+    return template.names_version(expected.release) if seen.by_version else template.runs_digest(expected.release)
 
 
 def model_version_runs(seen: Observation, expected: Expectation) -> bool:

@@ -19,7 +19,7 @@ def masked(seen: Observation, expected: Expectation) -> Verdict | None:
     on the Application, what the sync applied, or what was last applied to the object; else it may have been read too early.
     """
     workload = seen.workload
-    if workload is None or workload.template.runs(expected.release) or not settled(seen, expected):
+    if workload is None or seen.by_version or workload.template.runs(expected.release) or not settled(seen, expected):
         return None
     release = expected.release
     override = image_override(application_of(seen), release.repository, expected.image_name, release.digest)

@@ -11,6 +11,7 @@ from promoter.argocd.state import (
     ApplicationState,
     Difference,
     PodState,
+    ResourceRef,
     RunningRelease,
     SyncWindows,
     Workload,
@@ -70,8 +71,9 @@ class Observation:
     """Everything seen at one instant. Read the Application first and the workload after it: then a workload that
     does not carry our release was not merely read too early. `application` None: Argo CD answered that it does not exist.
     `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask. `difference` is how
-    the workload differs from what Git says, where Argo CD calls it OutOfSync and was asked. `others` are the same instant for
-    the other workloads that run an image of the release's repository: a second Rollout, a batch Deployment.
+    the workload differs from what Git says, where Argo CD calls it OutOfSync and was asked. `ref` names a workload that does
+    not exist. `by_version`: the workload has an image of its own (an explainer), and our model version is what it carries of
+    the release. `others` are the same instant for the other workloads of the release: a second Rollout, a batch Deployment.
     """
 
     application: ApplicationState | None
@@ -83,4 +85,6 @@ class Observation:
     sync_windows: SyncWindows | None = None
     sync_requested: bool = False
     difference: Difference | None = None
+    ref: ResourceRef | None = None
+    by_version: bool = False
     others: tuple[Observation, ...] = ()

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from promoter.verdict.evidence import (
+    TERMINATING,
     about_analysis,
     about_health,
     about_operation,
+    about_pause,
     about_pods,
     about_workload,
     image_refused,
@@ -91,6 +93,14 @@ def image_missing(seen: Observation, expected: Expectation) -> Verdict | None:
     return _leaves_stable(seen.workload.rollout if seen.workload else None, verdict)
 
 
+def namespace_terminating(seen: Observation, expected: Expectation) -> Verdict | None:
+    """A sync still updates what exists there; the pods of it can't be made."""
+    evidence = about_workload(seen) if applied(seen, expected) else ()
+    if not any(TERMINATING in text for text in evidence):
+        return None
+    return Verdict(Kind.NEEDS_PERSON, "the namespace is being deleted: no pod can be made", Reason.SYNC, evidence)
+
+
 def paused_for_a_person(seen: Observation, expected: Expectation) -> Verdict | None:
     """A pause that nothing but a person ends. A timed pause looks the same in the status; only the spec tells."""
     rollout = _our_rollout(seen, expected)
@@ -101,6 +111,7 @@ def paused_for_a_person(seen: Observation, expected: Expectation) -> Verdict | N
         summary = "the analysis is inconclusive: resume or abort the Rollout"
         return Verdict(Kind.NEEDS_PERSON, summary, Reason.INCONCLUSIVE, evidence)
     if rollout.paused_by_hand:
+        evidence = (*about_pause(seen.workload), *evidence)
         return Verdict(Kind.NEEDS_PERSON, "the Rollout is paused by hand (spec.paused)", Reason.PAUSED_BY_HAND, evidence)
     if _pauses_forever(rollout):
         summary = "the Rollout pauses until somebody resumes it"
@@ -120,7 +131,8 @@ def live(seen: Observation, expected: Expectation) -> Verdict | None:
         return None
     workload = workload_of(seen)
     application = application_of(seen)
-    summary = f"{expected.release.image} is live: {workload.available} of {workload.desired} replicas"
+    what = f"version {expected.release.version} in {workload.ref.name}" if seen.by_version else expected.release.image
+    summary = f"{what} is live: {workload.available} of {workload.desired} replicas"
     failing = about_operation(application) if failed_elsewhere(seen, expected) else ()
     return Verdict(Kind.LIVE, summary, evidence=(*about_health(application), *failing, *out_of_sync(application)))
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from promoter.argocd.answers import analysis_run, application_state, resource_tree, sync_windows, workload
-from promoter.argocd.state import AnalysisRunState
+from promoter.argocd.answers import analysis_run, application_state, difference, resource_tree, sync_windows, workload
+from promoter.argocd.state import AnalysisRunState, ResourceRef
 from promoter.models import Release
 from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
 
@@ -123,16 +123,19 @@ def _moments(scenario: str, promotion: Mapping[str, Any]) -> Iterator[Moment]:
         branch.commits.append((expected.commit, True))
     seen, pending = NOTHING, wanted[:]
     runs: dict[str, AnalysisRunState] = {}
+    workloads: dict[ResourceRef, Observation] = {}
     label: Label | None = None
     for line in lines:
         if line.get("action") == "commit":
             branch.push(line)
         seen = _after(seen, line, runs)
+        _remember(workloads, line, seen)
         while pending and (line["t"] > pending[0].t or _opens(pending[0], line)):
             label = pending.pop(0)
         if label is not None:
             git = branch.facts(seen, expected.commit, promotion["release"])
-            yield Moment(line["t"], line.get("call") or line["action"], replace(seen, git=git), expected, label)
+            whole = _together(replace(seen, git=git), workloads)
+            yield Moment(line["t"], line.get("call") or line["action"], whole, expected, label)
 
 
 def _opens(label: Label, line: Mapping[str, Any]) -> bool:
@@ -154,6 +157,45 @@ def _after(seen: Observation, line: Mapping[str, Any], runs: dict[str, AnalysisR
         runs[run.name] = run
         return replace(seen, analysis_runs=tuple(runs.values()))
     return seen
+
+
+def _remember(workloads: dict[ResourceRef, Observation], line: Mapping[str, Any], seen: Observation) -> None:
+    """What a line says of one workload: a recording may have several, and how each differs from Git."""
+    call = line.get("call")
+    if call == "rollout" and seen.workload is not None:
+        before = workloads.get(_plain(seen.workload.ref), NOTHING)
+        workloads[_plain(seen.workload.ref)] = replace(before, workload=seen.workload, ref=seen.workload.ref)
+    elif call == "rollout":
+        workloads |= {ref: replace(one, workload=None) for ref, one in workloads.items() if ref.kind == "Rollout"}
+    elif call == "managed-resources":
+        for ref, one in workloads.items():
+            if any((item.get("kind"), item.get("name")) == (ref.kind, ref.name) for item in line["body"]["items"]):
+                workloads[ref] = replace(one, difference=difference(line["body"], ref))
+    elif call == "application" and seen.application is not None:
+        for ref, one in workloads.items():
+            if seen.application.sync_of(ref) != "OutOfSync":
+                workloads[ref] = replace(one, difference=None)
+
+
+def _plain(ref: ResourceRef) -> ResourceRef:
+    return replace(ref, version="")
+
+
+def _together(seen: Observation, workloads: Mapping[ResourceRef, Observation]) -> Observation:
+    """One observation of all workloads, each with its pods; how one differs is asked where a sync of our commit is over."""
+    asked = seen.git.operation_ancestor is True and seen.application is not None and not seen.application.operation_requested
+    found = [
+        replace(
+            seen,
+            workload=one.workload,
+            ref=one.ref,
+            difference=one.difference if asked else None,
+            pods=tuple(pod for pod in seen.pods if pod.name.startswith(f"{ref.name}-")) if len(workloads) > 1 else seen.pods,
+        )
+        for ref, one in workloads.items()
+    ]
+    first, *others = found or [seen]
+    return replace(first, others=tuple(others))
 
 
 def _expectation(scenario: str, promotion: Mapping[str, Any]) -> Expectation:
