@@ -124,6 +124,19 @@ def test_who_may_deploy_what_was_decided_about(entry: Decision | None, tagged: b
         ),
         ({"ignored_fields": (".spec.template.spec.containers[].image",)}, "ignores differences in .spec.template"),
         ({"ignored_fields": ("/spec",)}, "ignores differences in /spec,"),
+        *(
+            ({"ignored_fields": (one,)}, f"ignores differences in {one}")
+            for one in (
+                "/spec/template/spec",
+                "/spec/template/metadata",
+                "/spec/template/metadata/labels/model-version",
+                "/spec/template/spec/containers",
+                "/spec/template/spec/containers/0",
+                "/spec/template/spec/containers/0/env/2/value",
+                '.spec.template.spec.containers[] | select(.name == "server") | .image',
+                ".spec.template.metadata.annotations, .spec.template.spec",
+            )
+        ),
     ],
 )
 def test_an_application_that_would_not_take_the_commit_is_refused(change: dict[str, Any] | None, said: str) -> None:
@@ -153,6 +166,9 @@ def refused(application: ApplicationState | None) -> RefusedError | None:
         {"target_revision": "refs/heads/main"},
         {"image_overrides": ("envoy:v1", "registry.example.com/envoy=envoy:v2")},
         {"ignored_fields": ("/spec/replicas", ".spec.strategy", "/spec/templates")},
+        {"ignored_fields": ("/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt",)},
+        {"ignored_fields": ("/spec/template/spec/containers/0/resources", ".spec.template.spec.containers[].envFrom")},
+        {"ignored_fields": ("/spec/template/spec/tolerations", ".spec.template.spec.initContainers[].image")},
     ],
 )
 def test_an_application_that_follows_us_in_other_words_passes(change: dict[str, Any]) -> None:

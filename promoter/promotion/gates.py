@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # A field at, above or below the pod template's image, as a JSON pointer or a jq path.
 _TEMPLATE = re.compile(r"[./]spec(?:[./]template(?:[./\[].*)?)?\Z")
+# One that is neither the image nor the variables nor the labels, nor contains them: annotations, resources, other pod fields.
+_CONTAINER = r"spec[./]containers(?:\[[^\]]*\]|/\d+)[./](?!(?:image|env)\b)\w+"
+_ELSEWHERE = re.compile(
+    rf"[./]spec[./]template[./](?:metadata[./]annotations|spec[./](?!containers\b)\w+|{_CONTAINER})[^,|]*\Z"
+)
 _APPLY = "kubectl apply -f environments/"
 MOST_FAILURES = 3
 """A failure that was not the model's own is tried again; after so many somebody has to look."""
@@ -101,7 +106,7 @@ def followed(application: ApplicationState | None, environment: Environment) -> 
             f"Application {wanted.name!r} is not reconciled (argocd.argoproj.io/skip-reconcile): nothing would be synced",
             hint=f"kubectl annotate application {wanted.name} argocd.argoproj.io/skip-reconcile-",
         )
-    if ignored := [field for field in application.ignored_fields if _TEMPLATE.match(field)]:
+    if ignored := [one for one in application.ignored_fields if _TEMPLATE.match(one) and not _ELSEWHERE.match(one)]:
         raise RefusedError(
             f"Application {wanted.name!r} ignores differences in {ignored[0]}, and a sync leaves such fields as they are",
             hint="take it out of ignoreDifferences: a new image would never be applied",

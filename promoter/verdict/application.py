@@ -12,9 +12,11 @@ from promoter.verdict.live import (
     application_of,
     applied,
     compared,
+    digest_runs,
     failed_elsewhere,
     newer_than_operation,
     operation_applied,
+    settled,
     unmet,
 )
 from promoter.verdict.observation import Deployed
@@ -201,7 +203,11 @@ def syncing(seen: Observation, expected: Expectation) -> Verdict:
     telling = operation and (application.operation_in_progress or operation.retry_count or operation.phase in FAILED)
     about = about_operation(application) if telling else ()
     conditions = (f"{one.type}: {one.message}" for one in application.conditions)
-    evidence = (*about, *conditions, *about_workload(seen), *out_of_sync(application))
+    skipped = seen.workload is not None and settled(seen, expected) and not digest_runs(seen, expected)
+    why = (
+        ("Argo CD calls it Synced and did not apply it: see manifest-generate-paths and ignoreDifferences",) if skipped else ()
+    )
+    evidence = (*about, *conditions, *why, *about_workload(seen), *out_of_sync(application))
     return Verdict(Kind.SYNCING, f"waiting until {'; '.join(waits)}", evidence=evidence)
 
 

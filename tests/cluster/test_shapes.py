@@ -77,6 +77,38 @@ def test_somebody_changed_the_image(environment: Environment) -> None:
     assert reconciled.exit_code == 12, str(reconciled)
 
 
+@pytest.mark.variant("batch")
+def test_somebody_deleted_a_workload(environment: Environment) -> None:
+    """What is left of the release is complete, and it is not live: the watch and reconcile name what is missing."""
+    run = environment.promote(GOOD)
+    environment.assert_live(run)
+    environment.cluster.delete("deployments.apps", "batch-worker", environment.name)
+    eventually("Argo CD sees it", lambda: _sync_status(environment) == "OutOfSync")
+    watched = environment.watch(run.commit)
+    assert (watched.exit_code, watched.verdict) == (12, ("needs a person", "changed by hand")), str(watched)
+    assert "Deployment batch-worker was deleted after the sync" in _last(watched)["summary"]
+    assert environment.reconcile().exit_code == 12
+
+
+_IGNORES = {"group": "argoproj.io", "kind": "Rollout", "jsonPointers": ["/spec/template"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}},
+        {"metadata": {"annotations": {"argocd.argoproj.io/manifest-generate-paths": "/somewhere/else"}}},
+        {"spec": {"ignoreDifferences": [_IGNORES]}},
+    ],
+    ids=["skip-reconcile", "manifest-generate-paths", "ignoreDifferences"],
+)
+def test_what_nobody_could_watch_is_not_written(environment: Environment, change: dict[str, Any]) -> None:
+    tip = environment.repository.tip()
+    environment.patch_application(change)
+    assert environment.promote(GOOD).exit_code == 20
+    assert environment.repository.tip() == tip
+
+
 def test_an_autoscaler_without_metrics_under_a_hook(environment: Environment) -> None:
     """A hook makes the sync wait for every object's health; the HPA never becomes healthy. The release is live all the same."""
     hook = """\
