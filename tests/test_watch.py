@@ -159,6 +159,13 @@ def test_every_phase_has_its_deadline(it: World, phase: str, timing: dict[str, f
         began = it.clock.now()
         watched = it.watcher(it.promote(2), replace(TIMING, **timing)).watch()
     assert (watched.timed_out, watched.exit_code) == (True, ExitCode.TIMED_OUT)
+    assert watched.verdict.since is not None
+    assert watched.verdict.summary.endswith(f" (since {watched.verdict.since:%Y-%m-%d %H:%M:%S} UTC)")
+    assert all(
+        one.since == watched.verdict.since
+        for one in it.told
+        if one.step == watched.verdict.step and one.kind is watched.verdict.kind
+    )
     expected = {"observe": Kind.NOT_OBSERVED, "sync": Kind.SYNCING, "roll": Kind.ROLLING}
     assert watched.verdict.kind is expected[phase]
     assert 20 <= it.clock.now() - began <= 45

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from promoter.argocd.client import ArgoCD
 from promoter.errors import AuthError, ExitCode, PromoterError, UnreachableError
@@ -73,16 +74,18 @@ class _Course:
     verdict: Verdict = field(default_factory=lambda: Verdict(Kind.NOT_OBSERVED, "nothing was seen of the Application yet"))
     phase: str = ""
     phase_since: float = 0.0
+    since: datetime | None = None
     certain_since: float = 0.0
     waiting_since: float | None = None
     looks: int = 0
 
     def take(self, verdict: Verdict, now: float) -> None:
-        before, self.verdict = self.verdict, verdict
+        before = self.verdict
         if self.looks == 0 or (verdict.kind, verdict.reason) != (before.kind, before.reason):
             self.certain_since, self.looks = now, 0
         if self.phase != _phase(verdict):
-            self.phase, self.phase_since = _phase(verdict), now
+            self.phase, self.phase_since, self.since = _phase(verdict), now, datetime.now(UTC)
+        self.verdict = replace(verdict, since=self.since)
         self.waiting_since = (now if self.waiting_since is None else self.waiting_since) if verdict.sync_due else None
         self.looks += 1
 
@@ -135,7 +138,7 @@ class Watcher:
             now = self.clock.now()
             if seen is not None:
                 course.take(seen, now)
-                self._report(seen)
+                self._report(course.verdict)
             if (end := self._end(course, seen is not None, now)) is not None:
                 return end
             if seen is not None:
@@ -148,7 +151,10 @@ class Watcher:
         if answered and verdict.terminal:
             certain = course.looks > 1 and now - course.certain_since >= self._certain_after(verdict)
             return Watched(verdict) if certain else None
-        return Watched(verdict, timed_out=True) if now - course.phase_since > self._limit(verdict) else None
+        if now - course.phase_since <= self._limit(verdict):
+            return None
+        since = f" (since {verdict.since:%Y-%m-%d %H:%M:%S} UTC)" if verdict.since else ""
+        return Watched(replace(verdict, summary=verdict.summary + since), timed_out=True)
 
     def _report(self, verdict: Verdict) -> None:
         """Only what says something that the last did not."""

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 _RETRIES_THAT_PROVE = 2  # the first retry failed as well: waiting for the others helps nobody
 
 
-def application_gone(seen: Observation, _: Expectation) -> Verdict | None:
+def application_gone(seen: Observation, expected: Expectation) -> Verdict | None:
+    """Argo CD answers the same when the Application was moved to another project."""
     if seen.application is None:
-        return Verdict(Kind.APPLICATION_GONE, "the Application does not exist")
+        where = f" {expected.follows.name} does not exist in project {expected.follows.project}" if expected.follows else ""
+        return Verdict(Kind.APPLICATION_GONE, f"the Application{where or ' does not exist'}")
     if seen.application.deleting:
         return Verdict(Kind.APPLICATION_GONE, f"the Application {seen.application.name} is being deleted")
     return None
@@ -202,6 +204,8 @@ def syncing(seen: Observation, expected: Expectation) -> Verdict:
     operation = application.operation
     telling = operation and (application.operation_in_progress or operation.retry_count or operation.phase in FAILED)
     about = about_operation(application) if telling else ()
+    if operation and operation.retry_count and application.operation_in_progress:
+        about = (*about, *about_retries(operation))
     conditions = (f"{one.type}: {one.message}" for one in application.conditions)
     skipped = seen.workload is not None and settled(seen, expected) and not digest_runs(seen, expected)
     why = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,8 @@ class Verdict:
     `restore`: Git should get back the release of the stable pods. `sync_due`: auto-sync skipped our revision; ask for a
     sync once, after a grace. `held_by`: the revision of somebody else's operation that keeps ours from being synced.
     `step` of `steps` and `weight` (percent, the one aimed at) tell how far a canary is. `override` is the Application's
-    image override that masks our release. `workload` (kind and name) is the one that step, analysis and pods are of.
+    image override that masks our release. `workload` (kind and name) is the one that step, analysis and pods are of. `since`
+    (UTC) is when a watch saw it get this far.
     """
 
     kind: Kind
@@ -79,6 +81,7 @@ class Verdict:
     stable: RunningRelease | None = None
     pods: tuple[PodState, ...] = ()
     workload: str = ""
+    since: datetime | None = None
 
     @property
     def terminal(self) -> bool:
