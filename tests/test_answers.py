@@ -118,6 +118,44 @@ def test_what_a_verdict_depends_on_must_be_there(changes: dict[str, Any], said: 
     assert said in error.value.message
 
 
+IGNORED = (
+    {"kind": "Rollout", "jsonPointers": ["/spec/template/spec/containers/0/image", "/spec/template"]},
+    {"kind": "Deployment", "jqPathExpressions": [".spec.template.spec.containers[].image"]},
+    {"kind": "Service", "jsonPointers": ["/spec"]},
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [
+        (
+            ["RespectIgnoreDifferences=true"],
+            ("/spec/template/spec/containers/0/image", "/spec/template", ".spec.template.spec.containers[].image"),
+        ),
+        ([], ("/spec/template",)),
+    ],
+)
+def test_what_of_a_pod_template_a_sync_leaves_as_it_is(options: list[str], ignored: tuple[str, ...]) -> None:
+    spec = {"syncPolicy": {"syncOptions": options}, "ignoreDifferences": list(IGNORED)}
+    assert application_state({"metadata": {"name": "x"}, "spec": spec}).ignored_fields == ignored
+
+
+@pytest.mark.parametrize(
+    ("retry", "seconds"),
+    [
+        ({}, 0),
+        ({"limit": 5}, 155),  # Argo CD's own: 5, 10, 20, 40, 80
+        ({"limit": 3, "backoff": {"duration": "1m30s", "factor": 3, "maxDuration": "4m"}}, 570),
+        ({"limit": 2, "backoff": {"duration": "500ms", "factor": 1}}, 1),
+    ],
+)
+def test_how_long_an_operation_is_tried_again(retry: dict[str, Any], seconds: float) -> None:
+    state = {"phase": "Running", "operation": {"retry": retry}}
+    operation = application_state({"metadata": {"name": "x"}, "status": {"operationState": state}}).operation
+    assert operation is not None
+    assert operation.retry_seconds == seconds
+
+
 @pytest.mark.parametrize(
     "document", [{}, {"metadata": {}}, {"metadata": {"name": "a"}, "status": {"reconciledAt": "yesterday"}}]
 )

@@ -123,7 +123,7 @@ def test_who_may_deploy_what_was_decided_about(entry: Decision | None, tagged: b
             "ignores differences in /spec/template",
         ),
         ({"ignored_fields": (".spec.template.spec.containers[].image",)}, "ignores differences in .spec.template"),
-        ({"ignored_fields": ("/spec",)}, "ignores differences in /spec,"),
+        ({"ignored_fields": ("/spec",)}, "ignores differences in /spec:"),
         *(
             ({"ignored_fields": (one,)}, f"ignores differences in {one}")
             for one in (

@@ -35,6 +35,7 @@ from promoter.errors import PromoterError
 
 Json = Mapping[str, Any]
 
+_WHOLE_TEMPLATE = re.compile(r"[./]spec(?:[./]template)?")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0, "ms": 0.001}
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -85,11 +86,12 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
 
 
 def _ignored(spec: Json) -> Iterator[str]:
-    if "RespectIgnoreDifferences=true" not in _list(_at(spec, "syncPolicy"), "syncOptions"):
-        return
+    """With RespectIgnoreDifferences a sync leaves these fields as they are; without it, any other difference brings them."""
+    respected = "RespectIgnoreDifferences=true" in _list(_at(spec, "syncPolicy"), "syncOptions")
     for one in _list(spec, "ignoreDifferences"):
         if one.get("kind") in ("Rollout", "Deployment", "*"):
-            yield from (*_list(one, "jsonPointers"), *_list(one, "jqPathExpressions"))
+            fields = (*_list(one, "jsonPointers"), *_list(one, "jqPathExpressions"))
+            yield from (field for field in fields if respected or _WHOLE_TEMPLATE.fullmatch(field))
 
 
 def _source(spec: Json, path: str) -> tuple[int, Json]:

@@ -166,7 +166,8 @@ class ApplicationState:
     """An Application as one GET answered it. `revision` is what was last *compared*, a branch name when rendering failed.
 
     `generate_paths` is the annotation that keeps Argo CD from rendering commits that touch none of them. `ignored_fields` are
-    the paths of Rollouts and Deployments that a sync leaves as they are (ignoreDifferences with RespectIgnoreDifferences).
+    the paths of Rollouts and Deployments that a sync leaves as they are (ignoreDifferences with RespectIgnoreDifferences), or
+    that never cause one: their whole pod template.
     """
 
     name: str

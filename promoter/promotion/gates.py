@@ -108,8 +108,8 @@ def followed(application: ApplicationState | None, environment: Environment) -> 
         )
     if ignored := [one for one in application.ignored_fields if _TEMPLATE.match(one) and not _ELSEWHERE.match(one)]:
         raise RefusedError(
-            f"Application {wanted.name!r} ignores differences in {ignored[0]}, and a sync leaves such fields as they are",
-            hint="take it out of ignoreDifferences: a new image would never be applied",
+            f"Application {wanted.name!r} ignores differences in {ignored[0]}: a new image would never be applied",
+            hint="take it out of ignoreDifferences",
         )
     if override := image_override(application, environment.model.repository, environment.model.image_name):
         raise RefusedError(

@@ -45,15 +45,16 @@ class _Found:
         return self.ref.kind != "Rollout"
 
     def has_image(self, release: Release) -> bool:
-        """It runs an image of the release's repository, or what was last applied to it does."""
-        return any(template.runs_repository(release) for template in self._templates)
+        """It runs an image of the release's repository, or the release was applied to it last."""
+        if self.live is None:
+            return False
+        applied = self.live.applied
+        return self.live.template.runs_repository(release) or (applied is not None and applied.runs_digest(release))
 
     def carries_version_only(self, release: Release) -> bool:
-        return not self.has_image(release) and any(template.names_version(release) for template in self._templates)
-
-    @property
-    def _templates(self) -> tuple[PodTemplate, ...]:
-        return tuple(one for one in (self.live.template, self.live.applied) if one) if self.live else ()
+        if self.live is None or self.has_image(release):
+            return False
+        return any(one.names_version(release) for one in (self.live.template, self.live.applied) if one)
 
 
 @dataclass(slots=True)
