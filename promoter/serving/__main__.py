@@ -9,7 +9,7 @@ import sys
 from promoter.serving import log
 from promoter.serving.errors import SettingsError, StartError
 from promoter.serving.scratch import scratch_folder
-from promoter.serving.server import Server
+from promoter.serving.server import ModelServer
 from promoter.serving.settings import Settings
 
 _log = logging.getLogger("promoter.serving")
@@ -26,7 +26,7 @@ def main() -> int:
     log.configure(settings.log_level)
     try:
         with scratch_folder() as scratch:
-            return Server(settings, scratch).run()
+            return ModelServer(settings, scratch).run()
     except StartError as error:
         _log.error("%s", error)
         return 1

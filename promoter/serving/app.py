@@ -140,7 +140,7 @@ class _Observed:
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's own where it is one that can be logged and echoed, else a new one."""
+    """The client's own if it can be logged and echoed, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given: str = value.decode("latin-1")
@@ -194,8 +194,8 @@ def _error(error: RequestError) -> Response:
 async def _http_error(_: Request, error: Exception) -> Response:
     """What Starlette refuses by itself: an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - what this handler is registered for
-    told = {404: "there is nothing at this path", 405: "this path does not take this method"}
-    return JSONResponse({"error": told.get(error.status_code, error.detail)}, error.status_code, headers=error.headers)
+    messages = {404: "no such path", 405: "this path does not accept this method"}
+    return JSONResponse({"error": messages.get(error.status_code, error.detail)}, error.status_code, headers=error.headers)
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 
 from promoter.serving.decode import Decoded
 from promoter.serving.errors import RequestError
-from promoter.serving.model import Model, Request
+from promoter.serving.model import Predictor, Request
 
 Answer = bytes | RequestError
 
@@ -24,7 +24,7 @@ class _Waiting:
     decoded: Decoded
 
 
-def answer_alone(model: Model, request: Request) -> Answer:
+def answer_alone(model: Predictor, request: Request) -> Answer:
     try:
         decoded = model.decode(request)
         return model.encode(model.predict(decoded), decoded)
@@ -32,7 +32,7 @@ def answer_alone(model: Model, request: Request) -> Answer:
         return error
 
 
-def answer_together(model: Model, requests: Sequence[Request], most_rows: int) -> list[Answer]:
+def answer_together(model: Predictor, requests: Sequence[Request], most_rows: int) -> list[Answer]:
     """The answers in the order of the requests, by calls of `most_rows` at most."""
     answers: dict[int, Answer] = {}
     alike: dict[Hashable, list[_Waiting]] = {}
@@ -62,7 +62,7 @@ def _calls(group: Sequence[_Waiting], most_rows: int) -> Iterator[list[_Waiting]
         yield call
 
 
-def _answer_call(model: Model, call: Sequence[_Waiting]) -> dict[int, Answer]:
+def _answer_call(model: Predictor, call: Sequence[_Waiting]) -> dict[int, Answer]:
     if len(call) > 1:
         try:
             merged = Decoded(_merged([waiting.decoded.data for waiting in call]), call[0].decoded.params)
@@ -76,7 +76,7 @@ def _answer_call(model: Model, call: Sequence[_Waiting]) -> dict[int, Answer]:
     return {waiting.place: _answer_one(model, waiting) for waiting in call}
 
 
-def _answer_one(model: Model, waiting: _Waiting) -> Answer:
+def _answer_one(model: Predictor, waiting: _Waiting) -> Answer:
     try:
         prediction = model.predict(waiting.decoded)
     except RequestError as error:
@@ -84,7 +84,7 @@ def _answer_one(model: Model, waiting: _Waiting) -> Answer:
     return _encoded(model, prediction, waiting)
 
 
-def _encoded(model: Model, prediction: Any, waiting: _Waiting) -> Answer:
+def _encoded(model: Predictor, prediction: Any, waiting: _Waiting) -> Answer:
     try:
         return model.encode(prediction, waiting.decoded)
     except RequestError as error:
@@ -126,7 +126,7 @@ def _merged(data: Sequence[Any]) -> Any:
 
 
 def _split(prediction: Any, rows: Sequence[int]) -> list[Any] | None:
-    """Each request's part; None where the prediction does not have one element a row."""
+    """Each request's part; None if the prediction does not have one element per row."""
     import numpy as np
     import pandas as pd
 

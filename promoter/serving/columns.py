@@ -1,8 +1,8 @@
-"""A fast way to read requests whose columns are all scalars: the same DataFrame as MLflow's parser makes, many times sooner.
+"""A fast way to read requests whose columns are all scalars: the same DataFrame as MLflow's parser makes, many times faster.
 
 MLflow casts column by column. Here all columns are read at once, and only values whose meaning is beyond doubt: whatever is
 unusual (a number in a string, a missing integer, a date, an extra column) is left to MLflow by answering None.
-tests/test_serving_decode.py holds both against each other.
+tests/test_serving_decode.py compares the two.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NUMBERS: frozenset[object] = frozenset({float, int, type(None)})
-# JSON types that a column of this MLflow type takes as they are. An integer for a float (32 bits) is rounded once by one
-# parser and twice by the other; NULs end numpy's strings.
+# JSON types that a column of this MLflow type accepts unchanged. An integer for a float (32 bits) is rounded once by one
+# parser and twice by the other; a NUL ends a string in numpy.
 _TAKEN: Mapping[str, frozenset[object]] = {
     "double": _NUMBERS,
     "float": frozenset({float, type(None)}),
@@ -39,7 +39,7 @@ class Columns:
 
     @classmethod
     def of(cls, schema: Any) -> Columns | None:
-        """None when the signature has anything but named scalars, or none is there."""
+        """None if there is no signature, or it has anything but named scalars."""
         if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
             return None
         names, types = schema.input_names(), [getattr(kind, "name", "") for kind in schema.input_types()]
@@ -48,7 +48,7 @@ class Columns:
         return cls(dict(zip(names, types, strict=True)))
 
     def frame(self, key: str, value: Any) -> pd.DataFrame | None:
-        """What stands under `key` of a request's JSON; None where MLflow is to read it."""
+        """The value under `key` of a request's JSON; None if MLflow has to read it."""
         try:
             if key == "dataframe_split":
                 return self._split(value)
@@ -74,7 +74,7 @@ class Columns:
         return self._rows(names, [list(record.values()) for record in value])
 
     def _rows(self, names: Any, rows: Any) -> pd.DataFrame | None:
-        if not self._are_ours(names) or not isinstance(rows, list) or not rows:
+        if not self._match(names) or not isinstance(rows, list) or not rows:
             return None
         if set(map(type, rows)) != {list} or set(map(len, rows)) != {len(names)}:
             return None
@@ -88,7 +88,7 @@ class Columns:
         if not isinstance(value, dict) or set(map(type, value.values())) != {list}:
             return None
         names, columns = list(value), list(value.values())
-        if not self._are_ours(names) or len(set(map(len, columns))) != 1 or not columns[0]:
+        if not self._match(names) or len(set(map(len, columns))) != 1 or not columns[0]:
             return None
         if self._all_double:
             if not _NUMBERS.issuperset(map(type, chain.from_iterable(columns))):
@@ -107,14 +107,14 @@ class Columns:
                 if any("\0" in text for text in values):
                     return None
             else:
-                # By the widest type first: numpy 1 lets a too large integer wrap around without a word.
+                # By the widest type first: numpy 1 wraps a too large integer around silently.
                 wide = _array(values, {"integer": "int64", "float": "float64"}.get(kind, _NUMPY[kind]))
                 arrays[name] = wide.astype(_NUMPY[kind], copy=False)
                 if kind == "integer" and (arrays[name] != wide).any():
                     return None
         return _frame(arrays, None)
 
-    def _are_ours(self, names: Any) -> bool:
+    def _match(self, names: Any) -> bool:
         return isinstance(names, list) and len(names) == len(self._names) and self._names == set(names)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def difference(given: Any, expected: Any, tolerance: float, place: str) -> tuple[str, float]:
-    """The first thing that differs, told with its place ("" when nothing does), and the largest difference of two numbers.
+    """The first difference with its place ("" if there are none), and the largest difference between two numbers.
 
     Numbers may differ by `tolerance` × max(1, |expected|). NaN and null are the same: JSON has no NaN.
     """
@@ -31,7 +31,7 @@ def difference(given: Any, expected: Any, tolerance: float, place: str) -> tuple
 
 
 def oddity(predictions: Any, outputs: Sequence[Mapping[str, Any]]) -> str:
-    """What a prediction must not be, whatever the model; `outputs` is the signature's list, empty where there is none."""
+    """The first fault that no model's prediction may have; `outputs` is the signature's list, empty without a signature."""
     for place, value in _leaves(predictions, "predictions"):
         if _is_missing(value) or (_is_number(value) and not math.isfinite(value)):
             return f"{place} is {_short(value)}, expected a finite value"
@@ -74,8 +74,8 @@ def _numbers(given: float, expected: float, tolerance: float, place: str) -> tup
 
 def _worst(found: Iterable[tuple[str, float]]) -> tuple[str, float]:
     first, largest = "", 0.0
-    for told, apart in found:
-        first = first or told
+    for problem, apart in found:
+        first = first or problem
         largest = max(largest, apart)
     return first, largest
 

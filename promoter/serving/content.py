@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-# MLflow writes it beside a registered model that it downloads; it is not part of what was logged.
+# MLflow adds it to a registered model that it downloads; it was not logged with the model.
 _ADDED_BY_DOWNLOAD = "registered_model_meta"
 _CHUNK = 1 << 20
 

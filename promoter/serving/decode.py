@@ -16,7 +16,7 @@ JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.par
 _FORMATS = frozenset({"dataframe_split", "dataframe_records", "inputs", "instances"})
 _LONGEST_MESSAGE = 1000
 
-# What MLflow says around the reason: the whole input, or advice on MLflow 1.
+# The text that MLflow puts around the reason: the whole input, or advice on MLflow 1.
 _BEFORE = re.compile(
     r"^(Failed to predict data '.*' ?\nError: )?Failed to enforce schema of data '.*' with schema '.*'\. Error: ", re.S
 )
@@ -93,10 +93,10 @@ class Decoder:
 
     def explain(self, error: Exception) -> RequestError:
         """What a client can do about it: the reason without the data around it, the field, and what the signature expects."""
-        said = getattr(error, "message", None) or f"the body can't be read: {type(error).__name__}: {error}"
-        said = _AFTER.sub("", _BEFORE.sub("", said))[:_LONGEST_MESSAGE]
-        found = next((match[1] for pattern in _FIELDS if (match := pattern.search(said))), "")
-        return RequestError(400, said, field=found, expected=self._expected(found))
+        message = getattr(error, "message", None) or f"the body can't be read: {type(error).__name__}: {error}"
+        message = _AFTER.sub("", _BEFORE.sub("", message))[:_LONGEST_MESSAGE]
+        found = next((match[1] for pattern in _FIELDS if (match := pattern.search(message))), "")
+        return RequestError(400, message, field=found, expected=self._expected(found))
 
     def _expected(self, field: str) -> str:
         named = self._schema is not None and self._schema.has_input_names()

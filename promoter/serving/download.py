@@ -1,4 +1,4 @@
-"""Where the model's files are: embedded in the image, or downloaded from MODEL_URI; what Git pinned, either way."""
+"""Provides the model's files, embedded in the image or downloaded from MODEL_URI, and checks that Git pinned them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from promoter.serving.settings import Settings
 
 _log = logging.getLogger(__name__)
 _DOWNLOADED = "model"
-# What follows a URL's host may be a signature, what stands before it a password.
+# A URL's query may be a signature, its user information a password.
 _SECRET_IN_URL = re.compile(r"(?<=//)[^/\s@]+@|\?[^\s'\"]+")
 
 
 def prepare(settings: Settings, scratch: Path) -> None:
-    """Downloads the model into `scratch` where MODEL_URI says so, and checks the content digest.
+    """Downloads the model into `scratch` if MODEL_URI is set, and checks the content digest.
 
     Raises:
         StartError: it can't be downloaded or read, or is not what MODEL_DIGEST pins.
@@ -27,7 +27,7 @@ def prepare(settings: Settings, scratch: Path) -> None:
         _download(settings.model_uri, scratch / _DOWNLOADED)
     folder = model_folder(settings, scratch)
     if not (folder / "MLmodel").is_file():
-        raise StartError(f"there is no model at {folder}: MLmodel is missing; set MODEL_PATH or MODEL_URI")
+        raise StartError(f"no model at {folder}: MLmodel is missing; set MODEL_PATH or MODEL_URI")
     if not settings.model_digest:
         _log.warning("MODEL_DIGEST is not set: the model's content is not checked")
         return
@@ -54,8 +54,8 @@ def _download(uri: str, folder: Path) -> None:
     arriving = folder.with_suffix(".part")
     arriving.mkdir()
     try:
-        # Where below its destination the files come to lie depends on the kind of URI.
+        # The folder below the destination that gets the files depends on the kind of URI.
         Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(arriving))).rename(folder)
     except Exception as error:  # each artifact store has a client, and errors, of its own
-        told = _SECRET_IN_URL.sub("", f"{type(error).__name__}: {error}")
-        raise StartError(f"MODEL_URI {_SECRET_IN_URL.sub('', uri)} can't be downloaded: {told}") from None
+        reason = _SECRET_IN_URL.sub("", f"{type(error).__name__}: {error}")
+        raise StartError(f"MODEL_URI {_SECRET_IN_URL.sub('', uri)} can't be downloaded: {reason}") from None

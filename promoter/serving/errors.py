@@ -16,13 +16,13 @@ class SettingsError(Exception):
 
 
 class StartError(Exception):
-    """The message says what is wrong with the model and where it lies."""
+    """The message names the fault in the model and the model's path."""
 
 
 class RequestError(Exception):
-    """`field` is the input that is wrong and `expected` what the signature says of it, where one can be named.
+    """`field` is the invalid input and `expected` what the signature requires of it, if a single input is to blame.
 
-    `logged` is for the log alone: where a model broke.
+    `logged` goes to the log only: the place at which a model failed.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class RequestError(Exception):
         self.logged: Mapping[str, object] = {}
 
     @classmethod
-    def told(cls, status: int, body: Mapping[str, str], logged: Mapping[str, object]) -> RequestError:
-        """An error that another process has told of, by its `body`."""
+    def received(cls, status: int, body: Mapping[str, str], logged: Mapping[str, object]) -> RequestError:
+        """An error that a model process reported; `body` is what its `body()` returned."""
         error = cls(status, body["error"], field=body.get("field", ""), expected=body.get("expected", ""))
         error.logged = logged
         return error
 
     def body(self) -> dict[str, str]:
-        """The JSON that the client gets."""
-        told = {"error": self.message, "field": self.field, "expected": self.expected}
-        return {key: value for key, value in told.items() if value}
+        """The JSON for the client."""
+        fields = {"error": self.message, "field": self.field, "expected": self.expected}
+        return {key: value for key, value in fields.items() if value}

@@ -1,9 +1,9 @@
-"""`python -m promoter.serving.health`: ask a server again and again whether it is well, and serves the model it should.
+"""`python -m promoter.serving.health`: check repeatedly that a server is healthy and serves the expected model.
 
-What the health analysis runs, beside the canary and with its image. Each attempt is GET over a new connection, so that every
-pod behind a Service gets its turn. One that is not 200 with JSON that says ok, and names the version and digest of the
-environment (MODEL_VERSION, MODEL_DIGEST), ends it with exit code 1. Every attempt is a line of JSON on stdout; the last one
-is also the container's termination message, which Kubernetes shows with the pod.
+The health analysis runs it alongside the canary, from the canary's image. Each attempt is a GET over a new connection, so
+that every pod behind a Service gets its turn. An attempt is healthy if the answer is 200 with JSON whose status is ok and
+whose version and digest equal MODEL_VERSION and MODEL_DIGEST; the first that is not ends the check with exit code 1. Every
+attempt is a line of JSON on stdout; the last is also the container's termination message, which Kubernetes shows with the pod.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from promoter.serving.termination import leave_message
 
 
 def attempt(url: str, timeout: float, expected: Mapping[str, str]) -> dict[str, Any]:
-    """One GET: what was answered, after how many seconds, and in `problem` why that is not healthy."""
+    """One GET: the status, the seconds it took, and in `problem` the reason if it was not healthy."""
     started = time.monotonic()
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - the URL is the manifest's own
@@ -45,13 +45,13 @@ def _problem(status: int, body: bytes, expected: Mapping[str, str]) -> str:
     except ValueError:
         return "the answer is not JSON"
     if not isinstance(health, dict) or health.get("status") != "ok":
-        return "the answer does not say that its status is ok"
+        return "the answer's status is not ok"
     wrong = {key: health.get(key) for key, value in expected.items() if health.get(key) != value}
     return "".join(f"{key} is {found!r}, not {expected[key]!r}; " for key, found in wrong.items()).rstrip("; ")
 
 
 def check(url: str, *, attempts: int, interval: float, timeout: float, expected: Mapping[str, str]) -> bool:
-    """Whether every attempt was healthy, the first that is not being the last. Seconds between attempts and for each."""
+    """Whether every attempt was healthy; stops at the first that is not. `interval` and `timeout` are in seconds."""
     for number in range(1, attempts + 1):
         made = attempt(url, timeout, expected)
         healthy = "problem" not in made

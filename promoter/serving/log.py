@@ -49,5 +49,5 @@ class JsonFormatter(logging.Formatter):
 
 
 def stack(place: TracebackType | None) -> list[str]:
-    """Where an exception came from, without its words: those of a model repeat what it was given."""
+    """The place an exception came from, without its text: a model's exception may repeat its input."""
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(place)]

@@ -21,8 +21,8 @@ class Message:
 
 
 def packed(message: Message) -> bytes:
-    told = {"kind": message.kind, "lengths": [len(body) for body in message.bodies], "header": message.header}
-    header = json.dumps(told).encode()
+    start = {"kind": message.kind, "lengths": [len(body) for body in message.bodies], "header": message.header}
+    header = json.dumps(start).encode()
     return b"".join((_LENGTH.pack(len(header)), header, *message.bodies))
 
 
@@ -31,8 +31,8 @@ def read(stream: IO[bytes]) -> Message | None:
     start = stream.read(_LENGTH.size)
     if len(start) < _LENGTH.size:
         return None
-    told = json.loads(stream.read(*_LENGTH.unpack(start)))
-    return Message(told["kind"], told["header"], [stream.read(length) for length in told["lengths"]])
+    header = json.loads(stream.read(*_LENGTH.unpack(start)))
+    return Message(header["kind"], header["header"], [stream.read(length) for length in header["lengths"]])
 
 
 class Parser:
@@ -49,18 +49,18 @@ class Parser:
             yield message
 
     def _first(self) -> tuple[Message, int] | None:
-        """A whole message and where it ends."""
+        """The first complete message and the offset of its end."""
         start = _LENGTH.size
         if len(self._bytes) < start:
             return None
         at = start + _LENGTH.unpack_from(self._bytes)[0]
         if len(self._bytes) < at:
             return None
-        told = json.loads(self._bytes[start:at])
-        if len(self._bytes) < at + sum(told["lengths"]):
+        header = json.loads(self._bytes[start:at])
+        if len(self._bytes) < at + sum(header["lengths"]):
             return None
         bodies = []
-        for length in told["lengths"]:
+        for length in header["lengths"]:
             bodies.append(bytes(self._bytes[at : at + length]))
             at += length
-        return Message(told["kind"], told["header"], bodies), at
+        return Message(header["kind"], header["header"], bodies), at

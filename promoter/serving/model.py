@@ -27,10 +27,10 @@ class Request:
     content_type: str
 
 
-class Model(Protocol):
-    """What answers requests: a request is decoded, predicted, alone or with others, and its prediction encoded.
+class Predictor(Protocol):
+    """Answers requests: decodes one, predicts it, alone or with others, and encodes its prediction.
 
-    Each may raise RequestError.
+    Each method may raise RequestError.
     """
 
     def decode(self, request: Request) -> Decoded: ...
@@ -41,7 +41,7 @@ class Model(Protocol):
 
 
 class PyfuncModel:
-    """An MLflow model, whatever its flavor. `max_rows` of one request, and so of one predict call."""
+    """An MLflow model of any flavor. `max_rows` limits one request, and so one predict call."""
 
     def __init__(self, pyfunc: Any, max_rows: int, observe_rows: Callable[[float], None]) -> None:
         from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
@@ -58,7 +58,7 @@ class PyfuncModel:
         return self._pyfunc.metadata.signature
 
     def warm(self, example: bytes) -> None:
-        """A whole request, of any size.
+        """Answers one request of any size.
 
         Raises:
             RequestError: it can't be answered.
@@ -69,12 +69,12 @@ class PyfuncModel:
     def decode(self, request: Request) -> Decoded:
         decoded = self._decoder.decode(request.body, request.content_type)
         if decoded.rows > self._max_rows:
-            told = f"the request has {decoded.rows} rows, MAX_BATCH_SIZE is {self._max_rows}: send fewer at once, or raise it"
-            raise RequestError(413, told)
+            message = f"the request has {decoded.rows} rows, MAX_BATCH_SIZE is {self._max_rows}: send fewer or raise it"
+            raise RequestError(413, message)
         return decoded
 
     def predict(self, decoded: Decoded) -> Any:
-        """One predict call. What MLflow refuses is 400 and what the model refuses 422; a model that breaks is 500."""
+        """One predict call: 400 if MLflow refuses the input, 422 if the model refuses it, 500 if the model fails."""
         from mlflow.exceptions import MlflowException
 
         self._observe_rows(decoded.rows)
@@ -85,13 +85,13 @@ class PyfuncModel:
             if status < 500:
                 raise self._decoder.explain(error) from error
             raise _broken() from error
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # Python's words for a value that will not do
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # what Python code raises for an invalid value
             raise RequestError(422, f"the model refused the input: {type(error).__name__}: {error}"[:1000]) from error
-        except (Exception, SystemExit) as error:  # it is the model's own code: anything may come
+        except (Exception, SystemExit) as error:  # the model's own code may raise anything
             raise _broken() from error
 
     def encode(self, prediction: Any, decoded: Decoded) -> bytes:
-        """The very text that MLflow's scoring server answers."""
+        """The same text as MLflow's scoring server returns."""
         try:
             jsonable = self._jsonable(prediction, pandas_orient="records")
             text = self._encode(jsonable if decoded.unwrapped else {"predictions": jsonable})
@@ -105,13 +105,13 @@ def _broken() -> RequestError:
 
 
 def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> tuple[PyfuncModel, float]:
-    """The model, warmed with its own example, and the seconds that took.
+    """The model, warmed up with its own example, and the seconds that this took.
 
     Raises:
         StartError: it can't be loaded, or can't predict its own example.
     """
     started = time.monotonic()
-    # As MLflow's scoring server does: models may ask for it.
+    # MLflow's scoring server sets this, and models may read it.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.pyfunc import scoring_server
@@ -120,11 +120,11 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
     try:
         pyfunc = scoring_server.load_model_with_mlflow_config(str(folder))
         model = PyfuncModel(pyfunc, max_rows, observe_rows)
-    except (Exception, SystemExit) as error:  # whatever a model's code raises, the process must end and say so
+    except (Exception, SystemExit) as error:  # the process must end with a reason, whatever a model's code raises
         raise StartError(f"the model at {folder} can't be loaded: {type(error).__name__}: {error}") from error
     _warm(model, folder)
     log.quiet_mlflow()
-    # What is there now stays: a collection that walks through all of it would hold up requests for tenths of a second.
+    # These objects live as long as the process: a collection that visits them all would delay requests by tenths of a second.
     gc.collect()
     gc.freeze()
     return model, time.monotonic() - started
@@ -133,7 +133,7 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
 def _warm(model: PyfuncModel, folder: Path) -> None:
     example = folder / EXAMPLE
     if not example.is_file():
-        _log.warning("the model has no example to warm it with: log it with input_example=")
+        _log.warning("the model has no example to warm it up with: log it with input_example=")
         return
     try:
         model.warm(example.read_bytes())

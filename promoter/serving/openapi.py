@@ -21,7 +21,7 @@ _SCALARS: Mapping[str, Schema] = {
     "binary": {"type": "string", "contentEncoding": "base64"},
 }
 _ERRORS = {
-    "400": "The body is not what its Content-Type or the signature says; `field` and `expected` where one field is to blame",
+    "400": "The body does not match its Content-Type or the signature; `field` and `expected` if one field is to blame",
     "413": "More than MAX_BODY_BYTES or MAX_BATCH_SIZE",
     "415": "Another Content-Type",
     "422": "The model refused the input",

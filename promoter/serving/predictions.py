@@ -1,8 +1,8 @@
-"""`python -m promoter.serving.predictions --url URL`: does the release at URL predict what its model was logged with?
+"""`python -m promoter.serving.predictions --url URL`: check that the release at URL predicts what its model was logged with.
 
-Run by an analysis, in a Job of the release's own image: it posts the model's logged example several times, each over a
-connection of its own, and compares the answers with serving_output_example.json, logged beside it. It prints one line of
-JSON, which is also the pod's termination message, and ends with 0 (passed, or nothing to check) or 1 (failed).
+An analysis runs it in a Job of the release's own image. It posts the model's logged example several times, each over a new
+connection, and compares the answers with serving_output_example.json, which was logged with it. It prints one line of JSON,
+which is also the pod's termination message, and exits with 0 (passed, or nothing to check) or 1 (failed).
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from promoter.serving.settings import Settings
 from promoter.serving.termination import leave_message
 
 INPUT, OUTPUT = "serving_input_example.json", "serving_output_example.json"
-_CONNECT_ATTEMPTS, _SECONDS_BETWEEN = 10, 1.0  # nodes hear of a Service's new endpoints a moment after the controller
+_CONNECT_ATTEMPTS, _SECONDS_BETWEEN = 10, 1.0  # nodes get a Service's new endpoints a moment after the controller
 
 
 class Failure(Exception):
-    """The message is what a person reads in the dashboard."""
+    """The message is shown to people in the dashboard."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """What the answering pod must say it is; "" where nothing is known of it."""
+    """The release that the answering pod must report; "" for a value that is unknown."""
 
     version: str
     digest: str
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
 def check(url: str, folder: Path, release: Release, *, times: int, tolerance: float, timeout: float) -> dict[str, Any]:
-    """The evidence of a check that passed, or had nothing to check.
+    """The evidence of a check that passed or was skipped.
 
     Raises:
         Failure: the pod is another release's, does not answer 200, or predicts something else.
@@ -60,8 +60,8 @@ def check(url: str, folder: Path, release: Release, *, times: int, tolerance: fl
     evidence: dict[str, Any] = {"model_version": release.version, "model_digest": release.digest}
     example = folder / INPUT
     if not example.is_file():
-        told = f"NOTHING WAS CHECKED but the pod's version: the model has no {INPUT}; log it with input_example="
-        return {"outcome": "skipped", "message": told, **evidence}
+        message = f"NOTHING WAS CHECKED but the pod's version: the model has no {INPUT}; log it with input_example="
+        return {"outcome": "skipped", "message": message, **evidence}
     body = example.read_bytes()
     expected = _read(folder / OUTPUT)
     outputs = _outputs(folder)
@@ -70,24 +70,24 @@ def check(url: str, folder: Path, release: Release, *, times: int, tolerance: fl
         started = time.monotonic()
         predictions = _predictions(_ask(url, "POST", "/predict", timeout, body), release, number)
         seconds.append(round(time.monotonic() - started, 3))
-        told, apart = oddity(predictions, outputs), 0.0
+        problem, apart = oddity(predictions, outputs), 0.0
         if expected is not None:
-            told, apart = difference(predictions, expected, tolerance, "predictions")
-        if told:
-            raise Failure(f"prediction {number} of {times}: {told}")
+            problem, apart = difference(predictions, expected, tolerance, "predictions")
+        if problem:
+            raise Failure(f"prediction {number} of {times}: {problem}")
         largest = max(largest, apart)
     return {"outcome": "passed", **_how(expected, times, tolerance, largest), "seconds": seconds, **evidence}
 
 
 def _how(expected: Any, times: int, tolerance: float, largest: float) -> dict[str, Any]:
     if expected is None:
-        told = f"{times} predictions are finite and of the signature's form; the model has no {OUTPUT} to compare them with"
-        return {"message": told, "compared": False}
-    told = f"{times} predictions equal {OUTPUT} within {tolerance:g}"
-    return {"message": told, "compared": True, "largest_difference": largest}
+        message = f"{times} predictions are finite and match the signature; the model has no {OUTPUT} to compare them with"
+        return {"message": message, "compared": False}
+    message = f"{times} predictions equal {OUTPUT} within {tolerance:g}"
+    return {"message": message, "compared": True, "largest_difference": largest}
 
 
-def _check_health(answer: Answer, release: Release) -> None:
+def _check_health(answer: Reply, release: Release) -> None:
     try:
         health = json.loads(answer.body)
         found = Release(str(health["model_version"]), str(health["model_digest"]))
@@ -104,15 +104,15 @@ def _check_release(found: Release, release: Release, where: str) -> None:
             raise Failure(f"{where} is answered by a pod with model {what} {given!r}, expected {wanted!r}")
 
 
-def _predictions(answer: Answer, release: Release, number: int) -> Any:
+def _predictions(answer: Reply, release: Release, number: int) -> Any:
     if answer.status != 200:
         raise Failure(f"prediction {number}: /predict answers {answer.status}: {answer.body[:300].decode(errors='replace')}")
     _check_release(Release(answer.headers["x-model-version"], answer.headers["x-model-digest"]), release, "/predict")
     try:
-        told = json.loads(answer.body)
+        parsed = json.loads(answer.body)
     except ValueError:
         raise Failure(f"prediction {number}: /predict does not answer JSON") from None
-    return told["predictions"] if isinstance(told, dict) and "predictions" in told else told
+    return parsed["predictions"] if isinstance(parsed, dict) and "predictions" in parsed else parsed
 
 
 def _read(path: Path) -> Any:
@@ -120,25 +120,25 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        told = json.loads(path.read_bytes())
+        parsed = json.loads(path.read_bytes())
     except ValueError as error:
         raise Failure(f"the model's {path.name} is not JSON: {error}") from None
-    return told["predictions"] if isinstance(told, dict) and "predictions" in told else told
+    return parsed["predictions"] if isinstance(parsed, dict) and "predictions" in parsed else parsed
 
 
 def _outputs(folder: Path) -> Sequence[Mapping[str, Any]]:
-    """The signature's outputs, as MLmodel has them: JSON in YAML."""
+    """The signature's outputs, which MLmodel contains as JSON in YAML."""
     import yaml
 
     if not (folder / "MLmodel").is_file():
-        raise Failure(f"there is no model at {folder}: MLmodel is missing")
+        raise Failure(f"no model at {folder}: MLmodel is missing")
     signature = yaml.safe_load((folder / "MLmodel").read_bytes()).get("signature") or {}
     outputs: list[Mapping[str, Any]] = json.loads(signature.get("outputs") or "[]") or []
     return outputs
 
 
-def _ask(url: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Answer:
-    """One request over a connection of its own, so that every answer may come from another pod."""
+def _ask(url: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Reply:
+    """One request over a new connection, so that every answer may come from another pod."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     for attempt in range(1, _CONNECT_ATTEMPTS + 1):
@@ -155,8 +155,8 @@ def _ask(url: str, method: str, path: str, timeout: float, body: bytes | None = 
         headers = {"Content-Type": "application/json", "Connection": "close"}
         connection.request(method, parts.path.rstrip("/") + path, body, headers)
         response = connection.getresponse()
-        told = {name: response.headers.get(name, "") for name in ("x-model-version", "x-model-digest")}
-        return Answer(response.status, told, response.read())
+        reported = {name: response.headers.get(name, "") for name in ("x-model-version", "x-model-digest")}
+        return Reply(response.status, reported, response.read())
     except (OSError, http.client.HTTPException) as error:
         raise Failure(f"{method} {path} is not answered within {timeout:g} s: {type(error).__name__}: {error}") from None
     finally:
@@ -165,7 +165,7 @@ def _ask(url: str, method: str, path: str, timeout: float, body: bytes | None = 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m promoter.serving.predictions", description=__doc__.split("\n")[0])
-    parser.add_argument("--url", required=True, help="where the release answers, such as http://inference-service-canary")
+    parser.add_argument("--url", required=True, help="the release's address, such as http://inference-service-canary")
     parser.add_argument("--times", type=int, default=5, help="predictions to ask for (5)")
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, help="of a number, relative above 1 and absolute below (0.0001)"
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _model_folder(embedded: Path) -> Iterator[Path]:
-    """The folder the server has its model in: what MODEL_URI names is downloaded here too, and checked against MODEL_DIGEST."""
+    """The folder of the server's model; the model that MODEL_URI names is downloaded and checked against MODEL_DIGEST."""
     if not os.environ.get("MODEL_URI"):
         yield embedded
         return

@@ -23,8 +23,8 @@ _FINISH_SECONDS = 15
 _KEEP_ALIVE_SECONDS = 75
 
 
-class Server:
-    """Serves one model; `scratch` is where a model that is downloaded comes to lie."""
+class ModelServer:
+    """Serves one model; a model that has to be downloaded is stored in `scratch`."""
 
     def __init__(self, settings: Settings, scratch: Path) -> None:
         self._settings = settings
@@ -49,7 +49,7 @@ class Server:
         """Serves until SIGTERM or SIGINT, and returns the exit code.
 
         Raises:
-            StartError: the port can't be had.
+            StartError: the port is not available.
         """
         with _listener(self._settings) as listener:
             asyncio.run(self._main(listener))
@@ -64,8 +64,8 @@ class Server:
         self._workers.end()
 
     def _drain(self) -> None:
-        """/ready says 503 at once; requests are taken for a moment more, from those who have not heard of it."""
-        if self._service.draining or not self._workers.started:  # told twice, or nothing to finish
+        """/ready returns 503 at once; requests are accepted a moment longer, from clients that have not noticed yet."""
+        if self._service.draining or not self._workers.started:  # a second signal, or nothing to finish
             self._stop()
         self._service.draining = True
         asyncio.get_running_loop().call_later(self._settings.drain_seconds, self._stop)
@@ -88,7 +88,7 @@ class _Http(uvicorn.Server):
 
 def _listener(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is named: asyncio sends small answers at once (TCP_NODELAY) only where it reads TCP here.
+    # The protocol is explicit: asyncio sends small answers at once (TCP_NODELAY) only if the socket's protocol is TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -19,9 +19,9 @@ _HEADER_VALUE = re.compile(r"[ -~]*")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; docs/serving.md has the table.
+    """The settings from environment variables; docs/serving.md has the table.
 
-    `model_digest` is "" where nothing pins the content; `model_uri` is "" where the model is embedded at `model_path`.
+    `model_digest` is "" if nothing pins the content; `model_uri` is "" if the model is embedded at `model_path`.
     `max_batch_size` counts rows of one predict call, `max_queue` requests that wait for a worker.
     """
 
@@ -70,7 +70,7 @@ class Settings:
 
 
 class _Reader:
-    """Reads variables and keeps what is wrong with them; an empty variable is one that is not set."""
+    """Reads variables and collects the problems; an empty variable counts as not set."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ

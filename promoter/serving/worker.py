@@ -46,7 +46,7 @@ def main(channel: socket.socket, scratch: Path, *, first: bool) -> int:
         rows.clear()
         while (message := read(stream)) is not None:
             answers = _answers(settings, model, message)
-            _send(channel, _told(answers, rows))
+            _send(channel, _answers_message(answers, rows))
             rows.clear()
     return 0
 
@@ -59,8 +59,8 @@ def _answers(settings: Settings, model: PyfuncModel, message: Message) -> Sequen
     return answer_together(model, requests, settings.max_batch_size)
 
 
-def _told(answers: Sequence[Answer], rows: Sequence[float]) -> Message:
-    """What an exception says stays here, for it may repeat what a client sent; its type and place are for the server's log."""
+def _answers_message(answers: Sequence[Answer], rows: Sequence[float]) -> Message:
+    """An exception's text stays here because it may repeat what a client sent; the server logs its type and place."""
     errors = [_error(answer) if isinstance(answer, RequestError) else None for answer in answers]
     bodies = [b"" if isinstance(answer, RequestError) else answer for answer in answers]
     return Message("answers", {"errors": errors, "rows": rows}, bodies)
@@ -84,4 +84,4 @@ if __name__ == "__main__":
     os.set_inheritable(int(descriptor), False)
     code = main(socket.socket(fileno=int(descriptor)), Path(folder), first=place == "first")
     sys.stdout.flush()
-    os._exit(code)  # not waiting for threads that a model has started
+    os._exit(code)  # without waiting for threads that a model started

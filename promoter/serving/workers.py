@@ -1,7 +1,8 @@
-"""The queue before the model, and the model processes that take from it. All of it runs in the server's event loop.
+"""The request queue, and the model processes that take from it. All of it runs in the server's event loop.
 
-A request waits until a process is free, MAX_QUEUE at most do. A process gets one request at a time, or with BATCH=row-wise
-all that wait, up to MAX_BATCH_SIZE. One that takes longer than INFERENCE_TIMEOUT is killed, and replaced like one that crashed.
+A request waits until a process is free; at most MAX_QUEUE wait. A process gets one request at a time, or with BATCH=row-wise
+all that wait, up to MAX_BATCH_SIZE. A process that takes longer than INFERENCE_TIMEOUT is killed and replaced, like one
+that crashed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from promoter.serving.model import Request
 from promoter.serving.settings import Settings
 
 _log = logging.getLogger(__name__)
-# A child of a model's own may keep the channel open when its process has long ended.
+# A child process that a model starts may keep the channel open long after the model's process has ended.
 _LOOK_SECONDS = 1.0
 
 Start = Callable[[socket.socket, bool], "subprocess.Popen[bytes]"]
@@ -34,11 +35,11 @@ Start = Callable[[socket.socket, bool], "subprocess.Popen[bytes]"]
 class _Job:
     request: Request
     answer: asyncio.Future[bytes]
-    alone: bool = False  # it was with others when their process ended
+    alone: bool = False  # its process ended while it was in a batch
 
 
 class _Worker(asyncio.Protocol):
-    """One process, and the jobs it is at."""
+    """One process, and the jobs it works on."""
 
     def __init__(self, process: subprocess.Popen[bytes], owner: Workers) -> None:
         self.process, self._owner = process, owner
@@ -53,7 +54,7 @@ class _Worker(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for message in self._parser.feed(data):
-            self._owner.told(self, message)
+            self._owner.receive(self, message)
 
     def connection_lost(self, _: Exception | None) -> None:
         self.process.kill()
@@ -73,7 +74,7 @@ class _Worker(asyncio.Protocol):
 
 
 class Workers:
-    """`start` starts a process at the other end of a channel; `on_failed` is called with the exit code when none can serve."""
+    """`start` starts a process at the other end of a channel; `on_failed` gets the exit code when no process can serve."""
 
     def __init__(self, settings: Settings, metrics: Metrics, start: Start, on_failed: Callable[[int], None]) -> None:
         self._settings, self._metrics, self._start, self._on_failed = settings, metrics, start, on_failed
@@ -83,7 +84,7 @@ class Workers:
         self._waiting: deque[_Job] = deque()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
-        self.started = False  # every process has been ready once
+        self.started = False  # every process was ready at least once
         self.openapi: dict[str, Any] = {}
 
     @property
@@ -91,7 +92,7 @@ class Workers:
         return sum(worker.ready for worker in self._workers) == self._settings.workers
 
     def start(self) -> None:
-        """The first process alone: the others follow once it has the model's files in their place."""
+        """Starts the first process; the others follow when it has put the model's files in place."""
         self._start_worker(first=True)
         self._look()
 
@@ -102,7 +103,7 @@ class Workers:
             worker.process.wait()
 
     async def answer(self, request: Request) -> bytes:
-        """Raises: RequestError: 503 while loading or when too many wait, 504 after the timeout, and what the model answers."""
+        """Raises: RequestError: 503 while loading or when too many wait, 504 after the timeout, or the model's error."""
         if not self.started:
             raise RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"})
         if len(self._waiting) >= self._settings.max_queue:
@@ -117,8 +118,8 @@ class Workers:
         finally:
             expiry.cancel()
 
-    def told(self, worker: _Worker, message: Message) -> None:
-        """A process has said something."""
+    def receive(self, worker: _Worker, message: Message) -> None:
+        """Handles a message from a process."""
         if message.kind == "answers":
             self._answered(worker, message)
         elif message.kind == "prepared":
@@ -130,7 +131,7 @@ class Workers:
             _log.error("%s", message.header["error"])
 
     def lost(self, worker: _Worker) -> None:
-        """A process has ended: one that had been ready is replaced, another's end would only be repeated."""
+        """Handles the end of a process: it is replaced only if it was ready before, since otherwise the next would fail too."""
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
@@ -146,7 +147,7 @@ class Workers:
             self._on_failed(1)
 
     def _blame(self, jobs: Sequence[_Job]) -> None:
-        """Whose request ended the process shows when each is asked again by itself."""
+        """Tries each request of a batch again alone, which shows the one that ended the process."""
         for job in reversed([job for job in jobs if not job.answer.done()]):
             if len(jobs) == 1:
                 job.answer.set_exception(RequestError(500, "the model's process has ended"))
@@ -155,12 +156,12 @@ class Workers:
                 self._waiting.appendleft(job)
 
     def _start_worker(self, *, first: bool = False) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            worker = _Worker(self._start(theirs, first), self)
+        near, far = socket.socketpair()
+        with far:
+            worker = _Worker(self._start(far, first), self)
         self._workers.add(worker)
         loop = asyncio.get_running_loop()
-        task = loop.create_task(loop.create_unix_connection(lambda: worker, sock=ours))
+        task = loop.create_task(loop.create_unix_connection(lambda: worker, sock=near))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -184,12 +185,12 @@ class Workers:
         for rows in message.header["rows"]:
             self._metrics.batch_size.observe(rows)
         for job, error, body in zip(worker.jobs, message.header["errors"], message.bodies, strict=True):
-            if job.answer.done():  # its client has gone
+            if job.answer.done():  # its client is gone
                 continue
             if error is None:
                 job.answer.set_result(body)
             else:
-                job.answer.set_exception(RequestError.told(error["status"], error["body"], error["logged"]))
+                job.answer.set_exception(RequestError.received(error["status"], error["body"], error["logged"]))
         worker.jobs = ()
         self._idle.append(worker)
         self._dispatch()
@@ -214,7 +215,7 @@ class Workers:
 
 
 def start_process(scratch: Path) -> Start:
-    """Starts model processes that have their files in `scratch`."""
+    """Returns a function that starts model processes with their files in `scratch`."""
 
     def start(channel: socket.socket, first: bool) -> subprocess.Popen[bytes]:
         descriptor = channel.fileno()
