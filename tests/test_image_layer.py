@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promoter.errors import RefusedError, UnreachableError
-from promoter.image.layer import Open, checked, content_digest, pack, packed_size
+from promoter.image.layer import Open, content_digest, pack, packed_size, sort_checked
 from promoter.models import ModelFile
 from promoter.serving.content import content_digest as served_digest
 from tests.support.models import listing, store
@@ -175,7 +175,7 @@ def test_a_hostile_path_is_refused_before_anything_is_read(path: str) -> None:
 @pytest.mark.parametrize("paths", [("a", "a"), ("a", "a/b"), ("a/b", "a/b/c/d")])
 def test_two_files_in_one_place_are_refused(paths: tuple[str, ...]) -> None:
     with pytest.raises(RefusedError, match="twice, or is a folder"):
-        checked([ModelFile(path, 1) for path in paths])
+        sort_checked([ModelFile(path, 1) for path in paths])
 
 
 def test_no_files_and_negative_sizes_are_refused() -> None:

@@ -17,7 +17,7 @@ from promoter.image.oci import CONFIG, LAYER, MANIFEST, Descriptor, canonical, s
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
 from promoter.image.runtime.build import RuntimeBuilder
-from promoter.image.runtime.context import Source
+from promoter.image.runtime.context import BuildContext
 from promoter.image.runtime.engine import Build, Engine
 from promoter.image.runtime.recipe import Recipe
 from promoter.models import Compress, Embed, Strategy
@@ -51,7 +51,7 @@ def test_context_is_what_docker_would_send_and_what_promoter_offers(folder: Path
     (folder / "src/link.py").symlink_to("run.py")
     target = tmp_path / "target"
     target.mkdir()
-    dockerfile = Source.load(folder / "Dockerfile").write(target)
+    dockerfile = BuildContext.load(folder / "Dockerfile").write(target)
     assert dockerfile.read_text() == (folder / "Dockerfile").read_text()
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
     assert {name for name in found if not name.startswith(".promoter/")} == {"Dockerfile", "src/run.py", "src/link.py"}
@@ -78,28 +78,28 @@ def test_context_is_what_docker_would_send_and_what_promoter_offers(folder: Path
     ],
 )
 def test_what_changes_a_context(change: Callable[[Path], object], same: bool, folder: Path) -> None:
-    before = Source.load(folder / "Dockerfile").digest()
+    before = BuildContext.load(folder / "Dockerfile").digest()
     change(folder)
-    assert (Source.load(folder / "Dockerfile").digest() == before) is same
+    assert (BuildContext.load(folder / "Dockerfile").digest() == before) is same
 
 
 def test_a_folder_where_promoter_has_its_own_is_not_mixed_with_it(folder: Path, tmp_path: Path) -> None:
     (folder / ".promoter").mkdir()
     with pytest.raises(UsageError, match="is reserved for promoter's own files"):
-        Source.load(folder / "Dockerfile").write(tmp_path)
+        BuildContext.load(folder / "Dockerfile").write(tmp_path)
 
 
 def test_dockerfile_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"image\.dockerfile .* can't be read: No such file"):
-        Source.load(tmp_path / "Dockerfile")
+        BuildContext.load(tmp_path / "Dockerfile")
 
 
 def test_the_shipped_dockerfile_takes_everything_and_stops_before_the_model() -> None:
-    shipped = Source.load(None)
+    shipped = BuildContext.load(None)
     assert all(shipped.names(name) for name in ("wheels", "requirements.lock", "install.py", "server", "model"))
     assert all(shipped.takes(name) for name in ("BASE_IMAGE", "MODEL_PYTHON"))
     assert shipped.runtime_stage == "runtime"
-    assert Source("FROM x AS builder\nFROM builder\n").runtime_stage is None
+    assert BuildContext("FROM x AS builder\nFROM builder\n").runtime_stage is None
 
 
 # -- the key ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Azure container registries: a Microsoft Entra token is exchanged for a refresh token of the registry.
 
 https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md; what Azure's own clients send is in azure-sdk-for-python,
-sdk/containerregistry. Who we are in Azure is azure-identity's business.
+sdk/containerregistry. azure-identity finds this process's identity in Azure.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _JWT = re.compile(r"eyJ[\w-]*\.[\w-]*\.?[\w-]*")
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where an Azure cloud gives out Entra tokens, and the audience that its container registries take them for."""
+    """The host that issues Entra tokens in an Azure cloud, and the audience that its container registries accept."""
 
     authority: str
     audience: str
 
 
-# In the public cloud registries have an audience of their own, which they take even where an administrator shut out that of
-# Azure Resource Manager; the other clouds know only the latter.
+# In the public cloud registries have their own audience, which they accept even if an administrator disabled that of Azure
+# Resource Manager; the other clouds only have the latter.
 _CLOUDS = {
     ".azurecr.io": Cloud("login.microsoftonline.com", "https://containerregistry.azure.net"),
     ".azurecr.us": Cloud("login.microsoftonline.us", "https://management.usgovcloudapi.net"),
@@ -44,12 +44,12 @@ _CLOUDS = {
 
 
 def cloud_of(registry: str) -> Cloud | None:
-    """The cloud of an Azure container registry, told by its host; None for any other registry."""
+    """The cloud of an Azure container registry, by its host; None for any other registry."""
     return next((cloud for suffix, cloud in _CLOUDS.items() if registry.lower().endswith(suffix)), None)
 
 
 def refresh_token(registry: str, cloud: Cloud, env: Mapping[str, str]) -> str:
-    """What the token server of this Azure container registry takes for an access token; good for some hours.
+    """A refresh token, which this Azure container registry's token server exchanges for access tokens; valid for some hours.
 
     Raises:
         UsageError: the `azure` extra is not installed.
@@ -85,27 +85,27 @@ def _entra_token(registry: str, cloud: Cloud, env: Mapping[str, str]) -> str:
         from azure.identity import ChainedTokenCredential
     except ImportError:
         raise UsageError(
-            f"{registry} is an Azure container registry, there are no credentials for it, and azure-identity is not installed",
+            f"{registry} is an Azure container registry without credentials here, and azure-identity is not installed",
             hint=f"pip install 'model-promoter[azure]', set ACR_USERNAME and ACR_PASSWORD, or run `docker login {registry}`",
         ) from None
-    # Its warnings repeat what the error says.
+    # Its warnings repeat the error.
     logging.getLogger("azure").addHandler(logging.NullHandler())
     try:
         with ChainedTokenCredential(*_identities(env.get("AZURE_AUTHORITY_HOST") or cloud.authority, env)) as chain:
             return chain.get_token(f"{cloud.audience}/.default").token
     except (AzureError, ValueError) as error:
         raise AuthError(
-            f"{registry}: no Microsoft Entra token: {_told(error, env)}",
-            hint="set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, run where there is a workload or managed "
-            f"identity, run `az login`, or `docker login {registry}`",
+            f"{registry}: no Microsoft Entra token: {_reasons(error, env)}",
+            hint="set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, run with a workload or managed identity, "
+            f"run `az login`, or `docker login {registry}`",
         ) from None
 
 
 def _identities(authority: str, env: Mapping[str, str]) -> Iterator[TokenCredential]:
-    """Who this process may be in Azure; the first that is set up here counts."""
+    """The possible identities of this process in Azure; the first that is set up is used."""
     from azure import identity
 
-    # The authority is one that is known or that somebody named: no other cloud needs to be asked about it.
+    # The authority is a known one or was configured, so its instance discovery in another cloud is not needed.
     yield identity.EnvironmentCredential(authority=authority, disable_instance_discovery=True)
     if env.get("AZURE_FEDERATED_TOKEN_FILE"):
         yield identity.WorkloadIdentityCredential(authority=authority, disable_instance_discovery=True)
@@ -114,11 +114,11 @@ def _identities(authority: str, env: Mapping[str, str]) -> Iterator[TokenCredent
     yield identity.AzureCliCredential(process_timeout=_AZ_SECONDS)
 
 
-def _told(error: Exception, env: Mapping[str, str]) -> str:
-    """What each kind of identity said, without links and without anything secret."""
+def _reasons(error: Exception, env: Mapping[str, str]) -> str:
+    """The error of each kind of identity, without links and secrets."""
     lines = [line.strip() for line in str(error).splitlines() if line.startswith("\t")] or [str(error)]
-    told = "; ".join(lines)
+    text = "; ".join(lines)
     for name in _SECRETS:
         if secret := env.get(name):
-            told = told.replace(secret, "***")
-    return _JWT.sub("***", told)
+            text = text.replace(secret, "***")
+    return _JWT.sub("***", text)

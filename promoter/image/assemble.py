@@ -17,7 +17,7 @@ from promoter.models import Blob, Compress, Embed, ModelVersion, Origin, Role
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a model gets into its image; one of more than `embed_limit` bytes does not, whatever `model` says."""
+    """How a model gets into its image; a model of more than `embed_limit` bytes is never embedded, whatever `model` is."""
 
     compress: Compress = Compress.NONE
     model: Embed = Embed.EMBED
@@ -29,8 +29,8 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A version's content as an image refers to it: a layer that is in the target already, or none to have it downloaded."""
+class PackedModel:
+    """A version's content as an image refers to it: a layer in the target, or none if the server downloads the model."""
 
     content_digest: str
     layer: ModelLayer | None
@@ -42,8 +42,8 @@ class Model:
         return (Blob(Role.MODEL, self.layer.blob.digest, self.layer.blob.size, self.origin),) if self.layer else ()
 
 
-def write_model(target: Repository, version: ModelVersion, open_file: Open, packing: Packing, base: Base) -> Model:
-    """The model's layer, packed, hashed and sent in one pass; or its content digest alone, where it is not to be embedded.
+def write_model(target: Repository, version: ModelVersion, open_file: Open, packing: Packing, base: Base) -> PackedModel:
+    """The model's layer, packed, hashed and sent in one pass; or only its content digest, if it is not embedded.
 
     Raises:
         RefusedError: there would be nothing in the image, neither runtime nor model.
@@ -56,18 +56,18 @@ def write_model(target: Repository, version: ModelVersion, open_file: Open, pack
                 f"an image of {version.reference} without its model would be empty: it has no runtime (image.runtime: scratch)",
                 hint="set image.runtime to an image that downloads and serves models, or image.model: embed",
             )
-        return Model(content_digest(version.files, open_file), None)
+        return PackedModel(content_digest(version.files, open_file), None)
     return (_write_gzip if packing.compress is Compress.GZIP else _write_plain)(target, version, open_file)
 
 
-def _write_plain(target: Repository, version: ModelVersion, open_file: Open) -> Model:
+def _write_plain(target: Repository, version: ModelVersion, open_file: Open) -> PackedModel:
     tar = _Tar(version, open_file)
     size = packed_size(version.files)
     digest = target.write_blob(Restartable(tar.chunks), size)
-    return Model(tar.content_digest, ModelLayer(Descriptor(LAYER, digest, size), digest), Origin.SENT)
+    return PackedModel(tar.content_digest, ModelLayer(Descriptor(LAYER, digest, size), digest), Origin.SENT)
 
 
-def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> Model:
+def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> PackedModel:
     compression.codec()  # refuses before an upload is opened
     tar = _Tar(version, open_file)
     diff_id, size = "", 0
@@ -88,11 +88,11 @@ def _write_gzip(target: Repository, version: ModelVersion, open_file: Open) -> M
             yield chunk
 
     digest = target.write_blob(Restartable(chunks), None)
-    return Model(tar.content_digest, ModelLayer(Descriptor(LAYER_GZIP, digest, size), diff_id), Origin.SENT)
+    return PackedModel(tar.content_digest, ModelLayer(Descriptor(LAYER_GZIP, digest, size), diff_id), Origin.SENT)
 
 
 class _Tar:
-    """A version's layer, packed as often as it has to be sent; its content digest is known when the last chunk was taken."""
+    """A version's layer, packed each time it has to be sent; its content digest is set after the last chunk."""
 
     def __init__(self, version: ModelVersion, open_file: Open) -> None:
         self._version, self._open_file = version, open_file
@@ -103,12 +103,14 @@ class _Tar:
 
 
 def copy_layers(target: Repository, base: Base, source: Repository) -> list[Blob]:
-    """The runtime's layers, copied to where they are not; raises as `copy_blob`."""
+    """The runtime's layers, copied to the target if they are missing there; raises as `copy_blob`."""
     return [Blob(Role.RUNTIME, layer.digest, layer.size, target.copy_blob(layer, source)) for layer in base.layers]
 
 
-def write_config(target: Repository, version: ModelVersion, base: Base, platform: Platform, model: Model) -> tuple[bytes, Blob]:
-    """The manifest to be, and its config, which is in the target now; raises as `write_blob`."""
+def write_config(
+    target: Repository, version: ModelVersion, base: Base, platform: Platform, model: PackedModel
+) -> tuple[bytes, Blob]:
+    """The manifest, which is not written yet, and its config, which is in the target; raises as `write_blob`."""
     config = image_config(version, base, platform, model.content_digest, model.layer)
     described = Descriptor(CONFIG, sha256(config), len(config))
     target.write_blob([config], len(config))

@@ -59,7 +59,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """Where a base image is: `reference` is a tag or digest in the repository, which holds its layers too."""
+    """The location of a base image: `reference` is a tag or digest in the repository, which also contains its layers."""
 
     repository: Repository
     reference: str

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from promoter.errors import RefusedError
 
 CHUNK_SIZE = 20 << 20
-"""Bytes that are sent at a time, and at most once more where the connection breaks."""
+"""Bytes that are sent at a time, and at most once more if the connection breaks."""
 
 
-class Source:
-    """Chunks being read, once: counted and hashed on the way."""
+class ChunkReader:
+    """Reads chunks once, and counts and hashes them on the way."""
 
     def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
         self._chunks, self.size = iter(chunks), size
         self._sha256 = hashlib.sha256()
         self.seen = 0
-        # An error on the way through the HTTP client is theirs or the registry's.
+        # Whether an error comes from reading the chunks, not from the HTTP client or the registry.
         self.at_fault = False
 
     def read(self) -> bytes:
@@ -38,10 +38,10 @@ class Source:
         return chunk
 
     def finished(self) -> str:
-        """The digest, now that there is nothing more to come.
+        """The digest, when everything has been read.
 
         Raises:
-            RefusedError: there is.
+            RefusedError: more bytes follow.
         """
         if self.read():
             raise RefusedError(f"more than {self.size} bytes came for a blob of that size", hint="run again")
@@ -51,14 +51,14 @@ class Source:
 class Window:
     """The part of a source that the registry has not confirmed yet, from `start` on: what was read of it is kept in memory."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ChunkReader) -> None:
         self.source = source
         self.start = self._end = 0
         self._kept: deque[memoryview] = deque()
         self._rest = memoryview(b"")
 
     def next_end(self, length: int) -> int:
-        """Where a chunk of this length ends, or the blob; without a size it has to be read to know that."""
+        """The end of a chunk of this length, or of the blob; without a known size, finding the blob's end means reading it."""
         end = self.start + length
         if self.source.size is not None:
             return min(end, self.source.size)
@@ -83,7 +83,7 @@ class Window:
             yield piece
 
     def move(self, start: int) -> None:
-        """Forgets what is before."""
+        """Drops everything before `start`."""
         self.start = self._end = start
         self._kept.clear()
 
@@ -93,10 +93,10 @@ class Whole:
 
     def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
         self._chunks, self.size = chunks, size
-        self.source = Source(chunks, size)
+        self.source = ChunkReader(chunks, size)
 
     def read(self) -> Iterator[bytes]:
-        self.source = Source(self._chunks, self.size)
+        self.source = ChunkReader(self._chunks, self.size)
         while chunk := self.source.read():
             yield chunk
 

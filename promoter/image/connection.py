@@ -21,7 +21,7 @@ from promoter.session import RETRIED, Http, Limits
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Quotas and full disks have no code of their own: what Harbor, Artifactory, Docker's registry and S3 say of them.
+# The specification has no code for quotas and full disks: these are the words of Harbor, Artifactory, Docker's registry and S3.
 _FULL = re.compile(r"quota|no space left|storage limit|disk full|insufficient storage", re.IGNORECASE)
 
 
@@ -51,7 +51,7 @@ class Connection:
         """One request (`Http.request`), done again once with a new authorization when the registry asks for one.
 
         Raises:
-            AuthError: there is no answer to what it asks for.
+            AuthError: promoter can't provide the authorization that it asks for.
             UnreachableError: no answer at all.
         """
         response = self._send(method, path, **options)
@@ -78,7 +78,7 @@ class Connection:
         )
 
     def location(self, response: requests.Response) -> str:
-        """Where the answer points to, which may be relative.
+        """The answer's Location, which may be relative.
 
         Raises:
             RefusedError: to plain http that is not allowed.
@@ -97,7 +97,7 @@ class Connection:
         return self._http.wait(attempt, response)
 
     def confirmed(self, response: requests.Response, digest: str) -> None:
-        """Passes when the registry stored or sent the bytes that we know, as far as it says anything about it.
+        """Checks that the registry stored or sent the expected bytes, if it reports a digest.
 
         Raises:
             RefusedError: it has others.
@@ -106,23 +106,23 @@ class Connection:
         if theirs != digest:
             raise self.mismatch(digest, theirs)
 
-    def mismatch(self, ours: str, theirs: str) -> RefusedError:
+    def mismatch(self, expected: str, found: str) -> RefusedError:
         return RefusedError(
-            f"{self.name}: {ours} was expected, the registry has {theirs}", hint="a proxy or the registry changes content"
+            f"{self.name}: {expected} was expected, the registry has {found}", hint="a proxy or the registry changes content"
         )
 
-    def checked(self, response: requests.Response, doing: str) -> requests.Response:
+    def require_success(self, response: requests.Response, doing: str) -> requests.Response:
         """The answer if it is a success.
 
         Raises:
-            AuthError, UnreachableError, RefusedError: as it says; `doing` is what it was asked for.
+            AuthError, UnreachableError, RefusedError: as the registry answers; `doing` names the request in the message.
         """
         if response.ok:
             return response
         raise self.failure(response, doing)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> requests.Response:
-        """One request; credentials go to the registry itself, and to no other host that it points to."""
+        """One request; credentials go to the registry itself, never to another host that it points to."""
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         if self._authorization is not None and self._is_own(path):
             headers["Authorization"] = self._authorization
@@ -135,7 +135,7 @@ class Connection:
         return urlsplit(f"//{host}").hostname in _LOCAL or host in self._insecure
 
     def failure(self, response: requests.Response, doing: str) -> PromoterError:
-        """What an answer that is no success means; an UnreachableError where it may be another one later."""
+        """The error of an unsuccessful answer; an UnreachableError if a later attempt may succeed."""
         status, registry, reason = response.status_code, self._reference.registry, _reason(response)
         message = f"{self.name}: can't {doing}: {status} {reason}"
         if status == HTTPStatus.INSUFFICIENT_STORAGE or _FULL.search(reason):
@@ -148,7 +148,7 @@ class Connection:
             return UnreachableError(message, hint="run again later")
         if status == HTTPStatus.NOT_FOUND:
             return RefusedError(message, hint=f"check that {self.name} exists")
-        return RefusedError(message, hint="the registry's own log says more")
+        return RefusedError(message, hint="see the registry's own log")
 
 
 def codes(response: requests.Response) -> frozenset[str]:
@@ -162,7 +162,7 @@ def _reason(response: requests.Response) -> str:
 
 
 def _errors(response: requests.Response) -> list[tuple[str, str]]:
-    """Code and message of each error, as the specification has them; none where the answer is something else."""
+    """Code and message of each error, as the specification defines them; empty if the answer is something else."""
     try:
         return [(str(error["code"]), str(error.get("message", ""))) for error in response.json()["errors"]]
     except (requests.exceptions.RequestException, ValueError, KeyError, TypeError, AttributeError):

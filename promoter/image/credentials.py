@@ -19,13 +19,13 @@ from promoter.image import acr
 from promoter.image.reference import DOCKER_HUB
 
 HUB_HOST = "registry-1.docker.io"
-"""Where Docker Hub's API is."""
+"""The host of Docker Hub's API."""
 
 _Found = tuple[str | None, str]  # user name (None: an identity token) and secret
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 60
-# What the helpers print when they know nothing of a host (github.com/docker/docker-credential-helpers/credentials/error.go).
+# What the helpers print when they have no login for a host (github.com/docker/docker-credential-helpers/credentials/error.go).
 _NOT_FOUND = "credentials not found"
 # The user name under which they keep an identity token.
 _IDENTITY_TOKEN = "<token>"  # noqa: S105 - a name, not a token
@@ -39,7 +39,7 @@ def login(registry: str, secret: str, username: str | None, env: Mapping[str, st
 
 
 def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Credential | None:
-    """Who we are at this registry (`host[:port]`, or `docker.io`); None is anonymous.
+    """The login for this registry (`host[:port]`, or `docker.io`); None is anonymous.
 
     Docker's configuration comes first, then ACR_USERNAME and ACR_PASSWORD, then at an Azure container registry the identity of
     the process. Asked again each time: what this returns may be short-lived.
@@ -148,7 +148,7 @@ def _from_auths(name: str, entry: Any, file: Path) -> _Found | None:
 def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> _Found | None:
     """Asks `docker-credential-<helper> get`; neither its output nor its errors are shown, they may hold a secret."""
     program = f"docker-credential-{helper}"
-    hint = f"see what `echo {key} | {program} get` says"
+    hint = f"run `echo {key} | {program} get` to see its error"
     try:
         done = subprocess.run(
             [program, "get"], input=key, capture_output=True, text=True, timeout=_HELPER_SECONDS, env=dict(env), check=False

@@ -9,11 +9,11 @@ from promoter.models import Image
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is known before anything is made: `image` is the one that is reused or copied, None when one has to be made.
+    """The explanation before anything is made: `image` is reused or copied, or None if one has to be made.
 
-    `listing` tells whether the listing of the files proved them unchanged, so that nobody had to read them. `runtime_then`
-    and `runtime_now` are digests of the runtime under the image, and of the one that a new image would get; "" where that
-    is not known. `rebuilt` is the version's image on the runtime of now, if there is one of its own.
+    `listing` is whether the listing of the files proved them unchanged, so that they were not read. `runtime_then`
+    and `runtime_now` are digests of the runtime under the image, and of the one that a new image would get; "" if
+    unknown. `rebuilt` is the version's image on the runtime of now, if there is one of its own.
     """
 
     tag: str
@@ -30,7 +30,7 @@ class Explanation:
 
     @property
     def content(self) -> str | None:
-        """The content digest of the version's files, where there was an image to compare them with."""
+        """The content digest of the version's files, if there was an image to compare them with."""
         return self.image.content_digest if self.image else None
 
     @property

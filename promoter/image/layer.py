@@ -43,7 +43,7 @@ def content_digest(files: Iterable[ModelFile], open_file: Open) -> str:
         UnreachableError: a file can't be read.
     """
     digests = []
-    for file in checked(files):
+    for file in sort_checked(files):
         sha256 = hashlib.sha256()
         for chunk in _read(file, open_file):
             sha256.update(chunk)
@@ -57,7 +57,7 @@ def packed_size(files: Iterable[ModelFile]) -> int:
     Raises:
         RefusedError: a path that can't be packed safely.
     """
-    entries = _entries(checked(files))
+    entries = _entries(sort_checked(files))
     return sum(len(header) + (_padded(file.size) if file else 0) for header, file in entries) + 2 * _BLOCK
 
 
@@ -66,14 +66,14 @@ def pack(files: Iterable[ModelFile], open_file: Open) -> Generator[bytes, None, 
 
     Files stand under `opt/model/` with their folders, sorted by the bytes of their path; everything belongs to root, mode 0644
     (folders 0755), time 0. A header is USTAR; a name that is not short ASCII or a size of 8 GiB gets a PAX record before it.
-    Media type `application/vnd.oci.image.layer.v1.tar`, so that no codec has a say in the digest.
+    Media type `application/vnd.oci.image.layer.v1.tar`, so that the digest does not depend on a codec.
 
     Raises:
         RefusedError: a path that can't be packed safely, or a file that is not as long as it was listed.
         UnreachableError: a file can't be read.
     """
     digests = []
-    for header, file in _entries(checked(files)):
+    for header, file in _entries(sort_checked(files)):
         yield header
         if file is None:
             continue
@@ -87,7 +87,7 @@ def pack(files: Iterable[ModelFile], open_file: Open) -> Generator[bytes, None, 
     return _digest_of_list(digests)
 
 
-def checked(files: Iterable[ModelFile]) -> list[ModelFile]:
+def sort_checked(files: Iterable[ModelFile]) -> list[ModelFile]:
     """The files sorted by the bytes of their path, each of them safe in a layer.
 
     Raises:
@@ -187,7 +187,8 @@ def _header(name: str, size: int, kind: bytes) -> bytes:
 
 
 def _pax_record(key: str, value: bytes) -> bytes:
-    """`<length> <key>=<value>\\n`, where the length counts its own digits."""
+    """`<length> <key>=<value>\
+`; the length includes its own digits."""
     length = rest = len(key) + len(value) + 3
     while length != rest + len(str(length)):
         length = rest + len(str(length))

@@ -112,7 +112,7 @@ class LayoutRepository:
         """The digest of the image that index.json calls `ref` (or `<repository>:<ref>`), or of its only image.
 
         Raises:
-            UsageError: there is no layout, no such image, or more than one.
+            UsageError: the layout or the image does not exist, or it has more than one.
         """
         if not (self._path / "oci-layout").is_file():
             raise UsageError(f"{self._path} is not an OCI image layout: it has no oci-layout file", hint="write oci:PATH[:REF]")
@@ -148,7 +148,7 @@ class LayoutRepository:
     def _read(self, digest: str) -> bytes:
         data = b"".join(self._chunks(digest))
         if sha256(data) != digest:
-            raise RefusedError(f"{self.name}: the content of {digest} is not what its digest says", hint="publish it again")
+            raise RefusedError(f"{self.name}: the content of {digest} does not match its digest", hint="publish it again")
         return data
 
     def _index(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class LayoutRepository:
             self._place(file, self._path / name)
 
     def _place(self, file: IO[bytes], path: Path) -> None:
-        """Gives a complete file its name; what a name promises is on the disk before it."""
+        """Renames a complete file to its final name; its content is synced to the disk first."""
         file.flush()
         os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())

@@ -1,7 +1,7 @@
 """Config and manifest of a model's image: pure, and the same bytes for the same version on the same base.
 
 Only what identifies a version goes in. Its aliases, tags and description change, and how its files are listed (ETags,
-addresses) depends on who looks: none of them may have a say in the digest.
+addresses) depends on who looks: the digest must not depend on any of them.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ModelLayer:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the manifest of a published image says about it; `runtime` is the digest of the image underneath, "" for scratch.
+    """What a published image's manifest contains; `runtime` is the digest of the image underneath, "" for scratch.
 
-    `model_layer` is None where the server downloads the model.
+    `model_layer` is None if the server downloads the model.
     """
 
     digest: str
@@ -103,7 +103,7 @@ def model_uri(version: ModelVersion) -> str:
 def image_annotations(
     version: ModelVersion, base: Base, platform: Platform, content_digest: str, *, embedded: bool
 ) -> dict[str, str]:
-    """What the manifest says about the image, and the config repeats as labels for `docker inspect`."""
+    """The manifest's annotations, which the config repeats as labels for `docker inspect`."""
     values = {
         CREATED: created(version),
         TITLE: version.name,
@@ -120,14 +120,14 @@ def image_annotations(
 def image_config(version: ModelVersion, base: Base, platform: Platform, content_digest: str, layer: ModelLayer | None) -> bytes:
     """The base's config with the model's layer, and in the environment MODEL_NAME, MODEL_VERSION and MODEL_DIGEST.
 
-    Without a layer there is MODEL_URI too, from where the server downloads what has that digest.
+    Without a layer it also has MODEL_URI, from which the server downloads the content with that digest.
     """
     annotated = image_annotations(version, base, platform, content_digest, embedded=layer is not None)
-    ours = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_DIGEST": content_digest}
+    own = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_DIGEST": content_digest}
     if layer is None:
-        ours["MODEL_URI"] = model_uri(version)
+        own["MODEL_URI"] = model_uri(version)
     container = dict(section(base.config, "config"))
-    container["Env"] = _with_env(container.get("Env") or (), ours)
+    container["Env"] = _with_env(container.get("Env") or (), own)
     container["Labels"] = {**section(container, "Labels"), **annotated}
     diff_ids = [*section(base.config, "rootfs").get("diff_ids", ()), *([layer.diff_id] if layer else ())]
     config: dict[str, Any] = {
@@ -164,6 +164,6 @@ def created(version: ModelVersion) -> str:
     return version.created.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _with_env(env: Sequence[str], ours: Mapping[str, str]) -> list[str]:
+def _with_env(env: Sequence[str], own: Mapping[str, str]) -> list[str]:
     kept = [variable for variable in env if variable.partition("=")[0] not in _VARIABLES]
-    return kept + [f"{key}={value}" for key, value in ours.items()]
+    return kept + [f"{key}={value}" for key, value in own.items()]

@@ -36,7 +36,7 @@ class Descriptor:
         """From the JSON of a manifest or index.
 
         Raises:
-            RefusedError: it is not a descriptor; `where` says in what.
+            RefusedError: it is not a descriptor; `where` names the file.
         """
         try:
             descriptor = cls(str(value["mediaType"]), str(value["digest"]), int(value["size"]))
@@ -69,10 +69,10 @@ class Repository(Protocol):
     def has_blob(self, digest: str) -> bool: ...
 
     def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
-        """The blob in chunks; it ends with a RefusedError where the bytes are not the ones that were asked for."""
+        """The blob in chunks; it ends with a RefusedError if the bytes do not match the digest."""
 
     def write_blob(self, chunks: Iterable[bytes], size: int | None) -> str:
-        """Stores a blob of `size` bytes, None where that is not known, and answers its digest.
+        """Stores a blob of `size` bytes (None: unknown) and returns its digest.
 
         Until the last chunk is there nobody can see it. `chunks` may be read more than once, if they can be (`Restartable`).
         """
@@ -84,7 +84,7 @@ class Repository(Protocol):
         """The manifest or index behind a tag or digest."""
 
     def create_manifest(self, tag: str, manifest: bytes) -> bytes:
-        """Gives the manifest a tag, unless the tag is taken; answers the manifest that the tag names now."""
+        """Tags the manifest unless the tag is taken; returns the manifest that the tag names now."""
 
 
 def sha256(data: bytes) -> str:
@@ -101,7 +101,7 @@ def decode(data: bytes, where: str) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        RefusedError: it is something else; `where` says what was read.
+        RefusedError: it is something else; `where` names what was read.
     """
     try:
         value = json.loads(data)
@@ -113,7 +113,7 @@ def decode(data: bytes, where: str) -> dict[str, Any]:
 
 
 def section(value: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The JSON object under this key; an empty one where there is none."""
+    """The JSON object under this key; an empty one if it is missing."""
     found = value.get(key)
     return found if isinstance(found, dict) else {}
 
@@ -122,7 +122,7 @@ def objects(value: Mapping[str, Any], key: str, where: str) -> list[dict[str, An
     """The list of JSON objects under this key.
 
     Raises:
-        RefusedError: it is something else; `where` says in what.
+        RefusedError: it is something else; `where` names the file.
     """
     found = value.get(key)
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
@@ -147,7 +147,7 @@ def verified(chunks: Iterable[bytes], blob: Descriptor, where: str) -> Iterator[
         held = chunk
     if seen != blob.size or "sha256:" + digest.hexdigest() != blob.digest:
         raise RefusedError(
-            f"{where}: the content of {blob.digest} is not what its digest says", hint="it is damaged there: publish it again"
+            f"{where}: the content of {blob.digest} does not match its digest", hint="it is damaged there: publish it again"
         )
     if held:
         yield held

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from promoter.errors import AuthError, RefusedError
-from promoter.image.assemble import Model, Packing, copy_layers, write_config, write_model
+from promoter.image.assemble import PackedModel, Packing, copy_layers, write_config, write_model
 from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.explain import Explanation
 from promoter.image.layer import Open, content_digest
@@ -18,7 +18,7 @@ from promoter.image.reference import image_tag
 from promoter.models import Blob, Image, ModelVersion
 
 Runtime = Callable[[ModelVersion, Open], BaseImage | None]
-"""Finds or builds the image that serves this version, to put its model on; None where an image is the model alone."""
+"""Finds or builds the image that the model's layer goes on; None if an image contains only the model."""
 
 _RUNTIME_TAG = re.compile(r"runtime-([0-9a-f]{8})[0-9a-f]*")
 
@@ -34,9 +34,9 @@ class _Found:
 class Publisher:
     """Publishes into `target`, which people know as `repository`, for one `platform`.
 
-    A version's image stays what it was when first published: today's runtime makes no second one, and the `runtime` is asked
-    for only when an image has to be made. One that is published in a repository `elsewhere` already, where an earlier
-    environment runs it, is copied from there, digest and all.
+    A version's image stays as it was first published, even if the runtime changes since; `runtime` is called only when an image
+    has to be made. An image that is already published in a repository `elsewhere`, for an earlier environment, is copied from
+    there with the same digest.
     """
 
     def __init__(
@@ -66,20 +66,20 @@ class Publisher:
         return None if manifest is None else self._image(version, tag, manifest)
 
     def expect(self, version: ModelVersion, tag: str = "") -> Image | None:
-        """What `ensure` will answer, as far as it is known before anything is made or copied; raises as it, reading alone."""
+        """What `ensure` will return, as far as known before anything is made or copied; only reads; raises as `ensure`."""
         tag, found = self._wanted(version, tag)
         return self._image(version, tag, found.manifest, where=found.where) if found else None
 
     def ensure(self, version: ModelVersion, open_file: Open, tag: str = "") -> Image:
-        """The version's image, published now if it is not yet; the tag is written last, so that there is no half of an image.
+        """The version's image, published if it does not exist; the tag is written last, so an incomplete image has none.
 
-        Files of a published version are read again only where their listing does not prove that they are unchanged.
-        Another `tag` than the version's own is that of an image which `rebuild` has published.
+        Files of a published version are read again only if their listing does not prove that they are unchanged.
+        A `tag` other than the version's own is that of an image which `rebuild` published.
 
         Raises:
-            RefusedError: the tag stands for other content or something else, or for nothing where it is not the version's own;
+            RefusedError: the tag names other content or something else, or is not the version's own and does not exist;
                 or files or base can't be put into an image.
-            AuthError, UnreachableError: as the registries answer, or where a file can't be read.
+            AuthError, UnreachableError: as the registries answer, or a file can't be read.
             UsageError: the version can't be a tag.
         """
         tag, found = self._wanted(version, tag)
@@ -88,10 +88,10 @@ class Publisher:
         return self._make(version, tag, open_file)
 
     def rebuild(self, version: ModelVersion, open_file: Open) -> Image:
-        """An image of the version on today's runtime, whose key is in its tag; the version's own stays where it is.
+        """An image of the version on today's runtime, whose key is in its tag; the version's own tag is not moved.
 
         Raises:
-            RefusedError: there is no runtime; and as `ensure`, like all else.
+            RefusedError: the image has no runtime; otherwise as `ensure`.
         """
         runtime = self._runtime(version, open_file)
         if runtime is None:
@@ -106,7 +106,7 @@ class Publisher:
         return self._put_on(runtime, version, tag, open_file, self._packed(version, open_file))
 
     def explain(self, version: ModelVersion, open_file: Open, runtime: BaseImage | None = None) -> Explanation:
-        """Why `ensure` would reuse, copy or make an image; `runtime` is today's, where there is one already. Writes nothing.
+        """Why `ensure` would reuse, copy or make an image; `runtime` is today's, if it exists already. Writes nothing.
 
         Raises as `ensure`.
         """
@@ -130,10 +130,10 @@ class Publisher:
     # -- found -------------------------------------------------------------------------------------------------------
 
     def _wanted(self, version: ModelVersion, tag: str) -> tuple[str, _Found | None]:
-        """The tag, the version's own for "", and what is published as that: only the version's own may be missing.
+        """The tag ("" is the version's own) and the image published under it; only the version's own tag may be missing.
 
         Raises:
-            RefusedError: another one is.
+            RefusedError: another tag is missing.
         """
         own = image_tag(version)
         found = self._found(tag or own)
@@ -162,7 +162,7 @@ class Publisher:
         return image
 
     def _proven(self, version: ModelVersion, tag: str, found: _Found, open_file: Open) -> tuple[Image, bool]:
-        """The image, which holds the files that the version has today; and whether their listing alone says so."""
+        """The image, which contains the version's files of today, and whether their listing alone proved that."""
         image = self._image(version, tag, found.manifest, where=found.where)
         listing = listing_tag(version, tag)
         if listing is not None and found.where.read_manifest(listing) == found.manifest:
@@ -187,23 +187,23 @@ class Publisher:
         return self._put_on(self._runtime(version, open_file), version, tag, open_file)
 
     def _put_on(
-        self, runtime: BaseImage | None, version: ModelVersion, tag: str, open_file: Open, model: Model | None = None
+        self, runtime: BaseImage | None, version: ModelVersion, tag: str, open_file: Open, model: PackedModel | None = None
     ) -> Image:
         base = read_base(runtime, self._platform)
         layers = copy_layers(self._target, base, runtime.repository) if runtime else []
         model = model or write_model(self._target, version, open_file, self._packing, base)
         return self._publish(version, tag, base, layers, model)
 
-    def _publish(self, version: ModelVersion, tag: str, base: Base, layers: Sequence[Blob], model: Model) -> Image:
-        """What is in the target but for its config, as an image with this tag."""
+    def _publish(self, version: ModelVersion, tag: str, base: Base, layers: Sequence[Blob], model: PackedModel) -> Image:
+        """Publishes layers that are already in the target as an image with this tag; only the config is missing there."""
         manifest, config = write_config(self._target, version, base, self._platform, model)
         stored = self._target.create_manifest(tag, manifest)
-        # Somebody else may have been first; then theirs is the image.
+        # Another process may have been first; then its image counts.
         image = self._image(version, tag, stored, model.content_digest, reused=stored != manifest)
         self._remember_listing(version, tag, stored)
         return replace(image, blobs=(config, *layers, *model.blobs))
 
-    def _packed(self, version: ModelVersion, open_file: Open) -> Model | None:
+    def _packed(self, version: ModelVersion, open_file: Open) -> PackedModel | None:
         """The model as the version's own image in the target has it, so that it is not packed again."""
         tag = image_tag(version)
         manifest = self._target.read_manifest(tag)
@@ -211,15 +211,15 @@ class Publisher:
             return None
         image, _ = self._proven(version, tag, _Found(self._target, manifest), open_file)
         if not self._packing.embeds(version):
-            return Model(image.content_digest, None)
+            return PackedModel(image.content_digest, None)
         published = Published.parse(manifest, tag)
         if published.model_layer is None:
             return None
         config = decode(read_bytes(self._target, published.config), f"the config of {image.reference}")
-        return Model(image.content_digest, ModelLayer(published.model_layer, section(config, "rootfs")["diff_ids"][-1]))
+        return PackedModel(image.content_digest, ModelLayer(published.model_layer, section(config, "rootfs")["diff_ids"][-1]))
 
     def _remember_listing(self, version: ModelVersion, tag: str, manifest: bytes) -> None:
-        """A second tag of the same image says which listing it was made from; in the manifest it would change the digest."""
+        """Adds a second tag that identifies the listing the image was made from; in the manifest it would change the digest."""
         listing = listing_tag(version, tag)
         if listing is not None:
             self._target.create_manifest(listing, manifest)
@@ -234,10 +234,10 @@ class Publisher:
         reused: bool = True,
         where: Repository | None = None,
     ) -> Image:
-        """The image in `where` (the target), if it is this version's for our platform, with `content` where that is known.
+        """The image in `where` (the target) if it is this version's for our platform with this `content` (None: any).
 
         Raises:
-            RefusedError: it is not.
+            RefusedError: it is not, or does not.
         """
         elsewhere = where.name if where not in (None, self._target) else ""
         shown = f"{elsewhere or self._repository}:{tag}"
@@ -270,7 +270,7 @@ class Publisher:
 
 
 def listing_tag(version: ModelVersion, tag: str) -> str | None:
-    """The second tag of an image made from exactly this listing, or None where ETags don't prove anything.
+    """The second tag of an image made from exactly this listing, or None if the ETags don't prove anything.
 
     An ETag identifies content under its own address only, and a weak one (`W/`) does not promise equal bytes (RFC 9110, 8.8.3).
     """
@@ -282,7 +282,7 @@ def listing_tag(version: ModelVersion, tag: str) -> str | None:
 
 
 def runtime_key(runtime: BaseImage, platform: Platform) -> str:
-    """Tells a version's images on several runtimes apart: the first 8 hexadecimal digits of `runtime-<hex>`, or of the digest.
+    """Distinguishes a version's images on several runtimes: the first 8 hexadecimal digits of `runtime-<hex>` or of the digest.
 
     Raises:
         RefusedError, AuthError, UnreachableError: as `read_base`.

@@ -85,7 +85,7 @@ def _bad(why: str) -> UsageError:
 
 
 def checked_tag(tag: str) -> str:
-    """The tag. Raises: UsageError, where it is none."""
+    """The tag. Raises: UsageError, if it is not valid."""
     if not _TAG.fullmatch(tag):
         raise _bad(f"'{tag}' is not a tag: letters, digits, _ . - and at most 128 of them")
     return tag

@@ -101,19 +101,19 @@ class RegistryRepository:
 
         Raises:
             AuthError, UnreachableError: as the registry answers.
-            RefusedError: the bytes do not have the digest that was asked for, or that the registry says they have.
+            RefusedError: the bytes do not have the digest that was asked for, or that the registry reports.
         """
         response = self._connection.request("GET", f"/manifests/{reference}", headers={"Accept": _MANIFESTS})
         if response.status_code == HTTPStatus.NOT_FOUND:
             return None
-        manifest = self._connection.checked(response, f"read the manifest of {reference}").content
+        manifest = self._connection.require_success(response, f"read the manifest of {reference}").content
         self._connection.confirmed(response, sha256(manifest))
         if is_digest(reference) and sha256(manifest) != reference:
             raise self._connection.mismatch(reference, sha256(manifest))
         return manifest
 
     def create_manifest(self, tag: str, manifest: bytes) -> bytes:
-        """See `Repository`; the API has no condition on a write, so two first writers in the same instant are not told apart.
+        """See `Repository`; the API has no conditional write, so two first writers at the same instant are not detected.
 
         Raises:
             AuthError, UnreachableError: as the registry answers.
@@ -124,11 +124,11 @@ class RegistryRepository:
             return existing
         headers = {"Content-Type": str(decode(manifest, tag).get("mediaType", MANIFEST))}
         response = self._connection.request("PUT", f"/manifests/{tag}", data=manifest, headers=headers)
-        self._connection.confirmed(self._connection.checked(response, f"write the manifest of {tag}"), sha256(manifest))
+        self._connection.confirmed(self._connection.require_success(response, f"write the manifest of {tag}"), sha256(manifest))
         return manifest
 
     def _mount(self, digest: str, repository: str) -> requests.Response | None:
-        """The answer to an upload that may take the blob from there; None where we are not let in there."""
+        """The answer to an upload that may take the blob from there; None if our login may not read there."""
         asked = {"mount": digest, "from": repository}
         try:
             return self._connection.request("POST", "/blobs/uploads/", params=asked, retry=True)
@@ -137,7 +137,7 @@ class RegistryRepository:
 
     def _chunks(self, digest: str) -> Iterator[bytes]:
         with self._connection.follow("GET", f"/blobs/{digest}") as response:
-            self._connection.checked(response, f"read {digest}")
+            self._connection.require_success(response, f"read {digest}")
             try:
                 yield from response.iter_content(CHUNK)
             except requests.exceptions.RequestException as error:

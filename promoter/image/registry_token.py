@@ -41,7 +41,7 @@ def authorization(challenge: str, login: Credential | None, asking: Asking) -> s
     """The Authorization header that answers this WWW-Authenticate header of RFC 9110, 11.6.1.
 
     Raises:
-        AuthError: there is no answer to it, the token server does not know us, or the login may not be sent so.
+        AuthError: promoter can't answer it, the token server rejected our credentials, or the login may not be sent this way.
         UnreachableError: the token server can't answer now.
     """
     where = asking.name

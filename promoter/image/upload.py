@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from promoter.errors import AuthError, PromoterError, UnreachableError
-from promoter.image.body import CHUNK_SIZE, Body, Source, Whole, Window, body
+from promoter.image.body import CHUNK_SIZE, Body, ChunkReader, Whole, Window, body
 from promoter.image.connection import Connection, codes
 from promoter.session import whole_number
 
@@ -66,9 +66,9 @@ class _OtherWay(_Setback):
 
 
 def upload(connection: Connection, chunks: Iterable[bytes], size: int | None, session: Session | None = None) -> str:
-    """Sends a blob and answers its digest; `size` is its bytes where they are known, `session` an upload that is open already.
+    """Sends a blob and returns its digest; `size` is its bytes if known, `session` an upload that is open already.
 
-    A list is small, and sent at once; chunks that can be had once only are no help to a registry that loses an upload.
+    A list is small and sent at once; chunks that can be read only once can't be sent again if a registry loses the upload.
 
     Raises:
         AuthError, UnreachableError: as the registry answers.
@@ -93,7 +93,7 @@ def upload(connection: Connection, chunks: Iterable[bytes], size: int | None, se
 
 def open_upload(connection: Connection) -> Session:
     """Raises as `upload`."""
-    opened = connection.checked(connection.request("POST", "/blobs/uploads/", retry=True), "open an upload")
+    opened = connection.require_success(connection.request("POST", "/blobs/uploads/", retry=True), "open an upload")
     return Session.opened(connection, opened)
 
 
@@ -101,7 +101,7 @@ def exists(connection: Connection, digest: str) -> bool:
     """Whether the registry has this blob in the repository; raises as `upload`."""
     response = connection.follow("HEAD", f"/blobs/{digest}")
     response.close()
-    return response.status_code != HTTPStatus.NOT_FOUND and connection.checked(response, f"look for {digest}").ok
+    return response.status_code != HTTPStatus.NOT_FOUND and connection.require_success(response, f"look for {digest}").ok
 
 
 # -- three ways -------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def exists(connection: Connection, digest: str) -> bool:
 def _in_chunks(connection: Connection, session: Session, chunks: Iterable[bytes], size: int | None) -> str:
     """One PATCH with a Content-Range a chunk."""
     location, length = session.location, max(CHUNK_SIZE, session.least)
-    source = Source(chunks, size)
+    source = ChunkReader(chunks, size)
     window = Window(source)
     while (end := window.next_end(length)) > window.start:
         location = _send(connection, location, window, end)
@@ -138,14 +138,14 @@ def _in_one_request(connection: Connection, session: Session, chunks: Iterable[b
 
 def _at_once(connection: Connection, session: Session, chunks: Iterable[bytes], size: int | None) -> str:
     """One PUT of everything, for which the chunks are read twice."""
-    source = Source(chunks, size)
+    source = ChunkReader(chunks, size)
     while source.read():
         pass
     return _complete(connection, session.location, source.finished(), data=body(Whole(chunks, None).read, source.seen))
 
 
 def _complete(connection: Connection, location: str, digest: str, data: Body | None = None) -> str:
-    """Closes the upload under the digest that is known by now."""
+    """Completes the upload with the digest of what was sent."""
     options = {"read_timeout": _COMMIT_SECONDS, "send_timeout": _SEND_SECONDS, "headers": _OCTETS}
     response = connection.request("PUT", location, params={"digest": digest}, data=data, **options)
     # A PUT that was tried again finds its upload gone when the first one arrived: then the blob is there.
@@ -153,7 +153,7 @@ def _complete(connection: Connection, location: str, digest: str, data: Body | N
         if exists(connection, digest):
             return digest
         raise _StartOver(connection.failure(response, f"complete the upload of {digest}"))
-    connection.confirmed(connection.checked(response, f"complete the upload of {digest}"), digest)
+    connection.confirmed(connection.require_success(response, f"complete the upload of {digest}"), digest)
     return digest
 
 
@@ -161,7 +161,7 @@ def _complete(connection: Connection, location: str, digest: str, data: Body | N
 
 
 def _send(connection: Connection, location: str, window: Window, end: int) -> str:
-    """The window up to `end`, from where the registry has it after each trouble; answers where the upload goes on."""
+    """The window up to `end`, resumed after each failure at the registry's offset; returns the address for the next chunk."""
     at, tries = window.start, 0
     while True:
         # How people and Docker write it, without the unit of RFC 9110: Azure's registry refuses that.
@@ -201,7 +201,7 @@ def _patch(
 
 
 def _trouble(connection: Connection, response: requests.Response, at: int) -> PromoterError:
-    """The error in the answer to a chunk, where the registry may say better when asked again.
+    """The error in the answer to a chunk, if another attempt may succeed.
 
     Raises:
         PromoterError: it will not.
@@ -217,11 +217,11 @@ def _trouble(connection: Connection, response: requests.Response, at: int) -> Pr
 
 
 def _status(connection: Connection, location: str) -> tuple[str, int]:
-    """Where the upload goes on, and how many bytes of it the registry has."""
+    """The address of the next chunk, and the number of bytes that the registry has."""
     response = connection.request("GET", location)
     match = _RANGE.fullmatch(response.headers.get("Range", ""))
     if response.ok and match:
-        # Docker's registry says 0-0 when it has nothing.
+        # Docker's registry reports 0-0 when it has nothing.
         return connection.location(response), int(match[1]) + 1 if int(match[1]) else 0
     error = connection.failure(response, "go on with an upload")
     if isinstance(error, AuthError):

@@ -32,7 +32,7 @@ class RuntimeBuilder:
     say: Callable[[str], None]
 
     def __call__(self, version: ModelVersion, open_file: Open) -> BaseImage:
-        """The runtime of this version (see `promoter.image.publish.Runtime`); where it is there, no engine is asked.
+        """The runtime of this version (see `promoter.image.publish.Runtime`); if it exists, no engine is needed.
 
         Raises:
             RefusedError: the requirements can't be met or locked, base or result do not fit, a step failed.
@@ -61,7 +61,7 @@ class RuntimeBuilder:
 
 
 def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | None, tag: str, newest: str) -> str | None:
-    """Builds the Dockerfile up to `stage` (None: its end) and pushes it as `tag`; its digest, where the engine says it.
+    """Builds the Dockerfile up to `stage` (None: its end) and pushes it as `tag`; returns its digest, if the engine reports it.
 
     The tag `newest` moves to it: that image is the cache of an engine that built none of them itself.
 
@@ -83,7 +83,7 @@ def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | 
         try:
             engine.push(image, replace(named, tag=newest))
         except PromoterError as error:  # a repository whose tags can't be moved has no cache, and works
-            recipe.say(f"tag {newest} stays where it was: {error.message}")
+            recipe.say(f"tag {newest} was not moved: {error.message}")
     return digest
 
 

@@ -32,14 +32,14 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A Dockerfile, and the folder around it; None where promoter ships it."""
+class BuildContext:
+    """A Dockerfile, and the folder around it; None if promoter ships the Dockerfile."""
 
     text: str
     folder: Path | None = None
 
     @classmethod
-    def load(cls, dockerfile: Path | None) -> Source:
+    def load(cls, dockerfile: Path | None) -> BuildContext:
         """The user's Dockerfile, or the shipped one.
 
         Raises:
@@ -63,12 +63,12 @@ class Source:
 
     @property
     def runtime_stage(self) -> str | None:
-        """The stage that a model is put on; None where it is the last one."""
+        """The stage that gets the model's layer; None if it is the last one."""
         found = re.search(r"^\s*FROM\s.*\sAS\s+(runtime)\s*$", self.text, re.MULTILINE | re.IGNORECASE)
         return found[1] if found else None
 
     def digest(self) -> str:
-        """Of everything in the context that does not come from a model.
+        """The digest of everything in the context that does not come from a model.
 
         Raises:
             UsageError: a file can't be read.
@@ -87,7 +87,7 @@ class Source:
         return sha256(canonical({"dockerfile": self.text, "files": content}))
 
     def write(self, folder: Path) -> Path:
-        """Fills the folder with what does not come from a model; gives the Dockerfile's place in it."""
+        """Writes everything that does not come from a model into the folder; returns the Dockerfile's path there."""
         for name, path in _files(self.folder) if self.folder else ():
             _copy(path, folder / name)
         offered = folder / OFFERED
@@ -102,7 +102,7 @@ class Source:
 
 
 def file_digest(path: Path) -> str:
-    """Of a file's content and whether it can be run, or of where a link points."""
+    """The digest of a file's content and its executable bit, or a link's target."""
     if path.is_symlink():
         return f"link to {path.readlink()}"
     digest = hashlib.sha256(b"x" if path.stat().st_mode & stat.S_IXUSR else b"-")

@@ -21,10 +21,10 @@ from promoter.image.base import Platform
 from promoter.image.credentials import engine_auth
 from promoter.image.reference import ImageReference
 
-_ANSWER_SECONDS = 600  # an engine that packs a large layer says nothing for minutes
-_TOLD_LINES = 20
+_ANSWER_SECONDS = 600  # an engine that packs a large layer sends nothing for minutes
+_LAST_LINES = 20
 _STEP = re.compile(r"Step \d+/\d+ : .*")
-# What install.py, or a user's own step, says to people.
+# The messages for people that install.py, or a user's own step, prints.
 _SENTENCE = "promoter: "
 _USUAL = "unix:///var/run/docker.sock"
 _DENIED = ("denied", "unauthorized", "authentication required", "no basic auth", "forbidden")
@@ -86,7 +86,7 @@ class Engine(AbstractContextManager["Engine"]):
             auth = engine_auth(image.registry, self._env) or {}
             tag = image.digest or image.tag
             answers = self._client.pull(image.name, tag=tag, stream=True, decode=True, auth_config=auth)
-            self._heard(answers, lambda said: _failure(doing, said, image.name))
+            self._follow(answers, lambda error: _failure(doing, error, image.name))
 
     def build(self, build: Build) -> str:
         """The image's id in this engine.
@@ -95,7 +95,7 @@ class Engine(AbstractContextManager["Engine"]):
             RefusedError: a step failed, or the image is for another platform.
             UnreachableError: the engine does not answer, or its disk is full.
         """
-        told: deque[str] = deque(maxlen=_TOLD_LINES)
+        lines: deque[str] = deque(maxlen=_LAST_LINES)
         with _asked("build the image"):
             answers = self._client.build(
                 path=str(build.context),
@@ -111,7 +111,7 @@ class Engine(AbstractContextManager["Engine"]):
                 forcerm=True,
                 decode=True,
             )
-            aux = self._heard(answers, lambda said: _build_failure(said, told), told)
+            aux = self._follow(answers, lambda error: _build_failure(error, lines), lines)
             image = str(aux.get("ID", ""))
             made = self._client.inspect_image(image)
         found = Platform(made["Os"], made["Architecture"], made.get("Variant") or None)
@@ -123,7 +123,7 @@ class Engine(AbstractContextManager["Engine"]):
         return image
 
     def push(self, image: str, target: ImageReference) -> str | None:
-        """Pushes the image with this id under the target's name and tag; the manifest's digest where the engine says it.
+        """Pushes the image with this id under the target's name and tag; returns the manifest's digest if reported.
 
         Raises:
             AuthError, UnreachableError, RefusedError: as the registry answers.
@@ -134,24 +134,24 @@ class Engine(AbstractContextManager["Engine"]):
             self._client.tag(image, target.name, target.tag)
             auth = engine_auth(target.registry, self._env) or {}
             answers = self._client.push(target.name, tag=target.tag, stream=True, decode=True, auth_config=auth)
-            aux = self._heard(answers, lambda said: _failure(doing, said, target.name))
+            aux = self._follow(answers, lambda error: _failure(doing, error, target.name))
         return aux.get("Digest")
 
-    def _heard(
+    def _follow(
         self,
         answers: Iterable[Mapping[str, Any]],
         failure: Callable[[str], PromoterError],
-        told: deque[str] | None = None,
+        lines: deque[str] | None = None,
     ) -> Mapping[str, Any]:
-        """Follows an answer to its end, also after it told of an error; what the engine says about the outcome."""
+        """Reads an answer to its end, even after an error in it; returns what the engine reports about the outcome."""
         aux: dict[str, Any] = {}
         error = None
         for answer in answers:
             error = answer.get("error", error)
             aux |= answer.get("aux") or {}
             for line in str(answer.get("stream", "")).splitlines():
-                if told is not None:
-                    told.append(_plain(line))
+                if lines is not None:
+                    lines.append(_plain(line))
                 if _STEP.fullmatch(line):
                     self._say(line)
         if error is not None:
@@ -184,9 +184,9 @@ def _asked(doing: str) -> Iterator[None]:
         ) from None
 
 
-def _failure(doing: str, said: str, name: str) -> PromoterError:
-    """The engine's words, told apart by what to do about them."""
-    message, lower = f"can't {doing}: {' '.join(said.split())}", said.lower()
+def _failure(doing: str, reason: str, name: str) -> PromoterError:
+    """The engine's message as the error whose hint fits it."""
+    message, lower = f"can't {doing}: {' '.join(reason.split())}", reason.lower()
     if "no space left" in lower:
         return UnreachableError(message, hint="free the engine's disk: `docker system prune`")
     if "http response to https client" in lower:
@@ -200,15 +200,17 @@ def _failure(doing: str, said: str, name: str) -> PromoterError:
     return RefusedError(message, hint="see the Docker engine's log")
 
 
-def _build_failure(said: str, told: Iterable[str]) -> PromoterError:
-    lines = [line for line in told if line.strip()]
+def _build_failure(reason: str, output: Iterable[str]) -> PromoterError:
+    lines = [line for line in output if line.strip()]
     for line in lines:
         if line.startswith(_SENTENCE):
             return RefusedError(line.removeprefix(_SENTENCE), hint="set image.base to an image that has it")
-    if any("no space left" in line.lower() for line in (*lines, said)):
-        return UnreachableError(f"can't build the image: {said}", hint="free the engine's disk: `docker system prune`")
+    if any("no space left" in line.lower() for line in (*lines, reason)):
+        return UnreachableError(f"can't build the image: {reason}", hint="free the engine's disk: `docker system prune`")
     last = "\n".join(f"  {line}" for line in lines)
-    return RefusedError(f"can't build the image: {' '.join(said.split())}\n{last}", hint="the lines above are the build's last")
+    return RefusedError(
+        f"can't build the image: {' '.join(reason.split())}\n{last}", hint="the lines above are the build's last"
+    )
 
 
 def _plain(line: str) -> str:

@@ -15,7 +15,7 @@ from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.oci import canonical, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
-from promoter.image.runtime.context import OFFERED, Source
+from promoter.image.runtime.context import OFFERED, BuildContext
 from promoter.image.runtime.lock import ensure_lock, find_lock, read_constraints
 from promoter.image.runtime.requirements import Requirements, read_requirements
 from promoter.image.runtime.wheels import download_wheels
@@ -50,8 +50,8 @@ class Recipe:
         return Platform.parse(self.settings.platform)
 
     @cached_property
-    def source(self) -> Source:
-        return Source.load(self.settings.dockerfile)
+    def source(self) -> BuildContext:
+        return BuildContext.load(self.settings.dockerfile)
 
     @cached_property
     def requirements(self) -> Requirements:
@@ -67,7 +67,7 @@ class Recipe:
 
     @property
     def known(self) -> bool:
-        """Whether the key is known without resolving anything."""
+        """Whether the key can be computed without resolving anything."""
         return not self._locked or find_lock(self.target, self.requirements, self.platform, self.constraints) is not None
 
     @cached_property
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def pinned_base(self) -> ImageReference | None:
-        """By the digest that was read; None where the Dockerfile names its base itself."""
+        """The base by the digest that was read; None if the Dockerfile names its base itself."""
         return replace(self.base_name, tag=None, digest=self.base.digest) if self.source.takes("BASE_IMAGE") else None
 
     @cached_property
@@ -110,14 +110,14 @@ class Recipe:
     @property
     def arguments(self) -> dict[str, str]:
         """The user's build arguments, and those of promoter's that the Dockerfile declares."""
-        ours = {}
+        own = {}
         if self.pinned_base:
-            ours["BASE_IMAGE"] = str(self.pinned_base)
+            own["BASE_IMAGE"] = str(self.pinned_base)
         if self.source.takes("MODEL_PYTHON"):
-            ours["MODEL_PYTHON"] = self.requirements.python
+            own["MODEL_PYTHON"] = self.requirements.python
         if self.whole and self.source.takes("MODEL_URI"):  # versions share a runtime: nothing of one may be in it
-            ours["MODEL_URI"] = f"models:/{self.version.name}/{self.version.version}"
-        return {**self.settings.build_args, **ours}
+            own["MODEL_URI"] = f"models:/{self.version.name}/{self.version.version}"
+        return {**self.settings.build_args, **own}
 
     @property
     def labels(self) -> dict[str, str]:
@@ -151,7 +151,7 @@ class Recipe:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Raises: UnreachableError, where the folder can't be written."""
+    """Raises: UnreachableError, if the folder can't be written."""
     try:
         yield
     except OSError as error:

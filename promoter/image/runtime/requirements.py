@@ -55,7 +55,7 @@ def read_requirements(version: ModelVersion, open_file: Open) -> Requirements:
     come from is the host's business.
 
     Raises:
-        RefusedError: a line that can't be locked or would leak a credential, or nothing that says what the model needs.
+        RefusedError: a line that can't be locked or would leak a credential, or no file that lists what the model needs.
         UnreachableError: a file can't be read.
     """
     files = _Files(version, open_file)

@@ -68,9 +68,9 @@ def pip_platforms(platform: Platform) -> list[str]:
 def _machine(platform: Platform) -> str:
     machine = _MACHINES.get(platform.architecture)
     if platform.os != "linux" or machine is None:
-        known = ", ".join(f"linux/{name}" for name in _MACHINES)
+        available = ", ".join(f"linux/{name}" for name in _MACHINES)
         raise UsageError(
-            f"no runtime is built for {platform}: wheels are looked for {known} only",
+            f"can't build a runtime for {platform}: available: {available}",
             hint="set image.platform to one of these, or image.runtime to an image of yours",
         )
     return machine
@@ -80,8 +80,8 @@ def uv(arguments: Sequence[str], text: str, folder: Path, env: Mapping[str, str]
     """Runs uv in `folder`, so that no project's own settings have a say; if uv knows no index, it gets pip's."""
     from uv import find_uv_bin
 
-    known = {**_pip_indexes(env), **env} if not any(env.get(name) for name in _UV_INDEXES) else dict(env)
-    return _run([find_uv_bin(), *arguments], folder, known, text)
+    settings = {**_pip_indexes(env), **env} if not any(env.get(name) for name in _UV_INDEXES) else dict(env)
+    return _run([find_uv_bin(), *arguments], folder, settings, text)
 
 
 def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -99,24 +99,24 @@ def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subpr
 
 
 def tool_failure(done: subprocess.CompletedProcess[str], doing: str, refused: str, hint: str) -> PromoterError:
-    """What went wrong, in the tool's words (`refused`), told apart by whether running again or a login can help."""
-    said, message = done.stdout + done.stderr, f"can't {doing}: {' '.join(refused.split())}"
-    if "No space left on device" in said:
+    """The error for the tool's message (`refused`), whose kind depends on whether running again or a login can help."""
+    output, message = done.stdout + done.stderr, f"can't {doing}: {' '.join(refused.split())}"
+    if "No space left on device" in output:
         return UnreachableError(f"can't {doing}: no space left on the disk", hint="free some, or point TMPDIR elsewhere")
-    if _DENIED.search(said):
+    if _DENIED.search(output):
         return AuthError(message, hint="check the credentials in pip's configuration (`pip config list`)")
-    if _UNREACHED.search(said):
+    if _UNREACHED.search(output):
         return UnreachableError(message, hint="check that the package index can be reached from here, and run again")
     return RefusedError(message, hint=hint)
 
 
 def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings about indexes as uv's environment variables; nothing where there is no pip to ask."""
+    """pip's settings about indexes as uv's environment variables; empty if pip is not installed."""
     if importlib.util.find_spec("pip") is None:
         return {}
     listed = _run([*_PIP, "config", "list"], Path.cwd(), env).stdout
     found: dict[str, str] = {}
-    # The order in which pip believes its sources.
+    # From the lowest to the highest priority in pip.
     for source in ("global", "download", ":env:"):
         for line in listed.splitlines():
             key, _, value = line.partition("=")
@@ -127,7 +127,7 @@ def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _needed(env: Mapping[str, str]) -> dict[str, str]:
-    """What uv and pip need of the environment: no token of MLflow, Git or Argo CD, which a package index has no use for."""
+    """The variables that uv and pip need: without the tokens of MLflow, Git and Argo CD."""
     return {name: value for name, value in env.items() if name.upper() in _VARIABLES or name.startswith(("UV_", "PIP_"))}
 
 

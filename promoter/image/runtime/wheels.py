@@ -22,7 +22,7 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
     Raises:
         RefusedError: the index does not have a wheel, or has another file.
         AuthError, UnreachableError: as the index answers, or the disk is full.
-        UsageError: there is no pip here, or no wheels are made for the platform.
+        UsageError: pip is not installed, or no wheels exist for the platform.
     """
     folder.mkdir(parents=True)
     target = ["--python-version", python, "--implementation", "cp"]
@@ -34,9 +34,9 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
     done = pip(["download", *options], folder, env)
     if done.returncode == 0:
         return
-    told = done.stderr[max(done.stderr.find("ERROR: "), 0) :]
-    if missing := re.search(r"No matching distribution found for (\S+)", told):
-        told = f"the index shows no wheel of {missing[1]}, which is in the lock: it has none now, or does not let us in"
+    reason = done.stderr[max(done.stderr.find("ERROR: "), 0) :]
+    if missing := re.search(r"No matching distribution found for (\S+)", reason):
+        reason = f"the index shows no wheel of {missing[1]}, which is in the lock: it was removed, or our login may not read it"
     doing = f"fetch the wheels for Python {python} on {platform}"
     hint = "check what the index of `pip config list` has, and our credentials for it"
-    raise tool_failure(done, doing, _FROM.sub("", told.removeprefix("ERROR: ")), hint)
+    raise tool_failure(done, doing, _FROM.sub("", reason.removeprefix("ERROR: ")), hint)

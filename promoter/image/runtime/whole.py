@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from promoter.errors import RefusedError
-from promoter.image.assemble import Model
+from promoter.image.assemble import PackedModel
 from promoter.image.base import Base, BaseImage, read_base
 from promoter.image.layer import content_digest
 from promoter.image.manifest import ModelLayer
@@ -29,7 +29,7 @@ _NEWEST = "build"
 
 
 class WholePublisher(Publisher):
-    """Publishes what the engine built: the same layers under a manifest of ours, so that the image is found like any other."""
+    """Publishes what the engine built: the same layers under promoter's manifest, so that the image is found like any other."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class WholePublisher(Publisher):
         return self._reuse(version, tag, found, open_file) if found else self._make(version, tag, open_file)
 
 
-def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open, tag: str) -> tuple[Base, Model]:
-    """Builds the Dockerfile to its end, with the model's files where it names them, and pushes it as `tag`.
+def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open, tag: str) -> tuple[Base, PackedModel]:
+    """Builds the Dockerfile to its end, with the model's files if it names them, and pushes it as `tag`.
 
-    Gives the model and what is underneath. A Dockerfile that takes the model has it in its last layer; the image of one that
-    does not gets MODEL_URI, from where its server downloads the model.
+    Returns the model and the base under it. If the Dockerfile takes the model, its last layer contains it; otherwise the image
+    gets MODEL_URI, and its server downloads the model from there.
 
     Raises as `RuntimeBuilder`.
     """
@@ -75,9 +75,9 @@ def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open,
     if not base.layers:
         raise RefusedError(f"the image that was built, {pushed}, has no layers", hint="see image.dockerfile")
     if not embedded:
-        return base, Model(content, None)
+        return base, PackedModel(content, None)
     below, layer = _split(base)
-    return below, Model(content, layer)
+    return below, PackedModel(content, layer)
 
 
 def _split(base: Base) -> tuple[Base, ModelLayer]:
