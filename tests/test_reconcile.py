@@ -23,7 +23,7 @@ from promoter.promotion.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
 from promoter.webhook.work import DISPATCHED_AGAIN, Dispatcher
 from tests.support.argo_world import FAILS, MISSING, STUCK, TIMING, World, overlay, world
-from tests.support.faults import DOWN, UNAUTHENTICATED, always, changed
+from tests.support.faults import DOWN, UNAUTHENTICATED, always, changed, refresh_dropped
 from tests.support.mlflow_server import MlflowServer
 
 
@@ -85,6 +85,16 @@ def test_what_is_on_its_way_is_left_to_it(it: World) -> None:
     (done,) = reconcile(it)
     assert (done.action, done.exit_code) == (Action.ON_ITS_WAY, ExitCode.DONE)
     assert it.remote.tip() == bad.commit.sha
+
+
+def test_a_release_that_argo_cd_does_not_look_at_is_not_in_agreement(it: World) -> None:
+    """Its list shows the release before as Synced and Healthy, and does so for ever where it is told not to reconcile."""
+    it.promote(2)
+    with it.argocd.fault(refresh_dropped):
+        (done,) = reconcile(it)
+    assert (done.action, done.exit_code) == (Action.ON_ITS_WAY, ExitCode.DONE)
+    assert "Argo CD has not looked at" in done.detail
+    assert "(committed " in done.detail
 
 
 def test_beside_a_running_promote_nothing_happens_twice(it: World) -> None:

@@ -108,8 +108,8 @@ SCENARIOS: dict[str, tuple[Callable[[Client], None], dict[str, Behaviour]]] = {
 }
 
 
-# The sandbox knows canaries only.
-_OTHERS = ("blue-green", "deployment", "errors")
+# The sandbox knows one canary only.
+_OTHERS = ("blue-green", "deployment", "errors", "several-workloads")
 RECORDED = sorted(
     path.name.removesuffix(".jsonl.gz") for path in RECORDINGS.glob("*.jsonl.gz") if not path.name.startswith(_OTHERS)
 )

@@ -82,6 +82,7 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
         skips_reconcile=_at(metadata, "annotations").get("argocd.argoproj.io/skip-reconcile") == "true",
         generate_paths=_at(metadata, "annotations").get("argocd.argoproj.io/manifest-generate-paths", ""),
         ignored_fields=tuple(_ignored(spec)),
+        images=_images(_at(status, "summary")),
     )
 
 

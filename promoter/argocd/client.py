@@ -52,6 +52,7 @@ _LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server
     "status.sync.status",
     "status.health",
     "status.resources",
+    "status.summary",
 )
 
 

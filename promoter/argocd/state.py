@@ -167,7 +167,7 @@ class ApplicationState:
 
     `generate_paths` is the annotation that keeps Argo CD from rendering commits that touch none of them. `ignored_fields` are
     the paths of Rollouts and Deployments that a sync leaves as they are (ignoreDifferences with RespectIgnoreDifferences), or
-    that never cause one: their whole pod template.
+    that never cause one: their whole pod template. `images` are those of the pods, by Argo CD's summary.
     """
 
     name: str
@@ -193,6 +193,7 @@ class ApplicationState:
     skips_reconcile: bool = False
     generate_paths: str = ""
     ignored_fields: tuple[str, ...] = ()
+    images: tuple[ContainerImage, ...] = ()
 
     @property
     def operation_in_progress(self) -> bool:

@@ -142,7 +142,14 @@ class Survey:
             and (found.sync, found.health) == ("Synced", "Healthy")
             and not found.operation_requested
             and not found.image_overrides
+            and self._runs_release(found, environment)
         )
+
+    def _runs_release(self, listed: ApplicationState, environment: Environment) -> bool:
+        """Argo CD may not have looked at the release, or not have applied it. Without pods of the model nothing is known."""
+        release = self.deployed(environment)
+        ours = [image for image in listed.images if release is not None and image.repository == release.repository]
+        return not ours or any(release is not None and image.digest == release.digest for image in ours)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,8 @@ _IGNORES = {"group": "argoproj.io", "kind": "Rollout", "jsonPointers": ["/spec/t
 def test_what_nobody_could_watch_is_not_written(environment: Environment, change: dict[str, Any]) -> None:
     tip = environment.repository.tip()
     environment.patch_application(change)
-    assert environment.promote(GOOD).exit_code == 20
+    run = environment.promoting(GOOD)
+    assert run.end() == 20, str(run)
     assert environment.repository.tip() == tip
 
 
