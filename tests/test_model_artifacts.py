@@ -17,7 +17,7 @@ from promoter.model_registry import settings
 from promoter.model_registry.artifacts import LocalArtifacts
 from promoter.model_registry.client import ClientArtifacts
 from promoter.model_registry.proxied import ProxiedArtifacts
-from promoter.model_registry.server import Server
+from promoter.model_registry.server import TrackingServer
 from promoter.models import ModelFile
 from tests.support.mlflow_server import MlflowServer
 
@@ -141,7 +141,7 @@ def test_files_of_a_remote_store_pass_through_the_disk_one_by_one(mlflow_server:
         on_disk.append([entry for entry in temporary.rglob("*") if entry.is_file()])
         return opened
 
-    proxied = ProxiedArtifacts(Server(found.tracking_uri, found), path)
+    proxied = ProxiedArtifacts(TrackingServer(found.tracking_uri, found), path)
     assert content_digest(listed, watched) == content_digest(proxied.list(CREATED), proxied.open)
     # Nothing of one file is left when the next one is asked for.
     assert on_disk == [[], [], [], []]

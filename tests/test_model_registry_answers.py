@@ -213,7 +213,7 @@ def test_an_artifact_store_that_is_down_is_unreachable(mlflow: Replay) -> None:
     mlflow.answers[LISTING] = Answer({"error_code": "INTERNAL_ERROR", "message": "could not connect to s3"}, 500)
     with pytest.raises(UnreachableError, match=r"mlflow-artifacts.* could not connect to s3") as raised:
         resolved(mlflow)
-    assert "the store behind it" in raised.value.hint
+    assert "the artifact store behind it" in raised.value.hint
 
 
 def test_a_logged_model_that_was_deleted_is_refused(mlflow: Replay) -> None:

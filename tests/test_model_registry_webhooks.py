@@ -11,7 +11,7 @@ import pytest
 
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry import Webhooks, settings
-from promoter.model_registry.server import Server
+from promoter.model_registry.server import TrackingServer
 from promoter.session import Limits
 from promoter.webhook.events import WAKING
 from promoter.webhook.register import register
@@ -31,7 +31,7 @@ def refused(label: str) -> Answer:
 def webhooks_at(url: str) -> Webhooks:
     found = settings.read({"MLFLOW_TRACKING_URI": url})
     fast = settings.Settings(found.tracking_uri, limits=Limits(connect=2, read=5, total=0.01))
-    return Webhooks(Server(fast.tracking_uri, fast))
+    return Webhooks(TrackingServer(fast.tracking_uri, fast))
 
 
 def test_register_again_changes_the_one_of_that_name(mlflow_server: MlflowServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from promoter.demo import template
 from promoter.errors import ExitCode, RefusedError
-from promoter.gitops.tree import checked
+from promoter.gitops.tree import normalize
 from promoter.kustomize.render import render, tool
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")
@@ -96,7 +96,7 @@ def test_what_no_tree_can_be_asked_for_is_no_file(shipped: dict[str, bytes]) -> 
     @dataclass(frozen=True)
     class Strict(Files):
         def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
-            return super().export([checked(path) for path in paths])
+            return super().export([normalize(path) for path in paths])
 
     assert "kind: Rollout" in (render(Strict({**shipped, path: shipped[path] + odd}), "overlays/staging", {}) or "")
 

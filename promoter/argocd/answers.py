@@ -48,7 +48,7 @@ class UnexpectedAnswerError(PromoterError):
 
 
 def application_state(document: Json, *, path: str = "") -> ApplicationState:
-    """An Application's JSON; with several sources, the one at `path` (else the first that has a path) is ours.
+    """An Application's JSON; with several sources, the one at `path` is read, else the first that has a path.
 
     Raises:
         UnexpectedAnswerError: no metadata.name, or a time that is none.
@@ -171,7 +171,7 @@ def workload(manifest: Json) -> Workload:
     """A live Rollout or Deployment.
 
     Raises:
-        UnexpectedAnswerError: no generation, an observedGeneration that is no number, or no pod template of its own.
+        UnexpectedAnswerError: no generation, an observedGeneration that is not a number, or no pod template.
     """
     metadata, spec, status = _at(manifest, "metadata"), _at(manifest, "spec"), _at(manifest, "status")
     kind, name = manifest.get("kind", ""), metadata.get("name", "")
@@ -205,7 +205,7 @@ def _manager(document: Json) -> FieldManager:
 
 
 def difference(document: Json, ref: ResourceRef) -> Difference | None:
-    """How one object differs, in the answer of `GET .../managed-resources`; None where the answer does not have both sides."""
+    """How one object differs, in the answer of `GET .../managed-resources`; None if the answer does not have both sides."""
     wanted = (ref.group, ref.kind, ref.namespace, ref.name)
     for item in _list(document, "items"):
         if tuple(item.get(key, "") for key in ("group", "kind", "namespace", "name")) == wanted:
@@ -355,7 +355,7 @@ def _metric(document: Json) -> MetricResult:
 
 
 def _measured(measurement: Json) -> str:
-    """What was measured; of a Job, which has no value, its name: its log tells the rest."""
+    """The measured value; for a Job, which has none, its name: its log has the details."""
     job = _at(measurement, "metadata").get("job-name")
     return measurement.get("value") or measurement.get("message") or (f"by Job {job}" if job else "")
 

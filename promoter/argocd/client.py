@@ -39,7 +39,7 @@ REFRESH_SECONDS = 60.0
 STREAM_SECONDS = 45.0
 """Three keep-alives (one every 15 s) missed: the connection is dead."""
 
-# What the repository server says of a revision that it can read and not build comes as an error that gRPC calls unknown.
+# If the repository server can read a revision but not build it, the answer is an error that gRPC calls unknown.
 _UNKNOWN, _GENERATION = 2, re.compile(r"kustomize build|manifest generation|generate manifest", re.IGNORECASE)
 
 _JSON = {"Content-Type": "application/json"}  # compared as a whole; with a charset, or without, the answer is 415
@@ -110,7 +110,7 @@ class ArgoCD:
                 params = {"refresh": "normal"}
                 return self._state(self._get(_path(app), app, params, retry=False, read_timeout=refresh_seconds), app)
             except (UnreachableError, ArgoCDError):
-                pass  # slow, restarting, or not there: the plain GET answers, or says what is wrong
+                pass  # slow, restarting, or missing: the plain GET answers, or reports the cause
         return self._state(self._get(_path(app), app), app)
 
     def applications(self) -> tuple[ApplicationState, ...]:
@@ -142,7 +142,7 @@ class ArgoCD:
         return manifest
 
     def difference(self, app: Application, ref: ResourceRef) -> Difference | None:
-        """How one object differs from what Git says, as Argo CD compared them last; None where it does not say."""
+        """How one object differs from Git, as Argo CD compared them last; None if it does not report that."""
         params = {"namespace": ref.namespace, "name": ref.name, "group": ref.group, "kind": ref.kind}
         return difference(self._get(_path(app, "managed-resources"), app, params), ref)
 
@@ -209,7 +209,7 @@ class ArgoCD:
         Events get lost, status-only changes raise none, and a missing Application is silence: look with `application`.
 
         Raises:
-            AuthError, UnreachableError, ArgoCDError: on opening, or said within the stream.
+            AuthError, UnreachableError, ArgoCDError: on opening, or reported within the stream.
         """
         fields = "result.type,result.application.metadata.name,result.application.status.sync,result.application.status.health"
         params = {"name": app.name, "fields": f"{fields},result.application.status.operationState.phase"}

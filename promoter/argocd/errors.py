@@ -21,7 +21,7 @@ _NOT_FOUND, _PERMISSION_DENIED, _UNAUTHENTICATED = 5, 7, 16
 
 
 class ArgoCDError(PromoterError):
-    """Argo CD refused a call. `code` is the gRPC code of its answer, where it gave one."""
+    """Argo CD refused a call. `code` is the gRPC code of its answer, if it has one."""
 
     def __init__(self, message: str, *, hint: str = "", code: int | None = None) -> None:
         self.code = code
@@ -74,9 +74,9 @@ def _refused(response: requests.Response, call: str, target: str) -> PromoterErr
 def of_body(detail: Mapping[str, Any], status: int, call: str, target: str) -> PromoterError:
     """The error for a refusal's body; `status` is the HTTP status, unless the body knows better."""
     code, status = detail.get("grpc_code", detail.get("code")), detail.get("http_code", status)
-    said = detail.get("message", "")
-    message = f"Argo CD refused {call}{f' for {target}' if target else ''}: {said}"
-    if "blocked by sync window" in said:
+    reason = detail.get("message", "")
+    message = f"Argo CD refused {call}{f' for {target}' if target else ''}: {reason}"
+    if "blocked by sync window" in reason:
         return SyncWindowError(
             message, hint="wait for the window to pass, or ask its owner: argocd proj windows list", code=code
         )
@@ -84,7 +84,7 @@ def of_body(detail: Mapping[str, Any], status: int, call: str, target: str) -> P
         return AuthError(message, hint="ARGOCD_AUTH_TOKEN is wrong, expired or revoked")
     if status == 403 or code == _PERMISSION_DENIED:
         return AuthError(message, hint=_needed(call, target))
-    if status == 404 or code == _NOT_FOUND or "not found as part of application" in said:
+    if status == 404 or code == _NOT_FOUND or "not found as part of application" in reason:
         return NotFoundError(message, hint="check the Application's name, project and namespace", code=code)
     return ArgoCDError(f"{message} (HTTP {status})", code=code)
 

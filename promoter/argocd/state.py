@@ -54,7 +54,7 @@ class RunningRelease:
 class PodTemplate:
     """The images of all containers, MODEL_VERSION (env) or model-version (label), and which image is the model server's.
 
-    `model_name` is MODEL_NAME (env), where there is one.
+    `model_name` is MODEL_NAME (env), if it is set.
     """
 
     images: tuple[ContainerImage, ...]
@@ -210,7 +210,7 @@ class ApplicationState:
         return tuple(one.ref for one in self.resources if (one.ref.group, one.ref.kind) in WORKLOADS)
 
     def sync_of(self, ref: ResourceRef) -> str:
-        """Synced or OutOfSync, of one object; "" where the list does not have it."""
+        """Synced or OutOfSync, of one object; "" if it is not in the list."""
         wanted = (ref.group, ref.kind, ref.namespace, ref.name)
         found = (one for one in self.resources if (one.ref.group, one.ref.kind, one.ref.namespace, one.ref.name) == wanted)
         return next((one.sync for one in found), "")
@@ -231,7 +231,7 @@ class SyncWindows:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a live object differs from what Git says: the fields' paths, inside its pod template and outside of it."""
+    """How a live object differs from Git: the fields' paths, inside its pod template and outside of it."""
 
     template: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
@@ -274,7 +274,7 @@ class RolloutState:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A live Rollout or Deployment. `applied` is the pod template that was last applied to it, where the object records it."""
+    """A live Rollout or Deployment. `applied` is the pod template that was last applied to it, if the object records it."""
 
     ref: ResourceRef
     generation: int

@@ -1,7 +1,7 @@
 """promoter.yaml and the Application manifests it names, as one frozen Config; every complaint names file, line and key.
 
 values.py     what the configuration is once read      file.py       promoter.yaml's keys, and its JSON Schema
-reading.py    from the files to the values             manifest.py   what an Application manifest says
+reading.py    from the files to the values             manifest.py   an Application manifest
 """
 
 from promoter.config.file import schema

@@ -230,7 +230,7 @@ class TeamsSection(_Section):
 
 
 class WebhookSection(_Section):
-    """A webhook of one's own, signed as Standard Webhooks says."""
+    """A custom webhook, signed according to Standard Webhooks."""
 
     url_from: _WebhookUrl = Field(description="Variable that holds its URL.")
     secret_from: _WebhookSecret = Field(description="Variable that holds the secrets, one on each line, the newest first.")
@@ -310,8 +310,8 @@ def validated(document: Document) -> File:
 def _complaint(error: Any, path: tuple[str | int, ...]) -> tuple[str, tuple[str | int, ...]]:
     """What pydantic found wrong, in a person's words."""
     if error["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        return f"unknown key; {nearest(str(path[-1]), known)}" if known else "unknown key", path
+        keys = _keys_at(path[:-1])
+        return f"unknown key; {nearest(str(path[-1]), keys)}" if keys else "unknown key", path
     if error["type"] == "missing":
         return f"is required ({', '.join(sorted(_keys_at(path[:-1])))} are the keys here)", path
     message = str(error["msg"]).removeprefix("Value error, ")

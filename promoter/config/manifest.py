@@ -11,7 +11,7 @@ from promoter.models import Application
 
 
 def application_of(manifest: Document) -> Application:
-    """What an Argo CD Application manifest says about where it syncs from.
+    """The source that an Argo CD Application manifest syncs from.
 
     Raises:
         ConfigError: it follows no branch and path of a Git repository that promoter could commit to.

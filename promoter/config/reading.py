@@ -212,11 +212,11 @@ def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRe
 
 
 def _notice(index: int, section: NoticeSection, environments: Sequence[Environment], document: Document) -> NoticeConfig:
-    known = {environment.name for environment in environments}
+    names = {environment.name for environment in environments}
     for number, name in enumerate(section.environments):
-        if name not in known:
+        if name not in names:
             place = ("notices", index, "environments", number)
-            raise document.error(f"unknown environment {name!r}", place, hint=nearest(name, known))
+            raise document.error(f"unknown environment {name!r}", place, hint=nearest(name, names))
     to = NoticeConfig(Channel.GITHUB, frozenset(section.kinds), frozenset(section.environments))
     if slack := section.slack:
         return replace(

@@ -19,7 +19,7 @@ FILE = "promoter.yaml"
 class ImageConfig:
     """Where images are published, on what, and how; `layout` is a folder that takes the place of the container registry.
 
-    A model of more than `embed_limit` bytes is not embedded, whatever `model` says.
+    A model of more than `embed_limit` bytes is not embedded, whatever `model` is.
     `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`.
     Model files may be on the tracking server, and in the folders and below the URIs of `sources`.
     """
@@ -66,9 +66,9 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoticeConfig:
-    """One channel of notices: `kinds` of them, of these `environments` (of all, where there are none).
+    """One channel of notices: `kinds` of them, of these `environments` (empty: all).
 
-    The keys that end in `_from` name variables of the environment, "" where the channel has no such thing: `url_from` its
+    The keys that end in `_from` name variables of the environment, "" if the channel does not use one: `url_from` its
     address, `token_from` the token of a Slack bot that posts into `slack_channel`, `secret_from` what a webhook is signed with.
     """
 
@@ -155,8 +155,8 @@ class Config:
         return named
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, available: Iterable[str]) -> str:
     """A hint: the available word that was probably meant, or all of them."""
-    names = sorted(known)
+    names = sorted(available)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"available: {', '.join(names)}"

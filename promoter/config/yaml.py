@@ -92,7 +92,7 @@ def _require_bounded(nodes: Iterable[Node | None], file: str) -> None:
 
     def size(node: Node | None) -> int:
         if id(node) not in sizes:
-            sizes[id(node)] = _MOST_NODES  # until it is known: a node that contains itself has no end
+            sizes[id(node)] = _MOST_NODES  # until it is counted: a node that contains itself has no end
             children = (child for pair in _pairs(node) for child in pair)
             sizes[id(node)] = min(_MOST_NODES, 1 + sum(size(child) for child in children))
         return sizes[id(node)]

@@ -1,4 +1,4 @@
-"""The user's Git configuration, as far as a commit depends on it: who makes it, and whether it is signed."""
+"""The user's Git configuration, as far as a commit depends on it: its author and committer, and whether it is signed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def signs(settings: Mapping[str, str]) -> bool:
 
 
 def with_identity(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment with an author and a committer for those who set none: git would guess them from the host's name."""
+    """The environment with an author and a committer if none is set: git would guess them from the host's name."""
     result = dict(environ)
     for role in ("AUTHOR", "COMMITTER"):
         for part, fallback in _FALLBACK_IDENTITY.items():

@@ -84,8 +84,8 @@ def access(url: str, environ: Mapping[str, str]) -> Access:
 
     Raises:
         UsageError: `url` can't be the address of a repository, or a GitHub App is named in half.
-        AuthError: the token that is set is not for this host; GitHub gives the App no token.
-        UnreachableError: GitHub gives the App no token now.
+        AuthError: the token that is set is not for this host; GitHub refuses the App a token.
+        UnreachableError: GitHub can't issue the App's token now.
     """
     split = _split(url)
     if split.scheme in ("http", "https"):

@@ -70,7 +70,7 @@ _TABLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _
 
 
 class GitError(PromoterError):
-    """git failed: `command` is its subcommand, `kind` who has to act, `line` the words that decided, without credentials."""
+    """git failed: `command` is its subcommand, `kind` the cause, `line` the decisive output line, without credentials."""
 
     def __init__(self, command: str, status: int, out: str, err: str) -> None:
         lines = [line.strip() for line in redact(f"{err}\n{out}").splitlines() if line.strip()]
@@ -94,37 +94,37 @@ def _classified(command: str, lines: list[str]) -> tuple[Kind, str]:
 
 def explained(error: GitError, url: str, branch: str) -> PromoterError:
     """The error a person meets in the end, with git's own words and what to do next."""
-    said = error.line if error.line in error.remote or not error.remote else f"{error.line} ({error.remote})"
+    reason = error.line if error.line in error.remote or not error.remote else f"{error.line} ({error.remote})"
     place = f"{url} (branch {branch})"
     match error.kind:
         case Kind.POLICY:
             return RefusedError(
-                f"{place} does not accept a direct push: {said}",
+                f"{place} does not accept a direct push: {reason}",
                 hint="set `write: pull-request` for this environment, or let this identity push to the branch",
             )
         case Kind.RACE:
-            return UnreachableError(f"{place}: other writers were faster each time: {said}", hint="run it again")
+            return UnreachableError(f"{place}: other writers were faster each time: {reason}", hint="run it again")
         case Kind.AUTH:
             return AuthError(
-                f"{place} does not exist, or this identity may not read it: {said}",
+                f"{place} does not exist, or this identity may not read it: {reason}",
                 hint="check the URL; set PROMOTER_GIT_TOKEN, or configure a git credential helper or an SSH key",
             )
         case Kind.SIGNING:
             return UsageError(
-                f"the commit can't be signed: {said}",
+                f"the commit can't be signed: {reason}",
                 hint="commit.gpgSign is set: check user.signingKey and gpg.format, or switch it off with `git config`",
             )
         case Kind.DUMB:
             return RefusedError(
-                f"{place} is served as plain files: {said}",
+                f"{place} is served as plain files: {reason}",
                 hint="serve it by smart HTTP (git http-backend or a forge) or by SSH",
             )
         case Kind.CERTIFICATE:
-            return UnreachableError(f"{place} can't be trusted: {said}", hint="name the CA bundle in git's http.sslCAInfo")
+            return UnreachableError(f"{place} can't be trusted: {reason}", hint="name the CA bundle in git's http.sslCAInfo")
         case Kind.UNREACHABLE:
-            doubt = "; whether the push arrived is not known" if error.command == "push" else ""
+            doubt = "; it is unknown whether the push arrived" if error.command == "push" else ""
             return UnreachableError(
-                f"{place} can't be reached: {said}{doubt}", hint="check the URL and the network, then run it again"
+                f"{place} can't be reached: {reason}{doubt}", hint="check the URL and the network, then run it again"
             )
         case _:
-            return PromoterError(f"{place}: git {error.command} failed: {said}", hint="run git with GIT_TRACE=1 to see more")
+            return PromoterError(f"{place}: git {error.command} failed: {reason}", hint="run git with GIT_TRACE=1 to see more")

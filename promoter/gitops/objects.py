@@ -116,7 +116,7 @@ class Objects:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _walk(self, commit: str, directories: Collection[str]) -> tuple[dict[str, tree.Listing], set[str]]:
-        """What `listings` gives, as far as it is kept, and the ids of what else is needed to get further."""
+        """What `listings` returns, as far as it is cached, and the ids of the missing objects that are needed next."""
         if commit not in self._kept:
             return {}, {commit}
         found: dict[str, tree.Listing] = {}

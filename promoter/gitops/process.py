@@ -27,7 +27,7 @@ class Git:
 
         Raises:
             GitError: git ended with another status than 0.
-            UsageError: there is no git.
+            UsageError: git is not installed.
         """
         status, out, err = self._execute(arguments, stdin, settings)
         if status != 0:
@@ -39,15 +39,15 @@ class Git:
         return self.run(*arguments).decode("utf-8", "surrogateescape").strip()
 
     def succeeds(self, *arguments: str) -> bool:
-        """Whether the command ends with status 0. Raises UsageError when there is no git."""
+        """Whether the command ends with status 0. Raises UsageError if git is not installed."""
         return self._execute(arguments, b"", ())[0] == 0
 
     def require_version(self) -> None:
         """Raises UsageError when git is missing or older than `OLDEST_GIT`."""
-        said = self.text("version")
-        numbers = said.removeprefix("git version ").split(".")[:2]
+        version = self.text("version")
+        numbers = version.removeprefix("git version ").split(".")[:2]
         if not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) < OLDEST_GIT:
-            raise UsageError(f"{said} is too old", hint=_INSTALL)
+            raise UsageError(f"{version} is too old", hint=_INSTALL)
 
     def _execute(self, arguments: tuple[str, ...], stdin: bytes, settings: Settings) -> tuple[int, bytes, str]:
         try:
@@ -77,8 +77,8 @@ class Git:
 def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment with configuration added to it (GIT_CONFIG_COUNT, git-config(1)): nothing reaches arguments or files."""
     result = dict(environ)
-    said = result.get("GIT_CONFIG_COUNT", "")
-    count = int(said) if said.isdigit() else 0
+    text = result.get("GIT_CONFIG_COUNT", "")
+    count = int(text) if text.isdigit() else 0
     for key, value in settings:
         result[f"GIT_CONFIG_KEY_{count}"], result[f"GIT_CONFIG_VALUE_{count}"] = key, value
         count += 1

@@ -1,4 +1,4 @@
-"""One branch of a remote, through a shallow bare cache of what was needed. Every method tries once and says why it failed."""
+"""One branch of a remote, through a shallow bare cache of what was needed. Each method tries once and reports why it failed."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Remote:
         )
 
     def head(self, branch: str) -> str:
-        """The commit that another branch points to now; empty when there is no such branch. Raises GitError."""
+        """The commit that another branch points to now; empty if it does not exist. Raises GitError."""
         return self._over_the_wire("ls-remote", _REMOTE, f"refs/heads/{branch}").decode().partition("\t")[0]
 
     def deepen(self, commit: str, depth: int) -> None:
@@ -161,8 +161,8 @@ class Remote:
 
     def holds(self, commit: str, root: str, message: bytes) -> bool:
         """Whether the commit has this root tree and message. Raises GitError."""
-        said = self._git.run("log", "--max-count=1", "--encoding=UTF-8", "--no-show-signature", "--format=%B", commit, "--")
-        return self._objects.root(commit) == root and said.strip() == message.strip()
+        found = self._git.run("log", "--max-count=1", "--encoding=UTF-8", "--no-show-signature", "--format=%B", commit, "--")
+        return self._objects.root(commit) == root and found.strip() == message.strip()
 
     def commit(self, sha: str) -> Commit:
         """The commit, which is here. Raises GitError."""
@@ -203,7 +203,7 @@ class Remote:
         return parse_log(self._git.run(*arguments))
 
     def changed_files(self, commit: str, parent: str) -> dict[str, tuple[str, str]]:
-        """The blobs' ids, before and after, of every regular file that differs between two commits; "" where there is none."""
+        """The blobs' ids, before and after, of every regular file that differs between two commits; "" if it does not exist."""
         before, after = self._objects.files([self._objects.root(parent), self._objects.root(commit)])
         ids = {path: (_blob_id(before.get(path)), _blob_id(after.get(path))) for path in {*before, *after}}
         return {path: pair for path, pair in ids.items() if pair[0] != pair[1]}
@@ -242,7 +242,7 @@ class Remote:
             GitError: it could not be written.
             RefusedError: a path can't be written.
         """
-        contents = {tree.checked(path): content for path, content in proposal.files.items()}
+        contents = {tree.normalize(path): content for path, content in proposal.files.items()}
         listings = self._objects.listings(tip, tree.directories(contents))
         root, objects = tree.edited(listings, contents, tip)
         if root == self._objects.root(tip):
@@ -307,7 +307,7 @@ class Remote:
             self._fetch("--stdin", filter=_TREES if below else _COMMITS, stdin="\n".join(ids).encode(), settings=settings)
         except GitError as error:
             if error.kind in (Kind.FILTER, Kind.NO_OBJECT):
-                self._filters = ()  # it filters, and yet gives no single object: the next cache holds all of them
+                self._filters = ()  # it filters, but does not serve single objects: the next cache contains all of them
             raise
 
     def _fetch(
@@ -327,7 +327,7 @@ class Remote:
 
     def _over_the_wire(self, *arguments: str, stdin: bytes = b"", settings: Iterable[tuple[str, str]] = ()) -> bytes:
         """The only commands that know the remote at all: no other one can reach for a missing object on its own."""
-        known = [
+        options = [
             (f"remote.{_REMOTE}.url", self.url),
             ("core.hooksPath", "/dev/null"),
             ("gc.auto", "0"),
@@ -338,7 +338,7 @@ class Remote:
         if not self.url.startswith(("http://", "https://", "/", "file://")):
             environ = {**environ, **ssh_settings(environ, "core.sshcommand" in configuration(self._git))}
         git = Git(self._cache.directory, environ)
-        return git.run(*arguments, stdin=stdin, settings=[*known, *settings])
+        return git.run(*arguments, stdin=stdin, settings=[*options, *settings])
 
     def _refspec(self) -> str:
         return f"+refs/heads/{self.branch}:{_TIP}"

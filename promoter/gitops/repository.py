@@ -126,7 +126,7 @@ class Repository:
         return self._persistently(attempt, branch)
 
     def remove(self, branch: str, head: str) -> bool:
-        """Removes another branch if `head` still is its commit; gives whether it did. Raises as `apply`."""
+        """Removes another branch if `head` still is its commit; returns whether it did. Raises as `apply`."""
 
         def attempt(_: int) -> bool:
             self._remote.update()
@@ -149,7 +149,7 @@ class Repository:
         Raises:
             HistoryLimitError: during the iteration, when more is asked for than `history_limit` commits hold.
         """
-        plain = [tree.checked(path) for path in paths]
+        plain = [tree.normalize(path) for path in paths]
         start = start or self.fetch().commit
         self._require(start)
         depths = self._depths(start)
@@ -201,11 +201,11 @@ class Repository:
 
     def read_ahead(self, commits: Collection[str], paths: Sequence[str]) -> None:
         """Fetches and reads what is at the paths in each of the commits in as few requests as can be: they are read next."""
-        plain = [tree.checked(path) for path in paths]
+        plain = [tree.normalize(path) for path in paths]
         self._reading(next(iter(commits)), lambda: self._remote.read_ahead(commits, plain))
 
     def changed(self, commit: Commit, name: str) -> dict[str, tuple[bytes, bytes]]:
-        """The content, before and after, of every file of this name that the commit changes, by path; b"" where there is none.
+        """The content, before and after, of every file of this name that the commit changes, by path; b"" if it did not exist.
 
         A merge is compared with its first parent, a root commit with nothing.
         """
@@ -223,7 +223,7 @@ class Repository:
         """Whether `ancestor` is `commit` or one of its ancestors; False, too, when the remote doesn't have `commit`.
 
         Raises:
-            HistoryLimitError: `history_limit` commits do not tell.
+            HistoryLimitError: not decided within `history_limit` commits.
         """
         if ancestor == commit:
             return True
@@ -334,12 +334,12 @@ class Repository:
 
     def _depths(self, commit: str) -> Iterator[int]:
         """Twice as many commits each time, at last the limit; then raises HistoryLimitError."""
-        known = self._remote.depth(commit)
-        depth = max(FIRST_DEPTH, 2 * known)
+        fetched = self._remote.depth(commit)
+        depth = max(FIRST_DEPTH, 2 * fetched)
         while depth < self._history_limit:
             yield depth
             depth *= 2
-        if known < self._history_limit:
+        if fetched < self._history_limit:
             yield self._history_limit
         raise HistoryLimitError(
             f"{self._remote.url}: the newest {self._history_limit} commits do not hold the answer",

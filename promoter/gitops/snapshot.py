@@ -29,13 +29,13 @@ class Snapshot:
     _repository: Files = field(repr=False, compare=False)
 
     def read(self, path: str) -> bytes | None:
-        """The file's bytes as committed; None when there is no such file."""
+        """The file's bytes as committed; None if it does not exist."""
         id = self.blob_id(path)
         return None if id is None else self._repository.blob(self.commit, id)
 
     def blob_id(self, path: str) -> str | None:
-        """The object id of the file's content; None when there is no such file. Costs no content."""
-        entry = self._repository.entry(self.commit, tree.checked(path))
+        """The object id of the file's content; None if it does not exist. Does not fetch the content."""
+        entry = self._repository.entry(self.commit, tree.normalize(path))
         return entry.id if entry is not None and entry.is_file else None
 
     def export(self, paths: Iterable[str]) -> dict[str, bytes]:
@@ -43,4 +43,4 @@ class Snapshot:
 
         Symbolic links and submodules below a path are left out.
         """
-        return self._repository.export(self.commit, [tree.checked(path) for path in paths])
+        return self._repository.export(self.commit, [tree.normalize(path) for path in paths])

@@ -49,7 +49,7 @@ Listings = Mapping[str, Listing]
 """The entries of directories, by the directory's path ('' is the root)."""
 
 
-def checked(path: str) -> str:
+def normalize(path: str) -> str:
     """The repository-relative path in its plain form: no trailing slash, '' for the root ('.' or './').
 
     Raises:
@@ -87,7 +87,7 @@ def require_safe(path: str) -> str:
 def _climbing(name: str) -> RefusedError:
     return RefusedError(
         f"the repository has a tree with an entry named {name!r}, which no checkout may have",
-        hint="git fsck shows the tree; find out who pushed it, and remove that commit from the branch",
+        hint="git fsck shows the tree; remove the commit that added it from the branch",
     )
 
 
@@ -116,7 +116,7 @@ def parse(content: bytes, id: str) -> dict[str, Entry]:
 
 
 def find(listings: Listings, path: str) -> Entry | None:
-    """The entry at a checked path below the root, None where there is none.
+    """The entry at a normalized path below the root, None if it does not exist.
 
     Raises:
         RefusedError: the path is, or leads through, a symbolic link or a submodule.

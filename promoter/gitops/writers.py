@@ -41,7 +41,7 @@ class Push:
 
     def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
         sha = self.remote.commit_tree(root, tip, proposal.message())
-        # Whatever git says now: curl repeats a push whose answer was lost, and the echo loses the race.
+        # Whatever git reports: curl repeats a push whose answer was lost, and the repetition loses the race.
         self._sent.append((sha, tip))
         self.remote.push(sha, tip)
         return self.remote.commit(sha)
@@ -54,7 +54,7 @@ class Push:
 
 @dataclass(frozen=True)
 class ThroughGitHub:
-    """Has GitHub make the commit: its id is not known before, so an earlier try is known by parent, tree and message."""
+    """Lets GitHub make the commit: its id is unknown before, so parent, tree and message identify an earlier attempt."""
 
     remote: Remote
     api: GitHubCommits
@@ -86,7 +86,7 @@ class ThroughGitHub:
 
 
 def _below(remote: Remote, tip: str, *commits: str) -> bool:
-    """Whether one of the commits is `tip` or below it; a cache that was recreated since is deepened until that is known."""
+    """Whether one of the commits is `tip` or an ancestor; a cache that was recreated since is deepened until that is clear."""
     depth = FIRST_DEPTH
     while not any(remote.reaches(tip, commit) for commit in commits):
         if not remote.boundary(tip):

@@ -45,7 +45,7 @@ class Decision:
     """One entry: the version of one model in one environment.
 
     `since` is in UTC. `commit` is the commit that had deployed the version, `restored` the digest of the image that was
-    deployed in its place after a failure. "" and None where that is not recorded.
+    deployed in its place after a failure. "" and None if not recorded.
     """
 
     version: str
@@ -70,7 +70,7 @@ def read(path: str, content: bytes, environment: Environment) -> dict[str, Decis
     """The environment's entries for its model, by version. Entries for others, in a copied folder for example, don't count.
 
     Raises:
-        ConfigError: the file is not YAML, or an entry can't be read: then nothing is known of any version.
+        ConfigError: the file is not YAML, or an entry can't be read: then the state of every version is unknown.
     """
     file = parse(path, content)
     found: dict[str, Decision] = {}

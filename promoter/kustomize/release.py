@@ -24,7 +24,7 @@ _DATA_KEYS = ("modelName", "modelVersion", "modelDigest")
 class Overlay:
     """The files of an overlay that promoter writes: their paths in the repository, and their bytes.
 
-    `promotion` is None where the overlay has no file of decisions yet.
+    `promotion` is None if the overlay has no promotion.yaml yet.
     """
 
     directory: str
@@ -181,7 +181,7 @@ def _find_entry(file: YamlFile, images: Node | None, model: Model) -> _Entries:
 
 
 def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Release) -> None:
-    """Refuses entries that keep ours from deciding the image: each one is applied to what the ones before it made."""
+    """Refuses entries that override the model's own: each entry is applied to the result of those before it."""
     key = f"images[{model.image_name}]"
     if entries.entry and (suffix := file.get(entries.entry, "tagSuffix")):
         raise file.error("a tagSuffix would change the tag", suffix, key=f"{key}.tagSuffix", hint="remove it")
@@ -233,12 +233,12 @@ def _config_map(file: YamlFile, model: Model) -> Node:
     """The ConfigMap whose data.modelName is the model's; a single one without a modelName is it as well."""
     config_maps = [document for document in file.documents if document.is_mapping and _kind(file, document) == "ConfigMap"]
     names = [file.scalar(file.mapping(config_map, "data"), "modelName", "data.modelName") for config_map in config_maps]
-    ours = [config_map for config_map, name in zip(config_maps, names, strict=True) if name == model.name]
+    found = [config_map for config_map, name in zip(config_maps, names, strict=True) if name == model.name]
     key, hint = "data.modelName", f"write `modelName: {model.name}` into the one that is meant"
-    if len(ours) > 1:
-        raise file.error(f"a second ConfigMap for model {model.name!r}", ours[1], key=key, hint="keep one for each model")
-    if ours:
-        return ours[0]
+    if len(found) > 1:
+        raise file.error(f"a second ConfigMap for model {model.name!r}", found[1], key=key, hint="keep one for each model")
+    if found:
+        return found[0]
     if not config_maps:
         hint = 'write a ConfigMap annotated `config.kubernetes.io/local-config: "true"` there'
         raise file.error("no ConfigMap in the release file", hint=hint)

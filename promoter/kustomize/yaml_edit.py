@@ -65,7 +65,7 @@ def replace(file: YamlFile, node: Node, value: str, key: str, *, flow: bool) -> 
     """The scalar or null at `node`, in a flow collection or not, becomes `value`; its quotes, tag and anchor stay.
 
     Raises:
-        ConfigError: it is no single scalar of this place alone; `key` names it there.
+        ConfigError: it is not a single scalar used only here; `key` names it in the message.
     """
     file.require_own(node, key)
     if not node.is_scalar:

@@ -2,7 +2,7 @@
 
 ruamel.yaml only parses, into events with their places. An edit is a list of splices, each saying what it does to the text
 and what that must do to the events; the edited text is parsed again, and its events must be exactly those. So a proof
-covers every value, tag, anchor, alias, quoting style and document, and whatever is no event (comments, spaces) is
+covers every value, tag, anchor, alias, quoting style and document, and whatever is not an event (comments, spaces) is
 untouched because nothing but the splices touches bytes.
 """
 
@@ -33,7 +33,7 @@ try:
 except ImportError:
     CParser = None
 
-Event = tuple[Any, ...]  # what an event says, without its place: its class first
+Event = tuple[Any, ...]  # an event's content, without its place: its class first
 _S = TypeVar("_S", str, tuple[Event, ...])
 
 STRING_TAG = "tag:yaml.org,2002:str"
@@ -226,7 +226,7 @@ def apply(file: YamlFile, splices: Sequence[Splice]) -> bytes:
 
 
 def _events(path: str, text: str) -> list[Any]:
-    """The events, from the C extension; from ruamel's own parser where there is none, or where it says no.
+    """The events, from the C extension; from ruamel's own parser if that is missing or refuses the text.
 
     It refuses what kustomize takes: a colon inside a plain scalar of a flow mapping. The own parser refuses a tab between
     two tokens, which kustomize takes too; without the extension such a file is not edited.
@@ -249,7 +249,7 @@ def _events(path: str, text: str) -> list[Any]:
 
 
 def _said(event: Any) -> Event:
-    """What the event says, wherever it stands."""
+    """The event's content, without its place."""
     kind = type(event)
     if kind is ScalarEvent:
         return (kind, event.anchor, event.tag, event.style or "", event.value)

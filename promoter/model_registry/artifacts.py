@@ -22,7 +22,7 @@ _MOST_FILES = 10_000
 
 
 class Reader(Protocol):
-    """Bytes as they come; `read(n)` gives at most n of them, and none at the end."""
+    """Bytes as they come; `read(n)` returns at most n of them, and none at the end."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -54,7 +54,7 @@ def listing(files: Iterator[ModelFile]) -> tuple[ModelFile, ...]:
     """
     found: dict[str, ModelFile] = {}
     for file in files:
-        safe(file.path)
+        require_below(file.path)
         if file.path in found or len(found) == _MOST_FILES:
             raise untrusted(f"{len(found)} files, then {file.path!r}")
         found[file.path] = file
@@ -69,8 +69,8 @@ def untrusted(what: str) -> RefusedError:
     )
 
 
-def safe(path: str) -> str:
-    """The path, when it stays below the folder that it is relative to.
+def require_below(path: str) -> str:
+    """Returns the path if it stays below the folder that it is relative to.
 
     Raises:
         RefusedError: it is absolute, climbs, or is not spelled the one plain way.
@@ -92,7 +92,7 @@ class LocalArtifacts:
         self._folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)
 
     def list(self, _: datetime, /) -> tuple[ModelFile, ...]:
-        """See Artifacts; a folder gives no ETags: its times say nothing about another machine's copy."""
+        """See Artifacts; a folder has no ETags: its times don't identify another machine's copy."""
         if not self._folder.is_dir():
             raise UnreachableError(
                 f"the model's files are in {self._folder}, which does not exist on this machine",
@@ -117,7 +117,7 @@ class LocalArtifacts:
         Raises:
             RefusedError: it did.
         """
-        path = self._folder / safe(file.path)
+        path = self._folder / require_below(file.path)
         try:
             descriptor = _opened(self._folder, file.path)
         except FileNotFoundError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
-from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, safe, untrusted
+from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, require_below, untrusted
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
 from promoter.models import ModelFile
 
@@ -74,7 +74,7 @@ class ClientStore:
             return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
     def download_uri(self, registered: RegisteredVersion) -> str:
-        """Where the files are; Unity Catalog gives them out by the version's own URI only, with credentials for a while."""
+        """The files' store; Unity Catalog serves them only by the version's own URI, with temporary credentials."""
         if self._where.startswith("databricks"):
             return f"models:/{registered.name}/{registered.version}"
         with self._client() as client:
@@ -147,14 +147,14 @@ class ClientArtifacts:
         self._uri, self._settings = uri, settings
 
     def list(self, _: datetime, /) -> tuple[ModelFile, ...]:
-        """See Artifacts; MLflow's client gives no ETags."""
+        """See Artifacts; MLflow's client does not return ETags."""
         with mlflow_errors(self._uri):
             return listing(self._files(self._repository(), ""))
 
     def _files(self, repository: Any, folder: str) -> Iterator[ModelFile]:
         for info in repository.list_artifacts(folder or None):
             if info.is_dir:
-                yield from self._files(repository, safe(info.path))
+                yield from self._files(repository, require_below(info.path))
             else:
                 yield ModelFile(info.path, int(info.file_size or 0))
 
@@ -163,7 +163,7 @@ class ClientArtifacts:
         """See Artifacts; the file is fetched whole into a temporary folder, and gone after."""
         with tempfile.TemporaryDirectory(prefix="promoter-") as folder:
             with mlflow_errors(self._uri):
-                fetched = Path(self._repository().download_artifacts(safe(file.path), dst_path=folder))
+                fetched = Path(self._repository().download_artifacts(require_below(file.path), dst_path=folder))
             with fetched.open("rb") as content:
                 yield content
 
@@ -178,13 +178,13 @@ def mlflow_errors(where: str) -> Iterator[None]:
     """Imports and runs mlflow quietly and impatiently; what it raises becomes our errors, which name `where`.
 
     Raises:
-        NotFound, AuthError, UnreachableError: as MLflow's error code says.
+        NotFound, AuthError, UnreachableError: by MLflow's error code.
         UsageError: a package is missing that this address needs, or MLflow can't use the address.
     """
     for variable, value in _SETTINGS.items():
         os.environ.setdefault(variable, value)
     with warnings.catch_warnings():
-        # Its deprecation warnings are for its developers and callers; nobody who reads them here could act on them.
+        # Its deprecation warnings are for its developers and callers; promoter's users can't act on them.
         warnings.simplefilter("ignore")
         try:
             from mlflow.exceptions import MlflowException
@@ -216,7 +216,7 @@ def _translated(where: str, code: str, message: str) -> Exception:
 
 
 def _line(message: str) -> str:
-    """The first line; where that only announces what follows, as for a download, with the last one. Signed URLs are cut."""
+    """The first line, with the last if the first only introduces it, as for a download. Signed URLs are cut."""
     first, *rest = message.strip().splitlines() or [""]
     line = f"{first} {rest[-1]}" if rest and first.endswith(":") else first
     return _QUERY.sub("", line)

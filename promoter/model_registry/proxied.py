@@ -15,14 +15,14 @@ from urllib.parse import quote
 import urllib3.exceptions
 
 from promoter.errors import RefusedError, UnreachableError
-from promoter.model_registry.artifacts import Reader, listing, safe, untrusted
+from promoter.model_registry.artifacts import Reader, listing, require_below, untrusted
 from promoter.model_registry.store import NotFound
 from promoter.models import ModelFile
 
 if TYPE_CHECKING:
     import requests
 
-    from promoter.model_registry.server import Server
+    from promoter.model_registry.server import TrackingServer
     from promoter.session import Http
 
 API = "/api/2.0/mlflow-artifacts/artifacts"
@@ -37,7 +37,7 @@ _AS_IT_IS = {"Accept-Encoding": "identity"}
 class ProxiedArtifacts:
     """The files below `path` of an MLflow server's artifact store."""
 
-    def __init__(self, server: Server, path: str) -> None:
+    def __init__(self, server: TrackingServer, path: str) -> None:
         self._server, self._path = server, path.strip("/")
 
     def list(self, created: datetime, /) -> tuple[ModelFile, ...]:
@@ -65,7 +65,7 @@ class ProxiedArtifacts:
             where = f"{self._path}/{folder}".strip("/")
             entries = self._server.get("mlflow-artifacts/artifacts", _entries, path=where)
             for name, is_folder, size in entries:
-                path = f"{folder}/{safe(name)}".lstrip("/")
+                path = f"{folder}/{require_below(name)}".lstrip("/")
                 if is_folder:
                     folders.append(path)
                 else:
@@ -99,7 +99,7 @@ class ProxiedArtifacts:
             yield _Body(response)
 
     def _address(self, file: ModelFile) -> str:
-        return f"{API}/{quote(f'{self._path}/{safe(file.path)}')}"
+        return f"{API}/{quote(f'{self._path}/{require_below(file.path)}')}"
 
 
 def _entries(answer: dict[str, list[dict[str, str]]]) -> list[tuple[str, bool, int]]:

@@ -59,7 +59,7 @@ class ModelReference:
 
     @classmethod
     def at(cls, name: str, alias: str) -> ModelReference:
-        """The reference of an environment's alias, where `stage/Production` means MLflow's stage of that name.
+        """The reference of an environment's alias; `stage/Production` means MLflow's stage of that name.
 
         Raises:
             UsageError: neither an alias nor a stage can be called so.

@@ -146,8 +146,8 @@ class ModelRegistry:
         try:
             return self._named(reference)
         except NotFound:
-            known = self._aliases(reference.name)
-        pointers = ", ".join(f"{alias} (version {version})" for alias, version in sorted(known.items()))
+            aliases = self._aliases(reference.name)
+        pointers = ", ".join(f"{alias} (version {version})" for alias, version in sorted(aliases.items()))
         raise UsageError(
             f"MLflow at {self.where} has no {reference}",
             hint=f"the aliases of {reference.name} are {pointers}"

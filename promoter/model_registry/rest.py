@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, untrusted
 from promoter.model_registry.proxied import API, ProxiedArtifacts
-from promoter.model_registry.server import Server
+from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class RestStore:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tracking = Server(settings.tracking_uri, settings)
-        self._registry = Server(settings.registry_uri, settings) if settings.registry_uri else self._tracking
+        self._tracking = TrackingServer(settings.tracking_uri, settings)
+        self._registry = TrackingServer(settings.registry_uri, settings) if settings.registry_uri else self._tracking
 
     def by_version(self, name: str, version: str) -> RegisteredVersion:
         """GET model-versions/get."""
@@ -84,7 +84,7 @@ class RestStore:
         root = self._tracking.get("mlflow/runs/get", lambda answer: str(answer["run"]["info"]["artifact_uri"]), run_id=run_id)
         return f"{root.rstrip('/')}/{path}"
 
-    def _served(self, uri: str, parts: SplitResult) -> tuple[Server, str]:
+    def _served(self, uri: str, parts: SplitResult) -> tuple[TrackingServer, str]:
         """The MLflow server that has the files, and their path there. Only the tracking server gets credentials."""
         tracking = urlsplit(self._tracking.uri)
         if parts.scheme == "mlflow-artifacts":
@@ -96,7 +96,7 @@ class RestStore:
             self._settings.sources.require(uri)
         if ".." in path.split("/"):
             raise untrusted(f"they are in {uri}, which is not an address of files")
-        return (self._tracking if base == tracking else Server(base.geturl(), self._settings, anonymous=True)), path
+        return (self._tracking if base == tracking else TrackingServer(base.geturl(), self._settings, anonymous=True)), path
 
 
 def _registered(answer: Any) -> RegisteredVersion:

@@ -19,7 +19,7 @@ _CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ML
 _T = TypeVar("_T")
 
 
-class Server:
+class TrackingServer:
     """An MLflow server; `uri` may hold user and password, which then win over the settings' (as requests has it for MLflow)."""
 
     def __init__(self, uri: str, settings: Settings, *, anonymous: bool = False) -> None:
@@ -49,7 +49,7 @@ class Server:
 
         Raises:
             NotFound: MLflow has nothing by that name.
-            AuthError, UnreachableError, UsageError: see `checked`.
+            AuthError, UnreachableError, UsageError: see `require_success`.
         """
         return self._read(self._http.request("GET", f"/api/2.0/{path}", params=params), read)
 
@@ -62,7 +62,7 @@ class Server:
         return self._read(self._http.request(method, f"/api/2.0/{path}", json=body, retry=False), read)
 
     def _read(self, response: requests.Response, read: Callable[[Any], _T]) -> _T:
-        self.checked(response)
+        self.require_success(response)
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise AuthError(
                 f"MLflow at {self.uri} answered with a web page: a login page, or not MLflow",
@@ -81,20 +81,20 @@ class Server:
         """A file's answer whose body is read as it comes.
 
         Raises:
-            NotFound, AuthError, UnreachableError, UsageError: see `checked`.
+            NotFound, AuthError, UnreachableError, UsageError: see `require_success`.
         """
         response = (http or self._http).request("GET", path, headers=headers, stream=True)
         try:
-            self.checked(response)
+            self.require_success(response)
             yield response
         finally:
             response.close()
 
-    def checked(self, response: requests.Response) -> None:
+    def require_success(self, response: requests.Response) -> None:
         """Passes a good answer.
 
         Raises:
-            NotFound: no such thing; MLflow says 404 for a model or version and 400 for an alias that does not exist.
+            NotFound: it does not exist; MLflow answers 404 for a model or version, and 400 for an alias.
             AuthError: 401, 403, or a redirect to a login page.
             UsageError: no MLflow API at this address.
             UnreachableError: any other answer.
@@ -117,7 +117,7 @@ class Server:
             )
         raise UnreachableError(
             f"MLflow answered {status} to {response.url}: {message}",
-            hint="its log says why; for a file, the store behind it may be what is down",
+            hint="see its log; for a file, the artifact store behind it may be down",
         )
 
     def _redirected(self, response: requests.Response) -> PromoterError:

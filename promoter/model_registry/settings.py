@@ -21,8 +21,8 @@ _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}
 class Settings:
     """Where MLflow is and how to speak to it.
 
-    `registry_uri` is None where MLFLOW_TRACKING_URI alone decides. `credential` is for the addresses that the environment
-    names; `sent` says in words which one it is. `plugin` names what only MLflow's own client can do. `plain_http` lists the
+    `registry_uri` is None if only MLFLOW_TRACKING_URI is set. `credential` is for the addresses that the environment
+    names; `sent` describes it in words. `plugin` names what only MLflow's own client can do. `plain_http` lists the
     hosts that credentials go to without TLS.
     """
 

@@ -21,7 +21,7 @@ class NotFound(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A model version as the registry holds it, before anything of its files is known. `created` is in UTC."""
+    """A model version's entry in the registry, without its files. `created` is in UTC."""
 
     name: str
     version: str

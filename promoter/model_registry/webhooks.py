@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry import settings
-from promoter.model_registry.server import Server
+from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import NotFound
 
 _PATH = "mlflow/webhooks"
@@ -31,7 +31,7 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One webhook as MLflow lists it; `events` are written `model_version_alias.created`. Its secret is never told."""
+    """One webhook as MLflow lists it; `events` are written `model_version_alias.created`. MLflow never returns its secret."""
 
     id: str
     name: str
@@ -53,7 +53,7 @@ class Tested:
 class Webhooks:
     """The webhooks of one MLflow server (3.3 or newer, with a database)."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: TrackingServer) -> None:
         self._server = server
 
     @classmethod
@@ -69,7 +69,7 @@ class Webhooks:
                 "webhooks are registered over MLflow's REST API only",
                 hint="set MLFLOW_TRACKING_URI to the http(s) address of an MLflow server; a schedule needs no webhook",
             )
-        return cls(Server(found.registry_uri or found.tracking_uri, found))
+        return cls(TrackingServer(found.registry_uri or found.tracking_uri, found))
 
     def list(self) -> tuple[Webhook, ...]:
         """Every webhook, of all pages.
@@ -103,10 +103,10 @@ class Webhooks:
             "description": "wakes promoter",
             **({"secret": secret} if secret else {}),
         }
-        known = [webhook for webhook in self.list() if webhook.name == name]
+        found = [webhook for webhook in self.list() if webhook.name == name]
         with _explained():
-            if known:
-                return self._server.send("PATCH", f"{_PATH}/{quote(known[0].id, safe='')}", body, _one), False
+            if found:
+                return self._server.send("PATCH", f"{_PATH}/{quote(found[0].id, safe='')}", body, _one), False
             return self._server.send("POST", _PATH, body, _one), True
 
     def test(self, webhook: Webhook) -> Tested:
@@ -125,11 +125,11 @@ class Webhooks:
         Raises:
             UsageError: there is none; and as `list`.
         """
-        known = self.list()
-        for webhook in known:
+        webhooks = self.list()
+        for webhook in webhooks:
             if name in (webhook.id, webhook.name):
                 return webhook
-        names = ", ".join(sorted(webhook.name for webhook in known)) or "none"
+        names = ", ".join(sorted(webhook.name for webhook in webhooks)) or "none"
         raise UsageError(f"MLflow at {self._server.uri} has no webhook {name!r}", hint=f"there are: {names}")
 
 

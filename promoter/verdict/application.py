@@ -41,7 +41,7 @@ def application_gone(seen: Observation, expected: Expectation) -> Verdict | None
 
 
 def moved(seen: Observation, expected: Expectation) -> Verdict | None:
-    """The Application reads from elsewhere now: what it does is no longer about our commit."""
+    """The Application reads from another source now: its state no longer depends on our commit."""
     now = elsewhere(application_of(seen), expected.follows) if expected.follows is not None else ()
     if not now:
         return None
@@ -96,8 +96,8 @@ def render_failed(seen: Observation, expected: Expectation) -> Verdict | None:
             return Verdict(Kind.FAILED, "the Application's spec is invalid", Reason.INVALID_SPEC, (condition.message,))
         if condition.type == "ComparisonError" and "failed to generate manifest" in condition.message:
             if seen.git.renders is True:
-                told = "a later commit does not render: waiting until somebody fixes it"
-                return Verdict(Kind.SYNCING, told, evidence=(condition.message,))
+                summary = "a later commit does not render: waiting until somebody fixes it"
+                return Verdict(Kind.SYNCING, summary, evidence=(condition.message,))
             return _begun_by(seen, Verdict(Kind.FAILED, "the overlay does not render", Reason.RENDER, (condition.message,)))
     return None
 
@@ -148,8 +148,8 @@ def waits_for_sync(seen: Observation, _: Expectation) -> Verdict | None:
     if application.operation is not None and seen.git.operation_ancestor is not False and not _changed_since(seen):
         return None
     if seen.sync_windows is not None and seen.sync_windows.blocks_auto_sync:
-        told = (f"argocd proj windows list {application.project}",)
-        return Verdict(Kind.NEEDS_PERSON, "a sync window keeps our commit from being synced", Reason.SYNC_WINDOW, told)
+        command = (f"argocd proj windows list {application.project}",)
+        return Verdict(Kind.NEEDS_PERSON, "a sync window keeps our commit from being synced", Reason.SYNC_WINDOW, command)
     command = (f"argocd app sync {application.name}",)
     if not application.auto_sync:
         return Verdict(Kind.NEEDS_PERSON, "auto-sync is off: somebody must sync", Reason.AUTO_SYNC_OFF, command)
@@ -225,5 +225,5 @@ def _begun_by(seen: Observation, verdict: Verdict) -> Verdict:
     if seen.git.sole_change is True:
         return replace(verdict, restore=True)
     last = application_of(seen).last_synced_revision[:8] or "none"
-    told = f"other commits since the last synced revision ({last}) may have begun it: Git stays as it is"
-    return replace(verdict, evidence=(*verdict.evidence, told))
+    reason = f"other commits since the last synced revision ({last}) may have begun it: Git stays as it is"
+    return replace(verdict, evidence=(*verdict.evidence, reason))

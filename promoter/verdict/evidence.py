@@ -48,12 +48,12 @@ def our_pods(seen: Observation, expected: Expectation) -> tuple[PodState, ...]:
     rollout = seen.workload.rollout if seen.workload else None
     own = seen.workload.template.images if seen.workload and seen.by_version else ()
     digest = expected.release.digest
-    ours = (pod for pod in seen.pods if any(image.digest == digest or image in own for image in pod.images))
-    return tuple(pod for pod in ours if rollout is None or not pod.hash or pod.hash == rollout.current_hash)
+    carrying = (pod for pod in seen.pods if any(image.digest == digest or image in own for image in pod.images))
+    return tuple(pod for pod in carrying if rollout is None or not pod.hash or pod.hash == rollout.current_hash)
 
 
 def image_refused(pod: PodState) -> bool:
-    """The registry says that it does not have the image, or denies it. A registry that can't answer says neither.
+    """Whether the registry reports that the image is missing or denied. A registry that can't answer reports neither.
 
     Names are taken out of the sentence first: a repository may be called anything.
     """
@@ -79,12 +79,12 @@ def our_analysis(seen: Observation) -> AnalysisRunState | None:
     workload = seen.workload
     if workload is None or workload.rollout is None:
         return None
-    ours = [
+    runs = [
         run
         for run in seen.analysis_runs
         if run.hash == workload.rollout.current_hash and run.revision in ("", workload.revision)
     ]
-    return next((run for run in ours if run.phase in {"Failed", "Error", "Inconclusive"}), ours[-1] if ours else None)
+    return next((run for run in runs if run.phase in {"Failed", "Error", "Inconclusive"}), runs[-1] if runs else None)
 
 
 def about_analysis(run: AnalysisRunState | None) -> tuple[str, ...]:
@@ -98,19 +98,19 @@ def about_analysis(run: AnalysisRunState | None) -> tuple[str, ...]:
 
 
 def _runs(values: tuple[str, ...]) -> str:
-    """The values in their order, equal ones in a row told once: `ok (3 times), error`."""
+    """The values in their order, with equal neighbours counted: `ok (3 times), error`."""
     groups = [(value, len(tuple(same))) for value, same in groupby(values)]
     return ", ".join(value if times == 1 else f"{value} ({times} times)" for value, times in groups)
 
 
 def about_operation(application: ApplicationState) -> tuple[str, ...]:
-    """What the last operation says, with the objects that failed."""
+    """The last operation's message, with the objects that failed."""
     operation = application.operation
     if operation is None:
         return ()
     failed = (one for one in operation.resources if one.failed or one.ill)
-    told = [f"{one.kind} {one.name}: {one.message}" for one in failed]
-    return (f"sync of {operation.revision[:8]} is {operation.phase}: {operation.message}", *told)
+    objects = [f"{one.kind} {one.name}: {one.message}" for one in failed]
+    return (f"sync of {operation.revision[:8]} is {operation.phase}: {operation.message}", *objects)
 
 
 def about_retries(operation: OperationState) -> tuple[str, ...]:
@@ -140,13 +140,13 @@ def _keeps_pods_from(condition: Condition) -> bool:
 
 
 def about_difference(workload: Workload, difference: Difference) -> tuple[str, ...]:
-    """What differs from Git in the pod template, and who set fields of it last."""
+    """The fields of the pod template that differ from Git, and the manager that changed it last."""
     by = _last("changed", [one for one in workload.managers if one.template and one.name not in _CONTROLLERS])
     return (*(f"{path} differs from Git" for path in difference.template), *by)
 
 
 def about_pause(workload: Workload | None) -> tuple[str, ...]:
-    """Who set spec.paused last."""
+    """The manager that set spec.paused last."""
     return _last("paused", [one for one in workload.managers if one.paused]) if workload else ()
 
 
@@ -160,8 +160,8 @@ def about_health(application: ApplicationState) -> tuple[str, ...]:
     if application.health == "Healthy":
         return ()
     bad = (one for one in application.resources if one.health not in ("", "Healthy"))
-    told = [f"{one.ref.kind} {one.ref.name} is {one.health}" + (f": {one.message}" if one.message else "") for one in bad]
-    return (f"the Application is {application.health}", *told)
+    objects = [f"{one.ref.kind} {one.ref.name} is {one.health}" + (f": {one.message}" if one.message else "") for one in bad]
+    return (f"the Application is {application.health}", *objects)
 
 
 def out_of_sync(application: ApplicationState) -> tuple[str, ...]:

@@ -43,9 +43,9 @@ def overlay_deploys_release(seen: Observation, _: Expectation) -> bool:
 
 
 def synced(seen: Observation, expected: Expectation) -> bool:
-    """The workload is what Git says, by Argo CD's word. What else of the Application is OutOfSync says nothing about it.
+    """Argo CD reports that the workload equals Git. Other objects of the Application that are OutOfSync don't matter.
 
-    Where the workload itself differs outside of its pod template only, a controller or a person owns that field.
+    If the workload differs only outside its pod template, a controller or a person owns that field.
     """
     application = seen.application
     if application is None or application.sync == "Synced":
@@ -74,8 +74,8 @@ def failed_elsewhere(seen: Observation, expected: Expectation) -> bool:
     if operation is None or seen.workload is None or seen.git.operation_ancestor is not True or not applied(seen, expected):
         return False
     ended = operation.phase in FAILED or (operation.phase == "Running" and operation.finished_at is not None)
-    ours = (seen.workload.ref.kind, seen.workload.ref.name)
-    if not ended or any(one.failed for one in operation.resources if (one.kind, one.name) == ours):
+    workload = (seen.workload.ref.kind, seen.workload.ref.name)
+    if not ended or any(one.failed for one in operation.resources if (one.kind, one.name) == workload):
         return False
     rejected = any(one.status == "SyncFailed" for one in operation.resources)
     unwell = any(one.failed or one.ill for one in operation.resources)

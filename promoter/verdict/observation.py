@@ -1,4 +1,4 @@
-"""What is known of a promotion at one instant, together: the Application, the workload, its pods and analyses, and Git."""
+"""Everything observed of a promotion at one instant: the Application, the workload, its pods and analyses, and Git."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Deployed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GitFacts:
-    """What Git says about our commit. None means that it can't be told (the revision is not in the clone yet: fetch).
+    """Our commit in Git's history. None means unknown (the revision is not in the clone yet: fetch).
 
-    `ancestor`, `deployed`: at ApplicationState.revision; where that is a branch name (rendering failed), at the branch's tip.
+    `ancestor`, `deployed`: at ApplicationState.revision; if that is a branch name (rendering failed), at the branch's tip.
     `operation_ancestor`: our commit is the revision of OperationState, or an ancestor of it.
     `reachable`: our commit is still reachable from the branch's tip.
     `sole_change`: from ApplicationState.last_synced_revision to the failing revision (the operation's; the branch's tip
@@ -56,7 +56,7 @@ class GitFacts:
 class Expectation:
     """What should come true: `release` from `commit` (full SHA). `image_name` is the `images:` entry's name in the overlay.
 
-    `follows` is where the Application should read from; None where that is not compared.
+    `follows` is the source that the Application should read; None if it is not compared.
     """
 
     commit: str
@@ -71,7 +71,7 @@ class Observation:
     """Everything seen at one instant. Read the Application first and the workload after it: then a workload that
     does not carry our release was not merely read too early. `application` None: Argo CD answered that it does not exist.
     `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask. `difference` is how
-    the workload differs from what Git says, where Argo CD calls it OutOfSync and was asked. `ref` names a workload that does
+    the workload differs from Git, if Argo CD calls it OutOfSync and was asked. `ref` names a workload that does
     not exist. `by_version`: the workload has an image of its own (an explainer), and our model version is what it carries of
     the release. `others` are the same instant for the other workloads of the release: a second Rollout, a batch Deployment.
     """

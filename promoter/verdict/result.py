@@ -61,7 +61,7 @@ class Verdict:
 
     `restore`: Git should get back the release of the stable pods. `sync_due`: auto-sync skipped our revision; ask for a
     sync once, after a grace. `held_by`: the revision of somebody else's operation that keeps ours from being synced.
-    `step` of `steps` and `weight` (percent, the one aimed at) tell how far a canary is. `override` is the Application's
+    `step` of `steps` and `weight` (percent, the target) show a canary's progress. `override` is the Application's
     image override that masks our release. `workload` (kind and name) is the one that step, analysis and pods are of. `since`
     (UTC) is when a watch saw it get this far.
     """

@@ -83,7 +83,7 @@ def _is_invalid(rollout: RolloutState) -> bool:
 
 
 def image_missing(seen: Observation, expected: Expectation) -> Verdict | None:
-    """Said at once, not at the deadline. A complete workload needs no image: then one node's trouble says nothing."""
+    """Reported at once, not at the deadline. A complete workload needs no more pulls, so one node's failure is ignored."""
     if not applied(seen, expected) or not unmet(seen, expected, WORKLOAD_CONDITIONS):
         return None
     refused = tuple(pod for pod in our_pods(seen, expected) if image_refused(pod))
@@ -102,7 +102,7 @@ def namespace_terminating(seen: Observation, expected: Expectation) -> Verdict |
 
 
 def paused_for_a_person(seen: Observation, expected: Expectation) -> Verdict | None:
-    """A pause that nothing but a person ends. A timed pause looks the same in the status; only the spec tells."""
+    """A pause that only a person ends. A timed pause looks the same in the status; only the spec distinguishes them."""
     rollout = _our_rollout(seen, expected)
     if rollout is None:
         return None
