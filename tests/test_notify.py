@@ -19,7 +19,7 @@ from promoter.credential import Credential, origins
 from promoter.errors import UnreachableError, UsageError
 from promoter.models import NoticeKind
 from promoter.notify import github, slack, teams
-from promoter.notify.endpoint import Endpoint, checked
+from promoter.notify.endpoint import Endpoint, require_https
 from promoter.notify.github import Target
 from promoter.notify.notice import LONGEST_SENTENCE, LONGEST_URL, MOST_LINES, Link, Notice
 from promoter.notify.notifier import Notifier, connect
@@ -409,5 +409,5 @@ def test_a_channel_that_cannot_be_used_is_said_once_and_left_out(
 
 
 def test_a_webhook_of_ones_own_may_be_http_in_the_cluster() -> None:
-    assert checked("http://hooks.tools:8080/x", "HOOK", plain=True) == "http://hooks.tools:8080/x"
+    assert require_https("http://hooks.tools:8080/x", "HOOK", plain=True) == "http://hooks.tools:8080/x"
     assert keys_of("plain secret\n\n", "SECRET") == (b"plain secret",)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from promoter.models import Environment
     from promoter.notify.outbox import Outbox
     from promoter.promotion.clients import Clients
-    from promoter.webhook import Source
+    from promoter.webhook import ConfigSource
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def clients_of(path: Path | None) -> Clients:
     return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
 
 
-def source_of(path: Path | None, repo: str | None, branch: str, folder: str, outbox: Outbox | None = None) -> Source:
+def source_of(path: Path | None, repo: str | None, branch: str, folder: str, outbox: Outbox | None = None) -> ConfigSource:
     """Where promoter.yaml is: here (`path`, else the nearest), or in `folder` at the tip of `branch` of `repo`.
 
     `outbox`: where notices of this process wait, if not in one of their own.

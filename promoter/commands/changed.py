@@ -30,7 +30,7 @@ def changed(
 ) -> tuple[Changed, ...]:
     """Those of the environments whose release at `commit` (default: the branch's tip) is another one than at `since`.
 
-    Without `since`, or where the branch does not have that commit (any more), all that carry a release. Left out is what
+    Without `since`, or if the branch does not contain that commit (any more), all that have a release. Left out is what
     promoter committed itself in an environment that takes direct commits: whoever made such a commit watches it. A merged
     pull request is watched by nobody yet.
 

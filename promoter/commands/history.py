@@ -47,7 +47,7 @@ def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
     for committed in releases.changes(clients.repository(environment.application), environment):
         release, commit = committed.release, committed.commit
         recorded = journal.of(commit)
-        ours = recorded.is_of(environment) and recorded.version == release.version
+        own = recorded.is_of(environment) and recorded.version == release.version
         yield Entry(
             when=commit.when,
             model=release.model,
@@ -56,5 +56,5 @@ def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
             author=commit.author,
             commit=commit.sha,
             subject=commit.subject,
-            promotion_id=recorded.promotion_id if ours else "",
+            promotion_id=recorded.promotion_id if own else "",
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A resolved model version, its content digest where it is known, and its image where one is published."""
+    """A resolved model version, its content digest if known, and its image if published."""
 
     version: ModelVersion
     tag: str

@@ -35,7 +35,7 @@ class Plan:
     """What a promotion would change, and what it was seen against.
 
     `image` is None when it has to be built first: then the digests of `after` are empty, and the only values filled in
-    later. `rendered` is None where no kustomize was at hand, and `workloads`, which will be watched, is empty then.
+    later. `rendered` is None if kustomize was not found; `workloads`, which will be watched, is empty then.
     """
 
     environment: Environment
@@ -179,7 +179,7 @@ def _gates(
 
 
 def _rebuilt(deployed: Release | None, environment: Environment, version: ModelVersion) -> str:
-    """The tag that the overlay deploys where it is one of `promoter image --rebuild`, of this version; else ""."""
+    """The tag that the overlay deploys if `promoter image --rebuild` made it for this version; else ""."""
     if deployed is None or deployed.repository != environment.model.repository:
         return ""
     return deployed.tag if deployed.tag.startswith(f"{image_tag(version)}-") else ""
@@ -210,7 +210,7 @@ def promotion_id(environment: Environment, release: Release, replaced: str) -> s
 
 
 def with_default_alias(reference: ModelReference, environment: Environment) -> ModelReference:
-    """The reference, where a bare name means the alias that the environment follows.
+    """The reference; a bare name means the alias that the environment follows.
 
     Raises:
         RefusedError: it follows none.

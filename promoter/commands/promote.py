@@ -50,7 +50,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
     by its content, the release by what the overlay deploys, the pull request by its branch.
 
     Raises:
-        SupersededError: another release was committed since the plan, and it is not known that ours is still wanted.
+        SupersededError: another release was committed since the plan, and ours may no longer be wanted.
         RefusedError: the branch does not accept a direct commit, or a person closed the pull request.
     """
     environment, version = plan.environment, plan.version
@@ -123,7 +123,7 @@ def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: st
 
 
 def _live(clients: Clients, before: Release | None) -> ModelVersion | None:
-    """What MLflow says of the version that is there now; None where it can't say it any more."""
+    """MLflow's data on the deployed version; None if MLflow no longer has it."""
     if before is None or not before.version:
         return None
     try:

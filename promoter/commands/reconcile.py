@@ -125,7 +125,7 @@ class Reconciler:
     # -- what is done about it ----------------------------------------------------------------------------------------
 
     def _attend(self, environment: Environment, *, behind: bool) -> Reconciled | None:
-        """Looks at what Argo CD is not content with, and restores Git where it calls for that.
+        """Looks at the releases that Argo CD does not report as live, and restores Git if necessary.
 
         None where the alias means another version (`behind`) and nothing of the present one is under way: it is the fix.
         """
@@ -171,7 +171,7 @@ class Reconciler:
         return self._follow(environment, releases.current(repository, environment, outcome.commit))
 
     def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
-        """To the end of the release, of which the follower tells, whatever it is."""
+        """Watches to the end of the release, which the follower announces."""
         progress = self.progress(environment.application.name)
         follower = Follower(self.clients, environment, progress.verdict, progress.say, self.timing, self.clock)
         try:

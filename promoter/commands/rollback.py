@@ -35,7 +35,7 @@ class Rollback:
 def plan_rollback(repository: Repository, environment: Environment, version: str | None, *, by: str = "") -> Rollback:
     """To the newest earlier release of `version`; without it, of another version that was not undone since.
 
-    `by`: who asks for it, where that is another one than the commit's author.
+    `by`: the person who asks for it, if not the commit's author.
 
     Raises:
         RefusedError: the environment deploys no release, or deployed no such one before, or it is quarantined or rejected.
@@ -72,7 +72,7 @@ def _not_blocked(known: Decisions, version: str) -> None:
 
 
 def rollback(repository: Repository, planned: Rollback) -> Committed:
-    """Commits the earlier release, only while the current one is still there; gives the commit that holds it now.
+    """Commits the earlier release, only while the current one is still there; returns the commit that contains it now.
 
     Raises:
         SupersededError: the overlay deploys a third release.

@@ -147,7 +147,7 @@ def _in_git(clients: Clients, environment: Environment) -> _InGit:
 
 
 def _left_alone(decision: Decision) -> bool:
-    """reconcile does not deploy the version, so it is no difference that an alias points to it."""
+    """reconcile does not deploy the version, so an alias that points to it is not a difference."""
     return decision.blocks or decision.state is State.ROLLED_BACK or gates.given_up(decision)
 
 

@@ -195,7 +195,7 @@ def _ref(branch: str) -> str:
 
 
 def _is_required_check(evaluation: Mapping[str, Any]) -> bool:
-    """Not the policies that wait for people: what a reviewer says, a reviewer may say otherwise."""
+    """Leaves out the policies that wait for people: a reviewer may change their vote."""
     configuration = evaluation.get("configuration") or {}
     required = configuration.get("isBlocking") and configuration.get("isEnabled", True)
     return bool(required) and (configuration.get("type") or {}).get("id") in _CHECKS

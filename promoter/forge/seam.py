@@ -37,7 +37,7 @@ class Draft:
 class PullRequest:
     """A pull request as the forge has it. `head` is the commit it proposes; `merged` the one on the base branch, once merged.
 
-    `id` is the forge's own name for it, or for the identity that opened it, where a later request wants one.
+    `id` is the forge's own name for it, or for the identity that opened it, if a later request needs one.
     """
 
     number: int
@@ -103,7 +103,7 @@ class Forge(Protocol):
         ...
 
     def update(self, found: PullRequest, draft: Draft) -> PullRequest:
-        """Makes an open one say what `draft` says; labels and reviewers that are missing are added."""
+        """Updates an open one to match `draft`; adds missing labels and reviewers."""
         ...
 
     def close(self, number: int) -> None:
@@ -111,7 +111,7 @@ class Forge(Protocol):
         ...
 
     def comment(self, number: int, text: str) -> None:
-        """Says it below a pull request, unless it was said already."""
+        """Adds a comment to a pull request, unless the same comment is there already."""
         ...
 
     def merge_when_ready(self, found: PullRequest, method: MergeMethod, subject: str, body: str) -> str:

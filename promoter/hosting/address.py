@@ -46,13 +46,13 @@ def address_of(
     api_url: str | None = None,
     repository: str | None = None,
 ) -> Address:
-    """The forge of the repository at `url`; the keyword arguments are what the configuration says instead.
+    """The forge of the repository at `url`; the keyword arguments are the configured values, which come first.
 
     github.com, the GitHub Enterprise Server that GITHUB_SERVER_URL and GITHUB_API_URL name, and Azure DevOps Services are known
     by their hosts.
 
     Raises:
-        UsageError: it can't be told from the address, and is not configured.
+        UsageError: the address does not show it, and it is not configured.
     """
     host, path = host_and_path(url)
     kind = kind or _kind(host, environ)

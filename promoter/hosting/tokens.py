@@ -44,7 +44,7 @@ def is_github(host: str, environ: Mapping[str, str]) -> bool:
 
 
 def git_token(url: str, environ: Mapping[str, str]) -> Credential | None:
-    """PROMOTER_GIT_TOKEN, bound to its hosts; None when it is not set. `url` is where it is about to be sent."""
+    """PROMOTER_GIT_TOKEN, bound to its hosts; None if it is not set. `url` is the address that it is about to be sent to."""
     value = environ.get(Purpose.GIT)
     if not value:
         return None

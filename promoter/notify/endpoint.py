@@ -35,14 +35,14 @@ class Answer:
 
     @property
     def value(self) -> Any:
-        """The body as JSON, None where it is none."""
+        """The body as JSON, None if it is not JSON."""
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError):
             return None
 
     def get(self, key: str) -> Any:
-        """A member of the JSON object that the body is, None where there is no such thing."""
+        """A member of the body's JSON object, None if it does not exist."""
         value = self.value
         return value.get(key) if isinstance(value, dict) else None
 
@@ -73,7 +73,7 @@ class Endpoint:
         lost.
 
         Raises:
-            UnreachableError: there is no answer, or it breaks off.
+            UnreachableError: no answer, or an incomplete one.
         """
         content = data if body is None else as_json(body)
         given = {"Content-Type": "application/json; charset=utf-8"} if content is not None else {}
@@ -91,9 +91,9 @@ class Endpoint:
         )
         return Answer(response.status_code, self._text(response))
 
-    def refusal(self, answer: Answer, said: str = "") -> UnreachableError:
-        """The error that an answer is; `said` in place of its body."""
-        words = one_line(said or answer.text, _SAID) or "no reason given"
+    def refusal(self, answer: Answer, reason: str = "") -> UnreachableError:
+        """The error for a refusal; `reason` replaces the body's text."""
+        words = one_line(reason or answer.text, _SAID) or "no reason given"
         return UnreachableError(f"{self.name} at {self.host} answered {answer.status}: {words}", hint="see docs/notices.md")
 
     def _text(self, response: requests.Response) -> str:
@@ -121,11 +121,11 @@ def host_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def checked(url: str, variable: str, *, plain: bool = False) -> str:
-    """The URL, if it is one over https; `plain`: over http as well.
+def require_https(url: str, variable: str, *, plain: bool = False) -> str:
+    """Returns the URL if it is an https one; `plain`: http is allowed too.
 
     Raises:
-        UsageError: it is none. Its value is not shown.
+        UsageError: it is not. Its value is not shown.
     """
     try:
         parts = urlsplit(url)

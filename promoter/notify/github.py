@@ -78,7 +78,7 @@ class Target:
 
 @dataclass
 class GitHubDeployments:
-    """`repository` gives where the repository of a notice is; raises UsageError where that is not on GitHub.
+    """`repository` returns the repository of a notice; raises UsageError if that is not on GitHub.
 
     `shared`: environments that several models have: each of those gets a name of its own, for GitHub takes a newer deployment
     of an environment for the end of the one before.
@@ -114,10 +114,10 @@ class _Calls:
         return f"{self._ask('GET', '').get('full_name')} is there; whether the token may write shows with the first promotion"
 
     def status(self, commit: str, wanted: dict[str, Any]) -> bool:
-        """Whether it said something else before."""
+        """Whether the status differed before."""
         there = self._ask("GET", f"/commits/{commit}/statuses", params={"per_page": "100"})
-        ours = [one for one in _objects(there) if one.get("context") == wanted["context"]]  # the newest first
-        if ours and all(ours[0].get(key) == wanted[key] for key in ("state", "description")):
+        same = [one for one in _objects(there) if one.get("context") == wanted["context"]]  # the newest first
+        if same and all(same[0].get(key) == wanted[key] for key in ("state", "description")):
             return False
         self._ask("POST", f"/statuses/{commit}", body=wanted)
         return True

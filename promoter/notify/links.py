@@ -18,7 +18,7 @@ def application(server: str, app: Application) -> str:
 
 
 def model_version(server: str, name: str, version: str) -> str:
-    """The version's page of an MLflow server, "" where the tracking URI is none of a server."""
+    """The version's page of an MLflow server, "" if the tracking URI is not a server's."""
     if not server.startswith(("http://", "https://")):
         return ""
     return f"{_root(server)}/#/models/{quote(name, safe='')}/versions/{quote(version, safe='')}"

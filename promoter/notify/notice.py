@@ -38,7 +38,7 @@ class Notice:
     """One notice about one promotion. `id` is the same for all notices about that promotion, from any process.
 
     `previous` is the version that was there before; `commit` is in the repository at `repository`; version, commit and
-    repository are "" where there is none. `standing`: how things stand, found at each look; anything else happened once.
+    repository are "" if none exists. `standing`: a state, found at each look; any other notice is an event that happened once.
     """
 
     id: str

@@ -13,7 +13,7 @@ from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import PromoterError, UsageError
 from promoter.models import NoticeKind
 from promoter.notify import slack, webhook
-from promoter.notify.endpoint import Endpoint, checked
+from promoter.notify.endpoint import Endpoint, require_https
 from promoter.notify.github import GitHubDeployments, Target
 from promoter.notify.notice import Notice
 from promoter.notify.outbox import Outbox, Told
@@ -26,7 +26,7 @@ _SLACK_API = "SLACK_API_URL"
 
 
 class Channel(Protocol):
-    """`reports_start`: it can say later how what began has ended. `can_be_asked` what it was told before, by any process."""
+    """`reports_start`: it can later update a start with its end. `can_be_asked`: which notices it got, from any process."""
 
     @property
     def name(self) -> str: ...
@@ -39,8 +39,8 @@ class Channel(Protocol):
         """What came of it, in words.
 
         Raises:
-            UnreachableError: no answer, or a refusal. UsageError: it can't be told this.
-            AuthError: there is no token to be had.
+            UnreachableError: no answer, or a refusal. UsageError: the channel does not support this notice.
+            AuthError: no token is available.
         """
         ...
 
@@ -55,7 +55,7 @@ class Route:
     environments: frozenset[str]
 
     def takes(self, notice: Notice, *, remembered: bool) -> bool:
-        """`remembered`: this process is the one that would tell it again at the next look."""
+        """`remembered`: this same process would otherwise send it again at the next look."""
         if notice.standing and not (remembered or self.channel.can_be_asked):
             return False
         if notice.kind is NoticeKind.STARTED and not self.channel.reports_start:
@@ -84,18 +84,18 @@ class Notifier:
 
     @property
     def silent(self) -> bool:
-        """There is nobody to tell."""
+        """No channel is configured."""
         return not self.routes
 
     def tell(self, notice: Notice) -> None:
-        """Returns at once; what can't be sent is said on stderr, and nowhere else."""
+        """Returns at once; a notice that can't be sent is reported on stderr only."""
         fit = notice.fit(redact.prose)
         for route in self.routes:
             if route.takes(fit, remembered=self.outbox.lasting) and self.outbox.is_news(_told(route, fit)):
                 self.outbox.put(route.name, partial(self._send, route, fit))
 
     def test(self, notice: Notice) -> list[Tested]:
-        """Sends it to every channel now, whatever they are to be told otherwise."""
+        """Sends it to every channel now, whatever kinds they are configured for."""
         fit = notice.fit(redact.prose)
         return [*(self._tested(route, fit) for route in self.routes), *self.missing]
 
@@ -122,7 +122,7 @@ def connect(
     repository: Callable[[str], Target],
     shared: frozenset[str],
 ) -> Notifier:
-    """The notifier of this configuration; a channel whose variables are missing is said once, and left out.
+    """The notifier of this configuration; a channel whose variables are missing is reported once, and left out.
 
     `repository` and `shared` are as `GitHub` has them.
     """
@@ -143,7 +143,7 @@ def connect(
 def _channel(
     one: NoticeConfig, environ: Mapping[str, str], repository: Callable[[str], Target], shared: frozenset[str]
 ) -> Channel:
-    """Raises: UsageError, where a variable is missing or can't be used."""
+    """Raises: UsageError, if a variable is missing or can't be used."""
     if one.channel is Kind.GITHUB:
         return GitHubDeployments(repository, one.deployments, shared)
     if one.channel is Kind.SLACK and one.token_from:
@@ -154,7 +154,7 @@ def _channel(
         bind = f"if it is an API of Slack, name it where the token is set: {_SLACK_API}={one.api_url}"
         credential = Credential(token, where, None, one.token_from, bind)
         return Slack(Endpoint("Slack", one.api_url or slack.API), credential, one.slack_channel)
-    url = checked(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
+    url = require_https(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
     if one.channel is Kind.SLACK:
         return SlackWebhook(Endpoint("Slack", url))
     if one.channel is Kind.TEAMS:

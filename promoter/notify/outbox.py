@@ -14,7 +14,7 @@ _LONGEST_LINE = 100
 _REMEMBERED = 10_000
 
 Told = tuple[str, ...]
-"""What was told to whom."""
+"""A channel, a notice's id and its content."""
 
 
 def to_stderr(text: str) -> None:
@@ -25,7 +25,7 @@ def to_stderr(text: str) -> None:
 class Outbox:
     """One for a process. `say` reports what could not be sent. When the process ends, open requests get `patience` seconds.
 
-    It remembers what was told. `lasting`: the process goes on for long, so that this is worth something.
+    It remembers what was sent. `lasting`: the process runs for long, so that remembering is useful.
     """
 
     say: Callable[[str], None] = to_stderr
@@ -56,7 +56,7 @@ class Outbox:
         self.say(text)
 
     def is_news(self, told: Told) -> bool:
-        """Whether this was not told yet; from now on it was."""
+        """Whether this was not sent yet; from now on it counts as sent."""
         with self._turn:
             if told in self._told:
                 return False
@@ -66,12 +66,12 @@ class Outbox:
             return True
 
     def forget(self, told: Told) -> None:
-        """It could not be told after all."""
+        """Forgets it, because it could not be sent."""
         with self._turn:
             self._told.pop(told, None)
 
     def close(self) -> None:
-        """Waits for what is on its way, `patience` seconds in all, and says what has to stay behind."""
+        """Waits for notices being sent, `patience` seconds in all, and reports those that are dropped."""
         with self._turn:
             self._turn.wait_for(lambda: not any(self._left.values()), self.patience)
             late = [channel for channel, left in self._left.items() if left]
@@ -79,7 +79,7 @@ class Outbox:
             self.say(f"notice not sent: {channel} did not take it within {self.patience:g} s")
 
     def _have_worker(self, channel: str) -> None:
-        """A new one, too, where what nobody foresaw ended the one before."""
+        """A new thread, too, if an unexpected error ended the one before."""
         if not self._lines:
             atexit.register(self.close)
         if channel not in self._lines:

@@ -47,9 +47,9 @@ def message(notice: Notice, *, evidence: bool) -> dict[str, Any]:
 
 
 def reply(notice: Notice) -> dict[str, Any]:
-    """What is said in the thread: the evidence, and in the channel, too, where somebody should look."""
-    said = _section({"type": "text", "text": f"{notice.words}: {notice.sentence}"})
-    blocks = [_block(one) for one in (said, *([_list(notice)] if notice.evidence else []))]
+    """The reply in the thread, with the evidence; it is also shown in the channel if somebody should act."""
+    text = _section({"type": "text", "text": f"{notice.words}: {notice.sentence}"})
+    blocks = [_block(one) for one in (text, *([_list(notice)] if notice.evidence else []))]
     return _plain(f"{notice.title}. {notice.sentence}") | {"blocks": blocks, "reply_broadcast": notice.alarming}
 
 
@@ -71,7 +71,7 @@ class SlackWebhook:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """A message, and what it says."""
+    """A message and its content."""
 
     channel: str
     ts: str
@@ -80,7 +80,7 @@ class _Posted:
 
 @dataclass
 class Slack:
-    """A bot in `channel`. Messages of other processes are found by their metadata, where the token may read the channel."""
+    """A bot in `channel`. Messages of other processes are found by their metadata, if the token may read the channel."""
 
     endpoint: Endpoint
     token: Credential
@@ -107,7 +107,7 @@ class Slack:
         return f"message {ts} in {channel}"
 
     def _found(self, id: str) -> _Posted | None:
-        """The message of this promotion that another process posted; None, too, where it can't be looked for."""
+        """The message of this promotion that another process posted; None, too, if the channel can't be read."""
         if not _ID.fullmatch(self.channel):
             return None  # history is asked for by a channel's id
         oldest = f"{self.now() - _LOOKED_BACK:.0f}"
@@ -124,7 +124,7 @@ class Slack:
         return None
 
     def _call(self, method: str, body: dict[str, Any], *, again: bool = False) -> Answer:
-        """Slack answers 200, and says in the body whether it did it."""
+        """Slack always answers 200; the body reports whether the call succeeded."""
         answer = self.endpoint.send("POST", f"/{method}", body=body, token=self.token, again=again)
         if not answer.ok or answer.get("ok") is not True:
             raise self.endpoint.refusal(answer, f"{method}: {answer.get('error') or answer.text or 'no reason given'}")

@@ -30,7 +30,7 @@ def keys_of(secrets: str, variable: str) -> tuple[bytes, ...]:
     """The keys in a variable, one on each line: base64 after `whsec_`, else as they stand.
 
     Raises:
-        UsageError: there is none, or one is no base64. None is shown.
+        UsageError: none is set, or one is not base64. The secrets are not shown.
     """
     keys: list[bytes] = []
     for line in filter(None, map(str.strip, secrets.splitlines())):
@@ -58,7 +58,7 @@ class Webhook:
     can_be_asked: ClassVar[bool] = False
 
     def send(self, notice: Notice) -> str:
-        """The id stays the same whichever process tells it: who gets it a second time can drop it."""
+        """The id is the same in every process, so that the receiver can drop a repetition."""
         now = self.now()
         body = as_json(payload(notice, now))
         id, timestamp = f"{notice.id}.{notice.told}", str(int(now))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
     from promoter.promotion.releases import Committed
 
-_LOOKED_BACK = 20  # commits of the overlay: nobody waits longer to be told from which version
+_LOOKED_BACK = 20  # commits of the overlay: finding the previous version is not worth reading more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Announcer:
     # -- a release that is followed -----------------------------------------------------------------------------------
 
     def begun(self, repository: Repository, committed: Committed, *, found: bool) -> Notice:
-        """A release begins to be watched; what is given says so, and is what `ended` and `broke` go on from.
+        """Announces that a release is watched; returns the notice, which `ended` and `broke` continue.
 
-        `found` at its end already, by a look that may have found it so before: its beginning is not told.
+        `found`: it had ended already, maybe at an earlier look too: its beginning is not announced.
         """
         previous = "" if self.clients.notifier.silent else _version_before(repository, self.environment, committed)
         notice = replace(self._of(committed), previous=previous, standing=found)
@@ -71,7 +71,7 @@ class Announcer:
     # -- pull requests ------------------------------------------------------------------------------------------------
 
     def proposed(self, release: Release, opened: Opened | None, before: Release | None) -> None:
-        """A pull request waits for people, where this run opened it."""
+        """Announces a pull request that waits for people, if this run opened it."""
         if opened is not None and opened.done == "opened":
             sentence = f"a pull request waits for review: {opened.title}"
             notice = self._of_pull_request(release, opened, NoticeKind.NEEDS_PERSON, sentence)
@@ -145,7 +145,7 @@ class Announcer:
 
 
 def example(clients: Clients) -> Notice:
-    """A notice that says of itself that it is a test, another one each time."""
+    """A notice that is marked as a test; each has a new id."""
     made = secrets.token_hex(8)
     sentence = "this is a test of promoter's notices: nothing was promoted"
     config = clients.config
@@ -159,7 +159,7 @@ def _argocd(clients: Clients) -> str:
     try:
         return base_url(clients.environ, clients.config.argocd_server)
     except PromoterError:
-        return ""  # none is configured, or its settings can't be read, which who speaks to it says
+        return ""  # none is configured, or its settings can't be read, which its client reports
 
 
 def _sentence(ending: Ending) -> str:
@@ -176,7 +176,7 @@ def _of_verdict(verdict: Verdict) -> str:
 
 
 def _version_before(repository: Repository, environment: Environment, committed: Committed) -> str:
-    """The version that the overlay deployed before this release, "" where Git does not tell."""
+    """The version that the overlay deployed before this release, "" if Git does not show it."""
     try:
         earlier = itertools.islice(releases.history(repository, environment, committed.commit.sha), _LOOKED_BACK)
         return next((one.release.version for one in earlier if one.release != committed.release), "")

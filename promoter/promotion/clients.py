@@ -87,7 +87,7 @@ class Clients:
         return with_source(environment, self.argocd().application(wanted))
 
     def repository(self, application: Application) -> Repository:
-        """The repository and branch that the Application follows: one for all who ask, in one thread."""
+        """The repository and branch that the Application follows: one shared by all callers, in one thread."""
         key = application.repo_url, application.target_revision
         if key not in self._repositories:
             self._repositories[key] = self._open(application)
@@ -128,7 +128,7 @@ class Clients:
         """Where the forge of the repository at `url` is.
 
         Raises:
-            UsageError: it can't be told which it is.
+            UsageError: it is ambiguous which one is meant.
         """
         from promoter.forge import address_of
 
@@ -137,12 +137,12 @@ class Clients:
 
     @property
     def actor(self) -> str:
-        """Who started the pipeline that promoter runs in; "" outside one, where the commit's author says it."""
+        """The person who started the pipeline that promoter runs in; "" outside one, where the commit has its author."""
         return next((self.environ[name] for name in _ACTORS if self.environ.get(name)), "")
 
     @cached_property
     def notifier(self) -> Notifier:
-        """Tells the channels of `notices:`; those that can't be used are said and left out."""
+        """Notifies the channels of `notices:`; those that can't be used are reported and left out."""
         from promoter.notify.notifier import connect
 
         names = [environment.name for environment in self.config.environments]
@@ -150,7 +150,7 @@ class Clients:
         return connect(self.config.notices, self.environ, self.outbox, self._on_github, shared)
 
     def _on_github(self, url: str) -> Target:
-        """Raises: UsageError, where the repository at `url` is not there."""
+        """Raises: UsageError, if the repository at `url` does not exist."""
         from promoter.hosting import tokens
         from promoter.notify.github import Target
 
@@ -190,7 +190,7 @@ class Clients:
         return builder.find(version, open_file) if builder else self._ready_runtime(version, open_file)
 
     def _runtime_builder(self, model: Model) -> RuntimeBuilder | None:
-        """None where image.runtime names a ready image, or where there is a layout and no registry for an engine to push to."""
+        """None if image.runtime names a ready image, or a layout is used, since an engine needs a registry to push to."""
         from promoter.image.registry import RegistryRepository
         from promoter.image.runtime.build import RuntimeBuilder
 

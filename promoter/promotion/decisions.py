@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """The environment's entries by version. `content` is the file that holds them, None where there is none yet."""
+    """The environment's entries by version. `content` is the file that holds them, None if it does not exist yet."""
 
     environment: Environment
     path: str
@@ -47,13 +47,13 @@ class Decisions:
         return any(one.restored == release.digest for one in self.entries.values() if one.restored)
 
     def restored_after(self, bad: Release, now: Release) -> Decision | None:
-        """Why `now` is deployed in place of `bad`, where that is because `bad` failed."""
+        """Why `now` is deployed in place of `bad`, if the cause is that `bad` failed."""
         one = self.of(bad.version)
         failed = one is not None and one.state in (State.FAILED, State.QUARANTINED) and one.restored == now.digest
         return one if failed else None
 
     def files(self, after: Decisions) -> dict[str, bytes]:
-        """What to write so that the file has what `after` has; nothing where it has it already."""
+        """The edit after which the file has the entries of `after`; empty if it has them already."""
         known = self.entries if self.content is not None else {}
         changed = [one for one in after.entries.values() if known.get(one.version) != one]
         if self.content is not None and not changed:
@@ -91,10 +91,10 @@ class Decisions:
 
 
 def at(repository: Repository, commit: str, overlay: Overlay, environment: Environment) -> Decisions:
-    """What the overlay's file has; where there is no file, what the history at and below `commit` records.
+    """The overlay's entries; without a file, those that the history at and below `commit` records.
 
     Raises:
-        ConfigError: the file can't be read: nothing is known of any version then.
+        ConfigError: the file can't be read: then the state of every version is unknown.
         AuthError, UnreachableError: as the Git server answers.
     """
     path, content = overlay.promotion_file, overlay.promotion

@@ -136,7 +136,7 @@ class Ended:
 class Ending:
     """How a release ended. `restored` is the commit that restored the stable release, `note` why there is none.
 
-    `stable` is that release. `pull_request` is to restore it, where Git is restored by one.
+    `stable` is that release. `pull_request` restores it, if Git is restored by one.
     """
 
     environment: str

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Follower:
     """Follows releases of one environment. `on_verdict` gets every verdict, and `say` every sentence between them.
 
-    `waits`: for the merge of the pull request that restores Git, where one has to.
+    `waits`: for the merge of the pull request that restores Git, if it is restored by one.
     """
 
     clients: Clients
@@ -63,7 +63,7 @@ class Follower:
         return MergeWait(proposing, opened, self.say, sleep, self.clock.now).run()
 
     def follow(self, committed: Committed, *, restoring: bool = True, found: bool = False) -> Ending:
-        """To the end of this release, and where it failed on to the end of the restore. Notices report how it goes.
+        """Watches to the end of this release, and if it failed, of the restore. Notices report the progress.
 
         `found`: at its end already, by one look of many.
 
@@ -141,7 +141,7 @@ class Follower:
         return opened, releases.merged(self.repository, self.environment, ended.merged, stable), ""
 
     def _tag_in_mlflow(self, bad: Release, commit: str) -> None:
-        """A copy of the quarantine for those who look at the model: Git has the truth, so nothing waits for it."""
+        """Copies the quarantine to MLflow for people who look at the model: Git has the truth, so nothing waits for it."""
         try:
             registry = self.clients.model_registry
             registry.set_tag(bad.model, bad.version, quarantine_tag(self.environment), commit)
@@ -151,7 +151,7 @@ class Follower:
     def _until_restored(
         self, committed: Committed, verdict: Verdict, restored: Committed, logs: tuple[str, ...] = ()
     ) -> Ending:
-        """To where the cluster runs what Git says again, or a newer release has taken its place."""
+        """Watches until the cluster runs what Git has again, or a newer release has replaced it."""
         watched = self._watch(restored, displaced=committed.release)
         code, note = _after_restore(watched.verdict)
         ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
@@ -193,7 +193,7 @@ class Follower:
 
 
 def _after_restore(verdict: Verdict) -> tuple[ExitCode, str]:
-    """How the process ends, and which half is done where it is not both."""
+    """How the process ends, and which half is done if not both are."""
     if verdict.reason is Reason.SCALED_TO_ZERO:
         return ExitCode.RESTORED, f"Git is restored; in the cluster there is nothing to prove: {verdict.summary}"
     code = AFTER_RESTORE[verdict.kind]

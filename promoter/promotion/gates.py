@@ -39,7 +39,7 @@ def not_undone(decisions: Decisions, version: ModelVersion, *, force: bool, unat
     `MOST_FAILURES` times, is refused too.
 
     Raises:
-        RefusedError: what stands against the version, and where that is recorded.
+        RefusedError: the version is quarantined or rejected; the error names the record.
     """
     environment, found = decisions.environment, decisions.of(version.version)
     if not force:
@@ -166,13 +166,13 @@ def no_parameter_files(tree: Tree, environment: Environment) -> None:
 
 def warnings(application: ApplicationState, windows: SyncWindows | None) -> tuple[str, ...]:
     """What may keep the release from going live, and does not make it wrong."""
-    told = []
+    warnings = []
     if not application.auto_sync:
-        told.append("auto-sync is off: somebody must sync")
+        warnings.append("auto-sync is off: somebody must sync")
     if windows is not None and windows.blocks_auto_sync:
-        told.append("a sync window keeps Argo CD from syncing now")
+        warnings.append("a sync window keeps Argo CD from syncing now")
     if application.health != "Healthy":
-        told.append(f"the Application is {application.health} already")
+        warnings.append(f"the Application is {application.health} already")
     if not application.workloads:
-        told.append("the Application has no Rollout or Deployment yet")
-    return tuple(told)
+        warnings.append("the Application has no Rollout or Deployment yet")
+    return tuple(warnings)

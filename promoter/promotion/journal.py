@@ -60,12 +60,12 @@ class Entry:
         return self.environment == environment.name and self.model == _on_one_line(environment.model.name)
 
     def may_be_of(self, environment: Environment) -> bool:
-        """As `is_of`, where the commit names environment and model at all."""
+        """As `is_of`, if the commit names an environment and a model."""
         named = (self.environment or environment.name, self.model or _on_one_line(environment.model.name))
         return named == (environment.name, _on_one_line(environment.model.name))
 
     def release(self, model: Model) -> Release:
-        """The release that the commit says it deploys."""
+        """The release that the commit records."""
         image, _, digest = self.image.partition("@")
         repository, _, tag = image.rpartition(":")
         return Release(model.name, self.version, self.model_digest, repository, tag, digest)

@@ -58,7 +58,7 @@ class PullRequestOpener:
 
         Raises:
             RefusedError: a person closed the same without merging, or the forge or the edit refuses.
-            SupersededError: as the edit says.
+            SupersededError: as the edit raises it.
             AuthError, UnreachableError, UsageError: as the Git server and the forge answer.
         """
         branch, base = branch_of(self.environment, restoring=self.restoring), self.environment.application.target_revision
@@ -66,14 +66,14 @@ class PullRequestOpener:
         head = self.repository.propose(branch, self._checked, self._replacing)
         if head is None or self._proposal is None:
             return None
-        ours = next((one for one in self._found if self._is_open(one)), None)
-        before = self._before(ours)
+        current = next((one for one in self._found if self._is_open(one)), None)
+        before = self._before(current)
         draft = self._draft(branch, base, self._proposal, before)
-        now = self.forge.update(ours, draft) if ours else self.forge.open(draft)
+        now = self.forge.update(current, draft) if current else self.forge.open(draft)
         if before is not None:
             self.forge.comment(before.number, f"Superseded by {self.forge.reference(now.number)}.")
         notes = self._merge_when_ready(replace(now, head=head.sha), self._proposal)
-        done = "opened" if ours is None else "unchanged" if (now, ours.head) == (ours, head.sha) else "updated"
+        done = "opened" if current is None else "unchanged" if (now, current.head) == (current, head.sha) else "updated"
         return Opened(
             now.number,
             now.url,
@@ -107,9 +107,9 @@ class PullRequestOpener:
     def _is_open(self, one: PullRequest) -> bool:
         return one.state is State.OPEN and one.number not in self._closed
 
-    def _before(self, ours: PullRequest | None) -> PullRequest | None:
-        """The one that ours takes the place of: the newest before it, unless that was merged."""
-        older = [one for one in self._found if ours is None or one.number < ours.number]
+    def _before(self, current: PullRequest | None) -> PullRequest | None:
+        """The one that the current one replaces: the newest before it, unless that was merged."""
+        older = [one for one in self._found if current is None or one.number < current.number]
         return older[0] if older and older[0].state is not State.MERGED else None
 
     def _draft(self, branch: str, base: str, proposal: Proposal, before: PullRequest | None) -> Draft:

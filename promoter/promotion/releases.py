@@ -77,7 +77,7 @@ def merged(repository: Repository, environment: Environment, commit: str, releas
 def history(repository: Repository, environment: Environment, start: str | None = None) -> Iterator[Committed]:
     """What the overlay deployed after each commit that touched it, on every side of a merge, children before parents.
 
-    Commits where that can't be read are left out.
+    Commits in which that can't be read are left out.
     """
     for place, commit in _commits(repository, environment, start or repository.fetch().commit, full=True):
         if (release := _deployed(repository, place, commit.sha)) is not None:

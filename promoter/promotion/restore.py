@@ -32,7 +32,7 @@ _PODS = 3
 class Restoration:
     """What is to be put back and why. Evidence and logs were read before anything changed, for a restore makes them disappear.
 
-    `logs` are for the person who asked: they may hold what has no place in Git.
+    `logs` are only for the person who asked: they may contain data that must not get into Git.
     """
 
     environment: Environment
@@ -64,7 +64,7 @@ def plan_restore(
 
 
 def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) -> Committed:
-    """Commits the stable release on top of the tip, only while the bad one is still there; gives the commit that holds it now.
+    """Commits the stable release on top of the tip, only while the bad one is still there; returns the commit with it.
 
     Safe to repeat, also while others do the same: there will be one commit.
 
@@ -78,7 +78,7 @@ def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) ->
 
 
 def proposing_restore(repository: Repository, forge: Forge, restoration: Restoration) -> PullRequestOpener:
-    """What opens the urgent pull request with the commit of `restore`, each time it is run; not again where it was closed."""
+    """What opens the urgent pull request with the commit of `restore`, each time it is run; not again if it was closed."""
     environment, bad, stable = restoration.environment, restoration.bad.release, restoration.stable.release
     evidence = (restoration.verdict.summary, *restoration.verdict.evidence)
 
@@ -192,12 +192,12 @@ def _body(restoration: Restoration) -> str:
 
 
 def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:
-    """Our pods' last words, where the token may read them. After an abort they are terminating and fail no more."""
+    """Our pods' last words, if the token may read them. After an abort they are terminating and no longer fail."""
     lines: list[str] = []
     for pod in sorted(verdict.pods, key=lambda pod: pod.health != "Degraded")[:_PODS]:
         try:
-            said = argocd.logs(environment.application, pod.name, namespace=pod.namespace, tail=_LOG_LINES)
+            log = argocd.logs(environment.application, pod.name, namespace=pod.namespace, tail=_LOG_LINES)
         except PromoterError:
             continue
-        lines += [f"log of {pod.name}: {line}" for line in said]
+        lines += [f"log of {pod.name}: {line}" for line in log]
     return tuple(lines)

@@ -16,7 +16,7 @@ Report = Callable[[Step], None]
 
 
 def silent(step: Step) -> None:
-    """A report that tells nobody."""
+    """A report without output."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Steps:
         detail: Callable[[T], str] = lambda _: "",
         skipped: Callable[[T], bool] = lambda _: False,
     ) -> T:
-        """The value of `work`; an error is recorded as failed (the business said no) or errored, and goes on its way."""
+        """The value of `work`; an error is recorded as failed (a rule refused) or errored, and raised again."""
         started = time.monotonic()
         self.report(Step(name, Status.RUNNING))
         try:

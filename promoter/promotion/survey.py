@@ -61,7 +61,7 @@ class Memo(Generic[K, V]):
 class Survey:
     """Everything is read when it is first asked for, and once. Not for use by several threads at once.
 
-    `with_argocd`: Argo CD is needed. Without, where none is configured, only alias and Git are compared.
+    `with_argocd`: Argo CD is needed. Otherwise, if none is configured, only alias and Git are compared.
     """
 
     clients: Clients

@@ -157,7 +157,7 @@ class Watcher:
         return Watched(replace(verdict, summary=verdict.summary + since), timed_out=True)
 
     def _report(self, verdict: Verdict) -> None:
-        """Only what says something that the last did not."""
+        """Reports a verdict only if it differs from the last."""
         if (words := _words(verdict)) != self._reported:
             self._reported = words
             self.on_verdict(verdict)
@@ -165,7 +165,7 @@ class Watcher:
     # -- one look -----------------------------------------------------------------------------------------------------
 
     def _look(self, course: _Course) -> Verdict | None:
-        """The verdict now; None while Argo CD or Git gives no answer."""
+        """The verdict now; None while Argo CD or Git does not answer."""
         now = self.clock.now()
         refresh = now - self._refreshed >= (2.0 if course.verdict.kind is Kind.NOT_OBSERVED else self.timing.refresh)
         try:
@@ -237,7 +237,7 @@ class Watcher:
 
 
 def listen(argocd: ArgoCD, application: Application, wake: threading.Event, ended: threading.Event) -> threading.Thread:
-    """Sets `wake` when Argo CD's event stream says something about the Application. A hint only: events get lost."""
+    """Sets `wake` when Argo CD's event stream reports the Application. A hint only: events get lost."""
 
     def follow() -> None:
         wait = _FIRST_STREAM_WAIT

@@ -1,10 +1,10 @@
 """The receiver of MLflow's webhooks: a verified event wakes `reconcile` for its model. It keeps no state.
 
 signature.py     which secrets there are, and whether a delivery was signed with one
-events.py        what a delivery says
+events.py        the content of a delivery
 application.py   the HTTP side, as an ASGI application; connection.py limits how long a request may take
-controller.py    what differs from what it should be is looked for when an event or the clock says so
-work_queue.py    one environment never twice at once, and once more where it was woken meanwhile
+controller.py    looks for differences at each event and at intervals
+work_queue.py    one environment never twice at once, and once more if it was woken meanwhile
 work.py          what is done about one environment: reconcile here, or dispatch a pipeline
 source.py        where promoter.yaml is read again each time: a folder, or the tip of a branch
 metrics.py log.py serve.py
@@ -12,6 +12,6 @@ metrics.py log.py serve.py
 
 from promoter.webhook.serve import Options, serve
 from promoter.webhook.signature import read_secrets
-from promoter.webhook.source import Folder, Remote, Source
+from promoter.webhook.source import ConfigSource, Folder, Remote
 
-__all__ = ["Folder", "Options", "Remote", "Source", "read_secrets", "serve"]
+__all__ = ["ConfigSource", "Folder", "Options", "Remote", "read_secrets", "serve"]

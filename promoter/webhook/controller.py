@@ -16,7 +16,7 @@ from promoter.webhook.metrics import Metrics
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
-    from promoter.webhook.source import Source
+    from promoter.webhook.source import ConfigSource
     from promoter.webhook.work import Key
 
 _FIRST_RETRY, _LONGEST_RETRY = 5.0, 300.0
@@ -30,7 +30,7 @@ class Controller:
     survey that found it.
     """
 
-    source: Source
+    source: ConfigSource
     survey: Callable[[Clients], Survey]
     add: Callable[[Key, Survey], None]
     interval: float
@@ -81,7 +81,7 @@ class Controller:
             self._look_at(woken)
 
     def _next(self) -> frozenset[str] | None:
-        """The models whose time has come, none of them where it is time to look at everything; None at the end."""
+        """The models that are due; empty if everything is due; None at the end."""
         with self._turn:
             while not self._closed:
                 now = self.clock()

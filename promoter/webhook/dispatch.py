@@ -43,9 +43,9 @@ class Pipeline(Protocol):
         """Starts a run. Not tried again after a broken connection: the next look does that.
 
         Raises:
-            UsageError: there is no such pipeline, or it does not take these parameters.
+            UsageError: the pipeline does not exist, or does not accept these parameters.
             AuthError: the token is missing or may not.
-            UnreachableError: no answer, or one that says not now.
+            UnreachableError: no answer, or a temporary refusal.
         """
         ...
 

@@ -19,11 +19,11 @@ class Log:
     in_json: bool
 
     def __call__(self, event: str, **values: Any) -> None:
-        told = {name: value for name, value in values.items() if value not in (None, "")}
+        fields = {name: value for name, value in values.items() if value not in (None, "")}
         if self.in_json:
-            output.event(event, told)
+            output.event(event, fields)
         else:
-            output.say(" ".join([event, *(f"{name}={_short(value)}" for name, value in told.items())]))
+            output.say(" ".join([event, *(f"{name}={_short(value)}" for name, value in fields.items())]))
 
     def step(self, environment: str, model: str, step: Step) -> None:
         if step.status is not Status.RUNNING:
@@ -52,6 +52,6 @@ class Following:
 
 
 def _short(value: Any) -> str:
-    """Bare where it is one printable word, else quoted: what comes from outside starts no line of its own."""
+    """Bare if it is one printable word, else quoted, so that text from outside can't start a new line."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)

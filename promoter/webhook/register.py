@@ -20,7 +20,7 @@ _KEY = (
 )
 _HINTS = {
     "non-public IP address": "MLflow does not call private addresses: see MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS in docs/webhook.md",
-    "CERTIFICATE_VERIFY_FAILED": "MLflow trusts public certificate authorities only, whatever REQUESTS_CA_BUNDLE says",
+    "CERTIFICATE_VERIFY_FAILED": "MLflow trusts public certificate authorities only and ignores REQUESTS_CA_BUNDLE",
     "Connection": "MLflow can't reach the URL: check the receiver, the ingress and the network policy",
     "Timeout": "something drops what MLflow sends: check the ingress and the network policy",
 }
@@ -69,23 +69,23 @@ def register(webhooks: Webhooks, name: str, url: str, secret: str | None) -> Reg
 
 
 def _warnings(url: str, secret: str | None) -> tuple[str, ...]:
-    told = [_CACHED]
+    warnings = [_CACHED]
     if secret:
-        told.append(_KEY)
+        warnings.append(_KEY)
     else:
-        told.append("without a secret nothing is signed: whoever reaches the receiver can wake it")
+        warnings.append("without a secret nothing is signed: whoever reaches the receiver can wake it")
     if not urlsplit(url).path.endswith(DELIVERIES):
-        told.append(f"the receiver takes deliveries at {DELIVERIES}: the way to it has to rewrite this path")
+        warnings.append(f"the receiver takes deliveries at {DELIVERIES}: the way to it has to rewrite this path")
     if url.startswith("http:"):
-        told.append("over http everybody on the way reads which models are promoted; they can't forge events")
-    return tuple(told)
+        warnings.append("over http everybody on the way reads which models are promoted; they can't forge events")
+    return tuple(warnings)
 
 
 def test(webhooks: Webhooks, name: str) -> Sent:
     """Has MLflow send an example to the webhook of that name.
 
     Raises:
-        UsageError: there is no such webhook.
+        UsageError: the webhook does not exist.
         AuthError, UnreachableError: MLflow does not let us, or does not answer.
     """
     webhook = webhooks.named(name)

@@ -25,7 +25,7 @@ from promoter.webhook.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from promoter.webhook.dispatch import Pipeline
-    from promoter.webhook.source import Source
+    from promoter.webhook.source import ConfigSource
 
 _MOST_CONNECTIONS = 512
 
@@ -46,11 +46,11 @@ class Options:
     in_json: bool = False
 
 
-def serve(source: Source, options: Options) -> None:
+def serve(source: ConfigSource, options: Options) -> None:
     """Serves until SIGTERM or SIGINT: then requests in hand are answered, and what is being watched is left to the next one.
 
     Raises:
-        UsageError: there is no listening at that address.
+        UsageError: the server can't listen at that address.
     """
     listening = _listen(options.host, options.port)
     log, metrics, stopping = Log(options.in_json), Metrics(), threading.Event()

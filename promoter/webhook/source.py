@@ -1,4 +1,4 @@
-"""Where promoter.yaml is: in a folder of this machine, or at the tip of a branch. Read again each time it is asked for."""
+"""The sources of promoter.yaml: a folder of this machine, or the tip of a branch. Each call reads it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promoter.notify.outbox import Outbox
 from promoter.promotion.clients import Clients
 
 
-class Source(Protocol):
+class ConfigSource(Protocol):
     def clients(self) -> Clients:
         """Clients of their own for one thread, with the configuration as it is now.
 
@@ -95,7 +95,7 @@ def _written(cache: Path, files: Mapping[str, bytes]) -> Path:
         for path, data in files.items():
             file = fresh / path
             if not file.resolve().is_relative_to(fresh.resolve()):
-                continue  # load says that it lies outside
+                continue  # load reports that it lies outside
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
         try:

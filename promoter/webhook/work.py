@@ -19,7 +19,7 @@ from promoter.webhook.metrics import Metrics
 
 if TYPE_CHECKING:
     from promoter.webhook.dispatch import Pipeline
-    from promoter.webhook.source import Source
+    from promoter.webhook.source import ConfigSource
 
 Key = tuple[str, str]
 """An environment by name and model."""
@@ -58,7 +58,7 @@ class Work:
     A survey that `found` the environment to differ is used if it is recent; otherwise everything is read again.
     """
 
-    source: Source
+    source: ConfigSource
     reconciler: Callable[..., Reconciler]
     wake: Callable[[str, float], None]
     metrics: Metrics
