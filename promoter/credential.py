@@ -1,4 +1,4 @@
-"""A secret and where it may be sent. The operator binds both in the environment; nothing that promoter reads can add a place.
+"""A secret and where it may go. The operator binds both in the environment; nothing that promoter reads can add a place.
 
 An origin is scheme, host and port (RFC 6454). https only, and plain http to this machine's loopback and to the hosts in
 PROMOTER_PLAIN_HTTP_HOSTS.
@@ -31,7 +31,7 @@ class Credential:
     origins: frozenset[str]
     username: str | None = None
     name: str = "the credential"
-    bind: str = "set the address where the secret is set"
+    bind: str = "set the address in the same place as the secret"
 
     def __post_init__(self) -> None:
         redact.learn(self.secret, self._header().partition(" ")[2])
@@ -71,7 +71,7 @@ class Credential:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port, the port only if it is not the scheme's own; "" where it is not a URL of http or https."""
+    """Scheme, host and port, the port only if it is not the scheme's own; "" if it is not a URL of http or https."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -6,9 +6,9 @@
     ├── AuthError                 3   authentication or permission
     ├── UnreachableError          4   an outside system did not answer, or answered that it can't now
     ├── RefusedError             20   a gate, a quarantine or the state of things forbids it
-    └── SupersededError          21   somebody else's newer release stands where ours was to go
+    └── SupersededError          21   somebody else's newer release is deployed instead of ours
 
-A message says what happened and where; `hint` says what to do next. Secrets are taken out of both here, so that no caller
+A message is what happened and where; `hint` is what to do next. Secrets are taken out of both here, so that no caller
 can forget it.
 """
 
@@ -56,7 +56,7 @@ class UsageError(PromoterError):
 
 
 class ConfigError(UsageError):
-    """A file people edit says something that can't be used: the message opens with `file:line: key:`."""
+    """A file people edit contains something that can't be used: the message opens with `file:line: key:`."""
 
     def __init__(self, message: str, *, file: str, line: int | None = None, key: str = "", hint: str = "") -> None:
         self.file, self.line, self.key = file, line, key
@@ -71,7 +71,7 @@ class AuthError(PromoterError):
 
 
 class UnreachableError(PromoterError):
-    """An outside system did not answer in time, or said that it can't now; running again may succeed."""
+    """An outside system did not answer in time, or reported that it can't now; running again may succeed."""
 
     exit_code = ExitCode.UNREACHABLE
 

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model version: `path` relative to the model's folder, `size` in bytes, `etag` where the store gives one."""
+    """One file of a model version: `path` relative to the model's folder, `size` in bytes, `etag` if the store has one."""
 
     path: str
     size: int
@@ -22,7 +22,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the model takes and gives, as MLflow writes it in MLmodel (lists of column or tensor specs)."""
+    """The model's inputs and outputs, as MLflow writes it in MLmodel (lists of column or tensor specs)."""
 
     inputs: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
@@ -109,7 +109,7 @@ class Blob:
 class Image:
     """A published image: `digest` is that of its manifest, `content_digest` that of the model files that it serves.
 
-    `size` is the bytes of the model layer, 0 where the server downloads the model. `blobs` and `copied_from`, the repository
+    `size` is the bytes of the model layer, 0 if the server downloads the model. `blobs` and `copied_from`, the repository
     of another environment that had the image, tell how this run came to it and do not make it another image.
     """
 
@@ -212,7 +212,7 @@ class ForgeKind(StrEnum):
 
 
 class NoticeKind(StrEnum):
-    """What a notice says of a promotion (docs/notices.md tells which ending is which)."""
+    """The kind of a notice (docs/notices.md lists the endings of each)."""
 
     STARTED = "started"
     LIVE = "live"
@@ -246,7 +246,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The Argo CD Application of an environment, as its manifest says: who syncs, from which repository, branch and path."""
+    """The Argo CD Application of an environment, from its manifest: the server, and repository, branch and path."""
 
     name: str
     project: str
@@ -276,7 +276,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One scalar of one file: `key` is its path (`images[fraud-detector].newTag`); `old` is None where it was absent."""
+    """One scalar of one file: `key` is its path (`images[fraud-detector].newTag`); `old` is None if it was absent."""
 
     file: str
     key: str
@@ -285,7 +285,7 @@ class Change:
 
 
 class Status(StrEnum):
-    """How a step ended. Failed: the business said no. Errored: the machinery broke."""
+    """How a step ended. Failed: a rule refused. Errored: the machinery broke."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"

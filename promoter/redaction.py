@@ -159,7 +159,7 @@ def _is_name(value: str) -> bool:
 
 
 def _in_url(value: str, *, whole: bool) -> set[str]:
-    """The password of a URL; `whole`: its path and query, too, for who knows them may use it."""
+    """The password of a URL; `whole`: its path and query, too, because anybody with them may use it."""
     if "://" not in value:
         return set()
     try:

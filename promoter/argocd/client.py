@@ -70,7 +70,7 @@ class ArgoCD:
     def from_environ(cls, environ: Mapping[str, str], server: str | None = None, *, limits: Limits | None = None) -> ArgoCD:
         """A client as the `argocd` CLI would be configured; no connection is made.
 
-        ARGOCD_SERVER (`host[:port][/path]`, https unless a scheme says otherwise), ARGOCD_AUTH_TOKEN, which is for that server
+        ARGOCD_SERVER (`host[:port][/path]`, https unless it has a scheme), ARGOCD_AUTH_TOKEN, which is for that server
         alone: not for `server`, which is used where the environment names none;
         ARGOCD_GRPC_WEB_ROOT_PATH; ARGOCD_SERVER_CERT or SSL_CERT_FILE (a CA bundle), ARGOCD_INSECURE=true (no check
         of the certificate); of ARGOCD_OPTS: --insecure, --plaintext, --server-crt, --grpc-web-root-path.

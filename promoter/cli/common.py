@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def print_value(output: Output, value: T, text: Callable[[T], str], *, diff: bool = False) -> None:
-    """The command's result on stdout, as JSON or as `text` says it; `diff`: that contains unified diffs."""
+    """Prints the command's result on stdout, as JSON or as `text`; `diff`: the text contains unified diffs."""
     from promoter import output as out
 
     if output is Output.JSON:
@@ -88,7 +88,7 @@ def source_of(path: Path | None, repo: str | None, branch: str, folder: str, out
 
 
 def clients_here(path: Path | None) -> Clients | None:
-    """None where there is no promoter.yaml: some commands do with the environment's variables alone."""
+    """None without promoter.yaml: some commands need only the environment's variables."""
     from promoter import config
 
     if path is None and not any((folder / config.FILE).is_file() for folder in (Path.cwd(), *Path.cwd().parents)):

@@ -26,7 +26,7 @@ def end(
     known: Mapping[str, object] | None = None,
     steps: Sequence[Step] = (),
 ) -> NoReturn:
-    """How a release that was followed ended; `known` and `steps` are of how it got into Git, where this command did that."""
+    """How a release that was followed ended; `known` and `steps` are about its way into Git, if this command committed it."""
     from promoter import output as out
     from promoter.cli import summary
     from promoter.cli.text import ending_text
@@ -48,7 +48,7 @@ def await_merge(
     *,
     follow: bool,
 ) -> NoReturn:
-    """Waits for the merge of a pull request and, where it is to be watched, for the end of what it brought."""
+    """Waits for the merge of a pull request and, if it should be watched, for the end of its release."""
     from promoter.cli import summary
     from promoter.promotion import releases
     from promoter.promotion.announce import Announcer

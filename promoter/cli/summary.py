@@ -31,7 +31,7 @@ class Conclusion:
 
 
 def conclude(conclusion: Conclusion) -> None:
-    """Tells the pipeline that runs us, if one does."""
+    """Reports to the pipeline that runs promoter, if one does."""
     ci.annotate(MEANINGS[conclusion.exit_code].level, conclusion.sentence)
     ci.outputs({**conclusion.outputs, "exit_code": str(int(conclusion.exit_code))})
     sign = "✅" if conclusion.exit_code is ExitCode.DONE else "❌"
@@ -62,7 +62,7 @@ def committed(environment: Environment, outcome: Outcome) -> Conclusion:
 def proposed(
     environment: Environment, release: Release, url: str, detail: str, exit_code: ExitCode = ExitCode.DONE
 ) -> Conclusion:
-    """A release that is in a pull request, or did not get beyond it; `detail` says which."""
+    """A release that is in a pull request, or did not get beyond it; `detail` states which."""
     sentence = f"{release.model} version {release.version} for {environment.name}: {detail}"
     return Conclusion(sentence, exit_code, {**_release(environment, release), "pull_request": url}, _table([_image(release)]))
 

@@ -41,7 +41,7 @@ def image(
     reference: ModelArgument,
     to: Annotated[str | None, typer.Option("--to", metavar="ENV", help="In the repository of this environment.")] = None,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Publish one more image of the version, on today's runtime; its tag says so.")
+        bool, typer.Option("--rebuild", help="Publish one more image of the version, on today's runtime, with its own tag.")
     ] = False,
     why: Annotated[
         bool, typer.Option("--explain", help="Print why the image is reused, copied or made, and change nothing.")

@@ -30,7 +30,7 @@ class Act(StrEnum):
 webhook = typer.Typer(
     name="webhook",
     no_args_is_help=True,
-    help="Receive MLflow's webhooks, and tell MLflow where: serve, register, list, test, delete.",
+    help="Receive MLflow's webhooks, and register the receiver with MLflow: serve, register, list, test, delete.",
 )
 
 SecretFileOption = Annotated[

@@ -127,7 +127,7 @@ class Reconciler:
     def _attend(self, environment: Environment, *, behind: bool) -> Reconciled | None:
         """Looks at the releases that Argo CD does not report as live, and restores Git if necessary.
 
-        None where the alias means another version (`behind`) and nothing of the present one is under way: it is the fix.
+        None if the alias means another version (`behind`) and nothing of the present one is under way: it is the fix.
         """
         repository = self.clients.repository(environment.application)
         committed = releases.current(repository, environment)
@@ -203,5 +203,5 @@ _PAUSES = frozenset({Reason.INCONCLUSIVE, Reason.INDEFINITE_PAUSE, Reason.PAUSED
 
 
 def _waits_for_a_person(verdict: Verdict) -> bool:
-    """The canary is under way, and a person may still decide for it; or there is no Application to promote to."""
+    """The canary is under way, and a person may still decide for it; or no Application exists to promote to."""
     return verdict.reason in _PAUSES or verdict.kind is Kind.APPLICATION_GONE

@@ -321,7 +321,7 @@ def _complaint(error: Any, path: tuple[str | int, ...]) -> tuple[str, tuple[str 
 
 
 def _keys_at(path: Sequence[str | int]) -> set[str]:
-    """The keys that are valid at a place in the file, from the models themselves; none where no section can be."""
+    """The keys that are valid at a place in the file, from the models themselves; empty if no section can be there."""
     kind: Any = File
     for part in path:
         kind = _below(kind, part)

@@ -1,6 +1,6 @@
 """demo: the whole story with real parts: an MLflow store, trained models, a Git remote, images, and promotions between them.
 
-`demo` tells it on one machine, where Kubernetes and Argo CD are a sandbox; `demo_on_cluster` on a live cluster.
+`demo` runs it on one machine, where Kubernetes and Argo CD are a sandbox; `demo_on_cluster` on a live cluster.
 """
 
 from promoter.demo.cluster import demo_on_cluster, options

@@ -53,7 +53,7 @@ def options(git_url: str | None, registry: str | None, runtime: str | None, *, k
 
 
 def demo_on_cluster(folder: Path, chosen: ClusterOptions, show: Callable[[Ending], str]) -> None:
-    """Tells the story on the cluster, in a namespace, an Application and a branch of their own, which it removes in the end.
+    """Runs the story on the cluster, in a namespace, an Application and a branch of their own, which it removes in the end.
 
     Raises:
         UsageError: `folder` holds something that no demo made, or a package of the demo is missing.
@@ -121,7 +121,7 @@ def _cleaning(place: Place) -> list[tuple[str, str]]:
 
 
 def _remove(what: str, remove: Callable[[], str]) -> None:
-    """Where it can't be removed that is said: the next one still is."""
+    """A removal that fails is reported, and the next one still runs."""
     try:
         remove()
     except PromoterError as error:
@@ -136,8 +136,8 @@ def _service(namespace: str) -> Iterator[str]:
     command = ["kubectl", "proxy", "--port=0", "--address=127.0.0.1"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as proxy:
         try:
-            said = proxy.stdout.readline() if proxy.stdout else ""
-            address = said.rpartition(" ")[2].strip()
+            line = proxy.stdout.readline() if proxy.stdout else ""
+            address = line.rpartition(" ")[2].strip()
             if not address:
                 raise PromoterError("kubectl proxy ended at once", hint="see whether it runs: kubectl proxy")
             yield f"http://{address}/api/v1/namespaces/{namespace}/services/inference-service:http/proxy"
@@ -153,6 +153,6 @@ def _kubectl(*arguments: str) -> str:
     """
     done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip()
-        raise PromoterError(f"kubectl {arguments[0]}: {said}", hint="check KUBECONFIG and what you may do there")
+        reason = done.stderr.strip()
+        raise PromoterError(f"kubectl {arguments[0]}: {reason}", hint="check KUBECONFIG and what you may do there")
     return done.stdout.strip()

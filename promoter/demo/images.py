@@ -14,7 +14,7 @@ from promoter.image.reference import ImageReference
 
 
 def unpack_model(layout: Path, image: str, folder: Path) -> Path | None:
-    """The folder with the model of the image that this reference pins by digest; None when there is no such image.
+    """The folder with the model of the image that this reference pins by digest; None if the image does not exist.
 
     Unpacked below `folder` when first asked for: from the last layer, as promoter packs it.
 

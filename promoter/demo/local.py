@@ -69,7 +69,7 @@ def _edits(place: Place) -> Edits:
 
 
 def _application(place: Place) -> Application:
-    """What the Application manifest of the environment says."""
+    """The content of the environment's Application manifest."""
     found = config.load(place.checkout / config.FILE).environment(ENVIRONMENT, MODEL).application
     return Application(found.name, found.project, found.repo_url, found.path, found.name, found.target_revision)
 

@@ -39,7 +39,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Step:
     """One version of the model: how it is trained, and how its promotion is to end."""
 
     trained: str
@@ -47,33 +47,33 @@ class Scene:
     ends: ExitCode = ExitCode.DONE
 
 
-CHAPTERS = (
-    Scene("on a few rows", Recipe(rows=20)),
-    Scene("on many more rows", Recipe(rows=1500)),
-    Scene("with fraud and no fraud mixed up", Recipe(rows=1500, flipped=True), ExitCode.RESTORED),
+STEPS = (
+    Step("on a few rows", Recipe(rows=20)),
+    Step("on many more rows", Recipe(rows=1500)),
+    Step("with fraud and no fraud mixed up", Recipe(rows=1500, flipped=True), ExitCode.RESTORED),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a scene ended, after how many seconds of promoting and watching."""
+    """How a step ended, after how many seconds of promoting and watching."""
 
     ending: Ending
     seconds: float
 
 
 def run(place: Place, setup: Setup, training: Training) -> None:
-    """Tells every scene; from the end of the first one on, a client asks the Service.
+    """Runs every step; after the first one, a client sends requests to the Service.
 
     Raises:
         PromoterError: it did not go as it was to go.
     """
     _go_direct()
-    first, *others = CHAPTERS
-    results = [_scene(place, setup, training, first)]
+    first, *others = STEPS
+    results = [_run_step(place, setup, training, first)]
     output.say("\nFrom now on a client asks the Service for predictions, every 50 ms.")
     with Traffic(setup.predict_url, training.example) as traffic:
-        results += [_scene(place, setup, training, scene) for scene in others]
+        results += [_run_step(place, setup, training, step) for step in others]
     _summary(place, setup, results, traffic)
     if traffic.failures or not traffic.requests:
         raise PromoterError(f"{len(traffic.failures)} of {traffic.requests} requests failed: {', '.join(traffic.failures[:3])}")
@@ -85,17 +85,17 @@ def _go_direct() -> None:
     os.environ["no_proxy"] = f"{known},127.0.0.1" if known else "127.0.0.1"
 
 
-def _scene(place: Place, setup: Setup, training: Training, scene: Scene) -> Result:
-    output.say(f"\nA data scientist trains {MODEL} {scene.trained}, and calls the new version @{ALIAS}.")
-    accuracy = training.register(scene.recipe)
+def _run_step(place: Place, setup: Setup, training: Training, step: Step) -> Result:
+    output.say(f"\nA data scientist trains {MODEL} {step.trained}, and calls the new version @{ALIAS}.")
+    accuracy = training.register(step.recipe)
     output.say(f"Of the cases it has not seen, it gets {accuracy:.0%} right.\n")
     output.say(f"$ promoter promote {MODEL}@{ALIAS} --to {ENVIRONMENT}")
     started = time.monotonic()
     ending = _promote(place, setup)
     output.say(f"(exit code {ending.exit_code:d})")
-    if ending.exit_code is not scene.ends:
+    if ending.exit_code is not step.ends:
         raise PromoterError(
-            f"the promotion of version {ending.release.version} was to end with exit code {scene.ends:d}, "
+            f"the promotion of version {ending.release.version} was to end with exit code {step.ends:d}, "
             f"and ended with {ending.exit_code:d}: {ending.verdict.summary}",
             hint=f"everything is still in {place.folder}",
         )
@@ -132,7 +132,7 @@ def _summary(place: Place, setup: Setup, results: Sequence[Result], traffic: Tra
     output.say(f"\nThe client asked {traffic.requests} times: {len(traffic.failures)} requests failed.")
     if traffic.wrong:
         output.say(f"{traffic.wrong} answers were wrong: the canary of version {wrong.release.version} gave them.")
-    output.say(f"\nWhere to look:\n{output.table([*_sights(place), *setup.sights])}")
+    output.say(f"\nWhere to look:\n{output.table([*_links(place), *setup.sights])}")
 
 
 def commands(place: Place) -> list[tuple[str, str]]:
@@ -144,7 +144,7 @@ def commands(place: Place) -> list[tuple[str, str]]:
     ]
 
 
-def _sights(place: Place) -> list[tuple[str, str]]:
+def _links(place: Place) -> list[tuple[str, str]]:
     return [
         ("  the repository", f"git -C {place.checkout} log --patch"),
         ("  the models", f"mlflow ui --backend-store-uri {place.tracking_uri}"),

@@ -61,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a pull request stands on its way. `failed` and `pending` are required checks only; `blocked` says in the forge's
+    """Where a pull request stands on its way. `failed` and `pending` are required checks only; `blocked` is in the forge's
     words what else keeps it from being merged; `queue` is its place in a merge queue (from 1).
     """
 

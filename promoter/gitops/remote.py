@@ -29,7 +29,7 @@ _TIP = "refs/promoter/tip"
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-# What a fetch brings besides the objects that it names (git-rev-list(1), --filter). Of the branch the commits alone: with trees
+# What a fetch brings in addition to named objects (git-rev-list(1), --filter). Of the branch the commits alone: with trees
 # the remote would send deltas against trees of other paths, which git would fetch in their turn, whole.
 _COMMITS, _TREES = "tree:0", "blob:none"
 

@@ -3,7 +3,7 @@
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks. What registries make of it:
 GHCR takes no chunk of more than 4 MiB (416), and gets the blob in one request then, as from `docker push`; ECR's answers name
 the range of the first chunk for ever, so that a 2xx alone is what counts; Docker's registry 2 drops an upload that broke inside
-a chunk, and gets everything once more. The digest that completes an upload tells whether all came out right.
+a chunk, and gets everything once more. The digest that completes an upload proves that all bytes arrived.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class ProxiedArtifacts:
         """See Artifacts. Small requests for a first byte give the ETags, and only where the server has the files itself.
 
         A server with a cloud store behind it would fetch each file whole to answer, and gives no lasting ETag; it is known
-        by what it says of MLmodel. HEAD is no help: MLflow answers it from another place, with another ETag than GET.
+        by its answer for MLmodel. HEAD does not help: MLflow answers it from another place, with another ETag than GET.
         """
         files = listing(self._files())
         described = next((file for file in files if file.path == "MLmodel"), None)

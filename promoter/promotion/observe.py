@@ -297,7 +297,7 @@ class Observer:
         return True
 
     def _rendering(self) -> tuple[bool | None, bool | None]:
-        """Whether our commit's parent renders, and our commit: Argo CD's own word. None where it can't be asked.
+        """Whether our commit's parent renders, and our commit: Argo CD's own result. None if it can't be asked.
 
         Its last synced revision alone does not tell: a commit that renders to the same is never synced.
         """

@@ -21,7 +21,7 @@ _LEAST_LINES = 3
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A text that is shown when asked for, cut at its end where there is no room: `kind` is how its fence is coloured."""
+    """A text that is shown when asked for, cut at its end if it is too long: `kind` is how its fence is coloured."""
 
     title: str
     text: str

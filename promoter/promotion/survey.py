@@ -83,7 +83,7 @@ class Survey:
         )
 
     def list(self) -> None:
-        """Asks Argo CD for all Applications: first of all, for what is said of each stands on it.
+        """Asks Argo CD for all Applications: first of all, since every reading depends on it.
 
         Raises:
             AuthError, UnreachableError, ArgoCDError: it does not answer.
@@ -180,7 +180,7 @@ class Survey:
         """The overlays of all environments on this branch."""
         paths = {application.path}
         for environment in self.clients.config.environments:
-            with suppress(PromoterError):  # said where that environment has its turn
+            with suppress(PromoterError):  # reported when that environment has its turn
                 other = self.with_source(environment).application
                 paths |= {other.path} if _key(other) == _key(application) else set()
         return paths

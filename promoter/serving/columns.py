@@ -39,7 +39,7 @@ class Columns:
 
     @classmethod
     def of(cls, schema: Any) -> Columns | None:
-        """None if there is no signature, or it has anything but named scalars."""
+        """None if the signature is missing or has anything but named scalars."""
         if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
             return None
         names, types = schema.input_names(), [getattr(kind, "name", "") for kind in schema.input_types()]

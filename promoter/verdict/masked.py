@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def masked(seen: Observation, expected: Expectation) -> Verdict | None:
-    """Argo CD is content with our commit and another image runs. Said only where something proves it: an image override
+    """Argo CD is content with our commit and another image runs. Reported only if something proves it: an image override
     on the Application, what the sync applied, or what was last applied to the object; else it may have been read too early.
     """
     workload = seen.workload

@@ -28,7 +28,7 @@ _DRAINED = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """`outcome` is the label of the metric; `drain`: the rest of the body is read first, so that the sender sees it."""
 
     status: int
@@ -38,11 +38,11 @@ class Answer:
 
 
 _UNTRUSTED = {
-    Trust.UNSIGNED: Answer(401, "unsigned", "X-MLflow-Signature, -Timestamp and -Delivery-Id are needed"),
-    Trust.FORGED: Answer(401, "forged", "the signature is not right: the secrets differ, or the body was changed"),
-    Trust.STALE: Answer(401, "stale", f"signed more than {signature.WINDOW:.0f} s ago, or ahead of this clock"),
+    Trust.UNSIGNED: Response(401, "unsigned", "X-MLflow-Signature, -Timestamp and -Delivery-Id are needed"),
+    Trust.FORGED: Response(401, "forged", "the signature is not right: the secrets differ, or the body was changed"),
+    Trust.STALE: Response(401, "stale", f"signed more than {signature.WINDOW:.0f} s ago, or ahead of this clock"),
 }
-_TOO_LARGE = Answer(413, "too-large", f"more than {LARGEST_BODY} bytes", drain=True)
+_TOO_LARGE = Response(413, "too-large", f"more than {LARGEST_BODY} bytes", drain=True)
 
 
 class _Gone(Exception):
@@ -96,12 +96,12 @@ class Application:
             await _drain(receive)
             await send({"type": "http.response.body", "body": b""})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
         headers = dict(scope["headers"])
         if scope["method"] != "POST":
-            return Answer(405, "wrong-method", "POST only")
+            return Response(405, "wrong-method", "POST only")
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
-            return Answer(415, "wrong-content-type", "application/json only")
+            return Response(415, "wrong-content-type", "application/json only")
         body = await _body(headers, receive)
         if body is None:
             return _TOO_LARGE
@@ -110,13 +110,13 @@ class Application:
         try:
             event = events.parse(body)
         except events.UnreadableError as error:
-            return Answer(400, "unreadable", str(error))
+            return Response(400, "unreadable", str(error))
         id = headers.get(b"x-mlflow-delivery-id", b"").decode("latin-1")
         self.log("delivery", id=id, entity=event.entity, action=event.action, model=event.model)
         if not event.wakes:
-            return Answer(200, "ignored")
+            return Response(200, "ignored")
         self.wake(event.model)
-        return Answer(202, "accepted")
+        return Response(202, "accepted")
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:

@@ -39,7 +39,7 @@ class OperationRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What an Application manifest says: `namespace` is where its resources go."""
+    """The content of an Application manifest: `namespace` is where its resources go."""
 
     name: str
     project: str

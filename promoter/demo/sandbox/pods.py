@@ -73,7 +73,7 @@ class Behaviour:
 
 @dataclass
 class ScriptedRuntime:
-    """Runs nothing: `script` says for each pod how it fares in the seconds of `clock`. For tests."""
+    """Runs nothing: `script` gives each pod's state at the seconds of `clock`. For tests."""
 
     script: Callable[[Pod], Behaviour]
     clock: Callable[[], float]

@@ -46,8 +46,8 @@ class _Process:
 class ProcessRuntime:
     """Starts `python -m promoter.serving` for each pod.
 
-    `find_model` gives the folder with the model of an image reference (None: there is no such image, ErrImagePull);
-    `expect` gives what a model found in that folder must predict. That is what the metric "predictions" measures, which is a
+    `find_model` returns the folder with the model of an image reference (None: the image does not exist, ErrImagePull);
+    `expect` returns what a model found in that folder must predict. That is what the metric "predictions" measures, which is a
     Job in a cluster; every other metric measures GET /health.
     """
 
@@ -83,7 +83,7 @@ class ProcessRuntime:
         if process.popen.poll() is not None:
             message = f"container exited with code {process.popen.returncode}: {' '.join(self.logs(pod.name)[-1:])}"
             return PodStatus("CrashLoopBackOff", message=message, restarts=1)
-        if not process.ready:  # asked until it says so once: a busy machine is no reason to take a pod out of the Service
+        if not process.ready:  # asked until it is ready once: a busy machine must not take a pod out of the Service
             answer = _get(process.address, "/ready", _PROBE_SECONDS)
             process.ready = answer is not None and answer.status_code == 200
         return PodStatus("Running", ready=process.ready, address=process.address)
@@ -110,8 +110,8 @@ class ProcessRuntime:
             return self._measure_predictions(address, pod)
         answer = _get(address, "/health", _MEASURE_SECONDS)
         if answer is None or answer.status_code != 200:
-            said = "no answer" if answer is None else f"received non 2xx response code: {answer.status_code}"
-            return Measurement("Error", message=said)
+            reason = "no answer" if answer is None else f"received non 2xx response code: {answer.status_code}"
+            return Measurement("Error", message=reason)
         health = answer.json()
         good = health.get("status") == "ok" and health.get("model_version") == pod.env.get("MODEL_VERSION")
         return Measurement("Successful" if good else "Failed", value=answer.text)

@@ -20,7 +20,7 @@ from promoter.demo.sandbox.patches import Manifest, PatchError, patch
 from promoter.errors import PromoterError
 
 _KNOWN = {"apiVersion", "kind", "metadata", "namespace", "resources", "components", "patches", "labels", "images"}
-_KNOWN |= {"replacements", "configurations"}  # the last one only says what is renamed, and nothing is renamed here
+_KNOWN |= {"replacements", "configurations"}  # the last one only configures renaming, and nothing is renamed here
 _LOCAL = "config.kubernetes.io/local-config"
 
 
@@ -29,7 +29,7 @@ class RenderError(PromoterError):
 
 
 def render(files: Mapping[str, bytes], path: str, namespace: str) -> list[Manifest]:
-    """The manifests that `kustomize build <path>` gives, those without a namespace of their own in `namespace`.
+    """The manifests that `kustomize build <path>` prints, those without a namespace of their own in `namespace`.
 
     Raises:
         RenderError: a file is missing or broken, a field is unknown, or a replacement has no target.
@@ -105,8 +105,8 @@ def _documents(files: Mapping[str, bytes], name: str, *, kustomization: bool = F
     try:
         documents = copy.deepcopy(_parse(files[name]))
     except (YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise RenderError(f"accumulating resources: accumulation err='accumulating resources from '{name}': {said}'") from None
+        why = " ".join(str(error).split())
+        raise RenderError(f"accumulating resources: accumulation err='accumulating resources from '{name}': {why}'") from None
     for item in documents:
         if not isinstance(item, dict) or (not kustomization and not (item.get("kind") and _metadata(item).get("name"))):
             raise RenderError(f"accumulating resources from '{name}': missing metadata.name or kind in object")

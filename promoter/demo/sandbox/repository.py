@@ -53,6 +53,6 @@ class Repository:
         environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
         ran = subprocess.run(["git", *arguments], capture_output=True, env=environment, check=False)
         if ran.returncode:
-            said = ran.stderr.decode(errors="replace").strip()
-            raise UnreachableError(f"git at {self.url}: {said}", hint="check the repository and the branch of the Application")
+            why = ran.stderr.decode(errors="replace").strip()
+            raise UnreachableError(f"git at {self.url}: {why}", hint="check the repository and the branch of the Application")
         return ran.stdout

@@ -268,7 +268,7 @@ class Rollout:
         return ("Progressing" if waiting else "Healthy"), waiting
 
     def _progressing(self, now: float, phase: str, message: str) -> dict[str, str]:
-        """The condition Progressing, with the reason and the sentence that Argo Rollouts gives it."""
+        """The condition Progressing, with the reason and the message of Argo Rollouts."""
         name = f'ReplicaSet "{self.name}-{self._current}"'
         reason, _, text = message.partition(": ")
         known = {

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from promoter.demo.sandbox.proxy import Proxy
-from promoter.demo.sandbox.server import Api, Server
+from promoter.demo.sandbox.server import Api, SandboxServer
 from promoter.demo.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Sandbox:
         self.token = ".".join(secrets.token_hex(8) for _ in range(3))  # three parts, like every token Argo CD accepts
         self.world = World(applications, folder=folder, runtime=runtime, clock=clock, reconcile_every=reconcile_every)
         self._runtime, self._proxies = runtime, list[Proxy]()
-        self._server = Server(Api(self.world, {self.token: "promoter", **(other_tokens or {})}))
+        self._server = SandboxServer(Api(self.world, {self.token: "promoter", **(other_tokens or {})}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._closing = threading.Event()
         self._threads = [threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)]

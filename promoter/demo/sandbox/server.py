@@ -32,7 +32,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of somebody who is known: `name` is the Application in the path, checked to be theirs to see."""
+    """One authenticated call: `name` is the Application in the path, which the caller may see."""
 
     username: str
     query: Mapping[str, str]
@@ -69,7 +69,7 @@ class Api:
         return self._tokens[token]
 
     def answer(self, method: str, path: str, request: Request) -> Any:
-        """The JSON to answer with; None when there is no such path. A list is sent as one JSON value a line.
+        """The JSON to answer with; None if the path does not exist. A list is sent as one JSON value a line.
 
         Raises:
             ApiError: what is asked can't be done, or not by this account.
@@ -88,7 +88,7 @@ class Api:
         return None
 
     def check(self, name: str, request: Request) -> None:
-        """Refuses as Argo CD does: 404 tells something only to those who name the project (getAppEnforceRBAC)."""
+        """Refuses as Argo CD does: 404 is returned only to callers that name the project (getAppEnforceRBAC)."""
         application, project = self.world.application(name), request.query.get("project")
         if request.username == "nobody" or request.query.get("appNamespace", ARGOCD_NAMESPACE) != ARGOCD_NAMESPACE:
             raise ApiError(7, "permission denied")
@@ -175,7 +175,7 @@ def _only(value: Any, wanted: list[list[str]]) -> Any:
     return {key: _only(value[key], paths) for key, paths in below.items() if paths}
 
 
-class Server(ThreadingHTTPServer):
+class SandboxServer(ThreadingHTTPServer):
     """Listens on a free loopback port."""
 
     daemon_threads = True
@@ -185,13 +185,13 @@ class Server(ThreadingHTTPServer):
         self.api = api
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who asked may have ended before the answer, which is nothing to report."""
+        """Ignores a client that disconnected before the answer."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: SandboxServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
