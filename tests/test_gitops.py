@@ -835,6 +835,22 @@ def test_the_limit_of_history_is_an_error_only_for_who_reads_that_far(tmp_path: 
         repository.is_ancestor(first, second)
 
 
+def test_a_release_below_twelve_thousand_commits_of_others_is_found(tmp_path: Path, origin: BareRepository) -> None:
+    released = origin.commit({OVERLAY: b"newTag: v2\n"})
+    stream = []
+    for number in range(12_000):
+        start = f"from {released}\n" if number == 0 else ""
+        stream.append(
+            f"commit refs/heads/main\ncommitter Other <o@example.org> {1_780_000_000 + number} +0000\ndata 1\nx\n{start}"
+        )
+        stream.append(f"M 100644 inline apps/a{number % 40}/f\ndata {len(str(number))}\n{number}\n")
+    origin.git("fast-import", "--quiet", "--force", stdin="".join(stream).encode())
+    repository = open_repository(tmp_path, origin.url)
+
+    assert next(repository.history([OVERLAY], limit=1)).sha == released
+    assert repository.is_ancestor(released, origin.tip())
+
+
 def test_ancestry_is_found_out_however_shallow_the_cache_is(tmp_path: Path, origin: BareRepository) -> None:
     first = origin.tip()
     grow(origin, 150)

@@ -26,7 +26,7 @@ from promoter.config.yaml import Document
 from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, NoticeKind, OnAlias, OnFailure, Strategy, Write
 
 DEFAULT_PLATFORM = "linux/amd64"
-DEFAULT_HISTORY_LIMIT = 10_000
+DEFAULT_HISTORY_LIMIT = 1_000_000
 
 _NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 _SOURCE = r"^(/|[a-z][a-z0-9+.-]*:/{1,3})[^/\s]\S*$"

@@ -23,11 +23,13 @@ class Objects:
         self._git, self._fetch = git, fetch
         self._kept: dict[str, bytes] = {}
         self._listings: dict[str, tree.Listing] = {}
+        self._complete: dict[frozenset[str], set[str]] = {}  # the root trees that are, by paths
 
     def forget(self) -> None:
         """Lets go of what was kept, when the tip has moved on: it is right for ever, but it takes memory."""
         self._kept.clear()
         self._listings.clear()
+        self._complete.clear()
 
     def knows(self, commit: str) -> bool:
         """Whether the commit was read before."""
@@ -94,7 +96,8 @@ class Objects:
     def complete(self, roots: Collection[str], paths: Collection[str]) -> None:
         """Fetches what is missing on the way to the paths, and below them, in any of these root trees. Raises GitError."""
         directories = tree.directories(paths)
-        level = {("", id) for id in roots}
+        complete = self._complete.setdefault(frozenset(paths), set())
+        level = {("", id) for id in roots if id not in complete}
         whole: set[str] = set()
         while level:
             self._ensure({id for _, id in level})
@@ -108,6 +111,7 @@ class Objects:
                 whole |= {id for path, listing in listings for _, id in _below(path, listing, paths)}
             level = below
         self._fetch_below(whole)
+        complete.update(roots)
 
     def store(self, objects: Collection[tree.Object], id: str) -> None:
         """Writes objects; `id` is any id of this repository. Raises GitError."""

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _MOST_BROKEN_CONNECTIONS = 5
 _EVERYTHING = 2**31 - 1  # a depth that git takes as infinite (git-fetch-pack(1), shallow.h: INFINITE_DEPTH)
+_DEEPER = 8  # times as many commits with each fetch: what was fetched before is looked through again
 _OUTAGE_BACKOFF, _LONGEST_OUTAGE_BACKOFF, _LONGEST_RACE_BACKOFF = 0.5, 4.0, 20.0  # seconds
 
 
@@ -49,7 +50,7 @@ class Repository:
         cache: Path,
         environ: Mapping[str, str],
         github_api: bool = False,
-        history_limit: int = 10_000,
+        history_limit: int = 1_000_000,
         patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -140,7 +141,7 @@ class Repository:
     def history(self, paths: Sequence[str], *, limit: int, start: str | None = None, full: bool = False) -> Iterator[Commit]:
         """The newest commits that touch the paths, at most `limit`, from `start` (default: the tip now) down.
 
-        Older history is fetched only when the iteration gets there, twice as deep each time. It ends early where none of
+        Older history is fetched only when the iteration gets there, eight times as deep each time. It ends early where none of
         the paths existed: what once stood at a path before it was created again is not searched for.
 
         `full`: on every side of a merge, children before parents, each commit with the nearest of these commits as its parents.
@@ -333,12 +334,12 @@ class Repository:
         self._persistently(lambda _: self._remote.deepen(commit, depth))
 
     def _depths(self, commit: str) -> Iterator[int]:
-        """Twice as many commits each time, at last the limit; then raises HistoryLimitError."""
+        """More commits each time, at last the limit; then raises HistoryLimitError."""
         fetched = self._remote.depth(commit)
-        depth = max(FIRST_DEPTH, 2 * fetched)
+        depth = max(FIRST_DEPTH, _DEEPER * fetched)
         while depth < self._history_limit:
             yield depth
-            depth *= 2
+            depth *= _DEEPER
         if fetched < self._history_limit:
             yield self._history_limit
         raise HistoryLimitError(
