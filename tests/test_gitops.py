@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from promoter.errors import AuthError, ConfigError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.gitops import HistoryLimitError, Proposal, Repository, Snapshot, default_cache
+from promoter.gitops.cache import Cache
 from promoter.gitops.commit import Commit
 from promoter.gitops.failures import GitError, Kind
 from promoter.redaction import visible
@@ -100,6 +102,36 @@ def test_a_snapshot_reads_the_tip(tmp_path: Path, origin: BareRepository) -> Non
     }
     assert set(snapshot.export(["."])) == {OVERLAY, "base/deep/er/rollout.yaml", "README.md"}
     assert snapshot.export(["nowhere"]) == {}
+
+
+def test_a_cache_is_thrown_away_while_a_reader_still_writes_into_it(tmp_path: Path) -> None:
+    """A git that fetches a missing object for a reader does not wait for a turn."""
+    cache = Cache(tmp_path, "https://git.example.com/x.git", "main", sleep=time.sleep, clock=time.monotonic)
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            with suppress(FileNotFoundError):
+                folder = os.open(cache.directory, os.O_RDONLY)  # git is in the folder, whatever its name is by now
+                try:
+                    for number in range(200):
+                        os.mkdir(f"{number}", dir_fd=folder)
+                finally:
+                    os.close(folder)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(300):
+            with cache.lock(time.monotonic() + 60):
+                cache.prepare(Path.mkdir, filters=())
+                cache.discard()
+    finally:
+        ended.set()
+        reader.join()
+    with cache.lock(time.monotonic() + 60):
+        cache.discard()
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 def test_a_snapshot_keeps_its_commit_when_the_branch_moves_and_the_cache_is_lost(

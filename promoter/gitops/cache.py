@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from promoter.errors import UnreachableError, UsageError
@@ -113,17 +114,27 @@ class Cache:
             shutil.rmtree(fresh, ignore_errors=True)
             create(fresh)
             (fresh / _FILTERS).write_text("\n".join(filters))
+            if self.directory.exists():
+                self.discard()  # a git that was still reading the cache before this one has made folders in it
             fresh.rename(self.directory)
         except OSError as error:
             raise self._unwritable(error) from None
 
     def discard(self) -> None:
-        """Throws the cache away; the next `prepare` starts over."""
-        old = self.directory.with_suffix(".old")
-        shutil.rmtree(old, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            self.directory.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        """Throws the cache away; the next `prepare` starts over.
+
+        Raises:
+            UsageError: the cache's folder can't be written.
+        """
+        root, name = self.directory.parent, self.directory.name
+        try:
+            self.directory.rename(tempfile.mkdtemp(prefix=f"{name}.old-", dir=root))  # its readers may still write into it
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._unwritable(error) from None
+        for old in root.glob(f"{name}.old*"):
+            shutil.rmtree(old, ignore_errors=True)
 
     def _worn_out(self) -> bool:
         """Refetching one commit is cheaper than collecting garbage, or than catching up on a week of others' commits."""
