@@ -271,3 +271,18 @@ def test_the_ending_is_one_json_object(it: World) -> None:
     ending = it.follow(it.promote(2))
     told = json.loads(json.dumps(plain(ending)))
     assert (told["exit_code"], told["restored"], told["verdict"]["kind"]) == (10, it.remote.tip(), "aborted")
+
+
+def test_a_stable_release_that_was_rejected_while_live_is_not_committed_again(it: World) -> None:
+    it.promote(2)
+    it.settle()
+    it.behaviours["3"] = FAILS
+    bad = it.promote(3)
+    entry = f"versions:\n- environment: staging\n  model: {it.model}\n  version: '2'\n  state: rejected\n  reason: biased\n"
+    it.remote.commit({"overlays/staging/promotion.yaml": entry}, "Reject 2")
+    tip = it.remote.tip()
+    ending = it.follow(bad)
+    assert (ending.exit_code, it.remote.tip()) == (ExitCode.NOT_RESTORED, tip)
+    assert ending.note.startswith(
+        "version 2 is rejected in 'staging': biased; choose another version (promoter rollback staging"
+    )

@@ -13,6 +13,7 @@ from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment
 from promoter.promotion import decisions, journal, pull_request_body, releases
 from promoter.promotion.decisions import Decisions
+from promoter.promotion.message import facts
 from promoter.promotion.pull_request import Edit, PullRequestOpener
 from promoter.promotion.releases import Committed
 from promoter.promotion.restore import restore_edit
@@ -44,7 +45,7 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
     current = releases.current(repository, environment, tip.commit)
     known = decisions.at(repository, tip.commit, read_overlay(tip, environment), environment)
     if version:
-        _not_blocked(known, version)
+        known.require_not_blocked(version)
     target = _target(releases.history(repository, environment, current.commit.sha), current, version, known.undone)
     if target is None:
         wanted = f"version {version}" if version else "an earlier version that was not undone"
@@ -60,15 +61,6 @@ def _target(earlier: Iterable[Committed], current: Committed, version: str | Non
         if committed.release != current.release and (found == version if version else found not in undone):
             return committed
     return None
-
-
-def _not_blocked(known: Decisions, version: str) -> None:
-    found = known.of(version)
-    if found is not None and found.blocks:
-        raise RefusedError(
-            f"version {version} is {found.state} in {known.environment.name!r}" + (f": {found.reason}" if found.reason else ""),
-            hint=f"choose another version, or remove the entry from {known.path}",
-        )
 
 
 def rollback(repository: Repository, planned: Rollback) -> Committed:
@@ -100,12 +92,12 @@ def _edit(repository: Repository, planned: Rollback) -> Edit:
         subject = f"Roll {target.model} in {name} back to version {target.version} (was {current.version})"
         body = f"image: {current.image} -> {target.image}\nas {planned.target.commit.sha} had it"
         entry = journal.rollback(planned.environment, target, planned.target.commit.sha, current)
-        return Proposal(files, subject, body, entry.trailers())
+        return Proposal(files, subject, body, entry.trailers(), facts=facts(planned.environment, target, current))
 
     now = datetime.now(UTC)
 
     def decide(known: Decisions) -> Decisions:
-        _not_blocked(known, target.version)
+        known.require_not_blocked(target.version)
         return known.rolled_back(current, target, at=now, commit=planned.current.commit.sha, by=planned.by)
 
     return restore_edit(repository, planned.environment, current, target, decide, propose)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from promoter.errors import ConfigError
+from promoter.errors import ConfigError, RefusedError
 from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, State
 from promoter.kustomize.release import model_version
@@ -35,6 +35,21 @@ class Decisions:
 
     def of(self, version: str) -> Decision | None:
         return self.entries.get(version)
+
+    def require_not_blocked(self, version: str) -> None:
+        """Before an earlier release is deployed again.
+
+        Raises:
+            RefusedError: the version is quarantined or rejected.
+        """
+        found = self.of(version)
+        if found is not None and found.blocks:
+            raise RefusedError(
+                f"version {version} is {found.state} in {self.environment.name!r}"
+                + (f": {found.reason}" if found.reason else ""),
+                hint=f"choose another version (promoter rollback {self.environment.name} --to VERSION), "
+                f"or remove the entry from {self.path}",
+            )
 
     @property
     def undone(self) -> frozenset[str]:

@@ -110,8 +110,9 @@ class Follower:
         except SupersededError:
             raise
         except PromoterError as error:
-            self.say(f"not restored: {error.message}")
-            return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=error.message)
+            why = f"{error.message}; {error.hint}" if error.hint else error.message
+            self.say(f"not restored: {why}")
+            return self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=why)
         if restored is None:
             ending = self._ending(committed, verdict, ExitCode.NOT_RESTORED, note=note, logs=restoration.logs)
             return replace(ending, pull_request=opened)

@@ -15,6 +15,7 @@ from promoter.kustomize import release as kustomize
 from promoter.models import Environment, OnFailure, Release
 from promoter.promotion import decisions, journal, pull_request_body, releases
 from promoter.promotion.decisions import Decisions
+from promoter.promotion.message import TICKET, facts
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.releases import Committed
 
@@ -146,7 +147,8 @@ def restore_edit(
             )
         known = decisions.at(repository, snapshot.commit, files, environment)
         decided = known.files(decide(known))
-        return replace(propose({**parsed.write(environment.model, stable).files, **decided}), dated=frozenset(decided))
+        proposal = propose({**parsed.write(environment.model, stable).files, **decided})
+        return repository.worded(replace(proposal, dated=frozenset(decided)))
 
     return edit
 
@@ -156,6 +158,7 @@ def _edit(repository: Repository, restoration: Restoration) -> Callable[[Snapsho
     now = datetime.now(UTC)
 
     def decide(known: Decisions) -> Decisions:
+        known.require_not_blocked(stable.version)  # somebody rejected it while it was live: a person has to choose
         return known.failed(bad.release, stable, _reason(verdict), at=now, commit=bad.commit.sha, quarantine=verdict.quarantine)
 
     propose = partial(_proposal, restoration)
@@ -176,7 +179,9 @@ def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
         _reason(verdict),
         quarantine=verdict.quarantine,
     )
-    return Proposal(files, _subject(restoration), _body(restoration), entry.trailers())
+    known = facts(restoration.environment, stable.release, bad.release)
+    known["ticket"] = bad.commit.trailers.get(TICKET, "")  # nobody is there who could name one
+    return Proposal(files, _subject(restoration), _body(restoration), entry.trailers(), facts=known)
 
 
 def _subject(restoration: Restoration) -> str:
