@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,13 +58,24 @@ def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list
     return [env for env in wanted if model in (None, env.model.name)]
 
 
-def clients_of(path: Path | None) -> Clients:
-    """Of the promoter.yaml named, else of the nearest; raises as `config.find` and `config.load`."""
+def clients_of(path: Path | None, trailers: Iterable[str] = ()) -> Clients:
+    """Of the promoter.yaml named, else of the nearest; `trailers` are KEY=VALUE.
+
+    Raises: as `config.find` and `config.load`, and UsageError if a trailer is not of this form.
+    """
     from promoter import config
     from promoter.output import progress
     from promoter.promotion.clients import Clients
 
-    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress)
+    given = tuple(_trailer(text) for text in trailers)
+    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress, trailers=given)
+
+
+def _trailer(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not value.strip() or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", key):
+        raise UsageError(f"--trailer {text!r} is not KEY=VALUE", hint="for example --trailer Ticket=OPS-123")
+    return key, value.strip()
 
 
 def source_of(path: Path | None, repo: str | None, branch: str, folder: str, outbox: Outbox | None = None) -> ConfigSource:

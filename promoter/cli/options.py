@@ -32,6 +32,10 @@ ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environm
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")
 ]
+TrailerOption = Annotated[
+    list[str] | None,
+    typer.Option("--trailer", metavar="KEY=VALUE", help="Add a trailer to the commit, as Ticket=OPS-123; may be repeated."),
+]
 TagOption = Annotated[
     str, typer.Option("--tag", metavar="TAG", help="An image of the version that `promoter image --rebuild` has published.")
 ]

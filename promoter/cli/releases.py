@@ -23,6 +23,7 @@ from promoter.cli.options import (
     RepoOption,
     TagOption,
     ToOption,
+    TrailerOption,
     WaitOption,
 )
 from promoter.errors import ExitCode, UsageError
@@ -60,6 +61,7 @@ def promote(
     wait: WaitOption = False,
     force: Annotated[bool, typer.Option("--force", help="Promote even if the version is quarantined.")] = False,
     tag: TagOption = "",
+    trailer: TrailerOption = None,
     config: ConfigOption = None,
     render: RenderOption = True,
     output: OutputOption = Output.TEXT,
@@ -74,7 +76,7 @@ def promote(
     from promoter.promotion import releases
     from promoter.promotion.steps import Steps
 
-    clients = clients_of(config)
+    clients = clients_of(config, trailer or ())
     follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
     if follow and not dry_run:
         require_argocd(clients, or_else="commit without watching: --no-watch")
@@ -126,6 +128,7 @@ def rollback(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live.")] = True,
     wait: WaitOption = False,
+    trailer: TrailerOption = None,
     model: OfModelOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
@@ -137,7 +140,7 @@ def rollback(
     from promoter.commands.rollback import rollback as apply
     from promoter.models import Write
 
-    clients = clients_of(config)
+    clients = clients_of(config, trailer or ())
     env = clients.config.environment(environment, model)
     follow = follow and _stays(env, wait=wait)
     if follow:

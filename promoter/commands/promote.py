@@ -17,6 +17,7 @@ from promoter.models import Change, Image, ModelVersion, Release, Step, Write
 from promoter.promotion import decisions, journal
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import Opened
+from promoter.promotion.message import facts
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
 from promoter.promotion.steps import Steps
@@ -52,8 +53,11 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
     Raises:
         SupersededError: another release was committed since the plan, and ours may no longer be wanted.
         RefusedError: the branch does not accept a direct commit, or a person closed the pull request.
+        UsageError: a template of the commit's message needs a ticket, and there is none.
     """
     environment, version = plan.environment, plan.version
+    if clients.message is not None:
+        clients.message.require_ticket()
     # before anything is published: a pull request that nobody could open needs no image
     forge = clients.forge(environment.application) if environment.write is Write.PULL_REQUEST else None
     image = steps.run(
@@ -157,12 +161,14 @@ class _Commit:
             self.rendered()  # the base may have changed: what is committed must run the release
         if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
-        return Proposal(
+        proposal = Proposal(
             files=edited.files,
             subject=_subject(self._plan, deployed),
             body=_body(deployed, self._release, self._plan),
             trailers=_entry(self._plan, self._release, snapshot.blob_id(release_path(environment)) or "").trailers(),
+            facts=facts(environment, self._release, deployed, run=self._plan.version.run_id or ""),
         )
+        return self._clients.repository(environment.application).worded(proposal)
 
     def _render(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> str | None:
         change = rendered_change(snapshot, self._plan.environment, files, self._release)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin
 
@@ -21,7 +22,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_snake
 
-from promoter.config.values import FILE, nearest
+from promoter.config.values import FIELDS, FILE, nearest
 from promoter.config.yaml import Document
 from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, NoticeKind, OnAlias, OnFailure, Strategy, Write
 
@@ -46,6 +47,20 @@ def _compress(value: object) -> object:
     if value == "zstd":
         raise ValueError("is none or gzip: Docker Engine before 23 and other older engines can't unpack zstd")
     return value
+
+
+def _template(value: str) -> str:
+    try:
+        parts = [part for part in string.Formatter().parse(value) if part[1] is not None]
+    except ValueError:
+        raise ValueError("has a brace that is not part of a field; write {{ or }} for a brace") from None
+    for _, name, spec, conversion in parts:
+        if name not in FIELDS or spec or conversion:
+            raise ValueError(f"has an unknown field {{{name}}}; {nearest(str(name), FIELDS)}")
+    return value
+
+
+_Template = Annotated[str, AfterValidator(_template)]
 
 
 class _Section(BaseModel):
@@ -173,6 +188,17 @@ class GitSection(_Section):
     )
 
 
+class CommitSection(_Section):
+    """The message of the commits. promoter's own trailers follow it in any case."""
+
+    subject: _Template = Field("{summary}", min_length=1, description=f"Template; its fields: {', '.join(FIELDS)}.")
+    body: _Template = Field("{details}", description="Template with the same fields.")
+    trailers: tuple[Annotated[_Template, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*:")], ...] = Field(
+        (), strict=False, description="Trailers as `Key: template`; one that is empty is left out."
+    )
+    sign_off: bool = Field(False, description="Add Signed-off-by with the commit's author.")
+
+
 class ForgeSection(_Section):
     """Where pull requests are opened; found from the repository's address for github.com and Azure DevOps Services."""
 
@@ -284,6 +310,7 @@ class File(_Section):
     environments: tuple[EnvironmentSection, ...] = Field(min_length=1, strict=False)
     image: ImageSection = Field(default_factory=ImageSection)
     git: GitSection = Field(default_factory=GitSection)
+    commit: CommitSection = Field(default_factory=CommitSection)
     forge: ForgeSection = Field(default_factory=ForgeSection)
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
     notices: tuple[NoticeSection, ...] = Field((), strict=False, description="Channels that get notices about promotions.")

@@ -22,6 +22,7 @@ from promoter.config.names import image_name
 from promoter.config.values import (
     FILE,
     Channel,
+    CommitConfig,
     Config,
     ForgeConfig,
     GitConfig,
@@ -32,7 +33,7 @@ from promoter.config.values import (
 )
 from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, UsageError
-from promoter.models import Application, Environment, Model, PullRequestPolicy, Strategy
+from promoter.models import Application, CommitBy, Environment, Model, PullRequestPolicy, Strategy
 
 _parsed = lru_cache(maxsize=1024)(documents)  # a receiver of webhooks reads the same files again and again
 
@@ -71,6 +72,7 @@ def load(path: Path) -> Config:
         environments=environments,
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
+        commit=_commit(file, document),
         forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
         notices=tuple(_notice(index, one, environments, document) for index, one in enumerate(file.notices)),
@@ -79,6 +81,16 @@ def load(path: Path) -> Config:
         mlflow_web_url=file.mlflow.web_url,
         argocd_web_url=file.argocd.web_url,
     )
+
+
+def _commit(file: File, document: Document) -> CommitConfig:
+    section = file.commit
+    if section.sign_off and file.git.commit is not CommitBy.PUSH:
+        raise document.error(
+            "GitHub makes the commits, in the name of the token's owner", ("commit", "sign-off"), hint="set git.commit: push"
+        )
+    trailers = tuple((key, text.strip()) for key, _, text in (line.partition(":") for line in section.trailers))
+    return CommitConfig(section.subject, section.body, trailers, section.sign_off)
 
 
 def named_files(path: Path) -> list[str]:

@@ -46,6 +46,20 @@ class GitConfig:
     commit: CommitBy
 
 
+FIELDS = ("summary", "details", "model", "version", "previous", "environment", "image", "digest", "run", "ticket")
+"""What a template of a commit's message may use. `summary` and `details` are the subject and the body that promoter writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitConfig:
+    """The message of commits: templates in which `{field}` stands for one of FIELDS; trailers are pairs of key and template."""
+
+    subject: str = "{summary}"
+    body: str = "{details}"
+    trailers: tuple[tuple[str, str], ...] = ()
+    sign_off: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ForgeConfig:
     """What the repository's address does not show of its forge; `repository` is owner/name, or project/repository."""
@@ -109,6 +123,7 @@ class Config:
     environments: tuple[Environment, ...]
     image: ImageConfig
     git: GitConfig
+    commit: CommitConfig
     forge: ForgeConfig
     watch: WatchConfig
     notices: tuple[NoticeConfig, ...]

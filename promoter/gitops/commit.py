@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from promoter.errors import UsageError
@@ -23,7 +23,7 @@ class Proposal:
     """What one commit is to hold: whole files by repository-relative path, and its message, out of which secrets are taken.
 
     `dated` are those of the files that hold the time at which the proposal was made. They differ each time it is made again,
-    and do not make it another proposal: what else they hold is in the trailers too.
+    and do not make it another proposal: what else they hold is in the trailers too. `facts` are for templates of messages.
     """
 
     files: Mapping[str, bytes]
@@ -31,6 +31,7 @@ class Proposal:
     body: str = ""
     trailers: tuple[tuple[str, str], ...] = ()
     dated: frozenset[str] = frozenset()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subject", inert(_clean(self.subject)))

@@ -258,6 +258,11 @@ class Remote:
         arguments = ("commit-tree", root, "-p", parent, *sign, "-F", "-")
         return git.run(*arguments, stdin=message, settings=[("i18n.commitEncoding", "UTF-8")]).decode().strip()
 
+    def author(self) -> str:
+        """`Name <address>` of the author of the commits made here. Raises GitError."""
+        git = Git(self._cache.directory, with_identity(local(self._environ), configuration(self._git)))
+        return git.text("var", "GIT_AUTHOR_IDENT").rpartition(">")[0] + ">"
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _tip(self) -> str:

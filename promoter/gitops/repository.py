@@ -34,7 +34,7 @@ class Repository:
     """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
-    With `github_api` the commits are made by GitHub, which signs them.
+    With `github_api` the commits are made by GitHub, which signs them. `wording` is what `worded` does.
     A turn is waited for, and lost races are repeated, for `patience` seconds each. Not for use by several threads at once.
 
     Every method that reaches the remote raises AuthError (credentials), UnreachableError (no answer, or races lost until the
@@ -50,6 +50,7 @@ class Repository:
         cache: Path,
         environ: Mapping[str, str],
         github_api: bool = False,
+        wording: Callable[[Proposal, Callable[[], str]], Proposal] | None = None,
         history_limit: int = 1_000_000,
         patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
@@ -59,6 +60,7 @@ class Repository:
         self._new_writer = (
             _through_github(self._remote, push_url or url, environ) if github_api else partial(Push, self._remote)
         )
+        self._wording = wording
         self._history_limit, self._patience = history_limit, patience
         self._sleep, self._clock = sleep, clock
 
@@ -74,6 +76,10 @@ class Repository:
         """
         self._require(commit)
         return Snapshot(commit, self)
+
+    def worded(self, proposal: Proposal) -> Proposal:
+        """The proposal with the message that commits have in this repository."""
+        return self._wording(proposal, self._remote.author) if self._wording else proposal
 
     def apply(self, edit: Callable[[Snapshot], Proposal | None]) -> Pushed:
         """Commits what `edit` proposes for the branch's tip and pushes it as that tip's child.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from promoter.models import Application, Environment, Model, ModelVersion
     from promoter.notify.github import Target
     from promoter.notify.notifier import Notifier
+    from promoter.promotion.message import Message
 
 
 # GitHub Actions, Azure Pipelines, GitLab CI/CD: their documented variables.
@@ -38,13 +39,14 @@ _ACTORS = ("GITHUB_ACTOR", "BUILD_REQUESTEDFOR", "GITLAB_USER_LOGIN")
 class Clients:
     """Everything outside, as one command sees it. Constructing it does nothing; `say` reports what takes minutes.
 
-    `outbox` is one for the process, whose notices wait there.
+    `outbox` is one for the process, whose notices wait there. `trailers` are added to every commit of this run.
     """
 
     config: Config
     environ: Mapping[str, str]
     say: Callable[[str], None] = lambda _: None
     outbox: Outbox = field(default_factory=Outbox)
+    trailers: tuple[tuple[str, str], ...] = ()
     _repositories: dict[tuple[str, str], Repository] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -104,7 +106,23 @@ class Clients:
             environ=self.environ,
             github_api=self.config.git.commit is CommitBy.GITHUB_API,
             history_limit=self.config.git.history_limit,
+            wording=self.message,
         )
+
+    @cached_property
+    def message(self) -> Message | None:
+        """How commits are worded; None if promoter's own words stay as they are.
+
+        Raises:
+            UsageError: a trailer has a key that promoter writes itself.
+        """
+        from promoter.config.values import CommitConfig
+        from promoter.promotion.message import TICKET, Message
+
+        given = {key.lower(): value for key, value in self.trailers}
+        ticket = given.get(TICKET.lower()) or self.environ.get("PROMOTER_TICKET", "")
+        plain = self.config.commit == CommitConfig() and not self.trailers and not ticket
+        return None if plain else Message(self.config.commit, self.trailers, ticket)
 
     def forge(self, application: Application) -> Forge:
         """The forge of the repository that promoter pushes to.

@@ -27,6 +27,9 @@ _KEYS = {
     "rolled_back_version": "Rolled-Back-Version",
 }
 
+KEYS = frozenset(key.lower() for key in _KEYS.values())
+"""The trailers that promoter writes itself, in lower case."""
+
 PATTERN = "^\\(Promotion-Id\\|Failed-Version\\|Rolled-Back-Version\\): "
 """A line of every message that records something about a version, as a basic regular expression."""
 
@@ -102,8 +105,7 @@ def quarantines(entry: Entry, model: str) -> bool:
 
 def same_release(these: Mapping[str, str], those: Mapping[str, str]) -> bool:
     """Whether two commits record the same. The promotion id does not count: it depends on the release that was replaced."""
-    varies = _KEYS["promotion_id"]
-    return {**these, varies: ""} == {**those, varies: ""}
+    return all(these.get(key) == those.get(key) for name, key in _KEYS.items() if name != "promotion_id")
 
 
 def _entry(trailers: Mapping[str, str]) -> Entry:
