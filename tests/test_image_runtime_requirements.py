@@ -190,3 +190,42 @@ def test_text_costs_bounded_time(files: dict[str, bytes]) -> None:
 def test_yaml_that_blows_up_is_refused(conda: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         read({"conda.yaml": conda.encode(), "python_env.yaml": ENV})
+
+
+@pytest.mark.parametrize(
+    ("line", "setuptools"),
+    [
+        ("mlflow==2.0.1", True),
+        ("mlflow==2.16.2", True),
+        ("mlflow-skinny[x]==2.9.*", True),
+        ("mlflow<2.10", True),
+        ("mlflow>=2.0,<=2.16.2", True),
+        ("mlflow~=2.9", False),
+        ("mlflow==2.17.0", False),
+        ("mlflow==3.17.2", False),
+        ("mlflow>=2", False),
+        ("mlflow", False),
+    ],
+)
+def test_an_old_mlflow_gets_the_setuptools_that_it_imports(line: str, setuptools: bool) -> None:
+    found = read({"requirements.txt": f"{line}\n".encode(), "python_env.yaml": ENV}).lines
+    assert ("setuptools<81" in found) is setuptools
+
+
+def test_the_setuptools_that_a_model_asks_for_stay() -> None:
+    found = read({"requirements.txt": b"mlflow==2.9.2\nsetuptools==70.0\n", "python_env.yaml": ENV}).lines
+    assert [line for line in found if "setuptools" in line] == ["setuptools==70.0"]
+
+
+@pytest.mark.parametrize("line", ["mlflow==1.30.1", "mlflow<2", "mlflow==1.*"])
+def test_a_model_of_mlflow_1_is_refused_with_the_version_that_is_needed(line: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        read({"requirements.txt": f"{line}\n".encode(), "python_env.yaml": ENV})
+    assert caught.value.message.endswith(
+        f"needs {line.replace('mlflow', 'mlflow-skinny')}, and the inference server MLflow 2.0 or newer"
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_requirement() -> None:
+    found = read({"requirements.txt": "\ufeffmlflow==3.1\n".encode(), "python_env.yaml": ENV}).lines
+    assert "mlflow-skinny==3.1" in found

@@ -334,7 +334,8 @@ def test_health_and_predictions_ask_the_new_pods_with_the_image_of_the_release(
     url = "http://inference-service-canary/"
     health = ["promoter.serving.health", f"--url={url}health", f"--attempts={attempts}", "--interval=3"]
     assert commands["health"] == ["python", "-m", *health]
-    assert commands["predictions"] == ["python", "-m", "promoter.serving.predictions", f"--url={url}", "--times=5"]
+    predictions = ["promoter.serving.predictions", f"--url={url}", "--times=5", "--without-example=pass"]
+    assert commands["predictions"] == ["python", "-m", *predictions]
 
 
 @pytest.mark.parametrize("strategy", [(), ("blue-green",)], ids=str)
@@ -342,7 +343,7 @@ def test_traffic_is_compared_and_an_empty_answer_passes_nothing(built: Built, st
     manifests = built("production", *strategy, "prometheus-analysis")
     metrics = resolved(manifests, analyses(manifests)[-1])
     compared = {name: metric for name, metric in metrics.items() if "prometheus" in metric["provider"]}
-    assert set(compared) == {"success-rate-drop", "latency-ratio"}
+    assert set(compared) == {"success-rate-drop", "refusal-rate-rise", "latency-ratio"}
     for metric in compared.values():
         assert metric["successCondition"].startswith("len(result) > 0 && !isNaN(result[0]) && result[0] <= ")
         assert "failureCondition" not in metric, "what is no success is a failure"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Service:
         self.failed: list[int] = []
         self._program = program
         chosen = Settings(**{"inference_timeout": 60.0, "max_queue": 8, **settings})
-        self.workers = Workers(chosen, Metrics(), self._start, self.failed.append)
+        self.workers = Workers(chosen, Metrics(), Path(tempfile.gettempdir()), self._start, self.failed.append)
 
     def _start(self, channel: Any, first: bool) -> subprocess.Popen[bytes]:
         descriptor = channel.fileno()

@@ -16,7 +16,7 @@ from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
 from promoter.kustomize.render import build, sources, tool
 from promoter.kustomize.rendered import Carriers, carrying
-from promoter.models import Change, Environment, Image, ModelVersion, Release
+from promoter.models import Change, Environment, Image, Model, ModelVersion, Release
 from promoter.promotion import decisions, gates
 from promoter.promotion.steps import Steps
 
@@ -117,7 +117,7 @@ def plan(
     overlay = kustomize.parse_overlay(files)
     before = overlay.deployed(environment.model)
     tag = checked_tag(tag) if tag else _rebuilt(before, environment, version)
-    image = steps.run("image", lambda: clients.publisher(environment.model).expect(version, tag), _image_detail)
+    image = steps.run("image", lambda: _expected(clients, environment.model, version, tag), _image_detail)
     known = decisions.at(repository, snapshot.commit, files, environment)
     warned = steps.run(
         "gates",
@@ -176,6 +176,14 @@ def _gates(
     if application is not None and application.generate_paths:
         gates.rendered_by_argocd(application, environment, sources(snapshot, environment.application.path))
     return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
+
+
+def _expected(clients: Clients, model: Model, version: ModelVersion, tag: str) -> Image | None:
+    """The version's image; where there is none yet, its requirements are read now, and refused if no runtime can meet them."""
+    image = clients.publisher(model).expect(version, tag)
+    if image is None:
+        clients.runtime(model, version, partial(clients.model_registry.open, version))
+    return image
 
 
 def _rebuilt(deployed: Release | None, environment: Environment, version: ModelVersion) -> str:

@@ -11,6 +11,7 @@ from promoter.serving.errors import SettingsError, StartError
 from promoter.serving.scratch import scratch_folder
 from promoter.serving.server import ModelServer
 from promoter.serving.settings import Settings
+from promoter.serving.termination import leave_message
 
 _log = logging.getLogger("promoter.serving")
 
@@ -22,6 +23,7 @@ def main() -> int:
     except SettingsError as error:
         log.configure("INFO")
         _log.error("%s", error)
+        leave_message(str(error))
         return 2
     log.configure(settings.log_level)
     try:
@@ -29,6 +31,7 @@ def main() -> int:
             return ModelServer(settings, scratch).run()
     except StartError as error:
         _log.error("%s", error)
+        leave_message(str(error))
         return 1
 
 

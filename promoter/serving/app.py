@@ -58,7 +58,8 @@ class Service:
 
     async def ready(self, _: Request) -> Response:
         ready = self.workers.ready and not self.draining
-        return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+        reason = {} if ready or not self.workers.last_words else {"reason": self.workers.last_words}
+        return JSONResponse({"ready": ready, **reason}, status_code=200 if ready else 503)
 
     async def version(self, _: Request) -> Response:
         versions = {"mlflow": _mlflow_version(), "python": platform.python_version()}

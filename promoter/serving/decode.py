@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from promoter.serving import scoring
 from promoter.serving.columns import Columns
 from promoter.serving.errors import RequestError
 
@@ -83,13 +84,11 @@ class Decoder:
         return None if frame is None else Decoded(frame, document.get("params"))
 
     def _by_mlflow(self, body: bytes, kind: str) -> Decoded:
-        scoring_server = _scoring_server()
         if kind == CSV:
-            return Decoded(scoring_server.parse_csv_input(_text(body), self._schema), None)
+            return Decoded(scoring.read_csv(body, self._schema), None)
         if kind == PARQUET:
-            return Decoded(scoring_server.parse_parquet_input(_file(body)), None)
-        parsed = scoring_server._parse_json_data(body, self._metadata, self._schema)
-        return Decoded(parsed.data, parsed.params, parsed.is_unified_llm_input)
+            return Decoded(scoring.read_parquet(body), None)
+        return Decoded(*scoring.read_json(body, self._metadata, self._schema))
 
     def explain(self, error: Exception) -> RequestError:
         """What a client can do about it: the reason without the data around it, the field, and what the signature expects."""
@@ -100,11 +99,11 @@ class Decoder:
 
     def _expected(self, field: str) -> str:
         named = self._schema is not None and self._schema.has_input_names()
-        spec = self._schema.input_dict().get(field) if named else None
+        spec = next((one for one in self._schema.inputs if one.name == field), None) if named else None
         if spec is None:
             return ""
         kind = getattr(spec.type, "name", None) or str(spec.type)
-        return kind if getattr(spec, "required", True) else f"{kind} or nothing"
+        return kind if scoring.required(spec) else f"{kind} or nothing"
 
 
 def _media_type(content_type: str) -> str:
@@ -117,22 +116,3 @@ def _media_type(content_type: str) -> str:
         if (name, value.strip('"')) != ("charset", "utf-8"):
             raise RequestError(415, f"Content-Type has {parameter!r}: the only parameter there may be is charset=utf-8")
     return kind
-
-
-def _scoring_server() -> Any:
-    """Annotated in places only."""
-    from mlflow.pyfunc import scoring_server
-
-    return scoring_server
-
-
-def _text(body: bytes) -> Any:
-    from io import StringIO
-
-    return StringIO(body.decode())
-
-
-def _file(body: bytes) -> Any:
-    from io import BytesIO
-
-    return BytesIO(body)

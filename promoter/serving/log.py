@@ -48,6 +48,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def summary(error: BaseException) -> str:
+    """Class, message and innermost place, for errors that no client caused."""
+    frames = stack(error.__traceback__)
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{text} (at {frames[-1]})" if frames else text
+
+
 def stack(place: TracebackType | None) -> list[str]:
     """The place an exception came from, without its text: a model's exception may repeat its input."""
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(place)]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from promoter.serving import log
+from promoter.serving import log, scoring
 from promoter.serving.decode import JSON, Decoded, Decoder
 from promoter.serving.errors import RequestError, StartError
+from promoter.serving.examples import logged_request
 
 _log = logging.getLogger(__name__)
-EXAMPLE = "serving_input_example.json"
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,23 @@ class PyfuncModel:
         return decoded
 
     def predict(self, decoded: Decoded) -> Any:
-        """One predict call: 400 if MLflow refuses the input, 422 if the model refuses it, 500 if the model fails."""
+        """One predict call: 400 if MLflow refuses the input, 500 if the model fails.
+
+        422 if a model without a signature raises what Python code raises for an invalid value: nothing else judged the input.
+        """
         from mlflow.exceptions import MlflowException
 
         self._observe_rows(decoded.rows)
         try:
-            return self._pyfunc.predict(decoded.data, params=decoded.params)
+            return scoring.predict(self._pyfunc, decoded.data, decoded.params)
         except MlflowException as error:
             status = error.get_http_status_code()
             if status < 500:
                 raise self._decoder.explain(error) from error
             raise _broken() from error
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # what Python code raises for an invalid value
-            raise RequestError(422, f"the model refused the input: {type(error).__name__}: {error}"[:1000]) from error
-        except (Exception, SystemExit) as error:  # the model's own code may raise anything
+        except BaseException as error:  # the model's own code may raise anything, and the process serves on
+            if self.signature is None and isinstance(error, (ValueError, TypeError, LookupError, ArithmeticError)):
+                raise RequestError(422, f"the model refused the input: {type(error).__name__}: {error}"[:1000]) from error
             raise _broken() from error
 
     def encode(self, prediction: Any, decoded: Decoded) -> bytes:
@@ -114,14 +117,12 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
     # MLflow's scoring server sets this, and models may read it.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.pyfunc import scoring_server
-
-    log.adopt_mlflow()
     try:
-        pyfunc = scoring_server.load_model_with_mlflow_config(str(folder))
-        model = PyfuncModel(pyfunc, max_rows, observe_rows)
-    except (Exception, SystemExit) as error:  # the process must end with a reason, whatever a model's code raises
-        raise StartError(f"the model at {folder} can't be loaded: {type(error).__name__}: {error}") from error
+        scoring.scoring_server()
+        log.adopt_mlflow()
+        model = PyfuncModel(scoring.load(str(folder)), max_rows, observe_rows)
+    except BaseException as error:  # the process must end with a reason, whatever a model's code raises
+        raise StartError(f"the model at {folder} can't be loaded: {log.summary(error)}") from error
     _warm(model, folder)
     log.quiet_mlflow()
     # These objects live as long as the process: a collection that visits them all would delay requests by tenths of a second.
@@ -131,11 +132,12 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
 
 
 def _warm(model: PyfuncModel, folder: Path) -> None:
-    example = folder / EXAMPLE
-    if not example.is_file():
+    example = logged_request(folder)
+    if example is None:
         _log.warning("the model has no example to warm it up with: log it with input_example=")
         return
     try:
         model.warm(example.read_bytes())
     except RequestError as error:
-        raise StartError(f"the model can't predict its own example {example}: {error.message}") from error
+        why = log.summary(error.__cause__) if error.status == 500 and error.__cause__ else error.message
+        raise StartError(f"the model can't predict its own example {example}: {why}") from error

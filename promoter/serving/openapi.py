@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from promoter.serving import scoring
 from promoter.serving.decode import CSV, JSON, PARQUET
 from promoter.serving.settings import Settings
 
@@ -92,7 +93,7 @@ def _bodies(inputs: Any) -> dict[str, Schema]:
     if not inputs.has_input_names():
         return {"dataframe_split": _object({"data": data}, ["data"])}
     named = dict(zip(inputs.input_names(), columns, strict=True))
-    required = list(inputs.required_input_names())
+    required = [spec.name for spec in inputs.inputs if scoring.required(spec)]
     return {
         "dataframe_split": _object({"columns": {"const": list(named)}, "data": data}, ["columns", "data"]),
         "dataframe_records": _array(_object(named, required)),
@@ -103,7 +104,7 @@ def _bodies(inputs: Any) -> dict[str, Schema]:
 
 def _column(spec: Any) -> Schema:
     schema = _SCALARS.get(getattr(spec.type, "name", ""), {})
-    return schema if spec.required or not schema else {"anyOf": [schema, {"type": "null"}]}
+    return schema if scoring.required(spec) or not schema else {"anyOf": [schema, {"type": "null"}]}
 
 
 def _params(params: Any) -> Schema:

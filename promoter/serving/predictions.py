@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 from promoter.serving.compare import difference, oddity
 from promoter.serving.download import model_folder, prepare
 from promoter.serving.errors import SettingsError, StartError
+from promoter.serving.examples import ANSWER, REQUEST, logged_request
 from promoter.serving.settings import Settings
 from promoter.serving.termination import leave_message
 
-INPUT, OUTPUT = "serving_input_example.json", "serving_output_example.json"
 _CONNECT_ATTEMPTS, _SECONDS_BETWEEN = 10, 1.0  # nodes get a Service's new endpoints a moment after the controller
 
 
@@ -50,20 +50,24 @@ class Reply:
     body: bytes
 
 
-def check(url: str, folder: Path, release: Release, *, times: int, tolerance: float, timeout: float) -> dict[str, Any]:
-    """The evidence of a check that passed or was skipped.
+def check(
+    url: str, folder: Path, release: Release, *, times: int, tolerance: float, timeout: float, required: bool
+) -> dict[str, Any]:
+    """The evidence of a check that passed, or was skipped because the model has no example and none is `required`.
 
     Raises:
-        Failure: the pod is another release's, does not answer 200, or predicts something else.
+        Failure: the pod is another release's, does not answer 200, or predicts something else; no example, and one is required.
     """
     _check_health(_ask(url, "GET", "/health", timeout), release)
     evidence: dict[str, Any] = {"model_version": release.version, "model_digest": release.digest}
-    example = folder / INPUT
-    if not example.is_file():
-        message = f"NOTHING WAS CHECKED but the pod's version: the model has no {INPUT}; log it with input_example="
+    example = logged_request(folder)
+    if example is None:
+        message = f"NOTHING WAS CHECKED but the pod's version: the model has no {REQUEST}; log it with input_example="
+        if required:
+            raise Failure(message)
         return {"outcome": "skipped", "message": message, **evidence}
     body = example.read_bytes()
-    expected = _read(folder / OUTPUT)
+    expected = _read(folder / ANSWER)
     outputs = _outputs(folder)
     largest, seconds = 0.0, []
     for number in range(1, times + 1):
@@ -81,9 +85,9 @@ def check(url: str, folder: Path, release: Release, *, times: int, tolerance: fl
 
 def _how(expected: Any, times: int, tolerance: float, largest: float) -> dict[str, Any]:
     if expected is None:
-        message = f"{times} predictions are finite and match the signature; the model has no {OUTPUT} to compare them with"
+        message = f"{times} predictions are finite and match the signature; the model has no {ANSWER} to compare them with"
         return {"message": message, "compared": False}
-    message = f"{times} predictions equal {OUTPUT} within {tolerance:g}"
+    message = f"{times} predictions equal {ANSWER} within {tolerance:g}"
     return {"message": message, "compared": True, "largest_difference": largest}
 
 
@@ -170,6 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, help="of a number, relative above 1 and absolute below (0.0001)"
     )
+    parser.add_argument(
+        "--without-example", choices=("pass", "fail"), default="pass", help="of a model that was logged without one (pass)"
+    )
     parser.add_argument("--timeout", type=float, default=30, help="seconds for one answer (30)")
     parser.add_argument("--model-path", default=os.environ.get("MODEL_PATH") or "/opt/model", help="the model's folder")
     parser.add_argument(
@@ -182,7 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     release = Release(asked.model_version, asked.model_digest)
     try:
         with _model_folder(Path(asked.model_path)) as folder:
-            evidence = check(asked.url, folder, release, times=asked.times, tolerance=asked.tolerance, timeout=asked.timeout)
+            evidence = check(
+                asked.url,
+                folder,
+                release,
+                times=asked.times,
+                tolerance=asked.tolerance,
+                timeout=asked.timeout,
+                required=asked.without_example == "fail",
+            )
     except Failure as failure:
         evidence = {
             "outcome": "failed",

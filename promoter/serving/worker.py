@@ -18,6 +18,7 @@ from promoter.serving import log
 from promoter.serving.batching import Answer, answer_alone, answer_together
 from promoter.serving.download import model_folder, prepare
 from promoter.serving.errors import RequestError, StartError
+from promoter.serving.last_words import record_crashes
 from promoter.serving.messages import Message, packed, read
 from promoter.serving.model import PyfuncModel, Request, load
 from promoter.serving.openapi import document
@@ -30,6 +31,7 @@ def main(channel: socket.socket, scratch: Path, *, first: bool) -> int:
     """`first` is the one that downloads and checks the model for all. The exit code: 1 when the model can't be served."""
     settings = Settings.from_environment(os.environ)
     log.configure(settings.log_level)
+    record_crashes(scratch)
     for number in (signal.SIGTERM, signal.SIGINT):  # the server ends its processes when it has drained
         signal.signal(number, signal.SIG_IGN)
     rows: list[float] = []
@@ -39,10 +41,12 @@ def main(channel: socket.socket, scratch: Path, *, first: bool) -> int:
                 prepare(settings, scratch)
                 _send(channel, Message("prepared"))
             model, seconds = load(model_folder(settings, scratch), settings.max_batch_size, rows.append)
-        except StartError as error:
-            _send(channel, Message("failed", {"error": str(error)}))
+            ready = Message("ready", {"seconds": seconds, "openapi": document(settings, model.signature)})
+        except BaseException as error:  # whatever it is, the server has to know
+            why = str(error) if isinstance(error, StartError) else f"the model's process can't start: {log.summary(error)}"
+            _send(channel, Message("failed", {"error": why}))
             return 1
-        _send(channel, Message("ready", {"seconds": seconds, "openapi": document(settings, model.signature)}))
+        _send(channel, ready)
         rows.clear()
         while (message := read(stream)) is not None:
             answers = _answers(settings, model, message)

@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from promoter.serving.errors import RequestError
+from promoter.serving.last_words import LastWords
 from promoter.serving.messages import Message, Parser, packed
 from promoter.serving.metrics import Metrics
 from promoter.serving.model import Request
 from promoter.serving.settings import Settings
+from promoter.serving.termination import leave_message
 
 _log = logging.getLogger(__name__)
 # A child process that a model starts may keep the channel open long after the model's process has ended.
 _LOOK_SECONDS = 1.0
+_EXIT_SECONDS = 0.2
 
 Start = Callable[[socket.socket, bool], "subprocess.Popen[bytes]"]
 
@@ -43,7 +46,8 @@ class _Worker(asyncio.Protocol):
 
     def __init__(self, process: subprocess.Popen[bytes], owner: Workers) -> None:
         self.process, self._owner = process, owner
-        self.ready = False
+        self.ready, self.ended = False, False
+        self.words = LastWords(owner.scratch)
         self.jobs: Sequence[_Job] = ()
         self._parser = Parser()
         self._transport: asyncio.WriteTransport | None = None
@@ -57,8 +61,11 @@ class _Worker(asyncio.Protocol):
             self._owner.receive(self, message)
 
     def connection_lost(self, _: Exception | None) -> None:
-        self.process.kill()
-        self.process.wait()
+        try:
+            self.process.wait(_EXIT_SECONDS)  # its exit code is the reason
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self._owner.lost(self)
 
     def send(self, jobs: Sequence[_Job]) -> None:
@@ -74,9 +81,15 @@ class _Worker(asyncio.Protocol):
 
 
 class Workers:
-    """`start` starts a process at the other end of a channel; `on_failed` gets the exit code when no process can serve."""
+    """`start` starts a process at the other end of a channel, with its files in `scratch`.
 
-    def __init__(self, settings: Settings, metrics: Metrics, start: Start, on_failed: Callable[[int], None]) -> None:
+    `on_failed` gets the exit code when no process can serve.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, scratch: Path, start: Start, on_failed: Callable[[int], None]
+    ) -> None:
+        self.scratch = scratch
         self._settings, self._metrics, self._start, self._on_failed = settings, metrics, start, on_failed
         self._at_once = settings.max_batch_size if settings.batch == "row-wise" else 1
         self._workers: set[_Worker] = set()
@@ -85,6 +98,7 @@ class Workers:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
         self.started = False  # every process was ready at least once
+        self.last_words = ""  # of the process that ended last, until all are ready again
         self.openapi: dict[str, Any] = {}
 
     @property
@@ -128,7 +142,7 @@ class Workers:
         elif message.kind == "ready":
             self._is_ready(worker, message)
         elif message.kind == "failed":
-            _log.error("%s", message.header["error"])
+            worker.words.reported = message.header["error"]
 
     def lost(self, worker: _Worker) -> None:
         """Handles the end of a process: it is replaced only if it was ready before, since otherwise the next would fail too."""
@@ -138,12 +152,14 @@ class Workers:
         if self._ending:
             return
         self._blame(worker.jobs)
-        fields = {"exit_code": worker.process.returncode}
+        self.last_words = worker.words.of(worker.process.pid, worker.process.returncode)
+        fields = {"exit_code": worker.process.returncode, "reason": self.last_words}
         if worker.ready:
             _log.error("a model process has ended and is replaced", extra={"fields": fields})
             self._start_worker()
         else:
-            _log.error("a model process has ended before it was ready", extra={"fields": fields})
+            _log.error("%s", self.last_words, extra={"fields": {"exit_code": worker.process.returncode}})
+            leave_message(self.last_words)
             self._on_failed(1)
 
     def _blame(self, jobs: Sequence[_Job]) -> None:
@@ -171,6 +187,7 @@ class Workers:
         self._metrics.load_seconds.set(message.header["seconds"])
         _log.info("the model is loaded", extra={"fields": {"seconds": round(message.header["seconds"], 3)}})
         self.started = self.started or self.ready
+        self.last_words = "" if self.ready else self.last_words
         self._idle.append(worker)
         self._dispatch()
 
@@ -208,8 +225,9 @@ class Workers:
 
     def _look(self) -> None:
         for worker in self._workers:
-            if worker.process.poll() is not None:
+            if worker.ended:
                 worker.end()
+            worker.ended = worker.process.poll() is not None  # its last message may still be on its way
         if not self._ending:
             asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 

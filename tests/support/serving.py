@@ -18,6 +18,7 @@ from typing import Any
 
 import requests
 
+import promoter.serving
 from promoter.serving.content import content_digest
 
 ROWS = [[0.1, 1.2], [2.5, 0.3], [1.0, 1.0]]
@@ -87,6 +88,9 @@ class Server:
     def predict(self, body: Any, **kwargs: Any) -> requests.Response:
         return requests.post(self.url + "/predict", json=body, timeout=60, **kwargs)
 
+    def post(self, body: str, content_type: str) -> requests.Response:
+        return requests.post(self.url + "/invocations", data=body, headers={"Content-Type": content_type}, timeout=60)
+
     def status(self, path: str = "/ready") -> int | None:
         """None while nobody listens."""
         try:
@@ -114,8 +118,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(scratch: Path, model: Path | None, **environ: str) -> Iterator[Server]:
-    """A server of this model, with these variables; `scratch` is its temporary folder and has its log."""
+def serving(scratch: Path, model: Path | None, python: Path | None = None, /, **environ: str) -> Iterator[Server]:
+    """A server of this model, with these variables; `scratch` is its temporary folder and has its log.
+
+    `python` is that of another environment, which knows nothing of promoter but these sources.
+    """
     port = free_port()
     named = {
         "MODEL_NAME": "fraud-detector",
@@ -125,10 +132,14 @@ def serving(scratch: Path, model: Path | None, **environ: str) -> Iterator[Serve
         "TMPDIR": str(scratch),
     }
     path = {"MODEL_PATH": str(model)} if model else {}
+    sources = {"PYTHONPATH": str(Path(promoter.serving.__file__).parents[2])} if python else {}
     log_file = scratch / "log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "promoter.serving"], env={**os.environ, **named, **path, **environ}, stdout=log, stderr=log
+            [python or sys.executable, "-m", "promoter.serving"],
+            env={**os.environ, **named, **path, **sources, **environ},
+            stdout=log,
+            stderr=log,
         )
     try:
         yield Server(process, f"http://127.0.0.1:{port}", log_file)

@@ -39,7 +39,10 @@ class RuntimeBuilder:
             AuthError, UnreachableError: as registries, package index and engine answer.
             UsageError: the settings can't be meant, or pip is missing.
         """
+        if (found := self.find(version, open_file)) is not None:
+            return found
         recipe = self.recipe(version, open_file)
+        require_engine(recipe)
         tag = f"runtime-{recipe.key}"
         if self.target.read_manifest(tag) is None:
             with recipe.context() as (folder, dockerfile):
@@ -58,6 +61,18 @@ class RuntimeBuilder:
     def recipe(self, version: ModelVersion, open_file: Open, *, whole: bool = False) -> Recipe:
         """What the version's runtime, or its whole image, is built from."""
         return Recipe(self.target, self.settings, self.env, self.say, version, open_file, whole)
+
+
+def require_engine(recipe: Recipe) -> None:
+    """Before requirements are resolved and wheels fetched, which takes a minute.
+
+    Raises:
+        UnreachableError: no engine answers.
+    """
+    from promoter.image.runtime.engine import Engine
+
+    with Engine(recipe.env, recipe.say):
+        return
 
 
 def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | None, tag: str, newest: str) -> str | None:

@@ -16,6 +16,34 @@ BUILD = Path("/opt/build")
 RUNTIME = Path("/opt/runtime")
 SERVER = Path("/opt/promoter")
 
+# Imports each package that has compiled code: the loader names the first shared library that neither a wheel nor the base has.
+# A node brings its GPU's driver. Any other failure may come from a missing GPU, file or setting, and is no fault of the base.
+PACKAGES = """
+import importlib, importlib.metadata, sys
+for package in importlib.metadata.distributions():
+    files = [str(file) for file in package.files or ()]
+    if not any(file.endswith(".so") or ".so." in file for file in files):
+        continue
+    for name in sorted({file.split("/")[0] for file in files if file.count("/") == 1 and file.endswith("/__init__.py")}):
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            words = str(error)
+            if "cannot open shared object file" in words and not words.startswith(("libcuda", "libnvidia")):
+                sys.exit(f"{package.name} {package.version} needs {words.split(':')[0]}, which the base image does not have")
+"""
+# The Debian packages of the libraries that are missing most often.
+DEBIAN = {
+    "libgomp.so.1": "libgomp1",
+    "libGL.so.1": "libgl1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libpq.so.5": "libpq5",
+    "libX11.so.6": "libx11-6",
+    "libsndfile.so.1": "libsndfile1",
+    "libodbc.so.2": "unixodbc",
+}
+
 
 def main() -> None:
     here, wanted = "{}.{}".format(*sys.version_info[:2]), os.environ["MODEL_PYTHON"]
@@ -57,11 +85,15 @@ def check() -> None:
     quiet = {"HOME": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environ = {**os.environ, **quiet, "PYTHONPATH": str(SERVER)}
     server = "import promoter.serving.server" if any(SERVER.iterdir()) else ""
-    command = [str(RUNTIME / "bin/python"), "-c", f"import mlflow.pyfunc\n{server}"]
-    done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:]
-        sys.exit(f"promoter: what was installed does not run on the base image: {' '.join(reason)}")
+    for program in (f"import mlflow.pyfunc\n{server}", PACKAGES):
+        command = [str(RUNTIME / "bin/python"), "-c", program]
+        done = subprocess.run(
+            command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+        )
+        if done.returncode:
+            reason = " ".join(done.stderr.strip().splitlines()[-1:])
+            package = next((f" (Debian: {name})" for library, name in DEBIAN.items() if library in reason), "")
+            sys.exit(f"promoter: what was installed does not run on the base image: {reason}{package}")
 
 
 def settle(folder: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import Version
 
 from promoter.config.yaml import documents
 from promoter.errors import RefusedError, UnreachableError
@@ -36,6 +37,10 @@ _PYTHON = {
     "conda.yaml": re.compile(r"^[ \t]*-[ \t]*['\"]?python[ \t]*[=~]+[ \t]*(\d+\.\d+)", re.MULTILINE),
     "MLmodel": re.compile(r"^[ \t]+python_version:[ \t]*['\"]?(\d+\.\d+)", re.MULTILINE),
 }
+# MLflow before this one imports pkg_resources, which setuptools has had no more since 81.
+_NEEDS_PKG_RESOURCES, _SETUPTOOLS = "2.17", "setuptools<81"
+_OLDEST_MLFLOW = "2.0"  # with 2.0 the scoring protocol became what the server speaks
+_RELEASES = [f"{major}.{minor}.99" for major, last in ((2, 22), (3, 60)) for minor in range(last + 1)]
 _MLFLOW_VERSION = re.compile(r"^mlflow_version:[ \t]*['\"]?([\w.]+)", re.MULTILINE)
 
 
@@ -89,7 +94,7 @@ class _Files:
             raise RefusedError(f"{self.where(path)} is {file.size} bytes long", hint="log the model again")
         try:
             with self.open_file(file) as stream:
-                text = b"".join(iter(lambda: stream.read(_LARGEST), b"")).decode()
+                text = b"".join(iter(lambda: stream.read(_LARGEST), b"")).decode("utf-8-sig")
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UnreachableError(f"{self.where(path)} can't be read: {reason}", hint="run again") from None
@@ -198,11 +203,29 @@ def _for_serving(lines: Iterable[str], files: _Files) -> tuple[str, ...]:
     if "mlflow-skinny" not in names:
         match = _MLFLOW_VERSION.search(files.text("MLmodel") or "")
         wanted.append(f"mlflow-skinny=={match[1]}" if match else "mlflow-skinny")
+    wanted += _for_old_mlflow(next(line for line in wanted if _named(line) == "mlflow-skinny"), names, files)
     # mlflow.pyfunc imports both, mlflow-skinny asks for neither; pip installs the rest, and goes when it has.
     wanted += [name for name in ("numpy", "pandas", "pip") if name not in names]
     serving = SERVING / "requirements.txt"
     wanted += [line for _, line in _logical_lines(serving.name, serving.read_text())]
     return tuple(sorted(set(wanted)))
+
+
+def _for_old_mlflow(line: str, names: Collection[str], files: _Files) -> list[str]:
+    """What an MLflow that may be as old as this line allows needs in addition.
+
+    Raises:
+        RefusedError: no MLflow that the server works with is allowed.
+    """
+    allowed = [Version(release) for release in _RELEASES if Requirement(line).specifier.contains(release)]
+    pinned = re.search(r"={2,3}\s*(\d[\w.]*\w)", line)
+    newest = max([*allowed, *([Version(pinned[1])] if pinned else [])], default=None)
+    if newest is None or newest < Version(_OLDEST_MLFLOW):
+        raise RefusedError(
+            f"{files.version.reference} needs {line}, and the inference server MLflow {_OLDEST_MLFLOW} or newer",
+            hint="load it with its own MLflow and log it with a newer one, or set image.runtime to an image that serves it",
+        )
+    return [_SETUPTOOLS] if newest < Version(_NEEDS_PKG_RESOURCES) and "setuptools" not in names else []
 
 
 def _named(line: str) -> str:

@@ -16,7 +16,7 @@ from promoter.image.manifest import ModelLayer
 from promoter.image.oci import Repository, section
 from promoter.image.publish import Publisher
 from promoter.image.reference import image_tag
-from promoter.image.runtime.build import RuntimeBuilder, build_and_push
+from promoter.image.runtime.build import RuntimeBuilder, build_and_push, require_engine
 from promoter.image.runtime.context import OFFERED
 from promoter.image.runtime.recipe import writing
 from promoter.models import Blob, Image, Role
@@ -64,6 +64,7 @@ def build_whole(builder: RuntimeBuilder, version: ModelVersion, open_file: Open,
     """
     recipe = builder.recipe(version, open_file, whole=True)
     embedded = recipe.source.names("model")
+    require_engine(recipe)
     with recipe.context() as (folder, dockerfile):
         model = folder / OFFERED / "model"
         content = content_digest(version.files, _keeping(model, open_file) if embedded else open_file)
