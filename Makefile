@@ -45,7 +45,7 @@ bench: $(READY) ## figures, against peers in the same run, written to docs/bench
 	$(VENV)/bin/python -m benchmarks
 
 lock: $(READY) ## choose the newest versions that pyproject.toml allows
-	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --all-extras --group dev --generate-hashes --upgrade --quiet --no-header pyproject.toml --output-file requirements.lock
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --all-extras --group dev --group build --generate-hashes --upgrade --quiet --no-header pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-serving .tools demo
@@ -55,7 +55,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { echo "the venv module is needed (Debian: python3-venv)" >&2; exit 2; }
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements.lock
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --build-constraint requirements.lock --editable .
 	@touch $@
 
 # What an image of a model has (MLflow and the server's own requirements, not promoter's), and what its tests use.

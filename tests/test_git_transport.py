@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from promoter.errors import AuthError, UnreachableError
+from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.gitops import Proposal, Repository, Snapshot
 from promoter.gitops.credentials import access
+from promoter.gitops.process import Limits
 from promoter.redaction import redact
 from tests.support.git_server import (
     BareRepository,
@@ -22,6 +23,7 @@ from tests.support.git_server import (
     objects_in,
     throw_away_certificate,
 )
+from tests.support.processes import has_ended
 from tests.support.relay import relaying
 from tests.support.ssh_server import SshServer, ssh_server
 
@@ -84,6 +86,30 @@ def test_ssh_keys_and_hosts_that_are_not_known(tmp_path: Path, origin: BareRepos
     ):
         with pytest.raises(AuthError, match=r"Host key verification failed|Permission denied"):
             promoted(tmp_path, origin, ssh.url(origin.path), GIT_SSH_COMMAND=command)
+
+
+@pytest.mark.parametrize("where", ["GIT_SSH_COMMAND", "core.sshCommand", "GIT_SSH"])
+def test_an_ssh_command_of_the_users_never_asks(tmp_path: Path, where: str) -> None:
+    """A program called ssh that records its arguments."""
+    program = tmp_path / "bin/ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexit 255\n')
+    program.chmod(0o755)
+    environ = isolated_environ(tmp_path / "home") | ({where: str(program)} if where != "core.sshCommand" else {})
+    if where == "core.sshCommand":
+        (tmp_path / "home/.gitconfig").write_text(f"[core]\n sshCommand = {program} -4\n")
+    with pytest.raises(UnreachableError):
+        Repository("git@example.org:a/b", "main", cache=tmp_path / "cache", environ=environ, sleep=lambda _: None).fetch()
+    assert all("BatchMode=yes" in line for line in (tmp_path / "asked").read_text().splitlines())
+
+
+def test_an_ssh_program_that_hangs_is_named(tmp_path: Path) -> None:
+    environ = isolated_environ(tmp_path / "home") | {"GIT_SSH_COMMAND": "sleep 600; false", "GIT_SSH_VARIANT": "ssh"}
+    stuck = Repository(
+        "git@example.org:a/b", "main", cache=tmp_path / "cache", environ=environ, patience=0, limits=Limits(2, 1)
+    )
+    with pytest.raises(UnreachableError, match=r"git fetch did not end in 2 s \(it was waiting for sleep\)"):
+        stuck.fetch()
 
 
 # -- TLS and proxies --------------------------------------------------------------------------------------------------
@@ -150,6 +176,33 @@ def test_ci_tokens_go_to_their_own_hosts_alone() -> None:
     assert access("https://org@dev.azure.com/org/p/_git/r", environ).address == "https://dev.azure.com/org/p/_git/r"
     assert access("ssh://git:secretpassword@host/a/b", environ).address == "ssh://git@host/a/b"
     assert access("git@github.com:a/b.git", environ).address == "git@github.com:a/b.git"
+
+
+def test_a_credential_helper_that_waits_for_a_person_is_named(tmp_path: Path, origin: BareRepository) -> None:
+    """It ends with everything that it started."""
+    helper = tmp_path / "git-credential-browser"
+    helper.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
+    helper.chmod(0o755)
+    environ = isolated_environ(tmp_path / "home")
+    environ["PATH"] = f"{tmp_path}:{environ['PATH']}"
+    (tmp_path / "home/.gitconfig").write_text("[credential]\n helper = browser\n")
+    with GitServer(tmp_path, Behaviour(username="ada", password="x")) as server:
+        url = f"{server.url}/origin.git"
+        stuck = Repository(url, "main", cache=tmp_path / "cache", environ=environ, limits=Limits(60, 1))
+        with pytest.raises(AuthError, match="the credential helper browser did not answer in 1 s"):
+            stuck.fetch()
+    assert has_ended(int((tmp_path / "child").read_text()))
+
+
+def test_a_program_that_signs_and_waits_for_a_person_is_named(tmp_path: Path, origin: BareRepository) -> None:
+    program = tmp_path / "my-gpg"
+    program.write_text("#!/bin/sh\nsleep 600\n")
+    program.chmod(0o755)
+    environ = isolated_environ(tmp_path / "home")
+    (tmp_path / "home/.gitconfig").write_text(f"[commit]\n gpgSign = true\n[gpg]\n program = {program}\n")
+    stuck = Repository(origin.url, "main", cache=tmp_path / "cache", environ=environ, limits=Limits(60, 1))
+    with pytest.raises(UsageError, match=r"can't be signed: error: my-gpg failed to sign the data: it did not answer in 1 s"):
+        stuck.apply(add_line)
 
 
 def test_the_token_of_an_azure_pipeline_is_a_bearer_token(tmp_path: Path, origin: BareRepository) -> None:

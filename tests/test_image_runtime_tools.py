@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from promoter import process
 from promoter.image.runtime import tools
 
 SECRETS = {"ARGOCD_AUTH_TOKEN": "made-up", "MLFLOW_TRACKING_TOKEN": "made-up", "PROMOTER_GIT_TOKEN": "made-up"}
@@ -24,13 +25,15 @@ def test_a_folder_pip_of_the_checkout_does_not_run(tmp_path: Path, monkeypatch: 
     (package / "__main__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     monkeypatch.chdir(tmp_path)
     trapped = environ() | {"PYTHONPATH": str(tmp_path)}
-    assert tools.uv(["--version"], "", tmp_path, trapped).stdout.startswith("uv ")
-    assert tools.pip(["--version"], tmp_path, trapped).stdout.startswith("pip ")
+    assert tools.uv(["--version"], "", trapped).output.startswith("uv ")
+    assert tools.pip(["--version"], trapped).output.startswith("pip ")
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_no_token_of_another_system_reaches_them(name: str) -> None:
-    needed = tools._needed(environ() | {"UV_INDEX_MINE_PASSWORD": "x", "PIP_INDEX_URL": "y", "https_proxy": "z"})
+    needed = process.needed(
+        environ() | {"UV_INDEX_MINE_PASSWORD": "x", "PIP_INDEX_URL": "y", "https_proxy": "z"}, tools._VARIABLES
+    )
     assert name not in needed
     assert {"PATH", "UV_INDEX_MINE_PASSWORD", "PIP_INDEX_URL", "https_proxy"} <= needed.keys()

@@ -505,4 +505,5 @@ def _git_that_kills(folder: Path) -> dict[str, str]:
     program.write_text(_GIT_THAT_KILLS)
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    return {"PATH": path, "REAL_GIT": str(shutil.which("git")), "GIT_LOG": str(folder / "git.log")}
+    passed = "REAL_GIT GIT_LOG KILL_AT"
+    return {"PATH": path, "PROMOTER_PASS_ENV": passed, "REAL_GIT": str(shutil.which("git")), "GIT_LOG": str(folder / "git.log")}

@@ -382,5 +382,27 @@ def test_the_scripts_install_promoter_as_the_lock_says(tmp_path: Path) -> None:
     assert help.returncode == 0
 
 
+@pytest.mark.parametrize("package", ["hatchling", "typer"])
+def test_the_scripts_install_nothing_with_another_hash(tmp_path: Path, package: str) -> None:
+    """Neither what promoter needs, nor what it is built with."""
+    source = tmp_path / "source"
+    for name in (".ci/install", "requirements.lock", "pyproject.toml", "README.md", "promoter.yaml"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    for name in ("promoter", "base", "overlays", "environments"):
+        shutil.copytree(ROOT / name, source / name)
+    lock = source / "requirements.lock"
+    entry = re.compile(rf"(?m)^{package}==.*(\n    --hash=.*)+")
+    lock.write_text(entry.sub(lambda found: re.sub(r"(?<=sha256:)\w{64}", "0" * 64, found[0]), lock.read_text()))
+    command = [str(source / ".ci/install"), str(tmp_path / "promoter")]
+    done = subprocess.run(command, env=dict(_MACHINE), capture_output=True, text=True, check=False)
+    if re.search(r"(?i)connect|retr|timed out", done.stderr):
+        pytest.skip(f"no package index can be reached: {done.stderr[-300:]}")
+    assert done.returncode != 0
+    assert "Hash mismatch" in done.stderr
+    assert package in done.stderr
+    assert not (tmp_path / "promoter/bin/promoter").exists()
+
+
 _MACHINE = tuple(os.environ.items())
 """Before a test gets an environment of its own: where packages come from is the machine's affair."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from promoter import config, output
+from promoter import config, output, process
 from promoter.demo.place import Place, prepare
 from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, seed, settings_edits
 from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Setup, commands, run
 from promoter.demo.training import Training
-from promoter.errors import PromoterError, UsageError
+from promoter.errors import PromoterError, UnreachableError, UsageError
 from promoter.gitops.credentials import address
 from promoter.promotion.ending import Ending
 
+# kubectl's own, and what the login programs of clouds read.
+_KUBECTL = frozenset(
+    {"KUBECONFIG", "KUBERNETES_*", "AAD_*", "AWS_*", "AZURE_*", "CLOUDSDK_*", "GOOGLE_*", "USE_GKE_GCLOUD_AUTH_PLUGIN"}
+)
+_SECONDS = 300.0
 _MANIFEST = f"environments/{ENVIRONMENT}.yaml"
 
 
@@ -134,9 +138,9 @@ def _remove(what: str, remove: Callable[[], str]) -> None:
 def _service(namespace: str) -> Iterator[str]:
     """The URL of the Service that clients use, through the API server: each request to any pod that is ready."""
     command = ["kubectl", "proxy", "--port=0", "--address=127.0.0.1"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as proxy:
+    with process.begin(command, environ=_environ()) as proxy:
         try:
-            line = proxy.stdout.readline() if proxy.stdout else ""
+            line = proxy.stdout.readline().decode() if proxy.stdout else ""
             address = line.rpartition(" ")[2].strip()
             if not address:
                 raise PromoterError("kubectl proxy ended at once", hint="see whether it runs: kubectl proxy")
@@ -151,8 +155,15 @@ def _kubectl(*arguments: str) -> str:
     Raises:
         PromoterError: it failed.
     """
-    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = done.stderr.strip()
+    try:
+        done = process.run(["kubectl", *arguments], environ=_environ(), folder=Path.cwd(), seconds=_SECONDS)
+    except process.HungError:
+        raise UnreachableError(f"kubectl {arguments[0]} did not end in {_SECONDS:.0f} s", hint="check KUBECONFIG") from None
+    if done.status != 0:
+        reason = done.errors.strip()
         raise PromoterError(f"kubectl {arguments[0]}: {reason}", hint="check KUBECONFIG and what you may do there")
-    return done.stdout.strip()
+    return done.output.strip()
+
+
+def _environ() -> dict[str, str]:
+    return process.needed(os.environ, process.NETWORK | process.FOLDERS | _KUBECTL, more=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from promoter.errors import PromoterError, UsageError
-from promoter.gitops.credentials import access
+from promoter import process
+from promoter.errors import PromoterError, UnreachableError, UsageError
+from promoter.gitops.credentials import access, local
 
 _MARK = ".promoter-demo"
+_SECONDS = 600.0
 # What would lead to another MLflow, Git repository or Argo CD than the demo's.
 _FOREIGN = ("MLFLOW_", "GIT_DIR", "GIT_WORK_TREE", "ARGOCD_")
 
@@ -47,7 +48,7 @@ class Place:
 
     def git(self, *arguments: str) -> str:
         """What git prints, run in the checkout with the credentials that promoter would use for the remote; raises as `git`."""
-        return git("-C", str(self.checkout), *arguments, environ=access(self.git_url, _without_foreign()).environ)
+        return git("-C", str(self.checkout), *arguments, environ=access(self.git_url, os.environ).environ)
 
     def environ(self, **own: str) -> Mapping[str, str]:
         """This process's environment for promoter's clients, with the demo's own MLflow, Git cache and Argo CD (`own`)."""
@@ -77,14 +78,14 @@ def git(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
         PromoterError: it is not there, or failed.
     """
     try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, env=environ or _without_foreign()
-        )
+        done = process.run(["git", *arguments], environ=environ or local(os.environ), seconds=_SECONDS)
     except FileNotFoundError:
         raise UsageError("the demo needs git, which is not on PATH", hint="install git 2.30 or newer") from None
-    if done.returncode != 0:
-        raise PromoterError(f"git {' '.join(arguments)}: {done.stderr.strip()}", hint="the demo needs git 2.30 or newer")
-    return done.stdout.rstrip("\n")
+    except process.HungError:
+        raise UnreachableError(f"git {arguments[0]} did not end in {_SECONDS:.0f} s", hint="start the demo again") from None
+    if done.status != 0:
+        raise PromoterError(f"git {' '.join(arguments)}: {done.errors.strip()}", hint="the demo needs git 2.30 or newer")
+    return done.output.rstrip("\n")
 
 
 def _without_foreign() -> dict[str, str]:

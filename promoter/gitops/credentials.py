@@ -6,10 +6,13 @@ or reads a header from its configuration there. Both are bound to one scheme and
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from promoter import process
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
 from promoter.gitops.process import with_settings
@@ -21,26 +24,24 @@ from promoter.redaction import redact
 _USERNAME, _PASSWORD = "PROMOTER_GIT_CREDENTIAL_USERNAME", "PROMOTER_GIT_CREDENTIAL_PASSWORD"
 _HELPER = f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "${_USERNAME}" "${_PASSWORD}"; }}; f"""
 
-# What git sets for its hooks and what points it at another repository (`git rev-parse --local-env-vars`, less configuration).
-_LOCAL = frozenset(
-    {
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_CONFIG",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_QUARANTINE_PATH",
-        "GIT_REPLACE_REF_BASE",
-        "GIT_SHALLOW_FILE",
-        "GIT_WORK_TREE",
+# What git, ssh, gpg and credential helpers read. Neither what git sets for its hooks and what points it at another repository
+# (`git rev-parse --local-env-vars`), nor a token of another system.
+_VARIABLES = (
+    process.NETWORK
+    | process.FOLDERS
+    | process.DESKTOP
+    | {
+        *("GIT_CONFIG_*", "GIT_AUTHOR_*", "GIT_COMMITTER_*", "EMAIL"),
+        *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_SK_PROVIDER"),
+        *("GIT_SSL_*", "GIT_HTTP_*", "GIT_PROXY_*", "GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER", "GIT_EXEC_PATH"),
+        *("GIT_TRACE*", "GIT_CURL_VERBOSE", "GIT_REDACT_COOKIES"),
+        *("GNUPGHOME", "GPG_TTY", "PASSWORD_STORE_*", "KRB5CCNAME", "KRB5_CONFIG"),
+        *("GCM_*", "GH_CONFIG_DIR", "AZURE_CONFIG_DIR", "CLOUDSDK_CONFIG", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
     }
 )
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
+_BATCH = "-o BatchMode=yes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +61,29 @@ def address(url: str) -> str:
     split = _split(url)
     if split.scheme in ("http", "https"):
         return split._replace(netloc=_host(split)).geturl()
+    if not split.scheme and ":" not in url.partition("/")[0]:
+        return str(Path(url).absolute())  # a folder: git runs in another one
     return url if split.password is None else split._replace(netloc=f"{split.username}@{_host(split)}").geturl()
 
 
 def local(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for git commands that reach no remote: in English, asking nobody, bound to no other repository."""
     return {
-        **{name: value for name, value in environ.items() if name not in _LOCAL},
+        **process.needed(environ, _VARIABLES, more=True),
         "LC_ALL": "C",
         "LANGUAGE": "C",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
+        "SSH_ASKPASS_REQUIRE": "never",
         "GIT_LITERAL_PATHSPECS": "1",
         "GIT_DEFAULT_REF_FORMAT": "files",
     }
 
 
-def access(url: str, environ: Mapping[str, str]) -> Access:
+def access(url: str, environ: Mapping[str, str], base: Mapping[str, str] | None = None) -> Access:
     """How to reach `url`: PROMOTER_GIT_TOKEN first, then what the URL carries, then the CI's own token for its own hosts.
+
+    `base` is `local(environ)`, if the caller has it.
 
     With none of them git's own credential helpers and SSH keys are asked. What is given is good for some minutes: a GitHub
     App's token ends after an hour.
@@ -89,10 +95,10 @@ def access(url: str, environ: Mapping[str, str]) -> Access:
     """
     split = _split(url)
     if split.scheme in ("http", "https"):
-        return _http_access(split, local(environ))
+        return _http_access(split, environ, dict(base or local(environ)))
     if split.password:
         redact.learn(unquote(split.password))
-    return Access(address(url), local(environ))
+    return Access(address(url), base or local(environ))
 
 
 def api_token(url: str, environ: Mapping[str, str]) -> Credential | None:
@@ -104,18 +110,30 @@ def api_token(url: str, environ: Mapping[str, str]) -> Credential | None:
     return own_token(ForgeKind.GITHUB, environ)
 
 
-def ssh_settings(environ: Mapping[str, str], configured: bool) -> dict[str, str]:
-    """GIT_SSH_COMMAND that never asks a person, unless the user chose an SSH command (`configured`: core.sshCommand is set)."""
-    return {} if configured or {"GIT_SSH_COMMAND", "GIT_SSH"} & set(environ) else {"GIT_SSH_COMMAND": _SSH}
+def ssh_settings(environ: Mapping[str, str], configured: str) -> dict[str, str]:
+    """GIT_SSH_COMMAND that never asks a person, also where the user chose an SSH command (`configured`: core.sshCommand)."""
+    chosen = environ.get("GIT_SSH_COMMAND") or configured or shlex.quote(environ.get("GIT_SSH", "")).removesuffix("''")
+    if not chosen:
+        return {"GIT_SSH_COMMAND": _SSH}
+    return {"GIT_SSH_COMMAND": f"{chosen} {_BATCH}"} if _is_openssh(chosen) else {}
 
 
-def _http_access(split: SplitResult, base: dict[str, str]) -> Access:
+def _is_openssh(command: str) -> bool:
+    """Whether it is ssh itself, with options: not another program, and not a script around it."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    return PurePath(words[0]).name == "ssh" and not set(command) & set(";|&<>()#")
+
+
+def _http_access(split: SplitResult, environ: Mapping[str, str], base: dict[str, str]) -> Access:
     origin = f"{split.scheme}://{_host(split)}"
     plain = split._replace(netloc=_host(split)).geturl()
     # A server that stops answering is noticed after a minute; a running hook keeps the line alive (receive.keepAlive).
     base.setdefault("GIT_HTTP_LOW_SPEED_LIMIT", "1")
     base.setdefault("GIT_HTTP_LOW_SPEED_TIME", "60")
-    credential = _credential(split, base)
+    credential = _credential(split, environ)
     if credential is None:
         if not split.username:
             return Access(plain, base)

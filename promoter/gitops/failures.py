@@ -15,6 +15,7 @@ class Kind(Enum):
     POLICY = auto()
     RACE = auto()
     MISSING_BRANCH = auto()
+    HELPER = auto()
     SIGNING = auto()
     DUMB = auto()
     FILTER = auto()
@@ -30,6 +31,7 @@ class Kind(Enum):
 # The first row that matches decides. Sources: git's send-pack, receive-pack, connect and http-curl messages; GitHub's GH0xx,
 # GitLab's GL-HOOK-ERR and Azure DevOps' TF4xxxxx codes.
 _ROWS = (
+    (Kind.HELPER, r"^fatal: the credential helper \S+ did not answer in \d+ s$"),
     (Kind.RACE, r"TF401028|already been updated by another client"),
     (
         Kind.POLICY,
@@ -108,6 +110,11 @@ def explained(error: GitError, url: str, branch: str) -> PromoterError:
             return AuthError(
                 f"{place} does not exist, or this identity may not read it: {reason}",
                 hint="check the URL; set PROMOTER_GIT_TOKEN, or configure a git credential helper or an SSH key",
+            )
+        case Kind.HELPER:
+            return AuthError(
+                f"{place}: {reason}",
+                hint="it may be asking a person: log in with it before, or set PROMOTER_GIT_TOKEN",
             )
         case Kind.SIGNING:
             return UsageError(

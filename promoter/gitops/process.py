@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import cast
 
+from promoter import process
 from promoter.errors import UsageError
 from promoter.gitops.failures import GitError
+from promoter.gitops.waiting import TRACE, Waiting
 
 Settings = Iterable[tuple[str, str]]
 
@@ -16,20 +23,34 @@ OLDEST_GIT = (2, 30)
 _INSTALL = f"install git {'.'.join(map(str, OLDEST_GIT))} or newer and put it on PATH"
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: `command` for a git process, `answer` for whoever it asks, a credential helper or a program that signs."""
+
+    command: float = 600.0
+    answer: float = 60.0
+
+
+LIMITS = Limits()
+
+
 class Git:
     """Runs git commands in one bare repository at `directory`, with `environ` as the whole environment."""
 
-    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
-        self._directory, self._environ = directory, dict(environ)
+    def __init__(self, directory: Path, environ: Mapping[str, str], limits: Limits = LIMITS) -> None:
+        self._directory, self._environ, self._limits = directory, dict(environ), limits
 
-    def run(self, *arguments: str, stdin: bytes = b"", settings: Settings = ()) -> bytes:
-        """What the command wrote to its standard output; `settings` are configuration for this command alone.
+    def run(
+        self, *arguments: str, stdin: bytes = b"", settings: Settings = (), environ: Mapping[str, str] | None = None
+    ) -> bytes:
+        """What the command wrote to its standard output; `settings` and `environ` are for this command alone.
 
         Raises:
             GitError: git ended with another status than 0.
             UsageError: git is not installed.
         """
-        status, out, err = self._execute(arguments, stdin, settings)
+        environ = self._environ if environ is None else environ
+        status, out, err = self._execute(arguments, stdin, with_settings(environ, settings))
         if status != 0:
             raise GitError(arguments[0], status, out.decode(errors="replace"), err)
         return out
@@ -40,7 +61,7 @@ class Git:
 
     def succeeds(self, *arguments: str) -> bool:
         """Whether the command ends with status 0. Raises UsageError if git is not installed."""
-        return self._execute(arguments, b"", ())[0] == 0
+        return self._execute(arguments, b"", self._environ)[0] == 0
 
     def require_version(self) -> None:
         """Raises UsageError when git is missing or older than `OLDEST_GIT`."""
@@ -49,29 +70,52 @@ class Git:
         if not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) < OLDEST_GIT:
             raise UsageError(f"{version} is too old", hint=_INSTALL)
 
-    def _execute(self, arguments: tuple[str, ...], stdin: bytes, settings: Settings) -> tuple[int, bytes, str]:
-        try:
-            from git.cmd import Git as GitPython  # GitPython looks for git when it is imported
-            from git.exc import GitCommandNotFound
-        except ImportError:
-            raise UsageError("git can't be found", hint=_INSTALL) from None
-        environ = {**with_settings(self._environ, settings), "GIT_DIR": str(self._directory)}
-        with tempfile.TemporaryFile() as source:
-            source.write(stdin)
-            source.seek(0)
+    def _execute(self, arguments: tuple[str, ...], stdin: bytes, environ: Mapping[str, str]) -> tuple[int, bytes, str]:
+        with ExitStack() as stack:
+            trace = _trace(stack)
+            waiting = cache(partial(Waiting, trace, self._limits.answer))  # of interest after a second
+            traced = {TRACE: trace} if trace else {}  # a file that the user named goes before
             try:
-                status, out, err = GitPython().execute(
-                    [*_without_inherited(environ), "git", *arguments],
-                    istream=source,
-                    env=environ,
-                    with_extended_output=True,
-                    with_exceptions=False,
-                    stdout_as_string=False,
-                    strip_newline_in_stdout=False,
-                )
-            except GitCommandNotFound:
+                started = _start(["git", *arguments], {**traced, **environ, "GIT_DIR": str(self._directory)})
+                done = process.finish(started, stdin, self._limits.command, lambda: waiting().too_long())
+            except process.HungError:
+                return -1, b"", waiting().complaint(arguments[0], self._limits.command)
+            except FileNotFoundError:
                 raise UsageError("git can't be found", hint=_INSTALL) from None
-        return status, out, err
+            except OSError as error:
+                raise UsageError(f"git can't be started: {error.strerror}", hint=_INSTALL) from None
+        return done.status, done.out, done.err.decode(errors="replace")
+
+
+def _trace(stack: ExitStack) -> str:
+    """A file for git's trace; empty where none can be written, and git runs without one."""
+    try:
+        return stack.enter_context(tempfile.NamedTemporaryFile(prefix="promoter-git-")).name
+    except OSError:
+        return ""
+
+
+def _start(command: list[str], environ: Mapping[str, str]) -> Popen[bytes]:
+    """As process.run does, by GitPython, which would hand down os.environ (GIT_INDEX_FILE in a hook): `env -u` removes it."""
+    try:
+        from git.cmd import Git as GitPython  # GitPython looks for git when it is imported
+        from git.exc import GitCommandNotFound
+    except ImportError:
+        raise FileNotFoundError from None
+    words = [word for name in os.environ if name not in environ for word in ("-u", name)]
+    try:
+        started = GitPython(process.NEUTRAL).execute(
+            [*(["env", *words] if words else []), *command],
+            istream=PIPE,
+            env=dict(environ),
+            as_process=True,
+            start_new_session=True,
+        )
+    except GitCommandNotFound:
+        raise FileNotFoundError from None
+    running = cast("Popen[bytes]", started.proc)
+    started.proc = None  # or it would end the process with itself
+    return running
 
 
 def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
@@ -84,9 +128,3 @@ def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, s
         count += 1
     result["GIT_CONFIG_COUNT"] = str(count)
     return result
-
-
-def _without_inherited(environ: Mapping[str, str]) -> list[str]:
-    """The words before `git` that take out what GitPython would hand down from os.environ (GIT_INDEX_FILE in a hook)."""
-    unwanted = [name for name in os.environ if name not in environ]
-    return ["env", *(word for name in unwanted for word in ("-u", name))] if unwanted else []

@@ -14,7 +14,7 @@ from promoter.gitops.configuration import configuration, signs, with_identity
 from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
 from promoter.gitops.objects import Objects
-from promoter.gitops.process import Git
+from promoter.gitops.process import LIMITS, Git, Limits
 
 FIRST_DEPTH = 64
 """Commits below the tip that are fetched at once when more than the tip is asked for."""
@@ -51,11 +51,13 @@ class Remote:
         environ: Mapping[str, str],
         sleep: Callable[[float], None],
         clock: Callable[[], float],
+        limits: Limits = LIMITS,
     ) -> None:
         self.url, self.branch = address(url), branch
         self._cache = Cache(cache, self.url, branch, sleep=sleep, clock=clock)
         self._given_url, self._environ = url, environ
-        self._git = Git(self._cache.directory, local(environ))
+        self._limits, self._local = limits, local(environ)
+        self._git = Git(self._cache.directory, self._local, limits)
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
         self._last_tip = ""
@@ -254,14 +256,16 @@ class Remote:
         """The id of a new commit, signed where the user signs. Raises GitError."""
         settings = configuration(self._git)
         sign = ["-S"] if signs(settings) else []
-        git = Git(self._cache.directory, with_identity(local(self._environ), settings))
+        environ = with_identity(self._local, settings)
         arguments = ("commit-tree", root, "-p", parent, *sign, "-F", "-")
-        return git.run(*arguments, stdin=message, settings=[("i18n.commitEncoding", "UTF-8")]).decode().strip()
+        encoding = [("i18n.commitEncoding", "UTF-8")]
+        return self._git.run(*arguments, stdin=message, settings=encoding, environ=environ).decode().strip()
 
     def author(self) -> str:
         """`Name <address>` of the author of the commits made here. Raises GitError."""
-        git = Git(self._cache.directory, with_identity(local(self._environ), configuration(self._git)))
-        return git.text("var", "GIT_AUTHOR_IDENT").rpartition(">")[0] + ">"
+        environ = with_identity(self._local, configuration(self._git))
+        found = self._git.run("var", "GIT_AUTHOR_IDENT", environ=environ).decode("utf-8", "surrogateescape")
+        return found.rpartition(">")[0] + ">"
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -274,7 +278,7 @@ class Remote:
         return text if is_id(text) else self._git.text("rev-parse", "--verify", _TIP)
 
     def _create(self, directory: Path) -> None:
-        git = Git(directory, local(self._environ))
+        git = Git(directory, self._local, self._limits)
         git.require_version()
         if not git.succeeds("check-ref-format", f"refs/heads/{self.branch}"):
             raise UsageError(f"'{self.branch}' can't be the name of a branch", hint="see git-check-ref-format(1)")
@@ -338,12 +342,11 @@ class Remote:
             ("gc.auto", "0"),
             ("maintenance.auto", "false"),
         ]
-        reached = access(self._given_url, self._environ)  # again each time: a token may have expired since
+        reached = access(self._given_url, self._environ, self._local)  # again each time: a token may have expired since
         environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
-            environ = {**environ, **ssh_settings(environ, "core.sshcommand" in configuration(self._git))}
-        git = Git(self._cache.directory, environ)
-        return git.run(*arguments, stdin=stdin, settings=[*options, *settings])
+            environ = {**environ, **ssh_settings(environ, configuration(self._git).get("core.sshcommand", ""))}
+        return self._git.run(*arguments, stdin=stdin, settings=[*options, *settings], environ=environ)
 
     def _refspec(self) -> str:
         return f"+refs/heads/{self.branch}:{_TIP}"

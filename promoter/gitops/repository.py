@@ -14,6 +14,7 @@ from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
 from promoter.gitops.failures import GitError, Kind, explained
+from promoter.gitops.process import LIMITS, Limits
 from promoter.gitops.remote import FIRST_DEPTH, Remote, is_id
 from promoter.gitops.snapshot import Snapshot
 from promoter.gitops.writers import Push, ThroughGitHub, Writer
@@ -35,7 +36,8 @@ class Repository:
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
     With `github_api` the commits are made by GitHub, which signs them. `wording` is what `worded` does.
-    A turn is waited for, and lost races are repeated, for `patience` seconds each. Not for use by several threads at once.
+    A turn is waited for, and lost races are repeated, for `patience` seconds each; `limits` bounds each git process.
+    Not for use by several threads at once.
 
     Every method that reaches the remote raises AuthError (credentials), UnreachableError (no answer, or races lost until the
     end), RefusedError (the branch is missing) and UsageError (no git, or an unusable cache folder).
@@ -55,8 +57,9 @@ class Repository:
         patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits = LIMITS,
     ) -> None:
-        self._remote = Remote(push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock)
+        self._remote = Remote(push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock, limits=limits)
         self._new_writer = (
             _through_github(self._remote, push_url or url, environ) if github_api else partial(Push, self._remote)
         )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from promoter import process
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, ConfigError, UsageError
 from promoter.image import acr
@@ -25,6 +25,16 @@ _Found = tuple[str | None, str]  # user name (None: an identity token) and secre
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 60
+_HELPER_VARIABLES = (
+    process.NETWORK | process.FOLDERS | process.DESKTOP | {"DOCKER_CONFIG", "GNUPGHOME", "GPG_TTY", "PASSWORD_STORE_*"}
+)
+# The helpers of clouds log in with what the cloud's own tools read.
+_CLOUD_VARIABLES = {
+    "ecr-login": ("AWS_*",),
+    "gcloud": ("CLOUDSDK_*", "GOOGLE_*"),
+    "gcr": ("CLOUDSDK_*", "GOOGLE_*"),
+    "acr-env": ("AZURE_*", "ACR_*"),
+}
 # What the helpers print when they have no login for a host (github.com/docker/docker-credential-helpers/credentials/error.go).
 _NOT_FOUND = "credentials not found"
 # The user name under which they keep an identity token.
@@ -149,21 +159,22 @@ def _from_helper(helper: str, key: str, env: Mapping[str, str]) -> _Found | None
     """Asks `docker-credential-<helper> get`; neither its output nor its errors are shown, they may hold a secret."""
     program = f"docker-credential-{helper}"
     hint = f"run `echo {key} | {program} get` to see its error"
+    environ = process.needed(env, {*_HELPER_VARIABLES, *_CLOUD_VARIABLES.get(helper, ())}, more=True)
     try:
-        done = subprocess.run(
-            [program, "get"], input=key, capture_output=True, text=True, timeout=_HELPER_SECONDS, env=dict(env), check=False
-        )
+        done = process.run([program, "get"], environ=environ, stdin=key.encode(), seconds=_HELPER_SECONDS)
     except FileNotFoundError:
         raise AuthError(
             f"{program}, named in Docker's config.json, is not on PATH", hint=f"install it, or run `docker login {key}`"
         ) from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise AuthError(f"{program} did not answer: {type(error).__name__}", hint=hint) from None
-    if done.returncode != 0 and _NOT_FOUND in done.stdout.lower():
+    except process.HungError:
+        raise AuthError(f"{program} did not answer in {_HELPER_SECONDS} s", hint=hint) from None
+    except OSError as error:
+        raise AuthError(f"{program} can't be run: {error.strerror}", hint=hint) from None
+    if done.status != 0 and _NOT_FOUND in done.output.lower():
         return None
     try:
-        answer: Any = json.loads(done.stdout) if done.returncode == 0 else None
+        answer: Any = json.loads(done.output) if done.status == 0 else None
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, TypeError, KeyError):
-        raise AuthError(f"{program} has no credentials for {key}: exit code {done.returncode}", hint=hint) from None
+        raise AuthError(f"{program} has no credentials for {key}: exit code {done.status}", hint=hint) from None
     return (None if username == _IDENTITY_TOKEN else username), secret

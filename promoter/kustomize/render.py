@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from promoter import process
 from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 60.0
-# An overlay is text that a pull request may change: what builds it gets no token.
-_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL"})
 
 
 class Tree(Protocol):
@@ -62,21 +60,16 @@ def build(files: Mapping[str, bytes], directory: str) -> str | None:
 
 
 def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:
+    # An overlay is text that a pull request may change: what builds it gets no token.
+    environ = process.needed(os.environ, ())
     try:
-        done = subprocess.run(
-            [*command, str(folder / directory)],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-            env={name: value for name, value in os.environ.items() if name in _VARIABLES},
-        )
-    except subprocess.TimeoutExpired:
+        done = process.run([*command, str(folder / directory)], environ=environ, seconds=_TIMEOUT)
+    except process.HungError:
         raise RefusedError(f"{directory} does not build: no answer of {command[0]} in {_TIMEOUT:.0f} s", hint=_HINT) from None
-    if done.returncode != 0:
-        reason = done.stderr.strip().replace(f"{folder}/", "").replace(str(folder), ".")
+    if done.status != 0:
+        reason = done.errors.strip().replace(f"{folder}/", "").replace(str(folder), ".")
         raise RefusedError(f"{directory} does not build: {reason}", hint=_HINT)
-    return done.stdout
+    return done.output
 
 
 _HINT = "Argo CD will fail to render this too; fix the overlay first, or skip this check with --no-render"

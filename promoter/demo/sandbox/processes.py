@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen, TimeoutExpired
 from typing import IO, Any
 
 import requests
 
 from promoter.demo.sandbox.pods import Measurement, Pod, PodStatus
+from promoter.process import begin
 
 _DRAIN_SECONDS = 0.5  # like a preStop sleep: requests that were sent before the endpoint was taken out arrive
 _KILL_AFTER_SECONDS = 30.0
@@ -35,7 +36,7 @@ class Expectation:
 
 @dataclass
 class _Process:
-    popen: subprocess.Popen[bytes]
+    popen: Popen[bytes]
     address: str
     log: Path
     ready: bool = False
@@ -143,14 +144,14 @@ class ProcessRuntime:
         for process in self._processes.values():
             try:
                 process.popen.wait(_KILL_AFTER_SECONDS)
-            except subprocess.TimeoutExpired:
+            except TimeoutExpired:
                 process.popen.kill()
                 process.popen.wait()
 
 
-def _spawn(environment: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(environment: Mapping[str, str], output: IO[bytes]) -> Popen[bytes]:
     command = [sys.executable, "-m", "promoter.serving"]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    return begin(command, environ=environment, output=output)
 
 
 def _free_port() -> int:

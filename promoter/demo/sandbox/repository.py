@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from promoter import process
 from promoter.errors import UnreachableError
+from promoter.gitops.credentials import local
+
+_SECONDS = 600.0
 
 
 class Repository:
@@ -50,9 +53,11 @@ class Repository:
         return self._files[1]
 
     def _git(self, *arguments: str) -> bytes:
-        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-        ran = subprocess.run(["git", *arguments], capture_output=True, env=environment, check=False)
-        if ran.returncode:
-            why = ran.stderr.decode(errors="replace").strip()
+        try:
+            ran = process.run(["git", *arguments], environ=local(os.environ), seconds=_SECONDS)
+        except process.HungError:
+            raise UnreachableError(f"git at {self.url} does not answer", hint="start the demo again") from None
+        if ran.status:
+            why = ran.errors.strip()
             raise UnreachableError(f"git at {self.url}: {why}", hint="check the repository and the branch of the Application")
-        return ran.stdout
+        return ran.out

@@ -107,22 +107,22 @@ def resolve(requirements: Requirements, platform: Platform, constraints: str, en
         UsageError: no wheels are made for the platform.
     """
     with tempfile.TemporaryDirectory(prefix="promoter-lock-") as name:
-        folder = Path(name)
-        (folder / "constraints.txt").write_text("\n".join([*requirements.constraints, constraints]) + "\n")
+        limits = Path(name, "constraints.txt")
+        limits.write_text("\n".join([*requirements.constraints, constraints]) + "\n")
         options = ["--python-version", requirements.python, "--python-platform", uv_platform(platform)]
-        options += ["--only-binary", ":all:", "--generate-hashes", "--constraints", "constraints.txt"]
+        options += ["--only-binary", ":all:", "--generate-hashes", "--constraints", str(limits)]
         # Neither the command nor the index is written into it.
         options += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--quiet"]
         # Nothing is installed: the Python at hand will do, and none is to be looked for or downloaded.
         options += ["--python", sys.executable, "--no-python-downloads", "-"]
-        done = uv(["pip", "compile", *options], "\n".join(requirements.lines) + "\n", folder, env)
-    if done.returncode != 0:
+        done = uv(["pip", "compile", *options], "\n".join(requirements.lines) + "\n", env)
+    if done.status != 0:
         doing = f"resolve the model's requirements for Python {requirements.python} on {platform}"
         hint = "log the model with requirements that go together, or bring them together with image.constraints"
-        raise tool_failure(done, doing, _words(done.stderr), hint)
-    if "://" in done.stdout:
+        raise tool_failure(done, doing, _words(done.errors), hint)
+    if "://" in done.output:
         raise RefusedError("the resolved requirements hold a URL", hint="take the URL out of image.constraints")
-    return done.stdout
+    return done.output
 
 
 def _words(text: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promoter import process
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
+from promoter.process import Done
 
 if TYPE_CHECKING:
     from promoter.image.base import Platform
@@ -21,13 +22,8 @@ _GLIBC_MINOR = 28
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Isolated: a folder `pip` in the current one, PYTHONPATH and PYTHONSTARTUP decide nothing.
 _PIP = (sys.executable, "-I", "-m", "pip")
-_VARIABLES = frozenset(
-    {
-        *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    }
-)
+_VARIABLES = process.NETWORK | process.FOLDERS | {"UV_*", "PIP_*"}
+_SECONDS = 3600.0  # wheels of some gigabytes, on a slow line
 _UV_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 # In pip's and in uv's words.
 _DENIED = re.compile(r"\b40[13] (Unauthorized|Forbidden|Client Error)|HTTP error 40[13]")
@@ -76,15 +72,15 @@ def _machine(platform: Platform) -> str:
     return machine
 
 
-def uv(arguments: Sequence[str], text: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs uv in `folder`, so that no project's own settings have a say; if uv knows no index, it gets pip's."""
+def uv(arguments: Sequence[str], text: str, env: Mapping[str, str]) -> Done:
+    """Runs uv where no project's settings are found; if uv knows no index, it gets pip's."""
     from uv import find_uv_bin
 
     settings = {**_pip_indexes(env), **env} if not any(env.get(name) for name in _UV_INDEXES) else dict(env)
-    return _run([find_uv_bin(), *arguments], folder, settings, text)
+    return _run([find_uv_bin(), *arguments], settings, text)
 
 
-def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def pip(arguments: Sequence[str], env: Mapping[str, str]) -> Done:
     """Runs the pip of our own Python.
 
     Raises:
@@ -95,12 +91,12 @@ def pip(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subpr
             f"pip is not installed for {sys.executable}: it fetches the packages of a runtime image",
             hint="install it there (`uv pip install pip` or `python -m ensurepip`), or set image.runtime",
         )
-    return _run([*_PIP, *arguments], folder, env)
+    return _run([*_PIP, *arguments], env)
 
 
-def tool_failure(done: subprocess.CompletedProcess[str], doing: str, refused: str, hint: str) -> PromoterError:
+def tool_failure(done: Done, doing: str, refused: str, hint: str) -> PromoterError:
     """The error for the tool's message (`refused`), whose kind depends on whether running again or a login can help."""
-    output, message = done.stdout + done.stderr, f"can't {doing}: {' '.join(refused.split())}"
+    output, message = done.output + done.errors, f"can't {doing}: {' '.join(refused.split())}"
     if "No space left on device" in output:
         return UnreachableError(f"can't {doing}: no space left on the disk", hint="free some, or point TMPDIR elsewhere")
     if _DENIED.search(output):
@@ -114,7 +110,7 @@ def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
     """pip's settings about indexes as uv's environment variables; empty if pip is not installed."""
     if importlib.util.find_spec("pip") is None:
         return {}
-    listed = _run([*_PIP, "config", "list"], Path.cwd(), env).stdout
+    listed = _run([*_PIP, "config", "list"], env).output
     found: dict[str, str] = {}
     # From the lowest to the highest priority in pip.
     for source in ("global", "download", ":env:"):
@@ -126,15 +122,14 @@ def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _needed(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that uv and pip need: without the tokens of MLflow, Git and Argo CD."""
-    return {name: value for name, value in env.items() if name.upper() in _VARIABLES or name.startswith(("UV_", "PIP_"))}
-
-
-def _run(
-    command: Sequence[str], folder: Path, env: Mapping[str, str], text: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], env: Mapping[str, str], text: str = "") -> Done:
+    name = Path(command[0]).name
+    environ = process.needed(env, _VARIABLES, more=True)
     try:
-        return subprocess.run(command, cwd=folder, env=_needed(env), input=text, capture_output=True, text=True, check=False)
+        return process.run(command, environ=environ, stdin=text.encode(), seconds=_SECONDS)
+    except process.HungError:
+        raise UnreachableError(
+            f"{name} did not end in {_SECONDS:.0f} s", hint="check the package index, and run again"
+        ) from None
     except OSError as error:
-        raise UsageError(f"{Path(command[0]).name} can't be run: {error.strerror}", hint="install promoter again") from None
+        raise UsageError(f"{name} can't be run: {error.strerror}", hint="install promoter again") from None

@@ -31,10 +31,10 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
     for tag in pip_platforms(platform):
         target += ["--platform", tag]
     options = [*_OPTIONS, "--disable-pip-version-check", *target, "--dest", str(folder), "--requirement", str(lock)]
-    done = pip(["download", *options], folder, env)
-    if done.returncode == 0:
+    done = pip(["download", *options], env)
+    if done.status == 0:
         return
-    reason = done.stderr[max(done.stderr.find("ERROR: "), 0) :]
+    reason = done.errors[max(done.errors.find("ERROR: "), 0) :]
     if missing := re.search(r"No matching distribution found for (\S+)", reason):
         reason = f"the index shows no wheel of {missing[1]}, which is in the lock: it was removed, or our login may not read it"
     doing = f"fetch the wheels for Python {python} on {platform}"
