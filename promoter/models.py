@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -244,9 +245,17 @@ class Model:
     release_file: str
 
 
+HEAD = "HEAD"
+"""The `targetRevision` that means the remote's default branch; an Application without one has it, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The Argo CD Application of an environment, from its manifest: the server, and repository, branch and path."""
+    """The Argo CD Application of an environment, from its manifest: the server, and repository, branch and path.
+
+    `default_branch`: it follows HEAD, and `target_revision` is what that was when promoter asked. `image_overrides` are those
+    of the manifest.
+    """
 
     name: str
     project: str
@@ -254,6 +263,13 @@ class Application:
     repo_url: str
     path: str
     target_revision: str
+    default_branch: bool = False
+    image_overrides: tuple[str, ...] = ()
+
+
+def source_path(text: str) -> str:
+    """The path of an Application's source in one spelling: `./overlays/x/` is `overlays/x`."""
+    return posixpath.normpath(text) if text else ""
 
 
 @dataclass(frozen=True, slots=True)

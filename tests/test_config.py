@@ -130,17 +130,70 @@ def test_a_mistake_is_named_with_file_line_and_key(repository: Path, old: str, n
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kind: Application", "kind: ApplicationSet", "environments/staging.yaml: holds 0 manifests of kind Application"),
+        ("kind: Application", "kind: ApplicationSet", "environments/staging.yaml:3: kind: is an ApplicationSet, not an Application"),
+        ("kind: Application", "kind: App", "environments/staging.yaml: contains no manifest of kind Application"),
+        ("metadata:\n", "metadata: x\nlabels:\n", "environments/staging.yaml:4: metadata: is not a mapping"),
+        ("  source:\n", "  sources: 5\n  source:\n", "spec.sources: is not a list"),
+        ("  source:\n", "  source: []\n  destinations:\n", "spec.source: is not a mapping"),
+        ("  source:\n", "  src:\n", "spec.source: is required"),
+        ("    path: overlays/staging\n", "    chart: x\n", "spec.source.chart: is a Helm chart"),
+        ("name: fraud-detector-staging", "name: 5", "metadata.name: is not text"),
+        ("path: overlays/staging", "path: overlays/staging\n    kustomize: {images: x}", "spec.source.kustomize.images: is not a list"),
         ("path: overlays/staging", "path: ../overlays", "environments/staging.yaml:12: spec.source.path: '../overlays' lies outside the repository"),
         ("path: overlays/staging", "path: /etc", "'/etc' lies outside the repository"),
-        ("targetRevision: main", "targetRevision: HEAD", "environments/staging.yaml:11: spec.source.targetRevision: names no branch"),
-        ("    path: overlays/staging\n", "", "spec.source.path: is required, as text"),
+        ("targetRevision: main", "targetRevision: 1.5", "environments/staging.yaml:11: spec.source.targetRevision: is not text"),
+        ("    path: overlays/staging\n", "", "spec.source.path: is required"),
         ("  project: fraud-detector", "  sourceHydrator: {}", "environments/staging.yaml:8: spec.sourceHydrator: the source hydrator is not supported"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_cannot_be_followed_is_refused(repository: Path, old: str, new: str, message: str) -> None:
     edit(repository, old, new, "environments/staging.yaml")
     assert message in complaint(repository).message
+
+
+def test_what_is_missing_in_a_manifest_is_shown_as_a_line_to_add(repository: Path) -> None:
+    edit(repository, "    path: overlays/staging\n", "", "environments/staging.yaml")
+    assert complaint(repository).hint == "add `path: overlays/staging`"
+
+
+def test_an_application_set_is_named_with_what_to_write_instead(repository: Path) -> None:
+    edit(repository, "kind: Application", "kind: ApplicationSet", "environments/staging.yaml")
+    assert "application: {name: NAME, project: PROJECT}" in complaint(repository).hint
+
+
+@pytest.mark.parametrize("path", ["./overlays/staging", "overlays/staging/", "./overlays//staging/", "overlays/x/../staging"])
+def test_a_path_has_one_spelling(repository: Path, path: str) -> None:
+    edit(repository, "path: overlays/staging", f"path: {path}", "environments/staging.yaml")
+    assert config.load(repository / config.FILE).environment("staging").application.path == "overlays/staging"
+
+
+@pytest.mark.parametrize("line", ["    targetRevision: HEAD\n", "    targetRevision: ''\n", ""])
+def test_head_or_no_revision_is_the_default_branch(repository: Path, line: str) -> None:
+    edit(repository, "    targetRevision: main\n", line, "environments/staging.yaml")
+    assert config.load(repository / config.FILE).environment("staging").application.target_revision == "HEAD"
+
+
+def test_of_source_and_sources_the_sources_count(repository: Path) -> None:
+    sources = "  sources:\n  - {repoURL: 'https://git/x.git', targetRevision: live, path: overlays/live}\n  source:\n"
+    edit(repository, "  source:\n", sources, "environments/staging.yaml")
+    application = config.load(repository / config.FILE).environment("staging").application
+    assert (application.path, application.target_revision) == ("overlays/live", "live")
+
+
+def test_of_several_manifests_in_a_file_one_is_chosen_by_name(repository: Path) -> None:
+    both = repository / "environments/staging.yaml"
+    both.write_text(both.read_text() + "\n---\n" + (repository / "environments/production.yaml").read_text())
+    error = complaint(repository)
+    assert "contains 2 Applications: fraud-detector-production, fraud-detector-staging" in error.message
+    assert "application: {file: environments/staging.yaml, name: fraud-detector-production}" in error.hint
+    named = "{file: environments/staging.yaml, name: fraud-detector-%s}"
+    edit(repository, "application: environments/staging.yaml", f"application: {named % 'staging'}")
+    edit(repository, "application: environments/production.yaml", f"application: {named % 'production'}")
+    found = config.load(repository / config.FILE)
+    assert [one.application.path for one in found.environments] == ["overlays/staging", "overlays/production"]
+    assert config.named_files(repository / config.FILE)[:2] == ["environments/staging.yaml"] * 2
+    edit(repository, named % "staging", named % "stagin")
+    assert "contains 0 Applications with the name 'fraud-detector-stagin'" in complaint(repository).message
 
 
 def test_of_several_sources_the_one_with_a_path_is_meant(repository: Path) -> None:

@@ -163,6 +163,7 @@ def refused(application: ApplicationState | None) -> RefusedError | None:
         {"repo_url": "git@git.example.com:team/fleet.git"},
         {"repo_url": "https://user@GIT.example.com/team/fleet"},
         {"path": "overlays/staging/"},
+        {"path": "./overlays/staging"},
         {"target_revision": "refs/heads/main"},
         {"image_overrides": ("envoy:v1", "registry.example.com/envoy=envoy:v2")},
         {"ignored_fields": ("/spec/replicas", ".spec.strategy", "/spec/templates")},
@@ -237,12 +238,31 @@ def test_its_place_is_what_argo_cd_says() -> None:
     assert with_source(ENVIRONMENT, elsewhere) == ENVIRONMENT  # a manifest's place stays: the gates compare the two
 
 
-@pytest.mark.parametrize("change", [{"target_revision": ""}, {"target_revision": "HEAD"}, {"path": ""}, {"hydrated": True}])
-def test_without_branch_and_path_it_has_no_place(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("change", [{"path": ""}, {"hydrated": True}])
+def test_without_a_path_it_has_no_place(change: dict[str, Any]) -> None:
     with pytest.raises(RefusedError) as caught:
         with_source(NAMED, replace(FOLLOWS, **change))
     assert "fraud-detector-staging" in caught.value.message
-    assert "targetRevision" in caught.value.hint
+    assert "give its source a path" in caught.value.hint
+
+
+@pytest.mark.parametrize(("revision", "refuses"), [("", False), ("HEAD", False), ("main", False), ("release", True)])
+def test_what_follows_head_follows_the_branch_that_it_was(revision: str, refuses: bool) -> None:
+    on_default = replace(ENVIRONMENT, application=replace(ENVIRONMENT.application, default_branch=True))
+    if refuses:
+        with pytest.raises(RefusedError):
+            gates.followed(replace(FOLLOWS, target_revision=revision), on_default)
+    else:
+        gates.followed(replace(FOLLOWS, target_revision=revision), on_default)
+
+
+def test_an_image_of_the_manifest_itself_is_an_override() -> None:
+    masked = replace(ENVIRONMENT, application=replace(ENVIRONMENT.application, image_overrides=("fraud-detector=x:v1",)))
+    with pytest.raises(RefusedError) as caught:
+        gates.not_overridden(masked)
+    assert "overrides the image (spec.source.kustomize.images): fraud-detector=x:v1" in caught.value.message
+    other = replace(ENVIRONMENT, application=replace(ENVIRONMENT.application, image_overrides=("envoy:v1",)))
+    gates.not_overridden(other)
 
 
 # -- before a promotion in the whole ----------------------------------------------------------------------------------

@@ -223,6 +223,18 @@ def test_a_missing_branch_is_named_beside_those_there_are(tmp_path: Path, origin
         repository.fetch()
 
 
+def test_the_default_branch_is_what_head_of_the_remote_is(tmp_path: Path, origin: BareRepository) -> None:
+    assert open_repository(tmp_path, origin.url).default_branch() == "main"
+    origin.git("branch", "trunk")
+    origin.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    assert open_repository(tmp_path, origin.url).default_branch() == "trunk"
+    origin.git("update-ref", "--no-deref", "HEAD", "main")
+    with pytest.raises(RefusedError) as caught:
+        open_repository(tmp_path, origin.url).default_branch()
+    assert "has no default branch" in caught.value.message
+    assert "targetRevision" in caught.value.hint
+
+
 def test_an_empty_repository_is_called_empty(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="is empty: it has no branch main"):
         open_repository(tmp_path, bare_repository(tmp_path).url).fetch()

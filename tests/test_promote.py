@@ -41,6 +41,14 @@ def test_a_promotion_changes_its_values_and_nothing_else(path: WritePath) -> Non
     assert path.git("diff", "--name-only", "main^", "main").split() == [KUSTOMIZATION, RELEASE]
 
 
+def test_an_application_that_follows_head_is_written_to_the_default_branch(path: WritePath) -> None:
+    path.register()
+    path.edit("environments/staging.yaml", "targetRevision: main", "targetRevision: HEAD")
+    done = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render")
+    assert done.returncode == 0, done.stderr
+    assert path.git("diff", "--name-only", "main^", "main").split() == [KUSTOMIZATION, RELEASE]
+
+
 def test_the_commit_says_what_was_promoted(path: WritePath) -> None:
     path.register()
     replaced = path.git("rev-parse", f"main:{RELEASE}").strip()

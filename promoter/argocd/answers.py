@@ -32,6 +32,7 @@ from promoter.argocd.state import (
     Workload,
 )
 from promoter.errors import PromoterError
+from promoter.models import source_path
 
 Json = Mapping[str, Any]
 
@@ -98,7 +99,7 @@ def _ignored(spec: Json) -> Iterator[str]:
 def _source(spec: Json, path: str) -> tuple[int, Json]:
     sources = _list(spec, "sources") or [_at(spec, "source")]
     for index, source in enumerate(sources):
-        if source.get("path") and path in ("", source["path"]):
+        if source.get("path") and path in ("", source_path(source["path"])):
             return index, source
     return 0, sources[0]
 

@@ -164,6 +164,7 @@ def _gates(
     """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out."""
     gates.not_undone(known, version, force=force, unattended=unattended)
     environment = known.environment
+    gates.not_overridden(environment)
     gates.no_parameter_files(snapshot, environment)
     if not clients.argocd_server:
         return ()

@@ -80,11 +80,14 @@ class ModelSection(_Section):
 
 
 class ApplicationSection(_Section):
-    """An Application that an ApplicationSet makes: repository, branch and path are read from Argo CD."""
+    """An Application by its name: in a file of several manifests, or made by an ApplicationSet and read from Argo CD."""
 
     name: str = Field(min_length=1)
     project: str = Field("default", min_length=1)
     namespace: str = Field("argocd", min_length=1)
+    file: str | None = Field(
+        None, min_length=1, description="The file that has its manifest; without it, all but the names is read from Argo CD."
+    )
 
 
 class PullRequestSection(_Section):
@@ -114,7 +117,7 @@ class EnvironmentSection(_Section):
     application: Annotated[
         Annotated[str, Tag("manifest-path")] | Annotated[ApplicationSection, Tag("by-name")],
         Discriminator(lambda value: "by-name" if isinstance(value, dict) else "manifest-path"),
-    ] = Field(description="Path of the Argo CD Application manifest, or name and project.")
+    ] = Field(description="Path of the Argo CD Application manifest, or name and project, or name and file.")
     alias: str | None = Field(
         None,
         pattern=r"^(stage/[A-Za-z]+|[A-Za-z0-9_-]+)$",

@@ -17,7 +17,7 @@ from promoter.config.file import (
     PullRequestSection,
     validated,
 )
-from promoter.config.manifest import application_of
+from promoter.config.manifest import application_in
 from promoter.config.names import image_name
 from promoter.config.values import (
     FILE,
@@ -101,8 +101,8 @@ def named_files(path: Path) -> list[str]:
         UsageError: it can't be read.
     """
     file = validated(_single(_read(path, path.name), path.name))
-    manifests = [section.application for section in file.environments if isinstance(section.application, str)]
-    return [*manifests, *filter(None, (file.image.constraints, file.image.dockerfile))]
+    manifests = [one if isinstance(one, str) else one.file for one in (section.application for section in file.environments)]
+    return list(filter(None, (*manifests, file.image.constraints, file.image.dockerfile)))
 
 
 def _read(path: Path, shown: str) -> str:
@@ -260,16 +260,17 @@ def _unique(environments: Sequence[Environment], document: Document) -> None:
 def _application(
     section: str | ApplicationSection, root: Path, document: Document, place: tuple[str | int, ...]
 ) -> Application:
-    if isinstance(section, ApplicationSection):
-        return Application(section.name, section.project, section.namespace, repo_url="", path="", target_revision="")
-    path = root / section
+    if isinstance(section, str):
+        return _manifest(section, None, root, document, place)
+    if section.file is not None:
+        return _manifest(section.file, section.name, root, document, (*place, "file"))
+    return Application(section.name, section.project, section.namespace, repo_url="", path="", target_revision="")
+
+
+def _manifest(file: str, name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Application:
+    path = root / file
     if not path.resolve().is_relative_to(root):
-        raise document.error(f"{section!r} lies outside the repository", place, hint="name a file inside it")
+        raise document.error(f"{file!r} lies outside the repository", place, hint="name a file inside it")
     if not path.is_file():
-        raise document.error(f"no such file: {section!r}", place, hint="it is the Application manifest that Argo CD follows")
-    manifests = [
-        d for d in _parsed(_read(path, section), section) if isinstance(d.value, dict) and d.value.get("kind") == "Application"
-    ]
-    if len(manifests) != 1:
-        raise ConfigError(f"holds {len(manifests)} manifests of kind Application, expected 1", file=section, hint="split them")
-    return application_of(manifests[0])
+        raise document.error(f"no such file: {file!r}", place, hint="it is the Application manifest that Argo CD follows")
+    return application_in(_parsed(_read(path, file), file), file, name)

@@ -25,6 +25,7 @@ class BranchGoneError(RefusedError):
 
 
 _REMOTE = "promoter"
+_HEAD_IS = "ref: refs/heads/"
 _TIP = "refs/promoter/tip"
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -116,6 +117,18 @@ class Remote:
     def head(self, branch: str) -> str:
         """The commit that another branch points to now; empty if it does not exist. Raises GitError."""
         return self._over_the_wire("ls-remote", _REMOTE, f"refs/heads/{branch}").decode().partition("\t")[0]
+
+    def default_branch(self) -> str:
+        """The branch that the remote's HEAD is (git-ls-remote(1), --symref). Raises GitError, BranchGoneError."""
+        self._cache.prepare(self._create, filters=self._filters)
+        lines = self._over_the_wire("ls-remote", "--symref", _REMOTE, "HEAD").decode(errors="replace").splitlines()
+        branches = [line.removeprefix(_HEAD_IS).partition("\t")[0] for line in lines if line.startswith(_HEAD_IS)]
+        if branches:
+            return branches[0]
+        raise BranchGoneError(
+            f"{self.url} has no default branch" if lines else f"{self.url} is empty: it has no default branch",
+            hint="write the branch as targetRevision of the Application",
+        )
 
     def deepen(self, commit: str, depth: int) -> None:
         """Fetches history until `depth` commits below the branch's tip, and below `commit` where that is not on it."""

@@ -67,6 +67,14 @@ class Repository:
         self._history_limit, self._patience = history_limit, patience
         self._sleep, self._clock = sleep, clock
 
+    def default_branch(self) -> str:
+        """The branch that the remote's HEAD is.
+
+        Raises:
+            RefusedError: it is none, or the repository is empty.
+        """
+        return self._persistently(lambda _: self._remote.default_branch())
+
     def fetch(self) -> Snapshot:
         """The branch's tip now."""
         return Snapshot(self._persistently(lambda _: self._remote.update()), self)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
-from promoter.models import CommitBy, ForgeKind, Strategy
+from promoter.models import HEAD, CommitBy, ForgeKind, Strategy, source_path
 from promoter.notify.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Clients:
     """Everything outside, as one command sees it. Constructing it does nothing; `say` reports what takes minutes.
 
     `outbox` is one for the process, whose notices wait there. `trailers` are added to every commit of this run.
+    `default_branches` of remotes are looked up once: a run stays on the branch that it began with.
     """
 
     config: Config
@@ -47,6 +48,7 @@ class Clients:
     say: Callable[[str], None] = lambda _: None
     outbox: Outbox = field(default_factory=Outbox)
     trailers: tuple[tuple[str, str], ...] = ()
+    default_branches: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _repositories: dict[tuple[str, str], Repository] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -76,17 +78,28 @@ class Clients:
         """
         return self.with_source(self.config.environment(name, model))
 
-    def with_source(self, environment: Environment) -> Environment:
-        """The environment with its place in Git; raises as `environment`."""
+    def with_source(self, environment: Environment, listed: ApplicationState | None = None) -> Environment:
+        """The environment with its place in Git, asked of Argo CD unless it was `listed`; raises as `environment`."""
         wanted = environment.application
-        if wanted.repo_url:
-            return environment
-        if not self.argocd_server:
+        if not (wanted.repo_url or listed or self.argocd_server):
             raise UsageError(
                 f"application {wanted.name!r} has no manifest here, and Argo CD is not configured",
                 hint="set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN, or name the Application's manifest in promoter.yaml",
             )
-        return with_source(environment, self.argocd().application(wanted))
+        if not wanted.repo_url:
+            environment = with_source(environment, listed or self.argocd().application(wanted))
+        return self._on_its_branch(environment)
+
+    def _on_its_branch(self, environment: Environment) -> Environment:
+        """HEAD is the remote's default branch, as the remote answers the first time."""
+        application = environment.application
+        if application.target_revision != HEAD:
+            return environment
+        url = application.repo_url
+        if url not in self.default_branches:
+            self.default_branches[url] = self.repository(application).default_branch()
+        followed = replace(application, target_revision=self.default_branches[url], default_branch=True)
+        return replace(environment, application=followed)
 
     def repository(self, application: Application) -> Repository:
         """The repository and branch that the Application follows: one shared by all callers, in one thread."""
@@ -243,11 +256,12 @@ def with_source(environment: Environment, application: ApplicationState) -> Envi
     wanted = environment.application
     if wanted.repo_url:
         return environment
-    branch = application.target_revision.removeprefix("refs/heads/")
-    if application.hydrated or not application.path or branch in ("", "HEAD"):
+    branch = application.target_revision.removeprefix("refs/heads/") or HEAD
+    if application.hydrated or not application.path:
         raise RefusedError(
-            f"Application {wanted.name!r} follows no branch and path: {branch or 'HEAD'} {application.path!r}",
-            hint="give its source a path and a targetRevision that is a branch, and no source hydrator",
+            f"Application {wanted.name!r} follows no branch and path: {branch} {application.path!r}",
+            hint="give its source a path, and no source hydrator",
         )
-    found = replace(wanted, repo_url=application.repo_url, path=application.path.strip("/"), target_revision=branch)
+    path = source_path(application.path)
+    found = replace(wanted, repo_url=application.repo_url, path=path, target_revision=branch)
     return replace(environment, application=found)

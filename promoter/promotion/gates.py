@@ -143,6 +143,20 @@ def _covers(folder: str, environment: Environment, path: str) -> bool:
     return place == "." or path == place or path.startswith(f"{place}/") or fnmatch.fnmatchcase(path, place)
 
 
+def not_overridden(environment: Environment) -> None:
+    """Refuses an Application whose own manifest sets our image: it would mask what is committed.
+
+    Raises:
+        RefusedError: spec.source.kustomize.images has an entry for it.
+    """
+    application, model = environment.application, environment.model
+    if override := overriding(application.image_overrides, model.repository, model.image_name):
+        raise RefusedError(
+            f"the manifest of Application {application.name!r} overrides the image (spec.source.kustomize.images): {override}",
+            hint="take it out of the manifest: Argo CD applies it after the overlay",
+        )
+
+
 def no_parameter_files(tree: Tree, environment: Environment) -> None:
     """Refuses an overlay next to which a file of Argo CD's own sets our image: it would mask what is committed.
 

@@ -13,7 +13,6 @@ from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
 from promoter.models import Application, Environment, OnAlias, Release
 from promoter.promotion import decisions
-from promoter.promotion.clients import with_source
 from promoter.promotion.decisions import Decisions
 
 if TYPE_CHECKING:
@@ -102,8 +101,7 @@ class Survey:
 
     def with_source(self, environment: Environment) -> Environment:
         """As `Clients.with_source`, without asking again for what the list has."""
-        listed = self._listed(environment)
-        return with_source(environment, listed) if listed else self.clients.with_source(environment)
+        return self.clients.with_source(environment, self._listed(environment))
 
     def branch(self, application: Application) -> Branch:
         """Raises as `Repository.fetch`."""

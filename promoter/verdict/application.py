@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from promoter.models import HEAD, source_path
 from promoter.verdict.evidence import TERMINATING, about_difference, about_operation, about_retries, about_workload, out_of_sync
 from promoter.verdict.live import (
     FAILED,
@@ -53,9 +54,10 @@ def elsewhere(application: ApplicationState, wanted: Application) -> tuple[str, 
     found = []
     if _plain_url(application.repo_url) != _plain_url(wanted.repo_url):
         found.append(f"repository {application.repo_url}, not {wanted.repo_url}")
-    if application.path.strip("/") != wanted.path:
+    if source_path(application.path) != wanted.path:
         found.append(f"path {application.path!r}, not {wanted.path!r}")
-    if application.target_revision.removeprefix("refs/heads/") != wanted.target_revision:
+    branch = application.target_revision.removeprefix("refs/heads/") or HEAD
+    if branch != wanted.target_revision and not (branch == HEAD and wanted.default_branch):
         found.append(f"revision {application.target_revision or 'HEAD'}, not {wanted.target_revision}")
     return tuple(found)
 
