@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
+from threading import Thread
 from typing import IO
 
 NEUTRAL = Path("/")
@@ -120,7 +121,8 @@ def finish(process: Popen[bytes], stdin: bytes | None, seconds: float, hangs: Ca
         HungError: it did not end in time.
     """
     try:
-        out, err = _communicate(process, stdin, time.monotonic() + seconds, hangs)
+        _feed(process, stdin)
+        out, err = _communicate(process, time.monotonic() + seconds, hangs)
     except BaseException:
         _end(process)
         raise
@@ -137,12 +139,23 @@ def begin(command: Sequence[str], *, environ: Mapping[str, str], output: IO[byte
     return Popen(list(command), env=dict(environ), stdin=DEVNULL, stdout=PIPE if output is None else output, stderr=errors)
 
 
-def _communicate(process: Popen[bytes], stdin: bytes | None, deadline: float, hangs: Callable[[], bool]) -> tuple[bytes, bytes]:
+def _feed(process: Popen[bytes], data: bytes | None) -> None:
+    """Writes the process's standard input in the background: what `communicate` has not written at its timeout is lost."""
+    stream, process.stdin = process.stdin, None
+
+    def write() -> None:
+        with suppress(OSError), stream or nullcontext():  # the process may end without reading it
+            if stream and data:
+                stream.write(data)
+
+    Thread(target=write, daemon=True).start()
+
+
+def _communicate(process: Popen[bytes], deadline: float, hangs: Callable[[], bool]) -> tuple[bytes, bytes]:
     while True:
         try:
-            return process.communicate(stdin, timeout=max(0.0, min(_TICK, deadline - time.monotonic())))
+            return process.communicate(timeout=max(0.0, min(_TICK, deadline - time.monotonic())))
         except TimeoutExpired:
-            stdin = None  # what is left of it is sent by the next call
             if time.monotonic() >= deadline or hangs():
                 raise HungError from None
 
@@ -154,7 +167,7 @@ def _end(process: Popen[bytes]) -> None:
             os.killpg(process.pid, ending)
         with suppress(TimeoutExpired):
             process.wait(patience)
-    for stream in (process.stdin, process.stdout, process.stderr):
+    for stream in (process.stdout, process.stderr):
         if stream is not None:
             with suppress(OSError):
                 stream.close()

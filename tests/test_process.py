@@ -116,6 +116,16 @@ def test_much_is_written_and_read_at_once() -> None:
     assert process.run(["/bin/cat"], environ={}, stdin=data, seconds=60) == process.Done(0, data, b"")
 
 
+def test_input_is_not_lost_by_a_process_that_reads_it_late() -> None:
+    data = os.urandom(1 << 20)
+    command = ["/bin/sh", "-c", "sleep 2.5; exec cat"]
+    assert process.run(command, environ={"PATH": os.environ["PATH"]}, stdin=data, seconds=60).out == data
+
+
+def test_input_that_nobody_reads_is_let_go() -> None:
+    assert process.run(["/bin/true"], environ={}, stdin=bytes(1 << 20), seconds=60) == process.Done(0, b"", b"")
+
+
 # -- a checkout that holds a trap for each tool -----------------------------------------------------------------------
 
 
