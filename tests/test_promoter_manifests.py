@@ -114,10 +114,14 @@ def test_the_service_leads_to_the_receiver_and_the_policies_cover_every_pod(mani
     [container] = receiver["spec"]["containers"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert not service["spec"]["selector"].items() <= job["metadata"]["labels"].items()
-    assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
-    assert f"--port={container['ports'][0]['containerPort']}" in container["args"]
-    probes = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")}
-    assert (probes, container["readinessProbe"]["httpGet"]["path"]) == ({"/health"}, "/ready")
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+    assert {f"--port={ports['http']}", f"--health-port={ports['health']}"} <= set(container["args"])
+    probes = [container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert [(probe["path"], probe["port"]) for probe in probes] == [
+        (path, "health") for path in ("/health", "/health", "/ready")
+    ]
+    assert receiver["metadata"]["annotations"]["prometheus.io/port"] == str(ports["health"])
     [budget] = named(manifests, "PodDisruptionBudget").values()
     assert matches(budget["spec"]["selector"], labels)
     policies = named(manifests, "NetworkPolicy")
@@ -127,7 +131,18 @@ def test_the_service_leads_to_the_receiver_and_the_policies_cover_every_pod(mani
     assert "ingress" not in common
     assert matches(incoming["podSelector"], labels)
     assert not matches(incoming["podSelector"], job["metadata"]["labels"])
-    assert incoming["ingress"][0]["ports"] == [{"port": container["ports"][0]["containerPort"]}]
+    deliveries, scrapes = incoming["ingress"]
+    assert (deliveries["ports"], scrapes["ports"]) == ([{"port": ports["http"]}], [{"port": ports["health"]}])
+    gateway, prometheus = ({"kubernetes.io/metadata.name": name} for name in ("gateway-system", "monitoring"))
+    for rule, namespace, allowed in (
+        (deliveries, gateway, True),
+        (deliveries, prometheus, False),
+        (scrapes, gateway, False),
+        (scrapes, prometheus, True),
+    ):
+        assert (
+            any(matches(peer["namespaceSelector"], namespace) for peer in rule["from"] if "podSelector" not in peer) is allowed
+        )
 
 
 @pytest.mark.parametrize("taken", ["webhook", "reconcile"])

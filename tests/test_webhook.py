@@ -8,21 +8,24 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
 import requests
 
 from promoter.webhook.application import Application
+from promoter.webhook.connections import Limits
 from promoter.webhook.events import WAKING
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
+from promoter.webhook.pages import Pages
 from promoter.webhook.serve import server
 from tests.support.deliveries import SECRET, Delivery, captured
 
 ALIAS = next(one for one in captured() if one.name == "model_version_alias.created")
-LIMIT = 0.5  # seconds that a request may take to come in
+LIMIT = 0.5  # seconds that a request may take
+IN_A_HURRY, UNHURRIED = Limits(seconds=LIMIT), Limits(seconds=60)
 
 
 @dataclass
@@ -72,20 +75,19 @@ class Receiver:
 
 
 @contextmanager
-def receiving(secrets: tuple[bytes, ...] = (SECRET,)) -> Iterator[Receiver]:
+def receiving(secrets: tuple[bytes, ...] = (SECRET,), limits: Limits = IN_A_HURRY) -> Iterator[Receiver]:
     receiver = Receiver()
     application = Application(
         secrets=secrets,
         wake=receiver.woken.append,
-        health=lambda: receiver.problem,
-        ready=lambda: receiver.problem,
         metrics=receiver.metrics,
         log=Log(in_json=True),
+        pages=Pages(lambda: receiver.problem, lambda: receiver.problem, receiver.metrics),
         now=lambda: receiver.now,
     )
     listening = socket.create_server(("127.0.0.1", 0))
     receiver.port = listening.getsockname()[1]
-    running = server(application, LIMIT)
+    running = server(application, receiver.metrics.delivery, limits)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -279,3 +281,72 @@ def test_other_paths_are_not_there(receiver: Receiver) -> None:
     assert requests.post(receiver.url, data=ALIAS.body, headers=ALIAS.headers, timeout=20).status_code == 404
     assert requests.post(f"{receiver.url}/metrics", timeout=20).status_code == 405
     assert receiver.woken == []
+
+
+# -- too many of them -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def connections(receiver: Receiver, count: int, sent: bytes = b"", client: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+    """Connections of one client, each of which has sent these bytes."""
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            one = socket.create_connection(("127.0.0.1", receiver.port), timeout=20, source_address=(client, 0))
+            opened.append(stack.enter_context(one))
+            one.sendall(sent)
+        yield opened
+
+
+def rest(one: socket.socket) -> bytes:
+    """All that comes until the receiver closes the connection."""
+    return b"".join(iter(lambda: one.recv(65536), b""))
+
+
+def ask(one: socket.socket) -> bytes:
+    """GET /health on an open connection, and the whole answer."""
+    one.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b'{"status": "ok"}') and (part := one.recv(65536)):
+        answer += part
+    return answer
+
+
+@pytest.mark.parametrize("clients", [["127.0.0.1"], [f"127.0.0.{number}" for number in range(1, 7)]], ids=["one", "six"])
+def test_idle_connections_keep_nobody_out(clients: list[str]) -> None:
+    with receiving(limits=UNHURRIED) as receiver, ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(connections(receiver, 600 // len(clients), client=client))
+        assert requests.get(f"{receiver.url}/health", timeout=20).status_code == 200
+        assert receiver.post(ALIAS).status_code == 202
+
+
+def test_requests_that_do_not_end_keep_nobody_out() -> None:
+    begun = HEAD + b"Expect: 100-continue\r\nContent-Length: 170\r\n\r\n"
+    with receiving(limits=replace(UNHURRIED, in_all=3)) as receiver, connections(receiver, 3, begun) as waiting:
+        assert all(one.recv(65536).startswith(b"HTTP/1.1 100 ") for one in waiting)
+        assert receiver.post(ALIAS).status_code == 202
+        assert rest(waiting[0]).startswith(b"HTTP/1.1 503 ")
+        assert receiver.counted("overloaded")
+
+
+def test_a_client_with_many_connections_loses_its_own() -> None:
+    limits = replace(UNHURRIED, of_one=4)
+    with receiving(limits=limits) as receiver, connections(receiver, 2, client="127.0.0.2") as quiet:
+        assert [ask(one)[:12] for one in quiet] == [b"HTTP/1.1 200"] * 2
+        with connections(receiver, 6, client="127.0.0.3") as many:
+            assert [rest(one) for one in many[:2]] == [b""] * 2
+            assert [ask(one)[:12] for one in (*quiet, *many[2:])] == [b"HTTP/1.1 200"] * 6
+
+
+def test_who_does_not_read_answers_is_closed() -> None:
+    with receiving() as receiver, connections(receiver, 1) as [one]:
+        one.settimeout(LIMIT / 10)
+        asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+        with pytest.raises(ConnectionError):  # noqa: PT012 # until the receiver reads no more, and then until it has closed
+            while True:
+                try:
+                    one.sendall(asked)
+                except TimeoutError:
+                    time.sleep(LIMIT / 10)
+        assert receiver.counted("slow") == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from promoter.webhook.register import register
 from promoter.webhook.register import test as send_test
 from tests.support.deliveries import SECRET, delivery
 from tests.support.mlflow_server import MlflowServer
-from tests.support.receivers import ALIAS, Receiver, Rig, eventually, rig
+from tests.support.receivers import ALIAS, Receiver, Rig, eventually, free_port, rig
 
 FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))
 
@@ -102,6 +104,27 @@ def test_what_fails_its_analysis_is_restored_with_nobody_touching_anything(it: R
     receiver.post(delivery(model))
     eventually("it is left alone", lambda: reconciled(receiver, model, "left alone"))
     assert it.history(model) == [version, "1"]
+
+
+def test_health_has_a_port_of_its_own(it: Rig) -> None:
+    port = free_port()
+    running = it.start("--interval", "3600", "--health-port", str(port), name="apart")
+    pages = f"http://127.0.0.1:{port}"
+
+    def answers(page: str) -> bool:
+        with suppress(requests.exceptions.ConnectionError):
+            return requests.get(f"{pages}{page}", timeout=20).ok
+        return False
+
+    eventually("it is ready", lambda: answers("/ready"))
+    with ExitStack() as idle:
+        for _ in range(600):
+            idle.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=20))
+        assert all(answers(page) for page in ("/health", "/ready", "/metrics"))
+        assert running.post(delivery(it.models[0])) == 202
+    assert requests.get(f"{running.url}/metrics", timeout=20).status_code == 404
+    assert requests.post(f"{pages}/mlflow", timeout=20).status_code == 404
+    assert running.stop() == 0
 
 
 def test_nothing_secret_is_logged(it: Rig) -> None:

@@ -51,6 +51,10 @@ def serve(
     path: PathOption = ".",
     host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 in a container.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+    health_port: Annotated[
+        int | None,
+        typer.Option("--health-port", min=1, max=65535, help="Port of /health, /ready and /metrics alone; by default --port."),
+    ] = None,
     interval: Annotated[float, typer.Option("--interval", min=1, help="Seconds between comparisons of everything.")] = 300,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Environments reconciled at once; most of them only wait.")
@@ -87,6 +91,7 @@ def serve(
         secrets=() if insecure else secrets,
         host=host,
         port=port,
+        health_port=health_port,
         interval=interval,
         workers=workers,
         pipeline=_pipeline(act, pipeline, branch),

@@ -1,24 +1,20 @@
-"""The HTTP side: POST /mlflow accepts deliveries, GET /health, /ready and /metrics show the receiver's state. Raw ASGI.
+"""The HTTP side: POST /mlflow accepts deliveries. Raw ASGI.
 
 Nothing of a delivery is parsed before its signature is known to be right, and nothing is woken by what is refused.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from promoter.webhook import events, signature
+from promoter.webhook.asgi import Receive, Scope, Send, not_found, respond
 from promoter.webhook.log import Log
-from promoter.webhook.metrics import CONTENT_TYPE, Metrics
+from promoter.webhook.metrics import Metrics
+from promoter.webhook.pages import Pages
 from promoter.webhook.signature import Trust
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 DELIVERIES = "/mlflow"
 LARGEST_BODY = 64 * 1024
@@ -51,32 +47,22 @@ class _Gone(Exception):
 
 @dataclass(frozen=True)
 class Application:
-    """No `secrets`: deliveries are taken as they come. `wake` gets a model's name, `health` and `ready` say what is wrong."""
+    """No `secrets`: deliveries are taken as they come. `wake` gets a model's name, without `pages` other paths do not exist."""
 
     secrets: Sequence[bytes]
     wake: Callable[[str], None]
-    health: Callable[[], str]
-    ready: Callable[[], str]
     metrics: Metrics
     log: Log
+    pages: Pages | None = None
     now: Callable[[], float] = field(default=time.time)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == DELIVERIES:
             await self._delivery(scope, receive, send)
-            return
-        pages: Mapping[str, Callable[[], tuple[int, str, bytes]]] = {
-            "/health": lambda: _state(self.health()),
-            "/ready": lambda: _state(self.ready()),
-            "/metrics": lambda: (200, CONTENT_TYPE, self.metrics.text()),
-        }
-        page = pages.get(scope["path"])
-        if page is None:
-            await _send(send, 404, "text/plain", b"not found\n")
-        elif scope["method"] not in ("GET", "HEAD"):
-            await _send(send, 405, "text/plain", b"GET only\n", (b"allow", b"GET, HEAD"))
+        elif self.pages:
+            await self.pages(scope, receive, send)
         else:
-            await _send(send, *page())
+            await not_found(send)
 
     async def _delivery(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -86,12 +72,12 @@ class Application:
             return
         self.metrics.delivery(answer.outcome)
         if answer.status < 300:
-            await _send(send, answer.status, "text/plain", f"{answer.outcome}\n".encode())
+            await respond(send, answer.status, "text/plain", f"{answer.outcome}\n".encode())
             return
         self.log("refused", outcome=answer.outcome, status=answer.status, client=(scope.get("client") or ("",))[0])
         extra = ((b"allow", b"POST"),) if answer.status == 405 else ()
         body = f"{answer.reason}\n".encode()
-        await _send(send, answer.status, "text/plain", body, (b"connection", b"close"), *extra, more=answer.drain)
+        await respond(send, answer.status, "text/plain", body, (b"connection", b"close"), *extra, more=answer.drain)
         if answer.drain:
             await _drain(receive)
             await send({"type": "http.response.body", "body": b""})
@@ -143,17 +129,3 @@ async def _drain(receive: Receive) -> None:
         left -= len(message.get("body", b""))
         if not message.get("more_body", False):
             return
-
-
-def _state(problem: str) -> tuple[int, str, bytes]:
-    body = json.dumps({"status": "unavailable", "reason": problem} if problem else {"status": "ok"})
-    return (503 if problem else 200), "application/json", body.encode()
-
-
-async def _send(
-    send: Send, status: int, content_type: str, body: bytes, *headers: tuple[bytes, bytes], more: bool = False
-) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    head = [(b"content-type", content_type.encode()), length, *headers]
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,30 +17,38 @@ from promoter.commands.reconcile import Reconciler
 from promoter.errors import UsageError
 from promoter.promotion.survey import Survey
 from promoter.webhook.application import Application
-from promoter.webhook.connection import SECONDS, connection
+from promoter.webhook.connection import connection
+from promoter.webhook.connections import Limits
 from promoter.webhook.controller import Controller
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
+from promoter.webhook.pages import Pages
 from promoter.webhook.work import Dispatcher, Key, StoppingClock, Work
 from promoter.webhook.work_queue import WorkQueue
 
 if TYPE_CHECKING:
+    from promoter.webhook.asgi import App
     from promoter.webhook.dispatch import Pipeline
     from promoter.webhook.source import ConfigSource
 
-_MOST_CONNECTIONS = 512
+_WAITING = 2048
+"""Connections that the kernel keeps until they are accepted."""
+_ACCEPTED_AT_ONCE = 64
+"""Those that have a file descriptor before the limits close others; a process may have 1,024 of them by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """`interval`: seconds between looks at everything. `workers`: environments reconciled at once, most of which only wait.
 
-    `pipeline`: dispatched instead of reconciling here. No `secrets`: deliveries are not verified.
+    `pipeline`: dispatched instead of reconciling here. No `secrets`: deliveries are not verified. `health_port`: of /health,
+    /ready and /metrics; without one they are at `port`.
     """
 
     secrets: Sequence[bytes]
     host: str = "127.0.0.1"
     port: int = 8080
+    health_port: int | None = None
     interval: float = 300.0
     workers: int = 32
     pipeline: Pipeline | None = None
@@ -52,7 +61,8 @@ def serve(source: ConfigSource, options: Options) -> None:
     Raises:
         UsageError: the server can't listen at that address.
     """
-    listening = _listen(options.host, options.port)
+    listening = _listen(options.host, options.port, "--port")
+    pages_at = None if options.health_port is None else _listen(options.host, options.health_port, "--health-port")
     log, metrics, stopping = Log(options.in_json), Metrics(), threading.Event()
     dispatch = Dispatcher(options.pipeline) if options.pipeline else None
     reconciler = partial(Reconciler, progress=log.following, clock=StoppingClock(stopping), dispatch=dispatch)
@@ -64,21 +74,16 @@ def serve(source: ConfigSource, options: Options) -> None:
         queue.add(key)
 
     controller = Controller(source, partial(Survey, with_argocd=dispatch is None), differs, options.interval, metrics, log)
-    application = Application(
-        secrets=options.secrets,
-        wake=controller.wake,
-        health=lambda: controller.health,
-        ready=lambda: controller.ready,
-        metrics=metrics,
-        log=log,
-    )
+    pages = Pages(lambda: controller.health, lambda: controller.ready, metrics)
+    deliveries = Application(options.secrets, controller.wake, metrics, log, None if pages_at else pages)
     # uvicorn raises the signal again once it has shut down; a clean end is none the less.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     log("serving", host=options.host, port=options.port, act="dispatch" if dispatch else "run", verified=bool(options.secrets))
     controller.start()
     try:
-        server(application).run(sockets=[listening])
+        with _in_background(pages, pages_at):
+            server(deliveries, metrics.delivery).run(sockets=[listening])
     finally:
         stopping.set()
         controller.close()
@@ -86,19 +91,35 @@ def serve(source: ConfigSource, options: Options) -> None:
         log("stopping")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+@contextmanager
+def _in_background(pages: Pages, listening: socket.socket | None) -> Iterator[None]:
+    """Serves them in a thread of their own: whatever is done to the other port, they are answered."""
+    if listening is None:
+        yield
+        return
+    running = server(pages, lambda _: None)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, name="pages")
+    thread.start()
+    try:
+        yield
+    finally:
+        running.should_exit = True
+        thread.join()
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise UsageError(f"can't listen at {host}:{port}: {error.strerror}", hint="choose --host and --port") from None
+        raise UsageError(f"can't listen at {host}:{port}: {error.strerror}", hint=f"choose --host and {option}") from None
 
 
-def server(application: Application, seconds: float = SECONDS) -> uvicorn.Server:
-    """The HTTP server, to be run on a listening socket; `seconds`: how long a request may take to come in."""
+def server(application: App, refused: Callable[[str], None], limits: Limits | None = None) -> uvicorn.Server:
+    """The HTTP server, to be run on a listening socket; `refused` gets the outcome of each request that the limits end."""
     config = uvicorn.Config(
         application,
-        http=connection(lambda: application.metrics.delivery("slow"), seconds),
+        http=connection(refused, limits or Limits()),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -107,7 +128,15 @@ def server(application: Application, seconds: float = SECONDS) -> uvicorn.Server
         access_log=False,
         log_config=None,
         log_level="error",
-        limit_concurrency=_MOST_CONNECTIONS,
+        backlog=_ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=5,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """asyncio has one number for two things: what it accepts at once, and what may wait for it."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_WAITING)

@@ -1,0 +1,38 @@
+"""GET /health, /ready and /metrics: the receiver's state, on the port of the deliveries or on one of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from promoter.webhook.asgi import Receive, Scope, Send, not_found, respond
+from promoter.webhook.metrics import CONTENT_TYPE, Metrics
+
+
+@dataclass(frozen=True)
+class Pages:
+    """`health` and `ready` return what is wrong."""
+
+    health: Callable[[], str]
+    ready: Callable[[], str]
+    metrics: Metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 # as ASGI calls it
+        pages: Mapping[str, Callable[[], tuple[int, str, bytes]]] = {
+            "/health": lambda: _state(self.health()),
+            "/ready": lambda: _state(self.ready()),
+            "/metrics": lambda: (200, CONTENT_TYPE, self.metrics.text()),
+        }
+        page = pages.get(scope["path"])
+        if page is None:
+            await not_found(send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await respond(send, 405, "text/plain", b"GET only\n", (b"allow", b"GET, HEAD"))
+        else:
+            await respond(send, *page())
+
+
+def _state(problem: str) -> tuple[int, str, bytes]:
+    body = json.dumps({"status": "unavailable", "reason": problem} if problem else {"status": "ok"})
+    return (503 if problem else 200), "application/json", body.encode()
