@@ -35,7 +35,7 @@ ERROR = RefusedError("100% no\nreally; [no]", hint="ask *nicely*")
 
 
 def test_an_error_on_github(github: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_error(ERROR, in_json=False)
+    output.print_error(ERROR.message, [ERROR.hint], ERROR.exit_code)
     assert "::error::100%25 no%0Areally; [no]" in capsys.readouterr().err.splitlines()
     assert (github / "GITHUB_OUTPUT").read_text() == "before=1\nexit-code=20\n"
     page = (github / "GITHUB_STEP_SUMMARY").read_text()
@@ -43,7 +43,7 @@ def test_an_error_on_github(github: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_error_on_azure(azure: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_error(ERROR, in_json=False)
+    output.print_error(ERROR.message, [ERROR.hint], ERROR.exit_code)
     lines = capsys.readouterr().err.splitlines()
     assert "##vso[task.logissue type=error]100%AZP25 no really%3B [no%5D" in lines
     assert "##vso[task.setvariable variable=exit_code;isOutput=true]20" in lines
@@ -53,7 +53,7 @@ def test_an_error_on_azure(azure: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_elsewhere_nobody_is_told_but_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_error(ERROR, in_json=False)
+    output.print_error(ERROR.message, [ERROR.hint], ERROR.exit_code)
     ci.annotate(ci.Level.WARNING, "careful")
     read = capsys.readouterr()
     assert (read.out, read.err) == ("", "error: 100% no\nreally; [no]\nhint: ask *nicely*\n")

@@ -21,7 +21,7 @@ from tests.support.azure_agent import Agent, expanded, steps_template
 from tests.support.expressions import text
 from tests.support.github_runner import WORKFLOWS, Job, Runner, event
 from tests.support.mlflow_server import MlflowServer
-from tests.support.pipeline_files import ROOT, load, machine
+from tests.support.pipeline_files import ROOT, load, machine, run_script, stand_in
 from tests.support.pipeline_rig import ENVIRONMENTS, Rig, rig
 
 DEPLOY, WATCH = "deploy-on-model-promotion.yml", "watch-on-merge.yml"
@@ -169,7 +169,7 @@ def test_azure_scripts_hold_no_expression_and_no_macro() -> None:
     scripts = [
         step.get("bash") or step.get("inputs", {}).get("inlineScript") for step in load(".azure-pipelines/steps.yml")["steps"]
     ]
-    assert len([script for script in scripts if script]) == 2
+    assert len([script for script in scripts if script]) == 2  # the third, of a cancelled run, is below a condition
     assert [script for script in scripts if script and ("${{" in script or "$(" in script)] == []
 
 
@@ -245,6 +245,42 @@ def test_an_aborted_release_fails_the_run_and_names_the_commit_that_restored(it:
     assert any(level == "error" and "aborted" in said for level, said in job.annotations)
     assert re.search(r"^### ❌ .*aborted", job.summary, re.MULTILINE)
     assert it.remote.tip()[:10] in job.summary
+
+
+def test_a_cancelled_run_reconciles_what_it_has_left(it: Rig, tmp_path: Path) -> None:
+    """The release that nobody watches any more is aborted: its environment is restored by the run's last step."""
+    it.behaviours["66"] = FAILS
+    before = it.deployed("staging")
+    it.merge("66", "staging")
+    it.settle_aborted("staging")
+    stand_in(tmp_path)
+    step = next(one for one in load("action.yml")["runs"]["steps"] if one.get("if", "").startswith("cancelled()"))
+    own = {"COMMAND": step["env"]["COMMAND"], "ENVIRONMENT": "staging", "GITHUB_ACTION_PATH": str(ROOT)}
+    path = f"{tmp_path / 'bin'}:{machine()['PATH']}"
+    environ = {**machine(), **it.credentials, "ARGOCD_SERVER": it.sandbox.url, **own, "PATH": path}
+    ran = run_script(step["name"], step["run"], ["-eo", "pipefail"], environ, tmp_path, it.checkout)
+    assert ran.returncode == 10, ran.log
+    assert it.deployed("staging") == before
+
+
+def test_a_signal_reaches_the_watch_of_what_has_changed(tmp_path: Path) -> None:
+    """It goes to the script alone: what it watches gets it too, and no other watch begins."""
+    program = tmp_path / "bin" / "promoter"
+    program.parent.mkdir()
+    program.write_text(
+        f"""#!/bin/bash
+if [ "$1" = changed ]; then echo 'a m'; echo 'b m'; exit; fi
+echo "$@" >> {tmp_path}/ran
+trap 'echo ended >> {tmp_path}/ran; exit 143' TERM
+kill -TERM $PPID
+sleep 30 & wait
+"""
+    )
+    program.chmod(0o755)
+    environ = {**machine(), "COMMAND": "watch", "PATH": f"{program.parent}:{machine()['PATH']}"}
+    done = subprocess.run([str(ROOT / ".ci/step")], env=environ, check=False)
+    assert done.returncode == 143
+    assert (tmp_path / "ran").read_text() == "watch --model m -- a\nended\n"
 
 
 def test_the_schedule_compares_every_environment(it: Rig, tmp_path: Path) -> None:

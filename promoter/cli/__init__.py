@@ -18,7 +18,9 @@ from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
-from promoter.errors import ExitCode, PromoterError
+from promoter.errors import ExitCode
+from promoter.interrupts import Interrupted, interruptible
+from promoter.output import streams
 from promoter.redaction import redact
 
 app = typer.Typer(
@@ -44,23 +46,15 @@ app.add_typer(notify)
 
 
 def main() -> None:
-    """The console script: errors become one message, one hint and their exit code; no stream takes a secret."""
+    """The console script: whatever ends it, it has a last word and its exit code; no stream takes a secret."""
     redact.learn_environment(os.environ)
-    sys.stdout, sys.stderr = redact.guard(sys.stdout), redact.guard(sys.stderr)
-    try:
-        app()
-    except PromoterError as error:
-        from promoter.output import print_error
+    streams.guard()
+    with interruptible():
+        try:
+            sys.exit(app(prog_name="promoter", standalone_mode=False) or ExitCode.DONE)
+        except (Exception, Interrupted) as error:
+            from promoter.cli.last import last_word
 
-        print_error(error, in_json=_asked_for_json(sys.argv))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.UNEXPECTED)
-
-
-def _asked_for_json(argv: list[str]) -> bool:
-    joined = " ".join(argv)
-    return any(option in joined for option in ("-o json", "-ojson", "--output json", "--output=json"))
+            if not str(error) and type(error).__name__ == "NoArgsIsHelpError":
+                sys.exit(ExitCode.USAGE)
+            sys.exit(last_word(error))

@@ -28,6 +28,7 @@ def print_value(output: Output, value: T, text: Callable[[T], str], *, diff: boo
         out.as_json(value)
     else:
         out.data(text(value), diff=diff)
+    out.require_written()
 
 
 def say_unless_json(output: Output, text: str) -> None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from promoter.cli import run
 from promoter.cli.common import say_unless_json
 from promoter.cli.options import Output
+from promoter.cli.run import RUN
 
 if TYPE_CHECKING:
     from promoter.models import Environment, Release, Step
@@ -31,8 +33,11 @@ def end(
     from promoter.cli import summary
     from promoter.cli.text import ending_text
 
-    progress.outcome({**(known or {}), **out.plain(ending)})
+    unfinished = run.unfinished(ending.exit_code)
+    progress.outcome({**(known or {}), **out.plain(ending), "resume": RUN.watch if unfinished and RUN.commit else None})
     say_unless_json(output, ending_text(ending))
+    for hint in RUN.hints(ending.exit_code) if unfinished else ():
+        out.say(f"hint: {hint}")
     summary.conclude(summary.ended(environment, ending, steps))
     raise typer.Exit(ending.exit_code)
 

@@ -16,6 +16,7 @@ def schema() -> None:
     from promoter import output as out
 
     out.data(config.schema())
+    out.require_written()
 
 
 def demo(

@@ -26,6 +26,7 @@ from promoter.cli.options import (
     TrailerOption,
     WaitOption,
 )
+from promoter.cli.run import RUN
 from promoter.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ def promote(
         say_unless_json(output, outcome_text(outcome))
         summary.conclude(summary.committed(made.environment, outcome))
         return
-    ending = follower.follow(releases.current(follower.repository, made.environment, outcome.commit))
+    if outcome.commit:
+        RUN.follows(clients.config, made.environment, outcome.commit, config)
+    committed = releases.current(follower.repository, made.environment, outcome.commit)
+    RUN.follows(clients.config, made.environment, committed.commit.sha, config)
+    ending = follower.follow(committed)
     end(output, progress, made.environment, ending, {**out.plain(outcome), "committed": outcome.commit}, outcome.steps)
 
 
@@ -118,7 +123,9 @@ def watch(
     env = clients.environment(environment, model)
     progress = out.Progress(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, progress, waits=wait)
-    ending = follower.follow(releases.current(follower.repository, env, commit), restoring=restoring)
+    committed = releases.current(follower.repository, env, commit)
+    RUN.follows(clients.config, env, committed.commit.sha, config)
+    ending = follower.follow(committed, restoring=restoring)
     end(output, progress, env, ending)
 
 
@@ -157,6 +164,7 @@ def rollback(
         return
     committed = apply(follower.repository, planned)
     out.say(f"committed {committed.commit.sha}")
+    RUN.follows(clients.config, env, committed.commit.sha, config)
     if not follow:
         progress.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})
         return
@@ -185,7 +193,7 @@ def reconcile(
     done = Reconciler(clients, out.report, progress).run(chosen(clients, environments, model))
     code = exit_code(done)
     if output is Output.JSON:
-        out.event("outcome", {"exit_code": code, "environments": done})
+        out.outcome({"exit_code": code, "environments": done})
     else:
         out.data(reconciled_text(done))
     summary.conclude(summary.reconciled(done, code))

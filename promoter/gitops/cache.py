@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from promoter.errors import UnreachableError, UsageError
+from promoter import disk
+from promoter.errors import PromoterError, UnreachableError, UsageError
 
 _POLL = 0.01
 _ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish
@@ -154,7 +155,9 @@ class Cache:
                 return
             self._sleep(_POLL)
 
-    def _unwritable(self, error: OSError) -> UsageError:
+    def _unwritable(self, error: OSError) -> PromoterError:
+        if disk.is_full(error):
+            return disk.full(self._turn.parent)
         return UsageError(
             f"the cache {self._turn.parent} can't be written: {error.strerror}", hint="set XDG_CACHE_HOME to a folder of yours"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
+from promoter import disk
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.redaction import redact
 
@@ -12,6 +13,7 @@ from promoter.redaction import redact
 class Kind(Enum):
     """Who has to do something about it."""
 
+    FULL = auto()
     POLICY = auto()
     RACE = auto()
     MISSING_BRANCH = auto()
@@ -32,6 +34,7 @@ class Kind(Enum):
 # GitLab's GL-HOOK-ERR and Azure DevOps' TF4xxxxx codes.
 _ROWS = (
     (Kind.HELPER, r"^fatal: the credential helper \S+ did not answer in \d+ s$"),
+    (Kind.FULL, rf"^(?!remote:).*({disk.NO_SPACE})"),
     (Kind.RACE, r"TF401028|already been updated by another client"),
     (
         Kind.POLICY,

@@ -65,6 +65,11 @@ class Remote:
         self._objects = Objects(self._git, self._fetch_objects)
         self.lock = self._cache.lock
 
+    @property
+    def folder(self) -> Path:
+        """Where the caches of all remotes are."""
+        return self._cache.directory.parent
+
     # -- the remote ---------------------------------------------------------------------------------------------------
 
     def update(self) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from promoter import disk
 from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
@@ -297,7 +298,8 @@ class Repository:
             for number in itertools.count(1):
                 started = self._clock()
                 try:
-                    return action(number)
+                    with disk.reported():
+                        return action(number)
                 except GitError as error:
                     broken = broken + 1 if error.kind is Kind.UNREACHABLE else 0
                     hopeless = self._clock() > deadline or broken >= _MOST_BROKEN_CONNECTIONS
@@ -309,6 +311,8 @@ class Repository:
                         self._back_off(min(_LONGEST_RACE_BACKOFF, (self._clock() - started) * 2 ** min(number - 1, 9)))
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
                         self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
+                    elif error.kind is Kind.FULL:
+                        raise disk.full(self._remote.folder) from None
                     else:
                         raise explained(error, self._remote.url, branch or self._remote.branch) from None
         raise AssertionError("unreachable: the loop has no end")
@@ -320,7 +324,8 @@ class Repository:
     def _reading(self, commit: str, read: Callable[[], T]) -> T:
         """What is read without waiting for anybody; when the cache fails, once more in turn, on a sound cache."""
         try:
-            return read()
+            with disk.reported():
+                return read()
         except GitError:
             pass
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from promoter import redaction
-from promoter.errors import PromoterError
+from promoter.errors import UnreachableError
 from promoter.models import Status, Step
-from promoter.output import ci
+from promoter.output import ci, streams
 from promoter.redaction import redact, visible
 
 if TYPE_CHECKING:
@@ -43,6 +43,19 @@ def clean(text: str) -> str:
     return ci.defused(redaction.clean(text))
 
 
+def require_written() -> None:
+    """For a command whose result is what it prints.
+
+    Raises:
+        UnreachableError: stdout did not take all of it.
+        BrokenPipeError: its reader is gone, and wanted no more.
+    """
+    if isinstance(error := streams.lost(), BrokenPipeError):
+        raise error
+    if error is not None:
+        raise UnreachableError(f"stdout can't be written: {error.strerror}", hint="what was printed is incomplete")
+
+
 def as_json(value: Any) -> None:
     """One JSON value on stdout; dataclasses become objects with their fields' names."""
     data(json_text(value, indent=2))
@@ -50,7 +63,8 @@ def as_json(value: Any) -> None:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON that `clean` leaves as it is: its strings are without secrets, and escape what would be escaped or defused."""
-    return visible(json.dumps(plain(value), indent=indent, ensure_ascii=False)).replace("##", "#\\u0023")
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=not streams.takes_unicode())
+    return visible(text).replace("##", "#\\u0023")
 
 
 def plain(value: Any) -> Any:
@@ -102,16 +116,14 @@ def _rewrite(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def print_error(error: PromoterError, *, in_json: bool) -> None:
-    """An error, for people on stderr, to the pipeline that runs us, and as JSON where JSON was asked for."""
-    say(f"error: {error.message}")
-    if error.hint:
-        say(f"hint: {error.hint}")
-    ci.annotate(ci.Level.ERROR, error.message)
-    ci.summarize(f"### ❌ {ci.markdown(error.message)}\n\n{ci.markdown(error.hint)}")
-    ci.outputs({"exit_code": str(int(error.exit_code))})
-    if in_json:
-        data(json_text({"error": {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}}))
+def print_error(message: str, hints: Sequence[str], exit_code: int) -> None:
+    """An error, for people on stderr, and to the pipeline that runs us."""
+    say(f"error: {message}")
+    for hint in hints:
+        say(f"hint: {hint}")
+    ci.annotate(ci.Level.ERROR, message)
+    ci.summarize(f"### ❌ {ci.markdown(message)}\n\n{ci.markdown('; '.join(hints))}")
+    ci.outputs({"exit_code": str(exit_code)})
 
 
 def _coloured(diff: str) -> str:
@@ -161,7 +173,7 @@ class Progress:
     def outcome(self, value: Mapping[str, Any]) -> None:
         """The last word; in JSON only, for people the command prints its own."""
         if self._in_json:
-            event("outcome", value)
+            outcome(value)
 
     def _line(self, text: str) -> None:
         if self._live:
@@ -173,6 +185,11 @@ def event(name: str, value: Mapping[str, Any]) -> None:
     """One line of JSON Lines on stdout."""
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
     data(json_text({"event": name, "time": stamp, **plain(value)}))
+
+
+def outcome(value: Mapping[str, Any]) -> None:
+    """The last line on stdout: always with `commit`, `exit_code`, `error` and `resume`, the command that continues."""
+    event("outcome", {"commit": None, "error": None, "resume": None, **value})
 
 
 def verdict_line(verdict: Verdict) -> str:

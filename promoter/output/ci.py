@@ -10,7 +10,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -55,22 +56,37 @@ def outputs(values: Mapping[str, str]) -> None:
     """Values for the steps that follow, where a pipeline runs us: `exit_code` is `exit-code` on GitHub."""
     values = {name: redact(value) for name, value in values.items()}
     if os.environ.get("GITHUB_OUTPUT"):
-        github_output(values, os.environ)
+        with _tolerant("the step's outputs"):
+            github_output(values, os.environ)
     if _on_azure():
         azure_variables(values)
+
+
+@contextmanager
+def _tolerant(what: str) -> Iterator[None]:
+    """A page that can't be written changes nothing about how the command ends."""
+    try:
+        yield
+    except OSError as error:
+        _command(f"warning: {what} can't be written: {error.strerror}")
 
 
 def summarize(text: str) -> None:
     """One more part of the run's summary page, in Markdown."""
     text = clean(text.rstrip("\n")) + "\n\n"
+    with _tolerant("the run's summary"):
+        _summarize(text)
+
+
+def _summarize(text: str) -> None:
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as page:
             page.write(text)
     if _on_azure():
         # The agent uploads it when it reads the command, which may be after our end; it empties this folder after the job.
         folder = os.environ.get("AGENT_TEMPDIRECTORY")
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix="promoter-", suffix=".md", delete=False) as file:
-            file.write(text)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="promoter-", suffix=".md", delete=False) as file:
+            file.write(text.encode())
         _command(f"##vso[task.uploadsummary]{file.name}")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from promoter.argocd.client import base_url
 from promoter.errors import ExitCode, PromoterError, without_credentials
+from promoter.interrupts import Interrupted
 from promoter.models import Environment, NoticeKind, Release
 from promoter.notify import links
 from promoter.notify.notice import Link, Notice
@@ -63,9 +64,9 @@ class Announcer:
             )
         )
 
-    def broke(self, begun: Notice, error: PromoterError) -> None:
-        """Watching ended by an error: what became of the release is not known here."""
-        sentence = f"promoter stopped watching it: {error.message}"
+    def broke(self, begun: Notice, error: PromoterError | Interrupted) -> None:
+        """Watching ended by an error or a signal: what became of the release is not known here."""
+        sentence = f"promoter stopped watching it: {error}"
         self.clients.notifier.tell(replace(begun, kind=NoticeKind.FAILED, sentence=sentence))
 
     # -- pull requests ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from promoter.errors import ExitCode, PromoterError, SupersededError
+from promoter.interrupts import Interrupted
 from promoter.models import Environment, OnFailure, Release
 from promoter.promotion import releases
 from promoter.promotion.announce import Announcer
@@ -74,7 +75,7 @@ class Follower:
         begun = announcer.begun(self.repository, committed, found=found)
         try:
             ending = self._follow(committed, restoring=restoring)
-        except PromoterError as error:
+        except (PromoterError, Interrupted) as error:
             announcer.broke(begun, error)
             raise
         announcer.ended(begun, ending)

@@ -72,6 +72,8 @@ class Agent:
         opened = {name.upper().replace(".", "_"): value for name, value in {**predefined, **self.group}.items()}
         environ = {**machine(), "TF_BUILD": "True", **opened}
         for step in steps:
+            if not _holds(step.get("condition", "success()"), variables):
+                continue
             if not self._step(done, step, variables, environ, temp):
                 done.failed = True
                 break

@@ -46,6 +46,17 @@ class Rig:
         message = f"Merge pull request #7\n\n{trailers}".rstrip()
         return before, self.remote.commit(overlay(int(version), environment, self.model), message)
 
+    def settle_aborted(self, environment: str) -> None:
+        """Until the Rollout is aborted, and nobody has looked."""
+        deadline = time.monotonic() + 60
+        self.sandbox.world.refresh(environment)
+        while time.monotonic() < deadline:
+            rollout = self.sandbox.world.resource(environment, "Rollout", "fraud-detector")
+            if rollout and rollout["status"].get("abort"):
+                return
+            time.sleep(0.05)
+        raise AssertionError("the release was not aborted")
+
     @property
     def credentials(self) -> dict[str, str]:
         return {"MLFLOW_TRACKING_URI": self.server.url, "ARGOCD_AUTH_TOKEN": self.sandbox.token}

@@ -1,0 +1,48 @@
+"""The last word of a command that an error or a signal ends: it always has one."""
+
+from __future__ import annotations
+
+import traceback
+
+from promoter import disk
+from promoter.cli.run import RUN, asked_for_json
+from promoter.errors import ExitCode, PromoterError, RefusedError, UsageError
+from promoter.interrupts import Interrupted
+
+
+def last_word(error: BaseException) -> int:
+    """Shows how the command ended, on stderr, to the pipeline, and as the last line of JSON; returns the exit code."""
+    known = _known(error)
+    if isinstance(known, PromoterError):
+        hints = [known.hint] if known.hint else []
+        return _end(known.message, hints, known.exit_code)
+    if isinstance(known, Interrupted):
+        return _end(str(known), [], known.exit_code)
+    traceback.print_exception(error)
+    return _end(f"{type(error).__name__}: {error}", ["this is a fault of promoter: please report it"], ExitCode.UNEXPECTED)
+
+
+def _known(error: BaseException) -> BaseException:
+    """What the system and the parser of the command line raise, as errors that people can read."""
+    if isinstance(error, OSError):
+        return disk.explained(error) or error
+    if type(error).__name__ == "Abort":
+        return RefusedError("not confirmed: nothing was done")
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
+        return error
+    context = getattr(error, "ctx", None)
+    return UsageError(format_message(), hint=f"see {context.command_path if context else 'promoter'} --help")
+
+
+def _end(message: str, hints: list[str], exit_code: int) -> int:
+    from promoter import output as out
+
+    if RUN.commit:
+        message = f"{message}; {RUN.commit[:10]} is committed to {RUN.environment} and is not watched any more"
+    out.print_error(message, [*hints, *RUN.hints(exit_code)], exit_code)
+    if asked_for_json():
+        hint = hints[0] if hints else ""
+        error = {"message": message, "hint": hint, "exit_code": exit_code}
+        out.outcome({"commit": RUN.commit or None, "exit_code": exit_code, "error": error, "resume": RUN.resume(exit_code)})
+    return exit_code
