@@ -283,7 +283,7 @@ def test_links_and_submodules_are_not_followed(tmp_path: Path, origin: BareRepos
         lambda: repository.apply(put({path: b"x"})),
         lambda: repository.fetch().export([path]),
     ):
-        with pytest.raises(RefusedError, match=f"is a {what}: it leads outside the repository"):
+        with pytest.raises(RefusedError, match=f"is a {what}, which promoter does not follow"):
             use()
     assert origin.tip() == before
     assert set(repository.fetch().export(["."])) == {OVERLAY, "base/deep/er/rollout.yaml", "README.md"}
@@ -346,6 +346,15 @@ def test_the_author_is_the_environments_or_the_configurations_or_promoter(tmp_pa
 
     (home / ".gitconfig").write_text("[user]\n name = Grace\n email = grace@example.org\n[log]\n showSignature = true\n")
     assert committed(anonymous, add_line(b"c\n")).author == "Grace <grace@example.org>"
+
+
+def test_dates_of_the_caller_date_commits_only_where_that_is_wanted(tmp_path: Path, origin: BareRepository) -> None:
+    dates = {"GIT_AUTHOR_DATE": "2001-02-03T04:05:06Z", "GIT_COMMITTER_DATE": "2001-02-03T04:05:06Z"}
+    made = committed(open_repository(tmp_path, origin.url, environ=dates), add_line(b"a\n"))
+    assert datetime.now(UTC) - made.when < timedelta(minutes=10)
+    assert origin.git("log", "-1", "--format=%ad", "--date=format:%Y", "main").strip() != "2001"
+    dated = committed(open_repository(tmp_path, origin.url, environ=dates, dated=True), add_line(b"b\n"))
+    assert dated.when == datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
 def test_a_message_reads_back_as_it_was_meant(tmp_path: Path, origin: BareRepository) -> None:

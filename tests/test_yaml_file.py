@@ -47,6 +47,21 @@ def test_an_empty_value_stands_behind_its_colon(text: str, at: int) -> None:
     assert empty.is_null
 
 
+@pytest.mark.parametrize(
+    "text", ["a: b\n---\n", "---\n---\na: b\n", "a: b\n---\n---\n", "a: b\n---\n\n---\nc: d\n", "---\n", ""]
+)
+def test_a_document_may_be_empty(text: str) -> None:
+    file = parse("x.yaml", text.encode())
+    wanted = [document for document in file.documents if not document.is_null]
+    assert [one.children[0].value for one in wanted] == [key for key in "ac" if f"{key}:" in text]
+
+
+def test_a_pointer_of_git_lfs_is_called_one() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+    with pytest.raises(ConfigError, match=r"x\.yaml:1: is a Git LFS pointer, not the file itself"):
+        parse("x.yaml", pointer)
+
+
 def test_apply_keeps_byte_order_mark_and_everything_else() -> None:
     file = parse("x.yaml", "\ufeffa: 漢 # c\r\nb:  d".encode())
     assert apply(file, [value_splice(file, "b", "e", "e"), value_splice(file, "a", "'f'", "f", "'")]) == (

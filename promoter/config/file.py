@@ -200,6 +200,9 @@ class CommitSection(_Section):
         (), strict=False, description="Trailers as `Key: template`; one that is empty is left out."
     )
     sign_off: bool = Field(False, description="Add Signed-off-by with the commit's author.")
+    date_from_environment: bool = Field(
+        False, description="Date commits by GIT_AUTHOR_DATE and GIT_COMMITTER_DATE instead of when they are made."
+    )
 
 
 class ForgeSection(_Section):

@@ -90,7 +90,7 @@ def _commit(file: File, document: Document) -> CommitConfig:
             "GitHub makes the commits, in the name of the token's owner", ("commit", "sign-off"), hint="set git.commit: push"
         )
     trailers = tuple((key, text.strip()) for key, _, text in (line.partition(":") for line in section.trailers))
-    return CommitConfig(section.subject, section.body, trailers, section.sign_off)
+    return CommitConfig(section.subject, section.body, trailers, section.sign_off, section.date_from_environment)
 
 
 def named_files(path: Path) -> list[str]:

@@ -58,6 +58,7 @@ class CommitConfig:
     body: str = "{details}"
     trailers: tuple[tuple[str, str], ...] = ()
     sign_off: bool = False
+    date_from_environment: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from promoter.gitops.process import Git
 
 _FALLBACK_IDENTITY = {"NAME": "promoter", "EMAIL": "promoter@users.noreply.github.com"}
+_DATES = frozenset({"GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"})
 _TRUE = ("true", "yes", "on", "1", "")
 
 
@@ -15,6 +16,11 @@ def configuration(git: Git) -> dict[str, str]:
     raw = git.run("config", "--list", "-z", "--includes").decode("utf-8", "replace")
     pairs = (line.partition("\n") for line in raw.split("\0") if line)
     return {key.lower(): value for key, _, value in pairs}
+
+
+def undated(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the dates that whoever called promoter gives to commits of their own."""
+    return {name: value for name, value in environ.items() if name not in _DATES}
 
 
 def signs(settings: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.cache import Cache
 from promoter.gitops.commit import LOG_FORMAT, Commit, Proposal, parse_log
-from promoter.gitops.configuration import configuration, signs, with_identity
+from promoter.gitops.configuration import configuration, signs, undated, with_identity
 from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
 from promoter.gitops.objects import Objects
@@ -41,7 +41,10 @@ def is_id(text: str) -> bool:
 
 
 class Remote:
-    """`branch` of the repository at `url`; the cache's methods that write need `lock` to be held."""
+    """`branch` of the repository at `url`; the cache's methods that write need `lock` to be held.
+
+    `dated`: GIT_AUTHOR_DATE and GIT_COMMITTER_DATE of `environ` date the commits.
+    """
 
     def __init__(
         self,
@@ -53,10 +56,11 @@ class Remote:
         sleep: Callable[[float], None],
         clock: Callable[[], float],
         limits: Limits = LIMITS,
+        dated: bool = False,
     ) -> None:
         self.url, self.branch = address(url), branch
         self._cache = Cache(cache, self.url, branch, sleep=sleep, clock=clock)
-        self._given_url, self._environ = url, environ
+        self._given_url, self._environ, self._dated = url, environ, dated
         self._limits, self._local = limits, local(environ)
         self._git = Git(self._cache.directory, self._local, limits)
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
@@ -274,7 +278,7 @@ class Remote:
         """The id of a new commit, signed where the user signs. Raises GitError."""
         settings = configuration(self._git)
         sign = ["-S"] if signs(settings) else []
-        environ = with_identity(self._local, settings)
+        environ = with_identity(self._local if self._dated else undated(self._local), settings)
         arguments = ("commit-tree", root, "-p", parent, *sign, "-F", "-")
         encoding = [("i18n.commitEncoding", "UTF-8")]
         return self._git.run(*arguments, stdin=message, settings=encoding, environ=environ).decode().strip()

@@ -36,7 +36,7 @@ class Repository:
     """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
-    With `github_api` the commits are made by GitHub, which signs them. `wording` is what `worded` does.
+    With `github_api` the commits are made by GitHub, which signs them. `wording` is what `worded` does, `dated` as in Remote.
     A turn is waited for, and lost races are repeated, for `patience` seconds each; `limits` bounds each git process.
     Not for use by several threads at once.
 
@@ -59,8 +59,11 @@ class Repository:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         limits: Limits = LIMITS,
+        dated: bool = False,
     ) -> None:
-        self._remote = Remote(push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock, limits=limits)
+        self._remote = Remote(
+            push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock, limits=limits, dated=dated
+        )
         self._new_writer = (
             _through_github(self._remote, push_url or url, environ) if github_api else partial(Push, self._remote)
         )

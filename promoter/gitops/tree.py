@@ -204,4 +204,5 @@ def _parents(path: str) -> list[str]:
 def _refuse_detour(step: str, entry: Entry | None, path: str) -> None:
     if entry is not None and entry.mode in (_LINK, _SUBMODULE):
         what = "a symbolic link" if entry.mode == _LINK else "a submodule"
-        raise RefusedError(f"{path}: {step} is {what}: it leads outside the repository", hint="name the real path")
+        hint = "name the real path, or put the file itself there" if entry.mode == _LINK else "name a path of this repository"
+        raise RefusedError(f"{path}: {step} is {what}, which promoter does not follow", hint=hint)

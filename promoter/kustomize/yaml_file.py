@@ -38,6 +38,7 @@ _S = TypeVar("_S", str, tuple[Event, ...])
 
 STRING_TAG = "tag:yaml.org,2002:str"
 _BOM = "\ufeff"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _COLON = re.compile(r"[ \t]*:(?: +(?=[\r\n]|\Z)| (?= *[,}]))?")
 _DISPUTED_BREAK = re.compile("[\x85\u2028\u2029]")
@@ -188,6 +189,9 @@ def parse(path: str, data: bytes) -> YamlFile:
     Raises:
         ConfigError: not UTF-8, not YAML, or with line breaks that YAML 1.1 and 1.2 parsers see differently.
     """
+    if data.startswith(_LFS_POINTER):
+        hint = "Argo CD may not read it either: take the file out of Git LFS (git lfs migrate export --include=FILE)"
+        raise ConfigError("is a Git LFS pointer, not the file itself", file=path, line=1, hint=hint)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -272,7 +276,8 @@ def _documents(text: str, events: Sequence[Any]) -> list[Node]:
         elif isinstance(event, NodeEvent):
             node = _node(event, index)
             siblings = unclosed[-1].children if unclosed else documents
-            if node.start == node.end and node.is_scalar and len(siblings) % 2 and unclosed[-1].is_mapping:
+            in_mapping = bool(unclosed) and unclosed[-1].is_mapping  # a document may be empty, too
+            if in_mapping and node.start == node.end and node.is_scalar and len(siblings) % 2:
                 node.start = node.end = _after_colon(text, siblings[-1], node.end)
             siblings.append(node)
             if isinstance(event, CollectionStartEvent):

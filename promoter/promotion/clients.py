@@ -118,6 +118,7 @@ class Clients:
             cache=default_cache(self.environ),
             environ=self.environ,
             github_api=self.config.git.commit is CommitBy.GITHUB_API,
+            dated=self.config.commit.date_from_environment,
             history_limit=self.config.git.history_limit,
             wording=self.message,
         )
@@ -134,7 +135,7 @@ class Clients:
 
         given = {key.lower(): value for key, value in self.trailers}
         ticket = given.get(TICKET.lower()) or self.environ.get("PROMOTER_TICKET", "")
-        plain = self.config.commit == CommitConfig() and not self.trailers and not ticket
+        plain = replace(self.config.commit, date_from_environment=False) == CommitConfig() and not self.trailers and not ticket
         return None if plain else Message(self.config.commit, self.trailers, ticket)
 
     def forge(self, application: Application) -> Forge:
