@@ -91,5 +91,27 @@ def test_apply_refuses_what_does_something_else(text: str, value: str, style: st
 
 def test_deep_nesting_is_no_recursion() -> None:
     depth = 20_000
-    file = parse("x.yaml", b"a: " + b"[" * depth + b"]" * depth)
-    assert len(file.documents) == 1
+    with pytest.raises(ConfigError, match=r"x\.yaml:1: nested too deeply"):
+        parse("x.yaml", b"a: " + b"[" * depth + b"]" * depth)
+
+
+def bomb(item: str, levels: int = 12) -> str:
+    """A kustomization of some hundred bytes; each level has the one before nine times."""
+    lines = [f"x0: &x0 {item}"]
+    for level in range(1, levels):
+        inside = ", ".join([f"*x{level - 1}"] * 9)
+        lines.append(f"x{level}: &x{level} {{<<: [{inside}]}}" if item.startswith("{") else f"x{level}: &x{level} [{inside}]")
+    return "\n".join(lines) + "\nresources: [release.yaml]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [(bomb("[a]"), 6), (bomb("{a: b}"), 6), ("a: &a\n  b:\n  - *a\n", 3), ("a: &a [*a]\n", 1), ("- a\n" * 100_000, 99_999)],
+)
+def test_what_aliases_blow_up_is_refused_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(ConfigError, match=rf"x\.yaml:{line}: 100000 values or more once its aliases are expanded"):
+        parse("x.yaml", text.encode())
+
+
+def test_aliases_of_a_usual_number_are_read() -> None:
+    assert parse("x.yaml", bomb("[a]", 4).encode()).documents[0].is_mapping

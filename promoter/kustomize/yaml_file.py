@@ -38,6 +38,7 @@ _S = TypeVar("_S", str, tuple[Event, ...])
 
 STRING_TAG = "tag:yaml.org,2002:str"
 _BOM = "\ufeff"
+_MOST_NODES, _DEEPEST = 100_000, 100
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _COLON = re.compile(r"[ \t]*:(?: +(?=[\r\n]|\Z)| (?= *[,}]))?")
@@ -187,7 +188,7 @@ def parse(path: str, data: bytes) -> YamlFile:
     """The file, from its bytes; `path` is for messages only.
 
     Raises:
-        ConfigError: not UTF-8, not YAML, or with line breaks that YAML 1.1 and 1.2 parsers see differently.
+        ConfigError: not UTF-8, not YAML, too much or too deep, with line breaks that YAML 1.1 and 1.2 parsers see differently.
     """
     if data.startswith(_LFS_POINTER):
         hint = "Argo CD may not read it either: take the file out of Git LFS (git lfs migrate export --include=FILE)"
@@ -206,6 +207,7 @@ def parse(path: str, data: bytes) -> YamlFile:
             message, file=path, line=_line(text, disputed.start()), hint="remove it, or escape it in double quotes"
         )
     events = _events(path, text)
+    _require_bounded(path, text, events)
     return YamlFile(path, text, bom, tuple(map(_said, events)), tuple(_documents(text, events)))
 
 
@@ -250,6 +252,33 @@ def _events(path: str, text: str) -> list[Any]:
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         line = mark.line + 1 if mark else _line(text, getattr(error, "position", 0))
         raise ConfigError(f"not YAML: {reason}", file=path, line=line, hint="fix the file manually") from None
+
+
+def _require_bounded(path: str, text: str, events: Sequence[Any]) -> None:
+    """Refuses what a few bytes of aliases blow up to in whatever reads the file next, and what is too deep for it.
+
+    Raises:
+        ConfigError: 100,000 values or more once aliases are expanded, or more than 100 levels.
+    """
+    sizes: dict[str, int] = {}  # by anchor
+    unclosed: list[tuple[str, int]] = []
+    count = 0
+    for event in events:
+        if isinstance(event, CollectionEndEvent):
+            anchor, before = unclosed.pop()
+            sizes[anchor] = count - before
+        elif isinstance(event, NodeEvent):
+            anchor, before = event.anchor or "", count
+            count += sizes.get(anchor, 1) if type(event) is AliasEvent else 1
+            if isinstance(event, CollectionStartEvent):
+                unclosed.append((anchor, before))
+                sizes[anchor] = _MOST_NODES  # until it is counted: what contains itself has no end
+            elif type(event) is not AliasEvent:
+                sizes[anchor] = 1
+            if count >= _MOST_NODES or len(unclosed) > _DEEPEST:
+                many = f"{_MOST_NODES} values or more once its aliases are expanded"
+                line, hint = _line(text, event.start_mark.index), "write out what the aliases stand for, or split the file"
+                raise ConfigError(many if count >= _MOST_NODES else "nested too deeply", file=path, line=line, hint=hint)
 
 
 def _said(event: Any) -> Event:
