@@ -6,6 +6,8 @@ import os
 import pty
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from promoter import cli
 from promoter.commands.rollback import Rollback, plan_rollback, rollback
 from promoter.errors import ExitCode, RefusedError, SupersededError
+from promoter.kustomize.overlay import read_overlay
+from promoter.promotion import decisions
 from tests.support.argo_world import FAILS, World, overlay, world
 
 
@@ -49,12 +53,53 @@ def test_a_version_that_was_undone_is_skipped(it: World) -> None:
     assert planned(it).target.release.version == "1"
 
 
-def test_rolling_back_twice_goes_further_back(it: World) -> None:
-    """Version 3 was rolled back from: the next rollback does not bring it again."""
+def test_repeated_it_finds_its_own_commit(it: World) -> None:
+    """A job that was killed after its commit is run again: it must not go back one release more."""
+    it.promote(2)
+    it.promote(3)
+    commit = apply(it, planned(it))
+    again = planned(it)
+    assert (again.already, again.undone, again.target.release.version) == (True, "3", "2")
+    assert apply(it, again) == commit == it.remote.tip()
+    by_name = planned(it, "2")
+    assert (by_name.already, apply(it, by_name)) == (True, commit)
+
+
+def test_further_back_by_name_and_repeated(it: World) -> None:
     it.promote(2)
     it.promote(3)
     apply(it, planned(it))
-    assert planned(it).target.release.version == "1"
+    commit = apply(it, planned(it, "1"))
+    assert it.committed().release.version == "1"
+    assert [apply(it, planned(it, "1")), apply(it, planned(it))] == [commit, commit]
+
+
+def test_a_release_that_was_promoted_since_is_rolled_back(it: World) -> None:
+    it.promote(2)
+    it.promote(3)
+    apply(it, planned(it))
+    it.promote(4)
+    assert planned(it).target.release.version == "2"
+
+
+def test_a_quarantined_version_that_was_rolled_back_is_not_gone_back_from_twice(it: World) -> None:
+    """Its entry stays `quarantined`: the commit alone records that a person went back from it."""
+    it.promote(2)
+    it.promote(3)
+    environment, repository = it.environment, it.clients.repository(it.environment.application)
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    known = decisions.at(repository, it.remote.tip(), read_overlay(repository.fetch(), environment), environment)
+    bad, stable = it.committed().release, replace(it.committed().release, digest="sha256:" + "9" * 64)
+    failed = known.failed(bad, stable, "analysis failed", at=at, commit="", quarantine=True)
+    it.remote.commit({path: content.decode() for path, content in known.files(failed).items()}, "Quarantine")
+    commit = apply(it, planned(it))
+    assert apply(it, planned(it)) == commit
+
+
+def test_the_version_that_is_there_is_not_searched_for(it: World) -> None:
+    tip = it.promote(2).commit.sha
+    assert planned(it, "2").already
+    assert apply(it, planned(it, "2")) == tip
 
 
 def test_to_a_version_by_name(it: World) -> None:

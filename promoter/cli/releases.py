@@ -140,9 +140,9 @@ def rollback(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Put an earlier release back into an environment."""
+    """Put an earlier release back into an environment. Safe to repeat: to go back further, name the version."""
     from promoter import output as out
-    from promoter.cli.text import rollback_text
+    from promoter.cli.text import already_text, rollback_text
     from promoter.commands.rollback import plan_rollback
     from promoter.commands.rollback import rollback as apply
     from promoter.models import Write
@@ -156,14 +156,15 @@ def rollback(
     progress = out.Progress(env.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, env, progress)
     planned = plan_rollback(follower.repository, env, to)
-    out.say(rollback_text(planned))
-    if not yes and not _confirmed():
+    out.say(already_text(planned) if planned.already else rollback_text(planned))
+    if not planned.already and not yes and not _confirmed():
         raise typer.Exit(ExitCode.REFUSED)
-    if env.write is Write.PULL_REQUEST:
+    if env.write is Write.PULL_REQUEST and not planned.already:
         _propose_rollback(output, progress, follower, planned, wait=wait, follow=follow)
         return
     committed = apply(follower.repository, planned)
-    out.say(f"committed {committed.commit.sha}")
+    if not planned.already:
+        out.say(f"committed {committed.commit.sha}")
     RUN.follows(clients.config, env, committed.commit.sha, config)
     if not follow:
         progress.outcome({"exit_code": ExitCode.DONE, "commit": committed.commit.sha, "release": committed.release})

@@ -129,6 +129,17 @@ def rollback_text(planned: Rollback) -> str:
     return f"{target.release.model} in {planned.environment.name}\n{table(rows)}"
 
 
+def already_text(planned: Rollback) -> str:
+    """Where an earlier run made the commit."""
+    current, name = planned.current, planned.environment.name
+    since = f"since {current.commit.sha[:10]} ({current.commit.when:%Y-%m-%d %H:%M} UTC)"
+    undone = f", rolled back from version {planned.undone}" if planned.undone else ""
+    return (
+        f"{name} deploys version {current.release.version}{undone}, {since}: nothing to commit\n"
+        f"to go back further, name a version: promoter rollback {name} --to VERSION"
+    )
+
+
 def reconciled_text(done: Sequence[Reconciled]) -> str:
     return table([(f"{one.environment} {one.model}", f"{one.action}: {one.detail}") for one in done]) + "\n"
 

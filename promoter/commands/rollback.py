@@ -25,17 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """From the release that the environment deploys to one that it deployed before."""
+    """From the release that the environment deploys to one that it deployed before.
+
+    `undone`: the version that an earlier run went back from, to the release that is there now: nothing is left to commit.
+    """
 
     environment: Environment
     current: Committed
     target: Committed
     by: str = ""
+    undone: str = ""
+
+    @property
+    def already(self) -> bool:
+        return self.current.release == self.target.release
 
 
 def plan_rollback(repository: Repository, environment: Environment, version: str | None, *, by: str = "") -> Rollback:
     """To the newest earlier release of `version`; without it, of another version that was not undone since.
 
+    Safe to repeat: where a rollback has brought the present release, it is the target. `version` goes back further.
     `by`: the person who asks for it, if not the commit's author.
 
     Raises:
@@ -46,13 +55,24 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
     known = decisions.at(repository, tip.commit, read_overlay(tip, environment), environment)
     if version:
         known.require_not_blocked(version)
+    if (undone := _undone(known, current)) and version in (None, current.release.version):
+        return Rollback(environment, current, current, by, undone)
     target = _target(releases.history(repository, environment, current.commit.sha), current, version, known.undone)
+    if target is None and version == current.release.version:
+        target = current
     if target is None:
         wanted = f"version {version}" if version else "an earlier version that was not undone"
         raise RefusedError(
             f"environment {environment.name!r} never deployed {wanted}", hint=f"see promoter history {environment.name}"
         )
     return Rollback(environment, current, target, by)
+
+
+def _undone(known: Decisions, current: Committed) -> str:
+    """The version that a rollback to the present release went back from; of one that is blocked only the commit records it."""
+    if (found := known.rolled_back_to(current.release)) is not None:
+        return found.version
+    return journal.of(current.commit).rolled_back_version if known.is_restore(current.release) else ""
 
 
 def _target(earlier: Iterable[Committed], current: Committed, version: str | None, undone: frozenset[str]) -> Committed | None:
@@ -70,6 +90,8 @@ def rollback(repository: Repository, planned: Rollback) -> Committed:
         SupersededError: the overlay deploys a third release.
         RefusedError, AuthError, UnreachableError: as the Git server answers.
     """
+    if planned.already:
+        return planned.current
     pushed = repository.apply(_edit(repository, planned))
     return releases.current(repository, planned.environment, pushed.tip)
 

@@ -61,6 +61,11 @@ class Decisions:
         """The release was deployed in place of one that failed or was rolled back, and nobody promoted it since."""
         return any(one.restored == release.digest for one in self.entries.values() if one.restored)
 
+    def rolled_back_to(self, now: Release) -> Decision | None:
+        """The version that a person went back from to `now`, which nobody promoted since."""
+        entries = (one for one in self.entries.values() if one.restored == now.digest)
+        return next((one for one in entries if one.state is State.ROLLED_BACK), None)
+
     def restored_after(self, bad: Release, now: Release) -> Decision | None:
         """Why `now` is deployed in place of `bad`, if the cause is that `bad` failed."""
         one = self.of(bad.version)
