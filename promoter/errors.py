@@ -2,6 +2,7 @@
 
     PromoterError                 1   unexpected
     ├── UsageError                2   the command line or a value on it
+    │   ├── NotHereError          2   no promoter.yaml here
     │   └── ConfigError           2   promoter.yaml, an Application manifest or an overlay; carries file, line and key
     ├── AuthError                 3   authentication or permission
     ├── UnreachableError          4   an outside system did not answer, or answered that it can't now
@@ -53,6 +54,10 @@ class UsageError(PromoterError):
     """Something on the command line can't be meant as it stands."""
 
     exit_code = ExitCode.USAGE
+
+
+class NotHereError(UsageError):
+    """No promoter.yaml is in this folder or above it."""
 
 
 class ConfigError(UsageError):

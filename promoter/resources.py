@@ -1,14 +1,16 @@
-"""A disk without space, reported as that wherever it is met: with the folder, and as an outage that passes (exit code 4)."""
+"""What this machine has run out of: space on a disk, processes, open files. Reported as that, as an outage (exit code 4)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EDQUOT, ENOSPC
+from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
 from pathlib import Path
 
 from promoter.errors import UnreachableError
+
+_TOO_MANY = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE})
 
 NO_SPACE = r"no space left on device|disk quota exceeded"
 """How tools report it, as a regular expression that ignores case."""
@@ -16,10 +18,10 @@ NO_SPACE = r"no space left on device|disk quota exceeded"
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """For a block that writes files, also temporary ones.
+    """For a block that writes files and starts processes.
 
     Raises:
-        UnreachableError: no space is left for them.
+        UnreachableError: the machine has none left for them.
     """
     try:
         yield
@@ -36,8 +38,14 @@ def full(folder: str | Path) -> UnreachableError:
     return UnreachableError(f"no space left on the disk of {folder}", hint="free some, or choose another folder")
 
 
+def exhausted(what: str) -> UnreachableError:
+    return UnreachableError(f"this machine has no process, thread or file left for promoter: {what}", hint="see `ulimit -a`")
+
+
 def explained(error: OSError) -> UnreachableError | None:
-    """The error as one of a full disk, if it is; Python reports folders for temporary files that are full as missing."""
+    """The error as one of this machine, if it is; Python reports folders for temporary files that are full as missing."""
+    if error.errno in _TOO_MANY:
+        return exhausted(str(error.strerror))
     temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - named, not used
     if is_full(error):
         return full(Path(os.fsdecode(error.filename)).parent if isinstance(error.filename, str | bytes) else temporary)

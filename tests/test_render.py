@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from promoter.demo import template
-from promoter.errors import ExitCode, RefusedError
+from promoter.errors import ExitCode, RefusedError, UnreachableError
 from promoter.gitops.tree import normalize
 from promoter.kustomize.render import render, tool
+from tests.support.processes import has_ended
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")
 
@@ -69,6 +72,41 @@ def test_an_overlay_that_does_not_build_is_refused_in_the_tools_words(shipped: d
     assert caught.value.message.startswith("overlays/staging does not build: ")
     assert "gone.yaml" in caught.value.message
     assert "/tmp" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("kill -9 $$", "was ended by SIGKILL: the machine may be out of memory"),
+        ("sh -c 'kill -SEGV $$'; exit $?", "was ended by SIGSEGV"),
+        ("echo 'panic: runtime error: index out of range' >&2; exit 2", "crashed: panic: runtime error: index out of range"),
+        ("exit 1", "ended with status 1 and no message"),
+        ("exit 0", "printed nothing"),
+        ("sleep 300 & echo $! > {folder}/child; wait", "gave no answer in 1 s and was ended"),
+    ],
+)
+def test_a_tool_that_fails_itself_says_nothing_about_the_overlay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: dict[str, bytes], script: str, said: str
+) -> None:
+    program = tmp_path / "kustomize"
+    program.write_text(f"#!/bin/sh\n{script.format(folder=tmp_path)}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("promoter.kustomize.render._TIMEOUT", 1.0)
+    with pytest.raises(UnreachableError) as caught:
+        render(Files(shipped), "overlays/staging", {})
+    assert caught.value.exit_code == ExitCode.UNREACHABLE
+    assert caught.value.message == f"whether overlays/staging builds is unknown: {program} {said}"
+    if (child := tmp_path / "child").exists():
+        assert has_ended(int(child.read_text()))
+
+
+def test_a_tool_that_can_not_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: dict[str, bytes]) -> None:
+    (tmp_path / "kustomize").write_text("no program")
+    (tmp_path / "kustomize").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UnreachableError, match="can't be started: Exec format error"):
+        render(Files(shipped), "overlays/staging", {})
 
 
 def test_only_what_the_overlay_names_is_read(shipped: dict[str, bytes]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 
@@ -102,9 +104,30 @@ def test_closed_it_begins_nothing_more() -> None:
     queue.close()
     queue.add("c")
     work.gate.set()
-    while work.running["a"]:
-        threading.Event().wait(0.01)
-    assert work.runs == {"a": 1}
+    queue.join()
+    assert (work.runs, work.running["a"]) == ({"a": 1}, 0)
+
+
+def test_what_runs_may_use_threads_until_it_has_ended() -> None:
+    """As an upload does. The interpreter joins threads when it ends, and lets none of them begin anything more."""
+    program = """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from promoter.webhook.work_queue import WorkQueue
+begun = threading.Event()
+def work(key):
+    begun.set()
+    time.sleep(0.5)
+    with ThreadPoolExecutor() as pool:
+        print(pool.submit(str.upper, key).result())
+queue = WorkQueue(work, lambda key, error: print(error), workers=1)
+queue.add("done")
+begun.wait()
+queue.close()
+queue.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "DONE\n"
 
 
 def test_many_threads_that_add_lose_nothing() -> None:

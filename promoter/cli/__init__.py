@@ -49,6 +49,7 @@ def main() -> None:
     """The console script: whatever ends it, it has a last word and its exit code; no stream takes a secret."""
     redact.learn_environment(os.environ)
     streams.guard()
+    _stand_somewhere()
     with interruptible():
         try:
             sys.exit(app(prog_name="promoter", standalone_mode=False) or ExitCode.DONE)
@@ -58,3 +59,12 @@ def main() -> None:
             if not str(error) and type(error).__name__ == "NoArgsIsHelpError":
                 sys.exit(ExitCode.USAGE)
             sys.exit(last_word(error))
+
+
+def _stand_somewhere() -> None:
+    """A current folder that was removed has no path: nothing that is relative can be meant."""
+    try:
+        os.getcwd()  # noqa: PTH109 - before pathlib is needed
+    except OSError:
+        os.chdir("/")
+        sys.stderr.write("warning: the current folder was removed, or can't be read; going on in /\n")

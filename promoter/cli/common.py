@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from promoter.cli.options import Output
-from promoter.errors import UsageError
+from promoter.errors import NotHereError, UsageError
 
 if TYPE_CHECKING:
     from promoter.models import Environment
@@ -104,6 +104,7 @@ def clients_here(path: Path | None) -> Clients | None:
     """None without promoter.yaml: some commands need only the environment's variables."""
     from promoter import config
 
-    if path is None and not any((folder / config.FILE).is_file() for folder in (Path.cwd(), *Path.cwd().parents)):
+    try:
+        return clients_of(path or config.find(Path.cwd()))
+    except NotHereError:
         return None
-    return clients_of(path)

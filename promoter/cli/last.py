@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from promoter import disk
+from promoter import resources
 from promoter.cli.run import RUN, asked_for_json
 from promoter.errors import ExitCode, PromoterError, RefusedError, UsageError
 from promoter.interrupts import Interrupted
@@ -25,7 +25,9 @@ def last_word(error: BaseException) -> int:
 def _known(error: BaseException) -> BaseException:
     """What the system and the parser of the command line raise, as errors that people can read."""
     if isinstance(error, OSError):
-        return disk.explained(error) or error
+        return resources.explained(error) or _denied(error) or error
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return resources.exhausted(str(error))
     if type(error).__name__ == "Abort":
         return RefusedError("not confirmed: nothing was done")
     format_message = getattr(error, "format_message", None)
@@ -33,6 +35,13 @@ def _known(error: BaseException) -> BaseException:
         return error
     context = getattr(error, "ctx", None)
     return UsageError(format_message(), hint=f"see {context.command_path if context else 'promoter'} --help")
+
+
+def _denied(error: OSError) -> UsageError | None:
+    """A file of this machine that may not be read or written."""
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return None
+    return UsageError(f"{error.filename}: {error.strerror}", hint="check the permissions of the file and of its folder")
 
 
 def _end(message: str, hints: list[str], exit_code: int) -> int:

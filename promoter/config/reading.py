@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -32,7 +33,7 @@ from promoter.config.values import (
     nearest,
 )
 from promoter.config.yaml import Document, documents
-from promoter.errors import ConfigError, UsageError
+from promoter.errors import ConfigError, NotHereError, UsageError
 from promoter.models import Application, CommitBy, Environment, Model, PullRequestPolicy, Strategy
 
 _parsed = lru_cache(maxsize=1024)(documents)  # a receiver of webhooks reads the same files again and again
@@ -42,12 +43,14 @@ def find(start: Path) -> Path:
     """promoter.yaml in `start` or the nearest folder above it.
 
     Raises:
-        UsageError: there is none.
+        NotHereError: there is none.
     """
     for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
+        if os.path.isfile(folder / FILE):  # noqa: PTH113 - False, too, for a folder that can't be read
             return folder / FILE
-    raise UsageError(f"no {FILE} in {start} or any folder above it", hint="name it with --config, or change to the repository")
+    raise NotHereError(
+        f"no {FILE} in {start} or any folder above it", hint="name it with --config, or change to the repository"
+    )
 
 
 def load(path: Path) -> Config:

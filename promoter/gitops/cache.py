@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from promoter import disk
+from promoter import resources
 from promoter.errors import PromoterError, UnreachableError, UsageError
+from promoter.home import writable_home
 
 _POLL = 0.01
 _ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish
@@ -25,7 +26,7 @@ _STALE = 7 * 24 * 3600.0
 def default_cache(environ: Mapping[str, str]) -> Path:
     """The folder for the caches of all remotes: $XDG_CACHE_HOME/promoter/git (XDG Base Directory Specification)."""
     base = environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if base.startswith("/") else Path(environ.get("HOME") or Path.home()) / ".cache"
+    home = Path(base) if base.startswith("/") else writable_home(environ) / ".cache"
     return home / "promoter" / "git"
 
 
@@ -156,8 +157,8 @@ class Cache:
             self._sleep(_POLL)
 
     def _unwritable(self, error: OSError) -> PromoterError:
-        if disk.is_full(error):
-            return disk.full(self._turn.parent)
+        if resources.is_full(error):
+            return resources.full(self._turn.parent)
         return UsageError(
             f"the cache {self._turn.parent} can't be written: {error.strerror}", hint="set XDG_CACHE_HOME to a folder of yours"
         )

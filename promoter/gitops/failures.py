@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from promoter import disk
+from promoter import resources
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.redaction import redact
 
@@ -34,7 +34,7 @@ class Kind(Enum):
 # GitLab's GL-HOOK-ERR and Azure DevOps' TF4xxxxx codes.
 _ROWS = (
     (Kind.HELPER, r"^fatal: the credential helper \S+ did not answer in \d+ s$"),
-    (Kind.FULL, rf"^(?!remote:).*({disk.NO_SPACE})"),
+    (Kind.FULL, rf"^(?!remote:).*({resources.NO_SPACE})"),
     (Kind.RACE, r"TF401028|already been updated by another client"),
     (
         Kind.POLICY,

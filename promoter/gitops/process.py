@@ -12,7 +12,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import cast
 
-from promoter import process
+from promoter import process, resources
 from promoter.errors import UsageError
 from promoter.gitops.failures import GitError
 from promoter.gitops.waiting import TRACE, Waiting
@@ -83,7 +83,8 @@ class Git:
             except FileNotFoundError:
                 raise UsageError("git can't be found", hint=_INSTALL) from None
             except OSError as error:
-                raise UsageError(f"git can't be started: {error.strerror}", hint=_INSTALL) from None
+                unusable = UsageError(f"git can't be started: {error.strerror}", hint=_INSTALL)
+                raise (resources.explained(error) or unusable) from None
         return done.status, done.out, done.err.decode(errors="replace")
 
 

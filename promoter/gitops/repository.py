@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from promoter import disk
+from promoter import resources
 from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
@@ -301,7 +301,7 @@ class Repository:
             for number in itertools.count(1):
                 started = self._clock()
                 try:
-                    with disk.reported():
+                    with resources.reported():
                         return action(number)
                 except GitError as error:
                     broken = broken + 1 if error.kind is Kind.UNREACHABLE else 0
@@ -315,7 +315,7 @@ class Repository:
                     elif error.kind is Kind.UNREACHABLE and not hopeless:
                         self._back_off(min(_LONGEST_OUTAGE_BACKOFF, _OUTAGE_BACKOFF * 2**broken))
                     elif error.kind is Kind.FULL:
-                        raise disk.full(self._remote.folder) from None
+                        raise resources.full(self._remote.folder) from None
                     else:
                         raise explained(error, self._remote.url, branch or self._remote.branch) from None
         raise AssertionError("unreachable: the loop has no end")
@@ -327,7 +327,7 @@ class Repository:
     def _reading(self, commit: str, read: Callable[[], T]) -> T:
         """What is read without waiting for anybody; when the cache fails, once more in turn, on a sound cache."""
         try:
-            with disk.reported():
+            with resources.reported():
                 return read()
         except GitError:
             pass

@@ -15,6 +15,7 @@ from typing import Any
 from promoter import process
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, ConfigError, UsageError
+from promoter.home import home
 from promoter.image import acr
 from promoter.image.reference import DOCKER_HUB
 
@@ -90,7 +91,7 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> C
     from docker.auth import AuthConfig, resolve_index_name
 
     env = os.environ if env is None else env
-    file = Path(env.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    file = Path(env.get("DOCKER_CONFIG") or home(env) / ".docker") / "config.json"
     config = _config(file)
     helper = AuthConfig(config).get_credential_store(registry)
     found = _from_helper(str(helper), _key(registry), env) if helper else None

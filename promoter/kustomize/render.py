@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from promoter import process
+from promoter import process, resources
 from promoter.config.yaml import plain_values
-from promoter.errors import ConfigError, RefusedError
+from promoter.errors import ConfigError, RefusedError, UnreachableError
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 60.0
@@ -47,6 +49,7 @@ def build(files: Mapping[str, bytes], directory: str) -> str | None:
 
     Raises:
         RefusedError: it does not build; the message is the tool's own.
+        UnreachableError: the tool crashed, was ended, hung or printed nothing, which proves nothing.
     """
     command = tool()
     if command is None:
@@ -65,13 +68,38 @@ def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:
     try:
         done = process.run([*command, str(folder / directory)], environ=environ, seconds=_TIMEOUT)
     except process.HungError:
-        raise RefusedError(f"{directory} does not build: no answer of {command[0]} in {_TIMEOUT:.0f} s", hint=_HINT) from None
+        raise _broken(directory, command, f"gave no answer in {_TIMEOUT:.0f} s and was ended") from None
+    except OSError as error:
+        raise resources.explained(error) or _broken(directory, command, f"can't be started: {error.strerror}") from None
+    if (how := _crash(done)) is not None:
+        raise _broken(directory, command, how)
     if done.status != 0:
         reason = done.errors.strip().replace(f"{folder}/", "").replace(str(folder), ".")
         raise RefusedError(f"{directory} does not build: {reason}", hint=_HINT)
     return done.output
 
 
+def _crash(done: process.Done) -> str | None:
+    """How the tool itself failed; None if its answer is one about the overlay."""
+    number = -done.status if done.status < 0 else done.status - 128  # a shell reports a signal so
+    if number > 0:
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return f"was ended by {name}" + (": the machine may be out of memory" if number == signal.SIGKILL else "")
+    if done.status != 0 and (found := _PANIC.search(done.errors)):
+        return f"crashed: {found[0].strip()}"
+    if done.status != 0 and not done.errors.strip():
+        return f"ended with status {done.status} and no message"
+    return "printed nothing" if done.status == 0 and not done.out.strip() else None
+
+
+def _broken(directory: str, command: tuple[str, ...], how: str) -> UnreachableError:
+    return UnreachableError(
+        f"whether {directory} builds is unknown: {command[0]} {how}",
+        hint="that proves nothing about the overlay: run it again, or install another kustomize",
+    )
+
+
+_PANIC = re.compile(r"^(panic:|fatal error:|runtime:|SIG[A-Z]+:).*", re.MULTILINE)  # how a Go program ends that has a fault
 _HINT = "Argo CD will fail to render this too; fix the overlay first, or skip this check with --no-render"
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
+from promoter.home import home
 from promoter.model_registry.sources import Sources
 from promoter.session import Limits
 
@@ -113,7 +114,7 @@ def _credential(environ: Mapping[str, str], where: frozenset[str]) -> tuple[Cred
 
 
 def _credentials_file(environ: Mapping[str, str]) -> Mapping[str, str]:
-    path = Path(environ.get("HOME") or Path.home()) / ".mlflow" / "credentials"
+    path = home(environ) / ".mlflow" / "credentials"
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(path, encoding="utf-8")

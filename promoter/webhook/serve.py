@@ -89,6 +89,8 @@ def serve(source: ConfigSource, options: Options) -> None:
         controller.close()
         queue.close()
         log("stopping")
+        controller.join()
+        queue.join()
 
 
 @contextmanager

@@ -45,6 +45,10 @@ class WorkQueue(Generic[K]):
             self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def join(self) -> None:
+        """Waits for what runs, once closed: after the main thread's end no thread can hand work to other threads."""
+        self._threads.shutdown(wait=True)
+
     def _submit(self, key: K) -> None:
         # The lock is held, and _run begins by waiting for it: the call can't have ended before the callback is there.
         self._threads.submit(self._run, key).add_done_callback(partial(self._done, key))
