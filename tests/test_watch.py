@@ -301,6 +301,46 @@ def test_a_token_that_may_not_sync_is_tolerated_and_a_person_is_told_what_to_do(
     assert it.argocd.count("sync") == 1
 
 
+def auto_sync_off(application: dict[str, Any]) -> None:
+    del application["spec"]["syncPolicy"]["automated"]
+
+
+@pytest.mark.parametrize(("syncs", "code", "asked"), [(True, ExitCode.DONE, 1), (False, ExitCode.NEEDS_PERSON, 0)])
+def test_where_auto_sync_is_off_a_sync_is_asked_for_if_that_is_wanted(
+    it: World, syncs: bool, code: ExitCode, asked: int
+) -> None:
+    with it.argocd.fault(changed(auto_sync_off)):
+        watcher = it.watcher(skipped_by_auto_sync(it))
+        watcher.syncs = syncs
+        watched = watcher.watch()
+    assert (watched.exit_code, it.argocd.count("sync")) == (code, asked)
+    if not syncs:
+        assert watched.verdict.reason is Reason.AUTO_SYNC_OFF
+
+
+def test_a_token_that_may_not_sync_ends_with_the_right_that_is_missing(it: World) -> None:
+    with it.argocd.fault(changed(auto_sync_off)), it.argocd.fault(always(FORBIDDEN, "sync")):
+        watcher = it.watcher(skipped_by_auto_sync(it))
+        watcher.syncs = True
+        watched = watcher.watch()
+    assert (watched.exit_code, watched.verdict.reason) == (ExitCode.NEEDS_PERSON, Reason.AUTO_SYNC_OFF)
+    assert "the token's role needs" in watched.verdict.evidence[-1]
+
+
+@pytest.mark.parametrize("acts", [True, False])
+def test_a_person_gets_the_time_to_act(it: World, acts: bool) -> None:
+    """The release goes live if somebody syncs meanwhile; otherwise it ends once that time is over, not before."""
+    with it.argocd.fault(changed(auto_sync_off)):
+        watcher = it.watcher(skipped_by_auto_sync(it), replace(TIMING, person=90))
+        begun = it.clock.now()
+        if acts:
+            it.clock.after(60, lambda: it.clients.argocd().sync(it.environment.application))
+        watched = watcher.watch()
+    assert watched.exit_code is (ExitCode.DONE if acts else ExitCode.NEEDS_PERSON)
+    assert it.clock.now() - begun >= 60 if acts else it.clock.now() - begun >= 90
+    assert Kind.NEEDS_PERSON in kinds(it)
+
+
 def test_an_operation_of_another_revision_is_named_and_left_alone(it: World) -> None:
     before = it.remote.tip()
 

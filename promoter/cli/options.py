@@ -32,6 +32,9 @@ ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environm
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")
 ]
+SyncOption = Annotated[
+    bool, typer.Option("--sync/--no-sync", help="Ask Argo CD for one sync if the Application's auto-sync is off.")
+]
 TrailerOption = Annotated[
     list[str] | None,
     typer.Option("--trailer", metavar="KEY=VALUE", help="Add a trailer to the commit, as Ticket=OPS-123; may be repeated."),

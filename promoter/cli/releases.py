@@ -21,6 +21,7 @@ from promoter.cli.options import (
     PathOption,
     RenderOption,
     RepoOption,
+    SyncOption,
     TagOption,
     ToOption,
     TrailerOption,
@@ -60,6 +61,7 @@ def promote(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
     wait: WaitOption = False,
+    sync: SyncOption = False,
     force: Annotated[bool, typer.Option("--force", help="Promote even if the version is quarantined.")] = False,
     tag: TagOption = "",
     trailer: TrailerOption = None,
@@ -88,7 +90,7 @@ def promote(
         return
     outcome = apply(clients, made, steps)
     progress = out.Progress(made.environment.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, made.environment, progress, waits=wait)
+    follower = _follower(clients, made.environment, progress, waits=wait, syncs=sync)
     if outcome.pull_request and wait:
         work = proposing(clients, made, outcome.image)
         await_merge(output, progress, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
@@ -110,6 +112,7 @@ def watch(
     commit: Annotated[str | None, typer.Option("--commit", help="The commit to watch; by default the newest.")] = None,
     restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="Restore Git if the release is aborted.")] = True,
     wait: WaitOption = False,
+    sync: SyncOption = False,
     model: OfModelOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
@@ -122,7 +125,7 @@ def watch(
     require_argocd(clients)
     env = clients.environment(environment, model)
     progress = out.Progress(env.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, env, progress, waits=wait)
+    follower = _follower(clients, env, progress, waits=wait, syncs=sync)
     committed = releases.current(follower.repository, env, commit)
     RUN.follows(clients.config, env, committed.commit.sha, config)
     ending = follower.follow(committed, restoring=restoring)
@@ -135,6 +138,7 @@ def rollback(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live.")] = True,
     wait: WaitOption = False,
+    sync: SyncOption = False,
     trailer: TrailerOption = None,
     model: OfModelOption = None,
     config: ConfigOption = None,
@@ -154,7 +158,7 @@ def rollback(
         require_argocd(clients, or_else="commit without watching: --no-watch")
     env = clients.with_source(env)
     progress = out.Progress(env.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, env, progress)
+    follower = _follower(clients, env, progress, syncs=sync)
     planned = plan_rollback(follower.repository, env, to)
     out.say(already_text(planned) if planned.already else rollback_text(planned))
     if not planned.already and not yes and not _confirmed():
@@ -242,10 +246,12 @@ def _stays(environment: Environment, *, wait: bool) -> bool:
     return wait or environment.write is Write.PUSH
 
 
-def _follower(clients: Clients, environment: Environment, progress: Progress, *, waits: bool = False) -> Follower:
+def _follower(
+    clients: Clients, environment: Environment, progress: Progress, *, waits: bool = False, syncs: bool = False
+) -> Follower:
     from promoter.promotion.follow import Follower
 
-    return Follower(clients, environment, progress.verdict, progress.say, waits=waits)
+    return Follower(clients, environment, progress.verdict, progress.say, waits=waits, syncs=syncs)
 
 
 def _propose_rollback(

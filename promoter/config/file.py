@@ -303,10 +303,24 @@ class ArgocdSection(_Section):
     web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
 
 
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = r"^[0-9]+(\.[0-9]+)?[smh]$"
+
+
+def _seconds(value: object) -> object:
+    """Seconds, also of a text like `10m`."""
+    return float(value[:-1]) * _UNIT_SECONDS[value[-1]] if isinstance(value, str) and re.match(_DURATION, value) else value
+
+
+_DURATIONS: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION}]}
+Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATIONS)]
+
+
 class WatchSection(_Section):
-    stable_for: float = Field(10.0, ge=0, description="Seconds between the two looks that prove a release live.")
-    sync_grace: float = Field(30.0, ge=0, description="Seconds before a sync that auto-sync skipped is asked for.")
-    timeout: float = Field(1800.0, gt=0, description="Seconds that a release may go on without getting further.")
+    stable_for: Seconds = Field(10.0, ge=0, description="Seconds between the two looks that prove a release live.")
+    sync_grace: Seconds = Field(30.0, ge=0, description="Seconds before a sync that auto-sync skipped is asked for.")
+    timeout: Seconds = Field(1800.0, gt=0, description="Seconds that a release may go on without getting further.")
+    person: Seconds = Field(0.0, ge=0, description="Seconds that a person may take to sync, resume or open a window; then 12.")
 
 
 class File(_Section):

@@ -77,7 +77,7 @@ def load(path: Path) -> Config:
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         commit=_commit(file, document),
         forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
-        watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout),
+        watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout, file.watch.person),
         notices=tuple(_notice(index, one, environments, document) for index, one in enumerate(file.notices)),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,

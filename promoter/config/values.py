@@ -105,11 +105,15 @@ class NoticeConfig:
 
 @dataclass(frozen=True, slots=True)
 class WatchConfig:
-    """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress."""
+    """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress.
+
+    `person`: how long a person may take to act where only a person can.
+    """
 
     stable_for: float
     sync_grace: float
     timeout: float
+    person: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class Follower:
     """Follows releases of one environment. `on_verdict` gets every verdict, and `say` every sentence between them.
 
-    `waits`: for the merge of the pull request that restores Git, if it is restored by one.
+    `waits`: for the merge of the pull request that restores Git, if it is restored by one. `syncs`: asks Argo CD for a sync
+    where auto-sync is off.
     """
 
     clients: Clients
@@ -42,6 +43,7 @@ class Follower:
     timing: Timing | None = None
     clock: Clock = field(default_factory=Clock)
     waits: bool = False
+    syncs: bool = False
     _argocd: ArgoCD | None = None
     _repository: Repository | None = None
 
@@ -164,12 +166,25 @@ class Follower:
         ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
         with self._events() as wake:
             return Watcher(
-                observer, self.argocd, self.on_verdict, self.timing or self._configured(), self.clock, wake, ends
+                observer,
+                self.argocd,
+                self.on_verdict,
+                self.timing or self._configured(),
+                self.clock,
+                wake,
+                ends,
+                syncs=self.syncs,
             ).watch()
 
     def _configured(self) -> Timing:
         watch = self.clients.config.watch
-        return Timing(stable_for=watch.stable_for, sync_grace=watch.sync_grace, sync=watch.timeout, roll=watch.timeout)
+        return Timing(
+            stable_for=watch.stable_for,
+            sync_grace=watch.sync_grace,
+            sync=watch.timeout,
+            roll=watch.timeout,
+            person=watch.person,
+        )
 
     @contextmanager
     def _events(self) -> Iterator[threading.Event]:

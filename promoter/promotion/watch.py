@@ -17,6 +17,8 @@ from promoter.verdict import Kind, Reason, Verdict, judge
 
 OnVerdict = Callable[[Verdict], None]
 
+_NOT_SYNCED = frozenset({Reason.AUTO_SYNC_OFF, Reason.AUTO_SYNC_SKIPPED})
+
 _SPARE_REQUESTS = 3.0
 _FIRST_STREAM_WAIT, _LONGEST_STREAM_WAIT = 5.0, 60.0
 
@@ -109,7 +111,10 @@ class _Allowance:
 
 @dataclass(slots=True)
 class Watcher:
-    """One watch. `may_terminate`: whether a revision's operation may be terminated: only that of the release being replaced."""
+    """One watch. `may_terminate`: whether a revision's operation may be terminated: only that of the release being replaced.
+
+    `syncs`: a sync is asked for where auto-sync is off, too.
+    """
 
     observer: Observer
     argocd: ArgoCD
@@ -118,6 +123,7 @@ class Watcher:
     clock: Clock = field(default_factory=Clock)
     wake: threading.Event = field(default_factory=threading.Event)
     may_terminate: Callable[[str], bool] = lambda _: False
+    syncs: bool = False
     _asked_for_sync: bool = False
     _refusal: str = ""
     _refusals: int = 0
@@ -182,13 +188,16 @@ class Watcher:
         self._refusals = 0
         self._refreshed = now if refresh else self._refreshed
         verdict = judge(seen, self.observer.expected)
-        concerns = verdict.held_by or verdict.reason is Reason.AUTO_SYNC_SKIPPED
+        if self.syncs and verdict.reason is Reason.AUTO_SYNC_OFF and not self._asked_for_sync:
+            return Verdict(Kind.SYNCING, "auto-sync is off: a sync is asked for", Reason.AUTO_SYNC_OFF, sync_due=True)
+        concerns = verdict.held_by or verdict.reason in _NOT_SYNCED
         return replace(verdict, evidence=(*verdict.evidence, self._refusal)) if self._refusal and concerns else verdict
 
     def _help(self, verdict: Verdict, waited: float) -> None:
         """The two requests that promoter may make of Argo CD in addition to a refresh; the next verdict shows the result."""
         application = self.observer.environment.application
-        if verdict.sync_due and waited >= self.timing.sync_grace and not self._asked_for_sync:
+        grace = 0.0 if verdict.reason is Reason.AUTO_SYNC_OFF else self.timing.sync_grace  # auto-sync may still begin one
+        if verdict.sync_due and waited >= grace and not self._asked_for_sync:
             self._asked_for_sync = self._ask(lambda: self.argocd.sync(application))
         if verdict.held_by and self.may_terminate(verdict.held_by):
             self._ask(lambda: self.argocd.terminate(application))
@@ -212,6 +221,8 @@ class Watcher:
             return self.timing.stable_for
         if verdict.reason is Reason.CHANGED_BY_HAND:
             return max(self.timing.person, self.timing.sync_grace)  # a sync may be about to undo it
+        if verdict.reason is Reason.AUTO_SYNC_OFF and self._asked_for_sync and not self._refusal:
+            return max(self.timing.person, self.timing.sync_grace)  # the sync that was asked for may not be seen yet
         return self.timing.person if verdict.kind is Kind.NEEDS_PERSON else 0.0
 
     def _pause(self, course: _Course, allowance: _Allowance) -> None:
