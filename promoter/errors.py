@@ -6,6 +6,7 @@
     │   └── ConfigError           2   promoter.yaml, an Application manifest or an overlay; carries file, line and key
     ├── AuthError                 3   authentication or permission
     ├── UnreachableError          4   an outside system did not answer, or answered that it can't now
+    │   └── UnexpectedAnswerError 4   it answered, with something that it never answers
     ├── RefusedError             20   a gate, a quarantine or the state of things forbids it
     └── SupersededError          21   somebody else's newer release is deployed instead of ours
 
@@ -79,6 +80,10 @@ class UnreachableError(PromoterError):
     """An outside system did not answer in time, or reported that it can't now; running again may succeed."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class UnexpectedAnswerError(UnreachableError):
+    """What answered is damaged, something else, or not about what was asked: nothing is concluded from it."""
 
 
 class RefusedError(PromoterError):

@@ -10,11 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3.exceptions
 from requests.auth import AuthBase
 
 from promoter.credential import Credential
-from promoter.errors import UnreachableError, without_credentials
+from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
 
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer that is read as a whole, unpacked. A stream's reader has a limit of its own."""
+
+_PIECE = 64 * 1024
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_WAIT = 120.0
 _LONGEST_NUMBER = 18  # digits
@@ -48,14 +53,23 @@ class RateLimitedError(UnreachableError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: to connect, to wait for an answer, for all tries of a request (`total`), and for all waits for rate limits."""
+    """Seconds: to connect, to wait for an answer, for its whole body, for all tries (`total`), and to wait for rate limits."""
 
     connect: float = 5.0
     read: float = 30.0
+    body: float = 120.0
     total: float = 20.0
     backoff: float = 0.25
     longest_backoff: float = 5.0
     rate_limits: float = 300.0
+
+
+class _Session(requests.Session):
+    """Follows no redirect; `requests` would read the whole body of one, only to know where it leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere, whatever `resp` names."""
+        del resp
 
 
 class Http:
@@ -84,7 +98,7 @@ class Http:
         self.base_url = base_url.rstrip("/")
         self.limits = limits or Limits()
         self._sleep, self._clock = sleep, clock
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = auth or Authorization()
         self._session.headers["User-Agent"] = "promoter"
         self._session.headers.update(headers or {})
@@ -113,9 +127,12 @@ class Http:
         carried out. `send_timeout` is for connecting and for each piece of `data`.
 
         What a rate limit refused was not carried out, so it is sent again, whatever the method.
+        `stream`: the body of a success is left to the caller. Every other body is read here, within LARGEST_ANSWER and
+        `limits.body`.
 
         Raises:
-            UnreachableError: no answer at all within the limits; RateLimitedError when a rate limit lasts too long.
+            UnreachableError: no answer at all within the limits; RateLimitedError when a rate limit lasts too long;
+                UnexpectedAnswerError when an answer is too large.
         """
         url = path if "://" in path else self.base_url + path
         again = (method in _IDEMPOTENT if retry is None else retry) and not hasattr(data, "read")
@@ -131,16 +148,18 @@ class Http:
                     json=json,
                     data=data,
                     headers=dict(headers or {}),
-                    stream=stream,
+                    stream=True,
                     timeout=(send_timeout or self.limits.connect, read_timeout or self.limits.read),
                     allow_redirects=False,
                     verify=self._verify,
                     cert=self._cert,
                 )
+                if not stream or not response.ok:
+                    self._read(response, url)
             except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
                 raise self._unreachable(url, error) from None
-            except requests.exceptions.RequestException as error:
-                failure = error
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+                failure, response = error, None
             if response is not None and (seconds := self._rate_limit(response)) is not None:
                 limited_for += seconds
                 self._wait_for_limit(seconds, limited_for)
@@ -157,6 +176,21 @@ class Http:
                 response.close()
             self._sleep(wait)
         raise AssertionError("unreachable: the deadline ends the loop")
+
+    def _read(self, response: requests.Response, url: str) -> None:
+        """The whole body, so that `content`, `text` and `json()` wait for nothing."""
+        body, deadline = bytearray(), self._clock() + self.limits.body
+        try:
+            while piece := response.raw.read1(_PIECE, decode_content=True):
+                body += piece
+                if len(body) > LARGEST_ANSWER:
+                    raise unlike(self.name, self._shown(url), f"more than {LARGEST_ANSWER // 1024**2} MiB")
+                if self._clock() > deadline:
+                    raise unlike(self.name, self._shown(url), f"no end of it within {self.limits.body:.0f} s")
+        except BaseException:
+            response.close()
+            raise
+        response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
 
     def _wait_for_limit(self, seconds: float, together: float) -> None:
         if together > self.limits.rate_limits:
@@ -183,7 +217,6 @@ class Http:
 
     def _unreachable(self, url: str, error: Exception | None) -> UnreachableError:
         host = urlsplit(url).netloc.rpartition("@")[2]
-        url = f"{urlsplit(url).scheme}://{host}" if self._secret_path else url.partition("?")[0]  # a signed URL is a password
         if isinstance(error, requests.exceptions.SSLError):
             hint = "the certificate is not trusted here: name its CA bundle, or check the host name"
         elif isinstance(error, requests.exceptions.ProxyError):
@@ -191,7 +224,21 @@ class Http:
         else:
             hint = f"check that {host} is right and can be reached from here"
         reason = _reason(error)
-        return UnreachableError(f"{self.name} at {without_credentials(url)} can't be reached: {reason}", hint=hint)
+        return UnreachableError(f"{self.name} at {self._shown(url)} can't be reached: {reason}", hint=hint)
+
+    def _shown(self, url: str) -> str:
+        """A signed URL is a password."""
+        parts = urlsplit(url)
+        host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return host if self._secret_path else without_credentials(url.partition("?")[0])
+
+
+def unlike(name: str, where: str, what: str) -> UnexpectedAnswerError:
+    """The error for an answer that `name` does not give: another program's, a damaged one, or one made to do harm."""
+    return UnexpectedAnswerError(
+        f"{where} answered unlike {name}: {what}",
+        hint=f"check that {name} is what answers there, and what stands in front of it",
+    )
 
 
 def _reason(error: Exception | None) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from promoter.argocd.answers import (
-    UnexpectedAnswerError,
     analysis_run,
     application_state,
     pod_template,
@@ -16,6 +15,7 @@ from promoter.argocd.answers import (
     workload,
 )
 from promoter.argocd.state import CanaryStep, ContainerImage, ResourceTree, RunningRelease
+from promoter.errors import UnexpectedAnswerError
 from promoter.models import Release
 
 DIGEST = "sha256:" + "a" * 64

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import threading
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from promoter.credential import Credential, origins
-from promoter.errors import UsageError
-from promoter.session import Authorization, Http, Limits, whole_number
+from promoter.errors import UnexpectedAnswerError, UnreachableError, UsageError
+from promoter.session import LARGEST_ANSWER, Authorization, Http, Limits, whole_number
 
 
 class Overloaded(http.server.BaseHTTPRequestHandler):
@@ -32,13 +35,105 @@ class Overloaded(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     Overloaded.seen = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Overloaded)
+    with serving(Overloaded) as url:
+        yield url
+
+
+PACKED = gzip.compress(bytes(64 << 20), 1)
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Answers with a body that has no end, in the way that the path names: at once, packed, chunked, or a byte now and then."""
+
+    protocol_version = "HTTP/1.1"
+    stopped: threading.Event
+
+    def do_GET(self) -> None:
+        kind, _, status = self.path.strip("/").partition("/")
+        self.send_response(int(status or 200))
+        if status.startswith("3"):
+            self.send_header("Location", "/elsewhere")
+        if kind == "packed":
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header(*(("Transfer-Encoding", "chunked") if kind == "chunked" else ("Content-Length", str(1 << 50))))
+        self.end_headers()
+        piece = {"packed": PACKED, "chunked": b"10000\r\n" + bytes(1 << 16) + b"\r\n", "dripping": b" "}.get(
+            kind, bytes(1 << 16)
+        )
+        try:
+            while not self.stopped.wait(0.02 if kind == "dripping" else 0):
+                self.wfile.write(piece)
+        except OSError:
+            pass  # the client has had enough
+        self.close_connection = True
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    Endless.stopped = threading.Event()
+    with serving(Endless) as url:
+        yield url
+        Endless.stopped.set()
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 503])
+@pytest.mark.parametrize("kind", ["plain", "packed", "chunked"])
+def test_an_answer_without_an_end_is_an_error(endless: str, kind: str, status: int) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnexpectedAnswerError, match="answered unlike server: more than 16 MiB"):
+            Http("server", endless, limits=Limits(total=0)).request("GET", f"/{kind}/{status}")
+        assert tracemalloc.get_traced_memory()[1] < 4 * LARGEST_ANSWER
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_refusal_of_a_stream_is_bounded_too(endless: str) -> None:
+    with pytest.raises(UnexpectedAnswerError, match="more than 16 MiB"):
+        Http("server", endless, limits=Limits(total=0)).request("GET", "/plain/500", stream=True)
+
+
+def test_a_body_has_one_deadline(endless: str) -> None:
+    with pytest.raises(UnexpectedAnswerError, match="no end of it within 0 s"):
+        Http("server", endless, limits=Limits(read=5, body=0.3)).request("GET", "/dripping")
+
+
+def test_a_body_that_breaks_off_is_asked_for_again() -> None:
+    seen: list[str] = []
+
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "4" if len(seen) > 1 else "400")
+            self.end_headers()
+            self.wfile.write(b"good")
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with serving(Broken) as url:
+        assert Http("server", url, limits=Limits(backoff=0.01)).request("GET", "/").text == "good"
+        assert len(seen) == 2
+        seen.clear()
+        with pytest.raises(UnreachableError, match="can't be reached"):
+            Http("server", url, limits=Limits(total=0)).request("GET", "/")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from promoter.argocd.state import (
     SyncWindows,
     Workload,
 )
-from promoter.errors import PromoterError
+from promoter.errors import UnexpectedAnswerError
 from promoter.models import source_path
 
 Json = Mapping[str, Any]
@@ -39,10 +39,6 @@ Json = Mapping[str, Any]
 _WHOLE_TEMPLATE = re.compile(r"[./]spec(?:[./]template)?")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0, "ms": 0.001}
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-class UnexpectedAnswerError(PromoterError):
-    """An answer lacks a field that a verdict depends on, or has it in another form."""
 
 
 # -- Application ------------------------------------------------------------------------------------------------------

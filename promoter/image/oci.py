@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from promoter.errors import RefusedError
 from promoter.image.reference import is_digest
 from promoter.models import Origin
+from promoter.session import LARGEST_ANSWER
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).
@@ -154,5 +155,13 @@ def verified(chunks: Iterable[bytes], blob: Descriptor, where: str) -> Iterator[
 
 
 def read_bytes(repository: Repository, blob: Descriptor) -> bytes:
-    """A small blob, such as an image config, at once."""
+    """A small blob, such as an image config, at once.
+
+    Raises:
+        RefusedError: its size is not that of a document; and as `Repository.read_blob`.
+    """
+    if blob.size > LARGEST_ANSWER:
+        raise RefusedError(
+            f"{repository.name}: {blob.digest} has {blob.size} bytes, too many for a document", hint="check that it is an image"
+        )
     return b"".join(repository.read_blob(blob))

@@ -12,8 +12,10 @@ from promoter.errors import AuthError, PromoterError, UnreachableError, UsageErr
 from promoter.model_registry import settings
 from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import NotFound
+from promoter.session import unlike
 
 _PATH = "mlflow/webhooks"
+_MOST_PAGES = 100
 KEY_HINT = (
     "start MLflow with MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY, the same for all its processes and after every restart "
     "(python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'), then register again"
@@ -81,12 +83,13 @@ class Webhooks:
         found: list[Webhook] = []
         token = ""
         with _explained():
-            while True:
+            for _ in range(_MOST_PAGES):
                 parameters = {"max_results": "100", **({"page_token": token} if token else {})}
                 page, token = self._server.get(_PATH, _page, **parameters)
                 found += page
                 if not token:
                     return tuple(found)
+        raise unlike("MLflow", self._server.uri, f"more than {_MOST_PAGES} pages of webhooks")
 
     def register(self, name: str, url: str, events: Sequence[tuple[str, str]], secret: str | None) -> tuple[Webhook, bool]:
         """The webhook of that name with this URL, these events (entity, action) and this secret; and whether it is new.

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-
 from promoter.credential import Credential, is_loopback
 from promoter.errors import UnreachableError, UsageError
 from promoter.notify.notice import one_line
 from promoter.session import Http, Limits
 
-LIMITS = Limits(connect=3.0, read=5.0, total=10.0)
+LIMITS = Limits(connect=3.0, read=5.0, body=5.0, total=10.0)
 """Seconds. A promotion does not wait for them, and a process that ends less long than these: see `Outbox`."""
 
 _LONGEST_ANSWER = 256 * 1024
@@ -85,29 +83,15 @@ class Endpoint:
             data=content,
             params=params,
             headers={**given, **(headers or {})},
-            stream=True,
             retry=True,
             retry_lost=again,
         )
-        return Answer(response.status_code, self._text(response))
+        return Answer(response.status_code, response.content[:_LONGEST_ANSWER].decode("utf-8", "replace"))
 
     def refusal(self, answer: Answer, reason: str = "") -> UnreachableError:
         """The error for a refusal; `reason` replaces the body's text."""
         words = one_line(reason or answer.text, _SAID) or "no reason given"
         return UnreachableError(f"{self.name} at {self.host} answered {answer.status}: {words}", hint="see docs/notices.md")
-
-    def _text(self, response: requests.Response) -> str:
-        body = bytearray()
-        try:
-            for chunk in response.iter_content(16 * 1024):
-                body += chunk
-                if len(body) >= _LONGEST_ANSWER:
-                    break
-        except requests.exceptions.RequestException as error:
-            raise UnreachableError(f"{self.name} at {self.host} broke off its answer: {type(error).__name__}") from None
-        finally:
-            response.close()
-        return body[:_LONGEST_ANSWER].decode("utf-8", "replace")
 
 
 def as_json(value: Any) -> bytes:
