@@ -316,7 +316,10 @@ def test_a_real_registry_takes_chunks(registry_server: RegistryServer) -> None:
     for size in (len(LARGE), None):
         assert RegistryRepository(name, env=ENV).write_blob(Restartable(source.chunks), size) == sha256(LARGE)
     assert source.reads == 2
-    assert read_bytes(RegistryRepository(name, env=ENV), Descriptor("x", sha256(LARGE), len(LARGE))) == LARGE
+    blob, repository = Descriptor("x", sha256(LARGE), len(LARGE)), RegistryRepository(name, env=ENV)
+    assert b"".join(repository.read_blob(blob)) == LARGE
+    with pytest.raises(RefusedError, match="too many for a document"):
+        read_bytes(repository, blob)
 
 
 def test_a_real_registry_behind_a_connection_that_breaks(registry_server: RegistryServer) -> None:
