@@ -796,7 +796,7 @@ def test_the_users_own_credential_helper_is_asked(tmp_path: Path, origin: BareRe
 
 
 @pytest.mark.parametrize("configured", [False, True])
-def test_ssh_never_asks_a_person_unless_the_user_chose_its_command(
+def test_ssh_never_asks_a_person_also_with_a_command_of_the_users(
     tmp_path: Path, origin: BareRepository, configured: bool
 ) -> None:
     for name in ("ssh", "my-ssh"):
@@ -815,7 +815,7 @@ def test_ssh_never_asks_a_person_unless_the_user_chose_its_command(
 
     assert repository.apply(add_line(b"ours\n")).tip == origin.tip()
     calls = (tmp_path / "calls").read_text().splitlines()
-    expected = "my-ssh " if configured else "ssh -o BatchMode=yes "
+    expected = "my-ssh -o BatchMode=yes " if configured else "ssh -o BatchMode=yes "
     assert all(call.startswith(expected) and "git@git.invalid" in call for call in calls), calls
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -14,13 +16,23 @@ from pathlib import Path
 
 from promoter import resources
 from promoter.errors import PromoterError, UnreachableError, UsageError
+from promoter.folders import is_private, make_private
 from promoter.home import writable_home
 
 _POLL = 0.01
 _ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish
 _MOST_PACK_FILES, _MOST_LOOSE = 400, 27  # loose objects are counted in one of 256 folders, as git-gc(1) does
-_FILTERS = "promoter-filters"
+_MOST_MOVES = 20
 _STALE = 7 * 24 * 3600.0
+_LOCK_FILES = ("*.lock", "refs/**/*.lock", "objects/*.lock", "objects/info/**/*.lock", "objects/pack/*.lock")
+# What the folder holds in addition to git's own, and what git's own may hold: anything else was not left there by promoter.
+_FILTERS, _KNOWN_FILTERS = "promoter-filters", frozenset({"tree:0", "blob:none"})
+_SHALLOW = re.compile(rb"(?:(?:[0-9a-f]{40}|[0-9a-f]{64})\n)*")
+_CORE = "[core]\n\trepositoryformatversion = {}\n\tfilemode = true\n\tbare = true\n"
+_CONFIGS = {
+    "sha1": _CORE.format(0).encode(),
+    "sha256": f"{_CORE.format(1)}[extensions]\n\tobjectformat = sha256\n".encode(),
+}
 
 
 def default_cache(environ: Mapping[str, str]) -> Path:
@@ -58,8 +70,9 @@ class Cache:
             yield
             return
         try:
-            self._turn.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            turn = os.open(self._turn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if make_private(self._turn.parent):
+                self._distrust_all()
+            turn = os.open(self._turn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise self._unwritable(error) from None
         try:
@@ -86,39 +99,34 @@ class Cache:
     @property
     def filters(self) -> tuple[str, ...]:
         """The filters that the remote was found to know; the first is the one for a fetch that wants another."""
-        try:
-            return tuple((self.directory / _FILTERS).read_text().split())
-        except FileNotFoundError:
-            return ()
+        return tuple(self._read(_FILTERS).decode(errors="replace").split())
 
     def shallow(self) -> frozenset[str]:
         """The commits whose parents were not fetched (git's file of that name)."""
-        try:
-            return frozenset((self.directory / "shallow").read_text().split())
-        except FileNotFoundError:
-            return frozenset()
+        return frozenset(self._read("shallow").decode(errors="replace").split())
 
-    def prepare(self, create: Callable[[Path], None], *, filters: tuple[str, ...]) -> None:
+    def prepare(self, create: Callable[[Path], None], *, filters: tuple[str, ...], format: str = "sha1") -> None:
         """Under the lock: takes away what a killed process left, starts over when worn out, and creates what is missing.
 
-        `create` makes an empty repository in the folder that it is given.
+        `create` makes an empty repository in the folder that it is given, with this format of objects.
 
         Raises:
             UsageError: the cache's folder can't be written.
         """
         try:
-            if self.directory.exists() and self._worn_out():
+            fresh = self.directory.with_suffix(".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            self._remove_old()
+            if os.path.lexists(self.directory) and (not self._is_sound() or self._worn_out()):
                 self.discard()
             if self.directory.exists():
                 self._remove_lock_files()
                 return
-            fresh = self.directory.with_suffix(".new")
-            shutil.rmtree(fresh, ignore_errors=True)
             create(fresh)
+            fresh.chmod(0o700)
             (fresh / _FILTERS).write_text("\n".join(filters))
-            if self.directory.exists():
-                self.discard()  # a git that was still reading the cache before this one has made folders in it
-            fresh.rename(self.directory)
+            (fresh / "config").write_bytes(_CONFIGS[format])
+            self._put_in_place(fresh)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -128,15 +136,62 @@ class Cache:
         Raises:
             UsageError: the cache's folder can't be written.
         """
-        root, name = self.directory.parent, self.directory.name
         try:
-            self.directory.rename(tempfile.mkdtemp(prefix=f"{name}.old-", dir=root))  # its readers may still write into it
-        except FileNotFoundError:
-            pass
+            self._move_away(self.directory)
         except OSError as error:
             raise self._unwritable(error) from None
-        for old in root.glob(f"{name}.old*"):
+        self._remove_old()
+
+    def _move_away(self, path: Path) -> None:
+        """Whatever it is: its readers may still write into it."""
+        old = Path(tempfile.mkdtemp(prefix=f"{self.directory.name}.old-", dir=self.directory.parent))
+        try:
+            path.rename(old / path.name)
+        except FileNotFoundError:
+            old.rmdir()
+
+    def _remove_old(self) -> None:
+        for old in self.directory.parent.glob(f"{self.directory.name}.old*"):
             shutil.rmtree(old, ignore_errors=True)
+
+    def _put_in_place(self, fresh: Path) -> None:
+        """A git that was still reading the cache before this one may make folders there at any moment."""
+        for _ in range(_MOST_MOVES):
+            try:
+                fresh.rename(self.directory)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                self.discard()
+            else:
+                return
+        raise OSError(errno.ENOTEMPTY, "another program writes there all the time")
+
+    def _distrust_all(self) -> None:
+        """Others could write to the folder of all caches until now: they may have put anything there."""
+        for path in self.directory.parent.iterdir():
+            if ".old" not in path.name:
+                self._move_away(path)
+        self._remove_old()
+
+    def _is_sound(self) -> bool:
+        """Whether it is as promoter leaves it: private, with promoter's settings, and its files what they may be."""
+        try:
+            return (
+                is_private(self.directory)
+                and (self.directory / "config").read_bytes() in _CONFIGS.values()
+                and (self.directory / _FILTERS).exists()
+                and _KNOWN_FILTERS.issuperset(self.filters)
+                and _SHALLOW.fullmatch(self._read("shallow")) is not None
+            )
+        except OSError:
+            return False
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.directory / name).read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def _worn_out(self) -> bool:
         """Refetching one commit is cheaper than collecting garbage, or than catching up on a week of others' commits."""
@@ -149,7 +204,7 @@ class Cache:
     def _remove_lock_files(self) -> None:
         """We hold the lock, so a `*.lock` of git belongs to a killed promoter; its git may still be at work for a moment."""
         patience = self._clock() + _ORPHAN
-        while left := [*self.directory.glob("*.lock"), *self.directory.glob("refs/**/*.lock")]:
+        while left := [path for pattern in _LOCK_FILES for path in self.directory.glob(pattern)]:
             if self._clock() > patience:
                 for path in left:
                     path.unlink(missing_ok=True)

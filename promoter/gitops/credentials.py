@@ -110,12 +110,15 @@ def api_token(url: str, environ: Mapping[str, str]) -> Credential | None:
     return own_token(ForgeKind.GITHUB, environ)
 
 
-def ssh_settings(environ: Mapping[str, str], configured: str) -> dict[str, str]:
-    """GIT_SSH_COMMAND that never asks a person, also where the user chose an SSH command (`configured`: core.sshCommand)."""
-    chosen = environ.get("GIT_SSH_COMMAND") or configured or shlex.quote(environ.get("GIT_SSH", "")).removesuffix("''")
+def ssh_settings(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """GIT_SSH_COMMAND that never asks a person, also where the user chose an SSH command, if it is OpenSSH's."""
+    named = shlex.quote(environ["GIT_SSH"]) if environ.get("GIT_SSH") else ""
+    chosen = environ.get("GIT_SSH_COMMAND") or settings.get("core.sshcommand") or named
     if not chosen:
         return {"GIT_SSH_COMMAND": _SSH}
-    return {"GIT_SSH_COMMAND": f"{chosen} {_BATCH}"} if _is_openssh(chosen) else {}
+    variant = environ.get("GIT_SSH_VARIANT") or settings.get("ssh.variant") or "auto"
+    openssh = variant == "ssh" or (variant == "auto" and _is_openssh(chosen))
+    return {"GIT_SSH_COMMAND": f"{chosen} {_BATCH}"} if openssh else {}
 
 
 def _is_openssh(command: str) -> bool:
@@ -124,7 +127,7 @@ def _is_openssh(command: str) -> bool:
         words = shlex.split(command)
     except ValueError:
         return False
-    return PurePath(words[0]).name == "ssh" and not set(command) & set(";|&<>()#")
+    return PurePath(words[0]).name == "ssh"
 
 
 def _http_access(split: SplitResult, environ: Mapping[str, str], base: dict[str, str]) -> Access:

@@ -65,7 +65,7 @@ class Remote:
         self._git = Git(self._cache.directory, self._local, limits)
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
-        self._last_tip = ""
+        self._last_tip, self._prepared = "", False
         self._objects = Objects(self._git, self._fetch_objects)
         self.lock = self._cache.lock
 
@@ -83,7 +83,7 @@ class Remote:
             GitError: the remote could not be fetched.
             BranchGoneError: the branch is not there.
         """
-        self._cache.prepare(self._create, filters=self._filters)
+        self._prepare()
         try:
             if (self._cache.directory / _TIP).exists():
                 self._fetch(self._refspec())
@@ -167,6 +167,8 @@ class Remote:
         """Whether the commit, a full object id, was fetched."""
         if self._objects.knows(commit):
             return True
+        if not self._prepared:
+            return False  # whose cache this is was not checked yet
         return is_id(commit) and self._git.succeeds("rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}")
 
     def reaches(self, commit: str, ancestor: str) -> bool:
@@ -294,10 +296,14 @@ class Remote:
     def _tip(self) -> str:
         """The branch's tip as fetched, from the ref's file, unless git has packed its refs (gitrepository-layout(5))."""
         try:
-            text = (self._cache.directory / _TIP).read_text().strip()
+            text = (self._cache.directory / _TIP).read_text(errors="replace").strip()
         except OSError:
             text = ""
         return text if is_id(text) else self._git.text("rev-parse", "--verify", _TIP)
+
+    def _prepare(self) -> None:
+        self._cache.prepare(self._create, filters=self._filters, format=self._format)
+        self._prepared = True
 
     def _create(self, directory: Path) -> None:
         git = Git(directory, self._local, self._limits)
@@ -321,7 +327,7 @@ class Remote:
                 elif error.kind is not Kind.FILTER or not self._less():
                     raise
                 self.discard()
-                self._cache.prepare(self._create, filters=self._filters)
+                self._prepare()
             else:
                 return
 
@@ -367,7 +373,7 @@ class Remote:
         reached = access(self._given_url, self._environ, self._local)  # again each time: a token may have expired since
         environ = reached.environ
         if not self.url.startswith(("http://", "https://", "/", "file://")):
-            environ = {**environ, **ssh_settings(environ, configuration(self._git).get("core.sshcommand", ""))}
+            environ = {**environ, **ssh_settings(environ, configuration(self._git))}
         return self._git.run(*arguments, stdin=stdin, settings=[*options, *settings], environ=environ)
 
     def _refspec(self) -> str:

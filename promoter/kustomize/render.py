@@ -7,7 +7,6 @@ import posixpath
 import re
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from promoter import process, resources
 from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError, UnreachableError
+from promoter.folders import temporary
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 60.0
@@ -54,12 +54,12 @@ def build(files: Mapping[str, bytes], directory: str) -> str | None:
     command = tool()
     if command is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="promoter-render-") as folder:
+    with temporary("render") as folder:
         for path, content in files.items():
-            target = Path(folder, path)
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        return _run(command, Path(folder), directory)
+        return _run(command, folder, directory)
 
 
 def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:

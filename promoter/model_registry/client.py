@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
+from promoter.folders import temporary
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, require_below, untrusted
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
 from promoter.models import ModelFile
@@ -161,9 +161,9 @@ class ClientArtifacts:
     @contextmanager
     def open(self, file: ModelFile) -> Iterator[Reader]:
         """See Artifacts; the file is fetched whole into a temporary folder, and gone after."""
-        with tempfile.TemporaryDirectory(prefix="promoter-") as folder:
+        with temporary("model") as folder:
             with mlflow_errors(self._uri):
-                fetched = Path(self._repository().download_artifacts(require_below(file.path), dst_path=folder))
+                fetched = Path(self._repository().download_artifacts(require_below(file.path), dst_path=str(folder)))
             with fetched.open("rb") as content:
                 yield content
 

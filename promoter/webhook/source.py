@@ -13,6 +13,7 @@ from typing import Protocol
 
 from promoter import config
 from promoter.errors import ConfigError, UsageError
+from promoter.folders import make_private
 from promoter.gitops import Repository, Snapshot, default_cache
 from promoter.notify.outbox import Outbox
 from promoter.promotion.clients import Clients
@@ -89,8 +90,10 @@ def _written(cache: Path, files: Mapping[str, bytes]) -> Path:
         b"".join(b"%d %s %d %s" % (len(path), path.encode(), len(data), data) for path, data in sorted(files.items()))
     )
     folder = cache / content.hexdigest()[:32]
+    if make_private(cache):
+        for untrusted in cache.iterdir():
+            shutil.rmtree(untrusted, ignore_errors=True)
     if not folder.exists():
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=cache))
         for path, data in files.items():
             file = fresh / path

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promoter.errors import RefusedError, UsageError
+from promoter.folders import temporary
 from promoter.image.oci import MANIFEST, Descriptor, Repository, canonical, decode, objects, read_bytes, sha256
 from promoter.image.runtime.tools import tool_failure, uv, uv_platform
 
@@ -106,8 +106,8 @@ def resolve(requirements: Requirements, platform: Platform, constraints: str, en
         AuthError, UnreachableError: as the index answers.
         UsageError: no wheels are made for the platform.
     """
-    with tempfile.TemporaryDirectory(prefix="promoter-lock-") as name:
-        limits = Path(name, "constraints.txt")
+    with temporary("lock") as folder:
+        limits = folder / "constraints.txt"
         limits.write_text("\n".join([*requirements.constraints, constraints]) + "\n")
         options = ["--python-version", requirements.python, "--python-platform", uv_platform(platform)]
         options += ["--only-binary", ":all:", "--generate-hashes", "--constraints", str(limits)]

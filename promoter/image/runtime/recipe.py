@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promoter.errors import UnreachableError, UsageError
+from promoter.folders import temporary
 from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.oci import canonical, sha256
 from promoter.image.reference import ImageReference
@@ -127,8 +127,7 @@ class Recipe:
     @contextmanager
     def context(self) -> Iterator[tuple[Path, Path]]:
         """A folder with everything the Dockerfile names but a model, and the Dockerfile in it; gone with the block."""
-        with tempfile.TemporaryDirectory(prefix="promoter-build-") as name:
-            folder = Path(name)
+        with temporary("build") as folder:
             with writing(folder):
                 dockerfile = self.source.write(folder)
                 self._write_requirements(folder / OFFERED)
