@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from promoter.errors import ConfigError, RefusedError
+from promoter.paths import climbs, flaw
 
 DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _NEW_FILE = "100644"
-# What HFS+ leaves out of a name (git: utf8.c, next_hfs_char).
-_IGNORABLE = dict.fromkeys([0x200C, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 _HASHES = {40: hashlib.sha1, 64: hashlib.sha256}  # by the length of an id in hexadecimal digits
 
 
@@ -56,31 +54,23 @@ def normalize(path: str) -> str:
         ConfigError: it is absolute, climbs with '..', names '.git', or holds what no path in Git can hold.
     """
     parts = path.removeprefix("./").rstrip("/").split("/") if path not in (".", "./") else []
-    if any(climbs(part) for part in parts) or path.startswith("/") or any(char in path for char in "\0\n\\"):
+    if parts and (path.startswith("/") or flaw("/".join(parts))):
         raise ConfigError(
             "is not a path inside the repository", file=path, hint="write it relative to the repository's root, with '/'"
         )
     return "/".join(parts)
 
 
-def climbs(name: str) -> bool:
-    """Whether this name of an entry is not a file or folder right there.
-
-    As git's own check has it (fsck.c: emptyName, hasDot, hasDotdot, hasDotgit, fullPathname), which a server need not make:
-    `.git` is also what a file system that folds case, drops ignorable characters or shortens names takes for it.
-    """
-    plain = unicodedata.normalize("NFKC", name.translate(_IGNORABLE)).casefold().rstrip(" .")
-    return name in ("", ".", "..") or plain in (".git", "git~1") or "/" in name or "\0" in name
-
-
 def require_safe(path: str) -> str:
     """The path of a file below a tree, as the remote has it.
 
     Raises:
-        RefusedError: it leads out of its folder, or into a `.git`.
+        RefusedError: it leads out of its folder, or into a `.git`, or has a backslash or a control character.
     """
     if any(climbs(part) for part in path.split("/")):
         raise _climbing(path)
+    if why := flaw(path):
+        raise RefusedError(f"the repository has a file {path!r}: {why}", hint="rename it, or move it out of the folder")
     return path
 
 

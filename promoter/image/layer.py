@@ -13,6 +13,7 @@ from typing import Protocol
 
 from promoter.errors import RefusedError, UnreachableError
 from promoter.models import ModelFile
+from promoter.paths import flaw
 
 MODEL_FOLDER = "opt/model"
 CHUNK = 1 << 20
@@ -113,14 +114,11 @@ def _refusal(file: ModelFile) -> str:
         file.path.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8"
-    parts = file.path.split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        return "a path is relative, without empty, '.' or '..' parts"
-    # sha256sum escapes these, so that the list behind the content digest would have two spellings.
-    if "\\" in file.path or any(ord(character) < 32 or ord(character) == 127 for character in file.path):
-        return "its name has a backslash or a control character"
+    # sha256sum escapes backslashes and control characters: the list behind the content digest would have two spellings.
+    if why := flaw(file.path):
+        return why
     # https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts: such a file deletes another one.
-    if any(part.startswith(".wh.") for part in parts):
+    if any(part.startswith(".wh.") for part in file.path.split("/")):
         return "a name that starts with .wh. deletes files in an image layer"
     if file.size < 0:
         return f"its size is {file.size}"

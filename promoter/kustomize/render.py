@@ -15,6 +15,7 @@ from promoter import process, resources
 from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError, UnreachableError
 from promoter.folders import temporary
+from promoter.paths import write_below
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 60.0
@@ -56,9 +57,7 @@ def build(files: Mapping[str, bytes], directory: str) -> str | None:
         return None
     with temporary("render") as folder:
         for path, content in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+            write_below(folder, path, content)
         return _run(command, folder, directory)
 
 

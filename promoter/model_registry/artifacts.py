@@ -8,13 +8,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from promoter.errors import RefusedError, UnreachableError
 from promoter.models import ModelFile
+from promoter.paths import flaw, open_below
 
 # `mlflow artifacts download` leaves this next to the files it fetched; it is not part of the model.
 _IGNORED = "registered_model_meta"
@@ -73,12 +74,11 @@ def require_below(path: str) -> str:
     """Returns the path if it stays below the folder that it is relative to.
 
     Raises:
-        RefusedError: it is absolute, climbs, or is not spelled the one plain way.
+        RefusedError: it is absolute, climbs, leads into a `.git`, or is not spelled the one plain way.
     """
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or str(pure) != path or ".." in pure.parts or path == "." or "\\" in path or not path.isprintable():
+    if flaw(path) or not path.isprintable():
         raise RefusedError(
-            f"the model version lists a file {path!r}, which leads out of its folder",
+            f"the model version lists a file {path!r}, which leads out of its folder, or into a .git, or has an odd name",
             hint="somebody tampered with its artifacts: look at them in MLflow, then register a clean version",
         )
     return path
@@ -119,7 +119,7 @@ class LocalArtifacts:
         """
         path = self._folder / require_below(file.path)
         try:
-            descriptor = _opened(self._folder, file.path)
+            descriptor = open_below(self._folder, file.path)
         except FileNotFoundError:
             raise UnreachableError(f"{path} is gone", hint="somebody is changing the model's files: try again") from None
         except OSError as error:
@@ -130,20 +130,6 @@ class LocalArtifacts:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise _no_file(path)
             yield content
-
-
-def _opened(folder: Path, path: str) -> int:
-    """A descriptor of the file, on the way to which no link was followed and no pipe waited for."""
-    *folders, name = path.split("/")
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in folders:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unreadable(error: OSError) -> None:

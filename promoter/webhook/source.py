@@ -16,6 +16,7 @@ from promoter.errors import ConfigError, UsageError
 from promoter.folders import make_private
 from promoter.gitops import Repository, Snapshot, default_cache
 from promoter.notify.outbox import Outbox
+from promoter.paths import flaw, write_below
 from promoter.promotion.clients import Clients
 
 
@@ -96,11 +97,8 @@ def _written(cache: Path, files: Mapping[str, bytes]) -> Path:
     if not folder.exists():
         fresh = Path(tempfile.mkdtemp(dir=cache))
         for path, data in files.items():
-            file = fresh / path
-            if not file.resolve().is_relative_to(fresh.resolve()):
-                continue  # load reports that it lies outside
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
+            if not flaw(path):  # load reports that it lies outside
+                write_below(fresh, path, data)
         try:
             fresh.rename(folder)
         except OSError:  # another thread was faster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from promoter.image.runtime.build import RuntimeBuilder, build_and_push, require
 from promoter.image.runtime.context import OFFERED
 from promoter.image.runtime.recipe import writing
 from promoter.models import Blob, Image, Role
+from promoter.paths import open_below
 
 if TYPE_CHECKING:
     from promoter.image.layer import Open, Readable
@@ -97,10 +99,9 @@ def _keeping(folder: Path, open_file: Open) -> Open:
 
     @contextmanager
     def open_both(file: ModelFile) -> Iterator[Readable]:
-        path = folder / file.path
         with writing(folder):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            target = path.open("wb")
+            folder.mkdir(parents=True, exist_ok=True)
+            target = os.fdopen(open_below(folder, file.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
         with target, open_file(file) as source:
             yield _Tee(source, target, folder)
 

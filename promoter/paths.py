@@ -1,0 +1,62 @@
+"""Names from outside as paths: one rule for those of Git's trees, MLflow's listings, model folders, image layers and builds."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+
+# What HFS+ leaves out of a name (git: utf8.c, next_hfs_char).
+_IGNORABLE = dict.fromkeys([0x200C, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
+
+
+def climbs(name: str) -> bool:
+    """Whether this name of an entry is not a file or folder right there.
+
+    As git's own check has it (fsck.c: emptyName, hasDot, hasDotdot, hasDotgit, fullPathname), which a server need not make:
+    `.git` is also what a file system that folds case, drops ignorable characters or shortens names takes for it.
+    """
+    plain = unicodedata.normalize("NFKC", name.translate(_IGNORABLE)).casefold().rstrip(" .")
+    return name in ("", ".", "..") or plain in (".git", "git~1") or "/" in name or "\0" in name
+
+
+def flaw(path: str) -> str:
+    """Why it is not the path of a file below a folder, spelled the one plain way; empty if it is."""
+    if any(climbs(part) for part in path.split("/")):
+        return "a path is relative, without empty, '.', '..' or '.git' parts"
+    if "\\" in path or any(unicodedata.category(character) == "Cc" for character in path):
+        return "its name has a backslash or a control character"
+    return ""
+
+
+def open_below(folder: Path, path: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of the file at this path below the folder. No link is followed on the way, and no pipe waited for.
+
+    With os.O_CREAT the folders on the way are made. The path has no `flaw`. Raises OSError.
+    """
+    *folders, name = path.split("/")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            if flags & os.O_CREAT:
+                _make(part, descriptor)
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_below(folder: Path, path: str, content: bytes) -> None:
+    """Writes a file that is not there yet; see `open_below`. Raises OSError, and ValueError for a path with a `flaw`."""
+    if why := flaw(path):
+        raise ValueError(f"{path!r}: {why}")
+    with os.fdopen(open_below(folder, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(content)
+
+
+def _make(name: str, folder: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=folder)
