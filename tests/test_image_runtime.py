@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -253,6 +255,35 @@ def asking(engine: FakeEngine, kind: str, folder: Path, said: list[str] | None =
         if kind == "push":
             return asked.push("sha256:abc", IMAGE)
         return asked.build(Build(folder, folder / "Dockerfile", AMD64))
+
+
+def test_a_build_gets_the_logins_that_helpers_have(engine: FakeEngine, tmp_path: Path) -> None:
+    """Run by promoter, with what they need: the SDK would hand them every token."""
+    helper = tmp_path / "docker-credential-test"
+    helper.write_text(
+        f"""#!/bin/sh
+/usr/bin/env >> {tmp_path}/seen
+read host
+[ "$host" != broken.example ] || exit 1
+echo '{{"Username": "robot", "Secret": "hunter2-of-'$host'"}}'
+"""
+    )
+    helper.chmod(0o755)
+    auths = {"plain.example": {"auth": base64.b64encode(b"ada:secret-of-ada").decode()}, "https://index.docker.io/v1/": {}}
+    helpers = {"helped.example": "test", "broken.example": "test"}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths, "credHelpers": helpers, "credsStore": "test"}))
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
+    environ = {"DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    engine.says["build"] = failed("no such base")
+    with Engine(environ | {"ARGOCD_AUTH_TOKEN": "made-up"}, lambda _: None) as asked, pytest.raises(PromoterError):
+        asked.build(Build(tmp_path, tmp_path / "Dockerfile", AMD64))
+    (logins,) = engine.logins
+    assert {name: login["password"] for name, login in logins.items()} == {
+        "plain.example": "hunter2-of-plain.example",
+        "https://index.docker.io/v1/": "hunter2-of-https://index.docker.io/v1/",
+        "helped.example": "hunter2-of-helped.example",
+    }
+    assert "ARGOCD_AUTH_TOKEN" not in (tmp_path / "seen").read_text()
 
 
 def failed(message: str, *lines: str) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,29 @@ def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Crede
 def engine_auth(registry: str, env: Mapping[str, str] | None = None) -> dict[str, str] | None:
     """`registry_login` as the Docker engine's API takes it (its `AuthConfig`), raising the same; None is anonymous."""
     found = registry_login(registry, env)
-    if found is None:
-        return None
-    if found.username is None:
-        return {"identitytoken": found.secret, "serveraddress": _key(registry)}
-    return {"username": found.username, "password": found.secret, "serveraddress": _key(registry)}
+    return _engine_form(found, _key(registry)) if found else None
+
+
+def _engine_form(login: Credential, server: str) -> dict[str, str]:
+    who = {"identitytoken": login.secret} if login.username is None else {"username": login.username, "password": login.secret}
+    return {**who, "serveraddress": server}
+
+
+def engine_logins(env: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Every login of Docker's configuration as a build takes them, by registry. One whose helper fails is left out.
+
+    Raises:
+        ConfigError: config.json can't be read.
+    """
+    from docker.auth import convert_to_hostname
+
+    config = _config(_config_file(env))
+    found = {}
+    for name in sorted({*config["auths"], *config["credHelpers"]}):
+        with suppress(AuthError):
+            if login := docker_credentials(DOCKER_HUB if name == _HUB_KEY else convert_to_hostname(name), env):
+                found[name] = _engine_form(login, name)
+    return found
 
 
 def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> Credential | None:
@@ -91,7 +110,7 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> C
     from docker.auth import AuthConfig, resolve_index_name
 
     env = os.environ if env is None else env
-    file = Path(env.get("DOCKER_CONFIG") or home(env) / ".docker") / "config.json"
+    file = _config_file(env)
     config = _config(file)
     helper = AuthConfig(config).get_credential_store(registry)
     found = _from_helper(str(helper), _key(registry), env) if helper else None
@@ -119,6 +138,10 @@ def _from_variables(registry: str, env: Mapping[str, str]) -> Credential | None:
 def _key(registry: str) -> str:
     """What Docker calls the registry in its configuration."""
     return _HUB_KEY if registry == DOCKER_HUB else registry
+
+
+def _config_file(env: Mapping[str, str]) -> Path:
+    return Path(env.get("DOCKER_CONFIG") or home(env) / ".docker") / "config.json"
 
 
 def _config(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ class FakeEngine:
     host: str = ""
     says: dict[str, list[Mapping[str, Any]] | tuple[int, str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    logins: list[dict[str, Any]] = field(default_factory=list)  # what came with builds, by registry
 
 
 @contextmanager
@@ -54,6 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         for end, kind in (("/images/create", "pull"), ("/build", "build"), ("/push", "push")):
             if path.endswith(end):
+                if logins := self.headers.get("X-Registry-Config"):
+                    self.state.logins.append(json.loads(base64.urlsafe_b64decode(logins)))
                 return self._answer(kind)
         return self._send(201, b"")
 

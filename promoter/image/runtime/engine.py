@@ -13,12 +13,13 @@ from typing import Any
 import docker
 import requests
 import urllib3
+from docker.auth import encode_header
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import kwargs_from_env
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.image.base import Platform
-from promoter.image.credentials import engine_auth
+from promoter.image.credentials import engine_auth, engine_logins
 from promoter.image.reference import ImageReference
 
 _ANSWER_SECONDS = 600  # an engine that packs a large layer sends nothing for minutes
@@ -46,6 +47,17 @@ class Build:
     network: str | None = "none"
 
 
+class _Client(docker.APIClient):
+    """The SDK's client. It would start Docker's credential helpers itself, with the whole environment and without a limit."""
+
+    environ: Mapping[str, str]
+
+    def _set_auth_headers(self, headers: dict[str, Any]) -> None:
+        """Of a build, which may pull from any registry."""
+        if logins := engine_logins(self.environ):
+            headers["X-Registry-Config"] = encode_header(logins)
+
+
 class Engine(AbstractContextManager["Engine"]):
     """The engine that DOCKER_HOST names, or this machine's own; `say` reports each step."""
 
@@ -59,9 +71,11 @@ class Engine(AbstractContextManager["Engine"]):
             raise _no_engine(host, "no such socket")
         try:
             settings = kwargs_from_env({**env, "DOCKER_HOST": host})
-            self._client = docker.APIClient(**settings, version="auto", timeout=_ANSWER_SECONDS)
+            client = _Client(**settings, version="auto", timeout=_ANSWER_SECONDS)
         except (DockerException, requests.exceptions.RequestException) as error:
             raise _no_engine(host, str(error)) from None
+        client.environ = env
+        self._client: docker.APIClient = client
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
