@@ -6,6 +6,8 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from promoter.errors import ExitCode
 from promoter.promotion.ending import Ending
 from promoter.verdict import Kind, Reason
 from tests.support.argo_world import FAILS, MISSING, REPOSITORY, STUCK, World, digest, overlay, world
-from tests.support.faults import FORBIDDEN, always, changed
+from tests.support.faults import FORBIDDEN, Answer, Asked, Fault, Forward, always, changed
 
 KUSTOMIZATION, RELEASE = "overlays/staging/kustomization.yaml", "overlays/staging/release.yaml"
 
@@ -101,6 +103,45 @@ def test_a_commit_that_does_not_render_is_taken_back(it: World) -> None:
     assert (ending.verdict.kind, ending.verdict.reason) == (Kind.FAILED, Reason.RENDER)
     assert trailers(it)["Rollout-Abort"] == "render"
     assert "missing.yaml" in it.remote.show(KUSTOMIZATION)  # not promoter's to mend: it puts back the release alone
+
+
+def clock_of_argo_cd(hours: float) -> Fault:
+    """Its times are off by so much: nothing of ours may be compared with them."""
+
+    def shift(application: dict[str, Any]) -> None:
+        status = application["status"]
+        for part, key in ((status, "reconciledAt"), (status.get("operationState", {}), "finishedAt")):
+            if part.get(key):
+                part[key] = (datetime.fromisoformat(part[key]) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    return changed(shift)
+
+
+@pytest.mark.parametrize("hours", [-48, 48])
+def test_a_commit_that_does_not_render_is_taken_back_whatever_argo_cds_clock_is(it: World, hours: float) -> None:
+    broken = overlay(2)[KUSTOMIZATION].replace("- release.yaml", "- release.yaml\n- missing.yaml")
+    bad = it.committed(it.remote.commit({**overlay(2), KUSTOMIZATION: broken}, "Promote and break"))
+    with it.argocd.fault(clock_of_argo_cd(hours)):
+        ending = it.follow(bad)
+    assert (ending.verdict.kind, ending.verdict.reason, ending.restored) == (Kind.FAILED, Reason.RENDER, it.remote.tip())
+
+
+@pytest.mark.parametrize("hours", [-48, 48])
+def test_the_error_of_a_commit_before_ours_is_not_ours_whatever_argo_cds_clock_is(it: World, hours: float) -> None:
+    """Argo CD still reports it at the first look, and is slow to compare again."""
+    broken = overlay(1)[KUSTOMIZATION].replace("- release.yaml", "- release.yaml\n- missing.yaml")
+    it.remote.commit({KUSTOMIZATION: broken})
+    it.settle(2)
+    fixed = it.promote(2)
+    shifted, dropped = clock_of_argo_cd(hours), iter(range(4))
+
+    def slow(asked: Asked, forward: Forward) -> Answer | None:
+        late = asked.call == "application" and next(dropped, None) is not None
+        return shifted(replace(asked, query={}) if late else asked, forward)
+
+    with it.argocd.fault(slow):
+        ending = it.follow(fixed)
+    assert (ending.verdict.kind, ending.exit_code) == (Kind.LIVE, ExitCode.DONE)
 
 
 def test_pod_logs_are_told_and_never_committed(it: World) -> None:

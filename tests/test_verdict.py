@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -11,7 +10,7 @@ from promoter.argocd.state import ContainerImage, RunningRelease
 from promoter.verdict import Kind, Verdict, judge
 from promoter.verdict.live import CONDITIONS, unmet
 from promoter.verdict.observation import Expectation, Observation
-from tests.support.argocd_recordings import DATA, altered, began, every_moment, labelled, labels, moment, moments
+from tests.support.argocd_recordings import DATA, altered, every_moment, labelled, labels, moment, moments
 
 PROMOTIONS = [(scenario, one["commit"]) for scenario in labelled() for one in labels(scenario)["promotions"]]
 
@@ -55,10 +54,7 @@ def out_of_sync(seen: Observation) -> Observation:
 
 HAND_MADE = [
     (altered(LIVE.seen, git={"ancestor": False}), LIVE.expected),
-    (
-        altered(LIVE.seen, application={"revision": "main"}),
-        replace(LIVE.expected, committed_at=began("good-canary") + timedelta(hours=1)),
-    ),
+    (replace(altered(LIVE.seen, application={"revision": "main"}), compared_since=False), LIVE.expected),
     (out_of_sync(LIVE.seen), LIVE.expected),
     (with_model_version(LIVE.seen, "1"), LIVE.expected),
     (altered(LIVE.seen, workload={"updated": 2}), LIVE.expected),

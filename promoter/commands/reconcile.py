@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -132,7 +133,7 @@ class Reconciler:
         repository = self.clients.repository(environment.application)
         committed = releases.current(repository, environment)
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
-        verdict = judge(observer.look(refresh=True), observer.expected)
+        verdict = judge(observer.first_look(self._pause), observer.expected)
         held = environment.on_failure is OnFailure.HOLD and behind
         if (verdict.restore and not committed.restores and not held) or verdict.sync_due:
             if self.dispatch is not None:
@@ -150,6 +151,9 @@ class Reconciler:
         code = Watched(verdict, timed_out=not verdict.terminal).exit_code
         Announcer(self.clients, environment).stands(committed, verdict, code)
         return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}{since}", code)
+
+    def _pause(self, seconds: float) -> None:
+        self.clock.wait(seconds, threading.Event())
 
     def _promote(self, environment: Environment, version: str) -> Reconciled:
         if environment.on_alias is not OnAlias.PROMOTE:

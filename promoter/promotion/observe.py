@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from promoter.argocd.answers import pod_template
 from promoter.argocd.client import ArgoCD
@@ -29,6 +30,7 @@ from promoter.models import Environment, Release
 from promoter.verdict.live import applied, compared
 from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
 
+_COMPARISONS, _BETWEEN_COMPARISONS = 3, 2.0  # Argo CD reports whole seconds
 _ENDED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 
 
@@ -68,6 +70,7 @@ class Observer:
     _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
     _listed: object = None
     _workloads: tuple[ResourceRef, ...] = ()
+    _comparisons: set[datetime] = field(default_factory=set)
     _tip: str = ""
     _reachable: bool | None = None
     _windows: SyncWindows | None = None
@@ -87,7 +90,8 @@ class Observer:
             self._look_at_tip()
         if application is None:
             return Observation(None, GitFacts(reachable=self._reachable))
-        blank = Observation(application, self._git(application), sync_requested=sync_requested)
+        since = self._compared_since(application)
+        blank = Observation(application, self._git(application), sync_requested=sync_requested, compared_since=since)
         found = self._live_workloads(application, refresh=refresh)
         first, *others = [replace(blank, workload=one.live, ref=one.ref, by_version=one.by_version) for one in found] or [blank]
         if not compared(first, self.expected):
@@ -99,6 +103,25 @@ class Observer:
         if not others:
             return replace(first, pods=tree.pods)
         return replace(first, others=tuple(others))
+
+    def first_look(self, pause: Callable[[float], None]) -> Observation:
+        """For one verdict: as `look` with a refresh, again while only another comparison can show whether it is about us."""
+        seen = self.look(refresh=True)
+        for _ in range(_COMPARISONS):
+            if seen.application is None or seen.application.revision_is_commit or seen.compared_since:
+                break
+            pause(_BETWEEN_COMPARISONS)
+            seen = self.look(refresh=True)
+        return seen
+
+    def _compared_since(self, application: ApplicationState) -> bool:
+        """The first comparison seen ended before, the second may have begun before: the third began after the first look.
+
+        By Argo CD's own clock alone: a runner's is another one.
+        """
+        if application.reconciled_at is not None:
+            self._comparisons.add(application.reconciled_at)
+        return len(self._comparisons) >= _COMPARISONS
 
     def _with_tree(self, seen: Observation, tree: ResourceTree) -> Observation:
         """With the pods, analyses and stable release of its workload."""

@@ -31,7 +31,7 @@ class Committed:
 
     def expectation(self, environment: Environment) -> Expectation:
         application = environment.application
-        return Expectation(self.commit.sha, self.commit.when, self.release, environment.model.image_name, application)
+        return Expectation(self.commit.sha, self.release, environment.model.image_name, application)
 
 
 def current(repository: Repository, environment: Environment, start: str | None = None) -> Committed:

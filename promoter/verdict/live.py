@@ -20,17 +20,16 @@ FAILED = frozenset({"Failed", "Error"})
 Predicate = Callable[["Observation", "Expectation"], bool]
 
 
-def compared(seen: Observation, expected: Expectation) -> bool:
+def compared(seen: Observation, _: Expectation) -> bool:
     """Argo CD has compared the cluster with a revision that contains our commit.
 
-    When rendering failed it names the branch instead of a commit; then only a comparison after our commit counts.
+    When rendering failed it names the branch instead of a commit; then only a comparison after our commit counts. No date of a
+    commit shows that: Argo CD's clock is another one.
     """
     application = seen.application
     if application is None or seen.git.ancestor is not True:
         return False
-    if application.revision_is_commit:
-        return True
-    return application.reconciled_at is not None and application.reconciled_at >= expected.committed_at
+    return application.revision_is_commit or seen.compared_since
 
 
 def applied(seen: Observation, expected: Expectation) -> bool:

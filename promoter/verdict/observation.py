@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from promoter.argocd.state import (
@@ -60,7 +59,6 @@ class Expectation:
     """
 
     commit: str
-    committed_at: datetime
     release: Release
     image_name: str = ""
     follows: Application | None = None
@@ -72,8 +70,9 @@ class Observation:
     does not carry our release was not merely read too early. `application` None: Argo CD answered that it does not exist.
     `sync_requested`: promoter asked for the sync that auto-sync skipped, or may not ask. `difference` is how
     the workload differs from Git, if Argo CD calls it OutOfSync and was asked. `ref` names a workload that does
-    not exist. `by_version`: the workload has an image of its own (an explainer), and our model version is what it carries of
-    the release. `others` are the same instant for the other workloads of the release: a second Rollout, a batch Deployment.
+    not exist. `compared_since`: Argo CD began a comparison after the first look, and has ended it. `by_version`: the workload
+    has an image of its own (an explainer), and our model version is what it carries of the release. `others` are the same
+    instant for the other workloads of the release: a second Rollout, a batch Deployment.
     """
 
     application: ApplicationState | None
@@ -84,6 +83,7 @@ class Observation:
     stable: RunningRelease | None = None
     sync_windows: SyncWindows | None = None
     sync_requested: bool = False
+    compared_since: bool = False
     difference: Difference | None = None
     ref: ResourceRef | None = None
     by_version: bool = False

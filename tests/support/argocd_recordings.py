@@ -134,7 +134,9 @@ def _moments(scenario: str, promotion: Mapping[str, Any]) -> Iterator[Moment]:
             label = pending.pop(0)
         if label is not None:
             git = branch.facts(seen, expected.commit, promotion["release"])
-            whole = _together(replace(seen, git=git), workloads)
+            compared = seen.application.reconciled_at if seen.application else None
+            since = compared is not None and compared >= _pushed_at(scenario, promotion)  # one clock made the recording
+            whole = _together(replace(seen, git=git, compared_since=since), workloads)
             yield Moment(line["t"], line.get("call") or line["action"], whole, expected, label)
 
 
@@ -200,9 +202,12 @@ def _together(seen: Observation, workloads: Mapping[ResourceRef, Observation]) -
 
 def _expectation(scenario: str, promotion: Mapping[str, Any]) -> Expectation:
     release = labels(scenario)["releases"][promotion["release"]]
+    return Expectation(promotion["commit"], Release(model="fraud-detector", model_digest="", **release), "model-server")
+
+
+def _pushed_at(scenario: str, promotion: Mapping[str, Any]) -> datetime:
     pushed = next((line["t"] for line in recording(scenario) if line.get("sha") == promotion["commit"]), 0.0)
-    at = (began(scenario) + timedelta(seconds=pushed)).replace(microsecond=0)
-    return Expectation(promotion["commit"], at, Release(model="fraud-detector", model_digest="", **release), "model-server")
+    return (began(scenario) + timedelta(seconds=pushed)).replace(microsecond=0)
 
 
 @cache
