@@ -99,11 +99,19 @@ def test_another_object_that_is_ill_under_a_hook_or_a_wave_is_not_our_failure(
     failing: ResourceResult, sole: bool | None, phase: str
 ) -> None:
     retrying = operation(LIVE, phase=phase, retry_count=3, resources=(failing,), message="one or more tasks failed")
-    verdict = judge(altered(LIVE.seen, application={"operation": retrying}, git={"sole_change": sole}), LIVE.expected)
+    requested = phase == "Running"  # as Argo CD keeps it until the operation has ended
+    application = {"operation": retrying, "operation_requested": requested}
+    verdict = judge(altered(LIVE.seen, application=application, git={"sole_change": sole}), LIVE.expected)
     assert (verdict.kind, verdict.restore) == (Kind.LIVE, False)
     assert any(failing.message in line for line in verdict.evidence)
-    canary = judge(altered(CANARY.seen, application={"operation": retrying}, git={"sole_change": sole}), CANARY.expected)
+    canary = judge(altered(CANARY.seen, application=application, git={"sole_change": sole}), CANARY.expected)
     assert (canary.kind, canary.restore) == (Kind.ROLLING, False)
+
+
+def test_an_operation_that_has_not_begun_may_still_change_the_workload() -> None:
+    failed = operation(LIVE, phase="Failed", resources=(UNWELL,))
+    seen = altered(LIVE.seen, application={"operation": failed, "operation_requested": True}, git={"sole_change": False})
+    assert judge(seen, LIVE.expected).kind is not Kind.LIVE
 
 
 def test_an_object_that_our_own_commit_made_impossible_to_apply_is_our_failure() -> None:

@@ -86,7 +86,9 @@ def no_operation(seen: Observation, expected: Expectation) -> bool:
     application = seen.application
     if application is None or not application.operation_in_progress:
         return application is not None
-    return not application.operation_requested and failed_elsewhere(seen, expected)
+    # Argo CD keeps the request until the operation has ended, and has one at a time.
+    waits = application.operation is not None and application.operation.phase == "Running"
+    return waits and failed_elsewhere(seen, expected)
 
 
 def newer_than_operation(seen: Observation, _: Expectation) -> bool:

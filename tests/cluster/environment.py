@@ -283,7 +283,7 @@ class Environment:
         """
         before = self.before
         assert before is not None
-        assert _deploying(self.overlay()) == _deploying(before.overlay)
+        assert deploying(self.overlay()) == deploying(before.overlay)
         eventually("the stable release is live again", lambda: self.is_live(before.digest))
         pods = self.pods()
         assert {_template_hash(pod) for pod in pods} == {before.template_hash}
@@ -305,7 +305,7 @@ class Environment:
         assert self.repository.tip() == tip, self.repository.commits(since=tip)
 
 
-def _deploying(overlay: Mapping[str, bytes]) -> dict[str, bytes]:
+def deploying(overlay: Mapping[str, bytes]) -> dict[str, bytes]:
     """Without the file that records what failed: a restore leaves that behind."""
     return {name: content for name, content in overlay.items() if name != "promotion.yaml"}
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.cluster import eventually
-from tests.cluster.environment import Environment
+from tests.cluster.environment import Environment, deploying
 from tests.cluster.model_versions import GOOD, NEWER, STABLE, UNHEALTHY
 
 # A transformer runs after the overlay's replacements: `test` fails the build where another version stands. The annotation makes
@@ -56,7 +56,7 @@ def test_unrelated_commits_every_second(environment: Environment) -> None:
         failing = environment.promote(UNHEALTHY)
     assert len(commits) > 10
     assert (failing.exit_code, failing.verdict) == (10, ("aborted", "analysis failed")), str(failing)
-    assert environment.overlay() == environment.overlay(run.commit)
+    assert deploying(environment.overlay()) == deploying(environment.overlay(run.commit))
     eventually("the good release is live again", lambda: environment.is_live(environment.overlay_digest(run.commit)))
     environment.assert_nothing_to_reconcile()
 
@@ -88,7 +88,7 @@ def test_render_error_that_our_commit_begins_is_restored(environment: Environmen
     with_guard = environment.overlay()
     run = environment.promote(GOOD)
     assert (run.exit_code, run.verdict) == (10, ("failed", "render")), str(run)
-    assert environment.overlay() == with_guard
+    assert deploying(environment.overlay()) == deploying(with_guard)
     environment.take_from_overlay("Build for every version", _GUARD_LINES, "guard")
     environment.refresh()
     environment.assert_as_before()
