@@ -1029,3 +1029,16 @@ def test_a_tree_that_climbs_is_refused(tmp_path: Path, origin: BareRepository, n
     for read in reads:
         with pytest.raises(RefusedError, match="which no checkout may have"):
             read(repository.fetch())
+
+
+def test_git_alone_on_the_path_is_enough(tmp_path: Path, origin: BareRepository) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(str(shutil.which("git")))
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom promoter.gitops import Repository\n"
+        "print(Repository(sys.argv[1], 'main', cache=Path(sys.argv[2]), environ=dict(os.environ)).fetch().commit)"
+    )
+    environ = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), "LEFT": "over"}
+    command = [sys.executable, "-c", program, origin.url, str(tmp_path / "cache")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, origin.tip()), done.stderr

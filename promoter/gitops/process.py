@@ -32,6 +32,7 @@ class Limits:
 
 
 LIMITS = Limits()
+_ENV = "/usr/bin/env"  # where every Linux and macOS has it: the PATH may hold git alone
 
 
 class Git:
@@ -106,7 +107,7 @@ def _start(command: list[str], environ: Mapping[str, str]) -> Popen[bytes]:
     words = [word for name in os.environ if name not in environ for word in ("-u", name)]
     try:
         started = GitPython(process.NEUTRAL).execute(
-            [*(["env", *words] if words else []), *command],
+            [*([_ENV, *words] if words else []), *command],
             istream=PIPE,
             env=dict(environ),
             as_process=True,
