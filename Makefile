@@ -1,13 +1,13 @@
 # Each target sets up what it needs on a machine that has Python 3.11 or newer, git and make.
 PYTHON ?= python3
-UV_VERSION := 0.13.9
 VENV := .venv
 READY := $(VENV)/.ready
 # Many tests wait for a server more than they compute; those of a file share one, so they stay together.
 WORKERS ?= 3
+COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header pyproject.toml
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-serving test-cluster coverage soak check format bench lock clean
+.PHONY: demo test test-serving test-cluster coverage soak check audit format bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
@@ -29,12 +29,17 @@ soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters o
 	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 	$(VENV)/bin/python -m tests.soak.interleavings $(or $(ORDERS),10000)
 
-check: $(READY) ## formatting, lint, types, imports, the tree in ARCHITECTURE.md
+check: $(READY) ## formatting, lint, types, imports, workflows, the tree in ARCHITECTURE.md
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/zizmor --quiet --offline --no-progress .
 	$(VENV)/bin/python docs/tree.py --check
+
+audit: $(READY) ## known faults of the packages in the locks, and of the actions: it asks PyPI and GitHub
+	$(VENV)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement requirements.lock
+	$(VENV)/bin/zizmor --quiet --no-progress .
 
 format: $(READY) ## formats the code, and writes the tree in ARCHITECTURE.md
 	$(VENV)/bin/ruff format .
@@ -44,8 +49,9 @@ format: $(READY) ## formats the code, and writes the tree in ARCHITECTURE.md
 bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks
 
-lock: $(READY) ## choose the newest versions that pyproject.toml allows
-	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --all-extras --group dev --group build --generate-hashes --upgrade --quiet --no-header pyproject.toml --output-file requirements.lock
+lock: $(READY) ## choose the newest versions that pyproject.toml allows: of everything, and of what .ci/install needs
+	$(COMPILE) --upgrade --all-extras --group audit --group build --group dev --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --extra azure --extra github-app --group build --output-file requirements.install.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-serving .tools demo
@@ -53,9 +59,10 @@ clean:
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { echo "the venv module is needed (Debian: python3-venv)" >&2; exit 2; }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements.lock
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --build-constraint requirements.lock --editable .
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # What an image of a model has (MLflow and the server's own requirements, not promoter's), and what its tests use.

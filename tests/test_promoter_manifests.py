@@ -164,4 +164,4 @@ def test_the_image_has_what_promoter_starts() -> None:
     let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert (ROOT / ".dockerignore").read_text().startswith("*\n")
     assert all((ROOT / name).exists() for name in let_in)
-    assert {".ci/install", "requirements.lock", "pyproject.toml", "promoter", "base", "overlays"} <= set(let_in)
+    assert {".ci/install", "requirements.install.lock", "pyproject.toml", "promoter", "base", "overlays"} <= set(let_in)
