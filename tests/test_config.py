@@ -97,6 +97,8 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("  fraud-detector:", "  slack:\n    kind: x\n  fraud-detector:", "models.slack.kind: unknown key; available: image, kustomize-image, release-file", ""),
         ("  fraud-detector:", "  environments:\n    imag: x\n  fraud-detector:", "models.environments.imag: unknown key; did you mean 'image'?", ""),
         ("\nimage:\n", "\nnotices:\n- slack: {chanel: C1}\nimage:\n", "notices[0].slack.chanel: unknown key; did you mean 'channel'?", ""),
+        ("\nimage:\n", "\nkustomize: {build-options: --enable-helms}\nimage:\n", "kustomize.build-options: unknown option '--enable-helms'", "available: --enable-helm"),
+        ("\nimage:\n", "\nkustomize: {build-options: --load-restrictor x}\nimage:\n", "unknown option '--load-restrictor x'", "LoadRestrictionsNone"),
         ("    image: reg", "    imag: reg", "promoter.yaml:6: models.fraud-detector.imag: unknown key; did you mean 'image'?", ""),
         ("    image: registry.example.com/models/fraud-detector\n", "", "models.fraud-detector: needs an image repository", "image.registry"),
         ("release-file: release.yaml", "release-file: ../release.yaml", "'../release.yaml' is not a file name", "in the folder"),
@@ -159,6 +161,27 @@ def test_what_is_missing_in_a_manifest_is_shown_as_a_line_to_add(repository: Pat
 def test_an_application_set_is_named_with_what_to_write_instead(repository: Path) -> None:
     edit(repository, "kind: Application", "kind: ApplicationSet", "environments/staging.yaml")
     assert "application: {name: NAME, project: PROJECT}" in complaint(repository).hint
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "cannot"),
+    [
+        (
+            "--enable-helm --load-restrictor LoadRestrictionsNone",
+            ("--enable-helm", "--load-restrictor", "LoadRestrictionsNone"),
+            "",
+        ),
+        ("--load-restrictor=LoadRestrictionsNone", ("--load-restrictor", "LoadRestrictionsNone"), ""),
+        ("--enable-alpha-plugins --enable-exec", (), "--enable-alpha-plugins"),
+        ("''", (), ""),
+    ],
+)
+def test_build_options_are_written_as_argo_cd_has_them(
+    repository: Path, text: str, options: tuple[str, ...], cannot: str
+) -> None:
+    edit(repository, "\nimage:\n", f"\nkustomize:\n  build-options: {text}\nimage:\n")
+    found = config.load(repository / config.FILE).render
+    assert (found.options, found.cannot, found.network) == (options, cannot, False)
 
 
 @pytest.mark.parametrize("path", ["./overlays/staging", "overlays/staging/", "./overlays//staging/", "overlays/x/../staging"])

@@ -19,6 +19,7 @@ from promoter.config.names import image_name
 from promoter.errors import AuthError, ExitCode, PromoterError, RefusedError, SupersededError, UsageError
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import read_overlay
+from promoter.kustomize.render import tool
 from promoter.models import Status
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, PROMOTION, RELEASE, WritePath, path, seed
 
@@ -47,6 +48,19 @@ def test_an_application_that_follows_head_is_written_to_the_default_branch(path:
     done = path.run("promote", f"{path.model}:1", "--to", "staging", "--no-watch", "--no-render")
     assert done.returncode == 0, done.stderr
     assert path.git("diff", "--name-only", "main^", "main").split() == [KUSTOMIZATION, RELEASE]
+
+
+@pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")
+def test_what_cannot_be_built_here_is_a_warning_with_its_reason(path: WritePath) -> None:
+    path.register()
+    chart = b"helmCharts:\n- {name: redis, repo: 'https://charts.example.com', version: 1.0.0}\n"
+    path.commit({KUSTOMIZATION: path.read(KUSTOMIZATION) + chart})
+    path.config.write_text(path.config.read_text() + "kustomize: {build-options: --enable-helm}\n")
+    made = path.plan(f"{path.model}:1", rendering=True)
+    assert made.warnings[0].startswith(
+        "the overlay is not built here, so nothing shows that it runs the release: the chart redis"
+    )
+    assert path.apply(made).commit == path.tip
 
 
 def test_the_commit_says_what_was_promoted(path: WritePath) -> None:

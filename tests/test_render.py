@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from promoter.config import RenderConfig
 from promoter.demo import template
 from promoter.errors import ExitCode, RefusedError, UnreachableError
 from promoter.gitops.tree import normalize
-from promoter.kustomize.render import render, tool
+from promoter.kustomize.render import NotBuiltHereError, render, tool
+from tests.support.listener import listening
 from tests.support.processes import has_ended
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")
@@ -152,3 +154,54 @@ def test_files_named_beside_the_overlay_come_along(shipped: dict[str, bytes]) ->
     text = render(tree, "overlays/production", {}) or ""
     assert "replicas: 5" in text
     assert "app.conf: hello" in text
+
+
+# -- options and networks ---------------------------------------------------------------------------------------------
+
+OVERLAY = "overlays/staging/kustomization.yaml"
+COMMON = b"apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: common}\n"
+
+
+def with_lines(shipped: dict[str, bytes], lines: bytes) -> dict[str, bytes]:
+    return shipped | {OVERLAY: shipped[OVERLAY] + lines}
+
+
+def test_a_file_above_the_overlay_needs_the_load_restrictor_that_argo_cd_has(shipped: dict[str, bytes]) -> None:
+    resources = shipped[OVERLAY].replace(b"resources:\n", b"resources:\n- ../common.yaml\n", 1)
+    files = Files(shipped | {"overlays/common.yaml": COMMON, OVERLAY: resources})
+    with pytest.raises(RefusedError) as caught:
+        render(files, "overlays/staging", {})
+    assert "kustomize: {build-options: --load-restrictor LoadRestrictionsNone}" in caught.value.hint
+    rules = RenderConfig(("--load-restrictor", "LoadRestrictionsNone"))
+    assert "name: common" in (render(files, "overlays/staging", {}, rules) or "")
+
+
+def test_without_a_load_restrictor_nothing_outside_the_repository_is_read(shipped: dict[str, bytes]) -> None:
+    files = Files(with_lines(shipped, b"configMapGenerator:\n- {name: x, files: [/etc/hostname]}\n"))
+    with pytest.raises(RefusedError, match="reads /etc/hostname, which is outside the repository"):
+        render(files, "overlays/staging", {}, RenderConfig(("--load-restrictor", "LoadRestrictionsNone")))
+
+
+def test_a_chart_needs_the_option_and_what_is_not_here_is_not_built(shipped: dict[str, bytes]) -> None:
+    files = Files(with_lines(shipped, b"helmCharts:\n- {name: redis, repo: 'https://charts.example.com', version: 1.0.0}\n"))
+    with pytest.raises(RefusedError) as caught:
+        render(files, "overlays/staging", {})
+    assert "kustomize: {build-options: --enable-helm}" in caught.value.hint
+    with pytest.raises(NotBuiltHereError, match="the chart redis"):
+        render(files, "overlays/staging", {}, RenderConfig(("--enable-helm",)))
+
+
+def test_plugins_are_never_run(shipped: dict[str, bytes]) -> None:
+    with pytest.raises(NotBuiltHereError, match="--enable-exec, which runs programs"):
+        render(Files(shipped), "overlays/staging", {}, RenderConfig(cannot="--enable-exec"))
+
+
+def test_a_remote_base_is_refused_before_anything_is_asked(shipped: dict[str, bytes]) -> None:
+    with listening() as listener:
+        files = Files({"overlays/staging/kustomization.yaml": f"resources:\n- {listener.url}/base.yaml\n".encode()})
+        with pytest.raises(RefusedError, match=f"{OVERLAY} fetches {listener.url}/base.yaml"):
+            render(files, "overlays/staging", {})
+        assert not listener.received
+        with pytest.raises(RefusedError, match="does not build"):
+            render(files, "overlays/staging", {}, RenderConfig(network=True))
+        assert b"GET /base.yaml" in listener.received, "else nothing would have been asked anyway"

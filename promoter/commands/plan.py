@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
+from promoter.config import RenderConfig
 from promoter.errors import RefusedError
 from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
-from promoter.kustomize.render import build, sources, tool
+from promoter.kustomize.render import NotBuiltHereError, build, sources, tool
 from promoter.kustomize.rendered import Carriers, carrying
 from promoter.models import Change, Environment, Image, Model, ModelVersion, Release
 from promoter.promotion import decisions, gates
@@ -128,7 +129,8 @@ def plan(
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
     rendered = None
     if rendering:
-        render_it = partial(rendered_change, snapshot, environment, edited.files, _shown(after))
+        rules = clients.config.render
+        render_it = partial(rendered_change, snapshot, environment, edited.files, _shown(after), rules)
         rendered = steps.run("render", render_it, _build_detail, lambda change: change is None)
     return Plan(
         environment=environment,
@@ -247,14 +249,18 @@ def _where(environment: Environment) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a change does to what Argo CD applies, as a unified diff, and what carries the release then."""
+    """What a change does to what Argo CD applies, as a unified diff, and what carries the release then.
+
+    `unknown` is why this machine can't build the overlay, although Argo CD may.
+    """
 
     diff: str
     carriers: Carriers
+    unknown: str = ""
 
 
 def rendered_change(
-    snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes], release: Release
+    snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes], release: Release, rules: RenderConfig
 ) -> Rendered | None:
     """The difference this change makes to what Argo CD applies; None when no tool is here.
 
@@ -265,10 +271,13 @@ def rendered_change(
     if tool() is None:
         return None
     now = sources(snapshot, directory)
-    after = build({**now, **files}, directory) or ""
+    try:
+        after = build({**now, **files}, directory, rules) or ""
+    except NotBuiltHereError as error:
+        return Rendered("", Carriers(()), error.message)
     carriers = carrying(after, directory, release, environment.workloads)
     try:
-        before = build(now, directory) or ""
+        before = build(now, directory, rules) or ""
     except RefusedError:
         before = ""  # it did not build: everything it renders to now is new
     diff = difflib.unified_diff(before.splitlines(True), after.splitlines(True), "rendered now", "rendered then")
@@ -276,6 +285,8 @@ def rendered_change(
 
 
 def _unwatched(rendered: Rendered | None) -> tuple[str, ...]:
+    if rendered and rendered.unknown:
+        return (f"the overlay is not built here, so nothing shows that it runs the release: {rendered.unknown}",)
     others = rendered.carriers.others if rendered else ()
     return tuple(f"{one} carries the release and is not watched: it is not a Rollout or Deployment" for one in others)
 
@@ -283,4 +294,6 @@ def _unwatched(rendered: Rendered | None) -> tuple[str, ...]:
 def _build_detail(rendered: Rendered | None) -> str:
     if rendered is None:
         return "neither kustomize nor kubectl is here"
+    if rendered.unknown:
+        return f"not built here: {rendered.unknown}"
     return f"builds; watched: {', '.join(rendered.carriers.watched)}"

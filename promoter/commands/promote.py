@@ -171,7 +171,7 @@ class _Commit:
         return self._clients.repository(environment.application).worded(proposal)
 
     def _render(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> str | None:
-        change = rendered_change(snapshot, self._plan.environment, files, self._release)
+        change = rendered_change(snapshot, self._plan.environment, files, self._release, self._clients.config.render)
         return change.diff if change else None
 
     @property

@@ -14,6 +14,7 @@ from promoter.config.values import (
     GitConfig,
     ImageConfig,
     NoticeConfig,
+    RenderConfig,
     WatchConfig,
     nearest,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "GitConfig",
     "ImageConfig",
     "NoticeConfig",
+    "RenderConfig",
     "WatchConfig",
     "find",
     "load",

@@ -323,6 +323,20 @@ class WatchSection(_Section):
     person: Seconds = Field(0.0, ge=0, description="Seconds that a person may take to sync, resume or open a window; then 12.")
 
 
+class KustomizeSection(_Section):
+    """How Argo CD builds overlays, where that is not kustomize's default."""
+
+    build_options: str = Field(
+        "", description="As Argo CD has them (kustomize.buildOptions in argocd-cm): --enable-helm, --load-restrictor NAME."
+    )
+
+
+class RenderSection(_Section):
+    """How overlays are built by promoter, to show what a change does."""
+
+    network: bool = Field(False, description="kustomize may fetch remote bases, patches and Helm charts; it gets no secret.")
+
+
 class File(_Section):
     """promoter.yaml"""
 
@@ -337,6 +351,8 @@ class File(_Section):
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
     watch: WatchSection = Field(default_factory=WatchSection)
+    kustomize: KustomizeSection = Field(default_factory=KustomizeSection)
+    render: RenderSection = Field(default_factory=RenderSection)
 
 
 def schema() -> str:

@@ -29,6 +29,7 @@ from promoter.config.values import (
     GitConfig,
     ImageConfig,
     NoticeConfig,
+    RenderConfig,
     WatchConfig,
     nearest,
 )
@@ -78,6 +79,7 @@ def load(path: Path) -> Config:
         commit=_commit(file, document),
         forge=ForgeConfig(file.forge.kind, file.forge.api_url, file.forge.repository),
         watch=WatchConfig(file.watch.stable_for, file.watch.sync_grace, file.watch.timeout, file.watch.person),
+        render=_render(file, document),
         notices=tuple(_notice(index, one, environments, document) for index, one in enumerate(file.notices)),
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
@@ -94,6 +96,26 @@ def _commit(file: File, document: Document) -> CommitConfig:
         )
     trailers = tuple((key, text.strip()) for key, _, text in (line.partition(":") for line in section.trailers))
     return CommitConfig(section.subject, section.body, trailers, section.sign_off, section.date_from_environment)
+
+
+def _render(file: File, document: Document) -> RenderConfig:
+    """Options that run programs can't be used here; unknown ones are a mistake."""
+    words = iter(file.kustomize.build_options.replace("=", " ").split())
+    options: list[str] = []
+    cannot = ""
+    for word in words:
+        value = next(words, "") if word in ("--load-restrictor", "--load_restrictor") else ""
+        if value in ("LoadRestrictionsNone", "LoadRestrictionsRootOnly"):
+            options += ["--load-restrictor", value]
+        elif word == "--enable-helm":
+            options.append(word)
+        elif word in ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network"):
+            cannot = cannot or word
+        else:
+            shown = f"{word} {value}".strip()
+            hint = "available: --enable-helm, --load-restrictor LoadRestrictionsNone"
+            raise document.error(f"unknown option {shown!r}", ("kustomize", "build-options"), hint=hint)
+    return RenderConfig(tuple(options), file.render.network, cannot)
 
 
 def named_files(path: Path) -> list[str]:

@@ -62,6 +62,22 @@ class CommitConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderConfig:
+    """How overlays are built here: options of kustomize as Argo CD has them, and whether it may reach a network.
+
+    `cannot` is the option with which promoter builds nothing, since it runs programs that an overlay names.
+    """
+
+    options: tuple[str, ...] = ()
+    network: bool = False
+    cannot: str = ""
+
+    @property
+    def helm(self) -> bool:
+        return "--enable-helm" in self.options
+
+
+@dataclass(frozen=True, slots=True)
 class ForgeConfig:
     """What the repository's address does not show of its forge; `repository` is owner/name, or project/repository."""
 
@@ -131,6 +147,7 @@ class Config:
     commit: CommitConfig
     forge: ForgeConfig
     watch: WatchConfig
+    render: RenderConfig
     notices: tuple[NoticeConfig, ...]
     tracking_uri: str | None
     argocd_server: str | None

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from promoter.errors import ConfigError
 from promoter.kustomize import release as kustomize
+from promoter.kustomize.outside import KUSTOMIZATION_FILES
 from promoter.kustomize.promotion_file import FILE_NAME
 from promoter.kustomize.release import Overlay
-from promoter.kustomize.render import KUSTOMIZATION_FILES, Tree
+from promoter.kustomize.render import Tree
 from promoter.models import Environment, Release
 
 

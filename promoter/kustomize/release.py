@@ -183,8 +183,13 @@ def _find_entry(file: YamlFile, images: Node | None, model: Model) -> _Entries:
 def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Release) -> None:
     """Refuses entries that override the model's own: each entry is applied to the result of those before it."""
     key = f"images[{model.image_name}]"
-    if entries.entry and (suffix := file.get(entries.entry, "tagSuffix")):
-        raise file.error("a tagSuffix would change the tag", suffix, key=f"{key}.tagSuffix", hint="remove it")
+    _require_spelling(file, _kustomization(file), ("images",))
+    if entries.entry:
+        _require_spelling(file, entries.entry, ("name", *_IMAGE_KEYS))
+    for other in _deprecated(file):
+        if _matches(_name(file, other), model.image_name) or _matches(_name(file, other), release.repository):
+            message, hint = "kustomize changes the image again by this entry", "move it to `images:`, or remove it"
+            raise file.error(message, other, key="imageTags", hint=hint)
     for other in entries.before:
         new_name = file.scalar(other, "newName", "newName")
         if _matches(_name(file, other), model.image_name) and new_name and not _matches(model.image_name, new_name):
@@ -198,6 +203,21 @@ def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Re
         if release.repository and _matches(_name(file, other), release.repository):
             message = f"this entry matches what {key} makes of the image and changes it again"
             raise file.error(message, other, key="images", hint=f"remove it, or move it before {key}")
+
+
+def _require_spelling(file: YamlFile, mapping: Node, keys: tuple[str, ...]) -> None:
+    """Refuses a key in another case: kustomize reads it as the same key, and of two the last one counts."""
+    for node in mapping.children[::2]:
+        wanted = next((key for key in keys if node.value != key and node.value.lower() == key.lower()), "")
+        if wanted:
+            message = f"kustomize reads {node.value!r} as {wanted}"
+            raise file.error(message, node, key=node.value, hint=f"write `{wanted}:`, once")
+
+
+def _deprecated(file: YamlFile) -> tuple[Node, ...]:
+    """The entries of `imageTags:`, which kustomize applies after those of `images:`."""
+    tags = file.get(_kustomization(file), "imageTags")
+    return tuple(item for item in tags.children if item.is_mapping) if tags and tags.is_sequence else ()
 
 
 def _matches(name: str, image: str) -> bool:

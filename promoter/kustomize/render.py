@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from promoter import process, resources
+from promoter.config.values import RenderConfig
 from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError, UnreachableError
 from promoter.folders import temporary
+from promoter.kustomize.outside import KUSTOMIZATION_FILES, charts, require_inside
 from promoter.paths import write_below
 
-KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 60.0
+DEFAULTS = RenderConfig()
+
+
+class NotBuiltHereError(RefusedError):
+    """Argo CD may build the overlay, and this machine can't: nothing is known of what it renders to."""
 
 
 class Tree(Protocol):
@@ -40,32 +46,47 @@ def tool() -> tuple[str, ...] | None:
     return None
 
 
-def render(tree: Tree, directory: str, changed: Mapping[str, bytes]) -> str | None:
+def render(tree: Tree, directory: str, changed: Mapping[str, bytes], rules: RenderConfig = DEFAULTS) -> str | None:
     """The manifests of the overlay in `directory` with the `changed` files, None without a tool. Raises as `build`."""
-    return build({**sources(tree, directory), **changed}, directory) if tool() else None
+    return build({**sources(tree, directory), **changed}, directory, rules) if tool() else None
 
 
-def build(files: Mapping[str, bytes], directory: str) -> str | None:
+def build(files: Mapping[str, bytes], directory: str, rules: RenderConfig = DEFAULTS) -> str | None:
     """The manifests that these files of a repository render to, built in `directory`; None when no tool is available.
 
     Raises:
-        RefusedError: it does not build; the message is the tool's own.
+        RefusedError: it does not build; the message is the tool's own. Or it would fetch what `rules` don't allow.
+        NotBuiltHereError: it may build elsewhere.
         UnreachableError: the tool crashed, was ended, hung or printed nothing, which proves nothing.
     """
     command = tool()
     if command is None:
         return None
+    require_inside(files, network=rules.network)
+    _require_possible(files, rules)
     with temporary("render") as folder:
         for path, content in files.items():
             write_below(folder, path, content)
-        return _run(command, folder, directory)
+        return _run(command, folder, directory, rules)
 
 
-def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:
+def _require_possible(files: Mapping[str, bytes], rules: RenderConfig) -> None:
+    """Raises NotBuiltHereError."""
+    if rules.cannot:
+        raise NotBuiltHereError(f"kustomize.build-options has {rules.cannot}, which runs programs that an overlay names")
+    if not rules.helm or not (missing := next(charts(files), "")):
+        return
+    if shutil.which("helm") is None:
+        raise NotBuiltHereError(f"the chart {missing} needs helm, which is not here")
+    if not rules.network:
+        raise NotBuiltHereError(f"the chart {missing} is not in the repository, and render.network is not set")
+
+
+def _run(command: tuple[str, ...], folder: Path, directory: str, rules: RenderConfig) -> str:
     # An overlay is text that a pull request may change: what builds it gets no token.
-    environ = process.needed(os.environ, ())
+    environ = process.needed(os.environ, process.NETWORK if rules.network else ())
     try:
-        done = process.run([*command, str(folder / directory)], environ=environ, seconds=_TIMEOUT)
+        done = process.run([*command, *rules.options, str(folder / directory)], environ=environ, seconds=_TIMEOUT)
     except process.HungError:
         raise _broken(directory, command, f"gave no answer in {_TIMEOUT:.0f} s and was ended") from None
     except OSError as error:
@@ -74,7 +95,9 @@ def _run(command: tuple[str, ...], folder: Path, directory: str) -> str:
         raise _broken(directory, command, how)
     if done.status != 0:
         reason = done.errors.strip().replace(f"{folder}/", "").replace(str(folder), ".")
-        raise RefusedError(f"{directory} does not build: {reason}", hint=_HINT)
+        option = next((option for words, option in _OPTIONS.items() if words in reason), "")
+        hint = _AS_ARGOCD.format(option) if option else _HINT
+        raise RefusedError(f"{directory} does not build: {reason}", hint=hint)
     return done.output
 
 
@@ -99,6 +122,11 @@ def _broken(directory: str, command: tuple[str, ...], how: str) -> UnreachableEr
 
 
 _PANIC = re.compile(r"^(panic:|fatal error:|runtime:|SIG[A-Z]+:).*", re.MULTILINE)  # how a Go program ends that has a fault
+_OPTIONS = {
+    "must specify --enable-helm": "--enable-helm",
+    "is not in or below": "--load-restrictor LoadRestrictionsNone",
+}
+_AS_ARGOCD = "if Argo CD builds it with kustomize.buildOptions, write into promoter.yaml: kustomize: {{build-options: {}}}"
 _HINT = "Argo CD will fail to render this too; fix the overlay first, or skip this check with --no-render"
 
 
