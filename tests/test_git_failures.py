@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from promoter.gitops.failures import GitError, Kind
+from promoter.gitops.process import Git
+from tests.support.git_server import bare_repository, isolated_environ
 
 _REJECTED = " ! [remote rejected] HEAD -> main"
 _SSH = """
@@ -80,3 +84,11 @@ TEXTS = {
 def test_a_refusal_is_classified_by_its_reason(name: str) -> None:
     command, text, kind = TEXTS[name]
     assert GitError(command, 1, "", text).kind is kind
+
+
+def test_a_git_that_starts_itself_without_end_means_a_broken_cache(tmp_path: Path) -> None:
+    """As git does before 2.38, when the tip of a partial clone is lost."""
+    bare = bare_repository(tmp_path)
+    with pytest.raises(GitError, match="starts itself without end") as caught:
+        Git(bare.path, isolated_environ(tmp_path / "home")).run("again", settings=[("alias.again", "!git again")])
+    assert caught.value.kind is Kind.CACHE

@@ -80,11 +80,11 @@ def git(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
     try:
         done = process.run(["git", *arguments], environ=environ or local(os.environ), seconds=_SECONDS)
     except FileNotFoundError:
-        raise UsageError("the demo needs git, which is not on PATH", hint="install git 2.30 or newer") from None
+        raise UsageError("the demo needs git, which is not on PATH", hint="install git 2.31 or newer") from None
     except process.HungError:
         raise UnreachableError(f"git {arguments[0]} did not end in {_SECONDS:.0f} s", hint="start the demo again") from None
     if done.status != 0:
-        raise PromoterError(f"git {' '.join(arguments)}: {done.errors.strip()}", hint="the demo needs git 2.30 or newer")
+        raise PromoterError(f"git {' '.join(arguments)}: {done.errors.strip()}", hint="the demo needs git 2.31 or newer")
     return done.output.rstrip("\n")
 
 

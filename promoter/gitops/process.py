@@ -19,7 +19,7 @@ from promoter.gitops.waiting import TRACE, Waiting
 
 Settings = Iterable[tuple[str, str]]
 
-OLDEST_GIT = (2, 30)
+OLDEST_GIT = (2, 31)  # settings are handed over by GIT_CONFIG_COUNT, which 2.30 does not know
 _INSTALL = f"install git {'.'.join(map(str, OLDEST_GIT))} or newer and put it on PATH"
 
 

@@ -11,6 +11,7 @@ TRACE = "GIT_TRACE2_EVENT"
 """The variable that names the file of the trace."""
 
 _ASKED = ("get", "store", "erase")  # the last word of a credential helper's arguments (gitcredentials(7))
+_DEEPEST = 30  # before 2.38, git fetches an object that it needs to fetch objects
 _NAME = re.compile(r"(?:git[ -]credential-)?([\w./~+-]+)")
 
 
@@ -22,14 +23,18 @@ class Waiting:
         self._since: dict[str, float] = {}
 
     def too_long(self) -> bool:
-        """Whether a program that may be asking a person has not answered for too long."""
+        """Whether a program that may be asking a person has not answered for too long, or git starts itself without end."""
         now, started = time.monotonic(), self._started()
+        if len(started) > _DEEPEST:
+            return True
         self._since = {key: self._since.get(key, now) for key, command in started.items() if _may_ask(command)}
         return any(now - since > self._answer for since in self._since.values())
 
     def complaint(self, subcommand: str, seconds: float) -> str:
         """Who did not answer, in the words of git's own errors."""
         started = list(self._started().values())
+        if len(started) > _DEEPEST:
+            return f"error: git {subcommand} starts itself without end"
         if asked := next((command for command in reversed(started) if _may_ask(command)), None):
             if _signs(asked):
                 return f"error: {_name(asked)} failed to sign the data: it did not answer in {self._answer:.0f} s"
