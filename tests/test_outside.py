@@ -48,6 +48,14 @@ HARMLESS = [
 ]
 
 
+def refusal(text: str) -> str:
+    try:
+        require_inside({FILE: text.encode()}, network=False)
+    except RefusedError as error:
+        return error.message
+    return ""
+
+
 @pytest.mark.parametrize("text", REMOTE)
 def test_what_is_fetched_is_refused_by_name_and_allowed_with_a_network(text: str) -> None:
     files = {FILE: text.encode()}
@@ -66,7 +74,7 @@ def test_what_is_outside_the_repository_is_refused(text: str, network: bool) -> 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_kustomize_does_not_load_may_be_any_text(text: str) -> None:
-    require_inside({FILE: text.encode()}, network=False)
+    assert refusal(text) == ""
 
 
 def test_a_generator_in_a_file_of_its_own_is_looked_into() -> None:

@@ -79,7 +79,8 @@ def replace(file: YamlFile, node: Node, value: str, key: str, *, flow: bool) -> 
     if node.tag or node.anchor:
         properties = _PROPERTIES.match(file.text, start, node.end)
         start = properties.end() if properties else node.end
-    return Splice(start, node.end, _apart(file, start, text), node.first, node.last + 1, (event,))
+    quoted = node.style in ("'", '"')  # then the text is, too, and may stand where the old one stood: `"key":"value"`
+    return Splice(start, node.end, text if quoted else _apart(file, start, text), node.first, node.last + 1, (event,))
 
 
 def insert(file: YamlFile, mapping: Node, values: Mapping[str, str], *, after: Node | None = None) -> Splice:
