@@ -271,6 +271,7 @@ print(json.dumps({
     'compiled': (site / 'uvicorn/__pycache__').is_dir(),
     'promoter': sorted(p.name for p in pathlib.Path('/opt/promoter/promoter').iterdir() if p.suffix == '.py' or p.name == 'serving'),
     'lock': '--hash=sha256:' in pathlib.Path('/opt/runtime/requirements.lock').read_text(),
+    'bill': 'pkg:pypi/mlflow-skinny@' in pathlib.Path('/opt/runtime/sbom.cdx.json').read_text(),
 }))
 """
     repository = world.repository()
@@ -287,6 +288,7 @@ print(json.dumps({
         "compiled": True,
         "promoter": ["__init__.py", "serving"],
         "lock": True,
+        "bill": True,
     }
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cyclonedx.model.bom import Bom
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from promoter.image.runtime import install
 
@@ -84,3 +88,16 @@ def test_a_server_that_can_not_be_imported_is_named(runtime: Path) -> None:
     (runtime / "mlflow" / "pyfunc.py").write_text("import pkg_resources")
     with pytest.raises(SystemExit, match="ModuleNotFoundError: No module named 'pkg_resources'"):
         install.check()
+
+
+def test_the_bill_of_materials_lists_what_was_installed(runtime: Path) -> None:
+    """Read back by the library that CycloneDX itself maintains."""
+    for name in ("Zope.Event", "torch", "plain_one"):
+        add(runtime, name, "")
+    (runtime / "torch-4.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.9.0+cpu\n")
+    text = install.bill_of_materials()
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
+    bill = Bom.from_json(json.loads(text))  # type: ignore[attr-defined] # made by a decorator
+    packages = [(one.purl.type, one.purl.name, one.purl.version) for one in bill.components]
+    assert packages == [("pypi", "plain-one", "4.5"), ("pypi", "torch", "2.9.0+cpu"), ("pypi", "zope-event", "4.5")]
+    assert install.bill_of_materials() == text
