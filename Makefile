@@ -24,11 +24,12 @@ test-serving: $(VENV)-serving/.ready ## the inference server's tests on another 
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 $(ARGS)
 
-soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, many orders of steps, broken files; shorter: DELIVERIES=500 SECONDS=60 ORDERS=1000 SEEDS=1000
+soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, many orders of steps, broken files, odd answers; shorter: DELIVERIES=500 SECONDS=60 ORDERS=1000 SEEDS=1000 ANSWERS=1000
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
 	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 	$(VENV)/bin/python -m tests.soak.interleavings $(or $(ORDERS),10000)
 	$(VENV)/bin/python -m tests.soak.mutations $(or $(SEEDS),20000)
+	$(VENV)/bin/python -m tests.soak.answers $(or $(ANSWERS),20000)
 
 check: $(READY) ## formatting, lint, types, imports, workflows, the tree in ARCHITECTURE.md
 	$(VENV)/bin/ruff format --check .

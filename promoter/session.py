@@ -13,8 +13,9 @@ import requests
 import urllib3.exceptions
 from requests.auth import AuthBase
 
+from promoter.boundary import unlike
 from promoter.credential import Credential
-from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
+from promoter.errors import UnreachableError, without_credentials
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is read as a whole, unpacked. A stream's reader has a limit of its own."""
@@ -96,6 +97,7 @@ class Http:
     ) -> None:
         self.name = name
         self.base_url = base_url.rstrip("/")
+        self._last = self.base_url
         self.limits = limits or Limits()
         self._sleep, self._clock = sleep, clock
         self._session = _Session()
@@ -104,6 +106,11 @@ class Http:
         self._session.headers.update(headers or {})
         self._verify, self._cert = verify, cert
         self._secret_path, self._rate_limit = secret_path, rate_limit
+
+    @property
+    def answered(self) -> str:
+        """The address that was asked last, as it may be shown."""
+        return self._shown(self._last)
 
     def request(
         self,
@@ -135,6 +142,7 @@ class Http:
                 UnexpectedAnswerError when an answer is too large.
         """
         url = path if "://" in path else self.base_url + path
+        self._last = url
         again = (method in _IDEMPOTENT if retry is None else retry) and not hasattr(data, "read")
         deadline, limited_for = self._clock() + self.limits.total, 0.0
         for attempt in range(1_000_000):
@@ -231,14 +239,6 @@ class Http:
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         return host if self._secret_path else without_credentials(url.partition("?")[0])
-
-
-def unlike(name: str, where: str, what: str) -> UnexpectedAnswerError:
-    """The error for an answer that `name` does not give: another program's, a damaged one, or one made to do harm."""
-    return UnexpectedAnswerError(
-        f"{where} answered unlike {name}: {what}",
-        hint=f"check that {name} is what answers there, and what stands in front of it",
-    )
 
 
 def _reason(error: Exception | None) -> str:

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from promoter.argocd.client import ArgoCD
 from promoter.argocd.errors import ArgoCDError, NotFoundError, SyncWindowError, of_response
 from promoter.argocd.state import ResourceRef
 from promoter.credential import Credential, origins
-from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
+from promoter.errors import AuthError, PromoterError, UnexpectedAnswerError, UnreachableError, UsageError
 from promoter.models import Application
 from promoter.session import Authorization, Http, Limits
 from tests.support.argocd_recordings import recording
@@ -203,9 +204,37 @@ def test_a_missing_object_is_not_found(server: Replay, argocd: ArgoCD) -> None:
 def test_an_analysis_run_has_its_measurements(server: Replay, argocd: ArgoCD) -> None:
     last = [one for one in recording("superseded-then-aborted") if one.get("call") == "analysis-run"][-1]
     server.on("GET", f"{PATH}/resource", recorded(last))
-    run = argocd.analysis_run(APP, ResourceRef("argoproj.io", "AnalysisRun", "fraud-staging", "x", "v1alpha1"))
+    name = "fraud-detector-68b9c65967-41-2"
+    run = argocd.analysis_run(APP, ResourceRef("argoproj.io", "AnalysisRun", "fraud-staging", name, "v1alpha1"))
     assert (run.phase, run.hash, run.revision) == ("Failed", "68b9c65967", "41")
     assert run.metrics[0].values == ("[0.3]", "[0.32231404958677684]")
+
+
+@pytest.mark.parametrize("field", ["name", "namespace", "project", "kind"])
+def test_an_answer_about_another_application_is_none(server: Replay, argocd: ArgoCD, field: str) -> None:
+    body = json.loads(json.dumps(line("good-canary", "application")["body"]))
+    (body["spec"] if field == "project" else body if field == "kind" else body["metadata"])[field] = "another"
+    server.on("GET", PATH, Answer(json.dumps(body).encode()))
+    server.on("POST", f"{PATH}/sync", Answer(json.dumps(body).encode()))
+    for asked in (argocd.application, argocd.sync):
+        with pytest.raises(UnexpectedAnswerError, match=r"answered unlike Argo CD: it is about .*another"):
+            asked(APP)
+
+
+@pytest.mark.parametrize("field", ["name", "namespace", "kind", "group"])
+def test_an_answer_about_another_object_is_none(server: Replay, argocd: ArgoCD, field: str) -> None:
+    server.on("GET", f"{PATH}/resource", recorded(line("good-canary", "rollout")))
+    asked = ResourceRef("argoproj.io", "Rollout", "fraud-staging", "fraud-detector", "v1alpha1")
+    assert argocd.workload(APP, asked).ref == asked
+    with pytest.raises(UnexpectedAnswerError, match=r"it is about Rollout fraud-staging/fraud-detector of group 'argoproj.io'"):
+        argocd.workload(APP, replace(asked, **{field: "another"}))
+
+
+def test_an_odd_application_hides_no_other(server: Replay, argocd: ArgoCD) -> None:
+    good = line("good-canary", "application")["body"]
+    odd = [1, None, {**good, "status": 5}, {**good, "metadata": {"name": 5}}, {**good, "spec": {**good["spec"], "project": {}}}]
+    server.on("GET", "/api/v1/applications", Answer(json.dumps({"items": [*odd, good]}).encode()))
+    assert [one.name for one in argocd.applications()] == [APP.name]
 
 
 def test_the_tree_has_pods_analyses_and_replica_sets(server: Replay, argocd: ArgoCD) -> None:

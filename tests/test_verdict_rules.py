@@ -44,6 +44,12 @@ def test_an_application_that_is_being_deleted_is_gone() -> None:
     assert said(CANARY, application={"deleting": True}).kind is Kind.APPLICATION_GONE
 
 
+def test_nothing_is_synced_at_what_is_no_commit() -> None:
+    """Argo CD names the branch only where rendering failed, and then it compares nothing."""
+    assert said(CANARY).kind is not Kind.NOT_OBSERVED
+    assert said(CANARY, application={"revision": "main", "sync": "Synced"}).kind is Kind.NOT_OBSERVED
+
+
 def test_a_rewritten_branch_takes_our_commit_away() -> None:
     assert said(CANARY, git={"reachable": False}).kind is Kind.COMMIT_GONE
 

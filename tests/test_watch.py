@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 
 from promoter import cli
+from promoter.config.values import WatchConfig
 from promoter.errors import AuthError, ExitCode
 from promoter.output import Progress
+from promoter.promotion.follow import configured
 from promoter.promotion.watch import Watched
 from promoter.verdict import Kind, Reason, Verdict
 from tests.support.argo_world import FAILS, MISSING, REPOSITORY, STUCK, TIMING, World, digest, overlay, world
@@ -140,6 +142,12 @@ def test_an_application_that_is_gone_needs_a_person(it: World) -> None:
     gone = Answer(404, b'{"error":"not found","code":5,"message":"applications.argoproj.io not found"}')
     with it.argocd.fault(always(gone, "application")):
         assert it.watcher(it.promote(2)).watch().exit_code is ExitCode.NEEDS_PERSON
+
+
+def test_the_timeout_of_promoter_yaml_bounds_every_phase() -> None:
+    timing = configured(WatchConfig(stable_for=10, sync_grace=30, timeout=12))
+    assert (timing.observe, timing.sync, timing.roll) == (12, 12, 12)
+    assert configured(WatchConfig(stable_for=10, sync_grace=30, timeout=1800)).observe == 300
 
 
 @pytest.mark.parametrize(

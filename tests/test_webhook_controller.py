@@ -14,7 +14,8 @@ import pytest
 
 from promoter import config
 from promoter.errors import ConfigError, RefusedError, UnreachableError, UsageError
-from promoter.models import Environment
+from promoter.models import Environment, OnAlias
+from promoter.promotion.survey import Survey
 from promoter.webhook import Remote
 from promoter.webhook.controller import Controller
 from promoter.webhook.log import Log
@@ -38,7 +39,7 @@ class Looks:
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     looks: list[list[str]] = field(default_factory=list)
     added: list[Key] = field(default_factory=list)
-    error: UnreachableError | None = None
+    error: Exception | None = None
 
     def clients(self) -> Any:
         made = [SimpleNamespace(name="staging", model=SimpleNamespace(name=model)) for model in self.models]
@@ -100,18 +101,47 @@ def test_a_model_can_be_woken_later_and_is_woken_once() -> None:
     assert looks.looks == [["a", "b"], ["a"]]
 
 
-def test_what_could_not_be_looked_at_is_not_forgotten() -> None:
-    looks = Looks(["a"], error=UnreachableError("Argo CD can't be reached"))
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UnreachableError("Argo CD can't be reached"), "Argo CD can't be reached"),
+        (AttributeError("'int' object has no attribute 'get'"), "AttributeError: 'int' object has no attribute 'get'"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+    ],
+)
+def test_what_could_not_be_looked_at_is_not_forgotten(error: Exception, said: str) -> None:
+    looks = Looks(["a"], error=error)
     looks.gate.set()
     with controlling(looks, interval=0.2) as controller:
         assert looks.begun.acquire(timeout=30)
-        while controller.ready != "Argo CD can't be reached":
+        while controller.ready != said:
+            assert not controller.health
             threading.Event().wait(0.01)
         looks.error = None
         assert looks.begun.acquire(timeout=30)
         while controller.ready:
             threading.Event().wait(0.01)
     assert ("staging", "a") in looks.added
+
+
+def test_one_environment_that_can_not_be_read_is_one_that_differs() -> None:
+    """Whatever reading it raises: the error comes up when it is reconciled, and the others don't notice."""
+
+    def with_source(environment: Any, _: object) -> Any:
+        if environment.name == "odd":
+            raise RecursionError
+        return environment
+
+    class Nothing(Survey):
+        def deployed(self, environment: Environment) -> None:
+            pass
+
+    clients: Any = SimpleNamespace(with_source=with_source, argocd_server=None)
+    made: list[Any] = [
+        SimpleNamespace(name=name, on_alias=OnAlias.IGNORE, application=SimpleNamespace(namespace="argocd", name=name))
+        for name in ("first", "odd", "last")
+    ]
+    assert [one.name for one in Nothing(clients, with_argocd=False).differing(made)] == ["odd"]
 
 
 @pytest.fixture

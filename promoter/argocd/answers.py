@@ -373,9 +373,12 @@ def _list(document: Json, key: str) -> Sequence[Any]:
 
 def _time(text: str | None, where: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text) if text else None
+        time = datetime.fromisoformat(text) if text else None
     except ValueError:
-        raise UnexpectedAnswerError(f"Application: {where} is {text!r}, not a time") from None
+        time = datetime.min
+    if time is not None and time.tzinfo is None:
+        raise UnexpectedAnswerError(f"Application: {where} is {text!r}, not a time with its zone")
+    return time
 
 
 def _images(document: Json) -> tuple[ContainerImage, ...]:

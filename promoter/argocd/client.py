@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -17,9 +17,11 @@ import requests
 
 from promoter.argocd.answers import analysis_run, application_state, difference, resource_tree, sync_windows, workload
 from promoter.argocd.errors import ArgoCDError, NotFoundError, of_body, of_response
+from promoter.boundary import ODD, odd_answers_are_errors
 from promoter.credential import PLAIN_HTTP, Credential, origins
-from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.errors import AuthError, UnexpectedAnswerError, UnreachableError, UsageError
 from promoter.session import Authorization, Http, Limits
+from promoter.typed import require_typed
 
 if TYPE_CHECKING:
     from promoter.argocd.state import (
@@ -56,8 +58,11 @@ _LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server
 )
 
 
+@odd_answers_are_errors
 class ArgoCD:
     """One Argo CD server. Not for use by several threads at once: `stream` wants a client of its own.
+
+    An answer about another object than the one that was asked for is an UnexpectedAnswerError.
 
     `requests` counts what was asked so far.
     """
@@ -116,12 +121,14 @@ class ArgoCD:
     def applications(self) -> tuple[ApplicationState, ...]:
         """All Applications that the token may see; without revision, operation and conditions (see `application`).
 
+        One that can't be read is left out: who needs it asks for it alone, and gets the error.
+
         Raises:
             AuthError, UnreachableError, ArgoCDError: as every call here.
         """
         params = {"fields": ",".join(f"items.{field}" for field in _LIST_FIELDS)}
         answer = self._json("GET", "/api/v1/applications", params=params)
-        return tuple(application_state(item) for item in answer.get("items") or ())
+        return tuple(_readable(answer.get("items") or ()))
 
     def resource(self, app: Application, ref: ResourceRef) -> dict[str, Any]:
         """The live manifest of one object, read from the cluster now.
@@ -139,24 +146,25 @@ class ArgoCD:
         manifest = json.loads(self._get(_path(app, "resource"), app, params).get("manifest") or "null")
         if not isinstance(manifest, dict):
             raise NotFoundError(f"{ref.kind} {ref.namespace}/{ref.name} of {app.name} has no live manifest")
+        _require_about(ref, manifest)
         return manifest
 
     def difference(self, app: Application, ref: ResourceRef) -> Difference | None:
         """How one object differs from Git, as Argo CD compared them last; None if it does not report that."""
         params = {"namespace": ref.namespace, "name": ref.name, "group": ref.group, "kind": ref.kind}
-        return difference(self._get(_path(app, "managed-resources"), app, params), ref)
+        return require_typed(difference(self._get(_path(app, "managed-resources"), app, params), ref))
 
     def workload(self, app: Application, ref: ResourceRef) -> Workload:
         """A live Rollout or Deployment; raises as `resource`."""
-        return workload(self.resource(app, ref))
+        return require_typed(workload(self.resource(app, ref)))
 
     def analysis_run(self, app: Application, ref: ResourceRef) -> AnalysisRunState:
         """A live AnalysisRun; raises as `resource`."""
-        return analysis_run(self.resource(app, ref))
+        return require_typed(analysis_run(self.resource(app, ref)))
 
     def resource_tree(self, app: Application) -> ResourceTree:
         """Pods, AnalysisRuns and ReplicaSets below the Application; kinds that its project does not permit are missing."""
-        return resource_tree(self._get(_path(app, "resource-tree"), app))
+        return require_typed(resource_tree(self._get(_path(app, "resource-tree"), app)))
 
     def sync_windows(self, app: Application) -> SyncWindows:
         return sync_windows(self._get(_path(app, "syncwindows"), app))
@@ -187,7 +195,8 @@ class ArgoCD:
         for line in lines:
             if "error" in line:
                 raise of_body(line["error"], 200, "logs", _target(app))
-        return tuple(line["result"]["content"] for line in lines if "result" in line and not line["result"].get("last"))
+        content = tuple(line["result"]["content"] for line in lines if "result" in line and not line["result"].get("last"))
+        return require_typed(content, tuple[str, ...])
 
     def can_i(self, action: str, app: Application, *, resource: str = "applications") -> bool:
         """Whether the token may do this to the Application (`get`, `sync`)."""
@@ -248,7 +257,11 @@ class ArgoCD:
     # -- speaking -----------------------------------------------------------------------------------------------------
 
     def _state(self, document: dict[str, Any], app: Application) -> ApplicationState:
-        return application_state(document, path=app.path)
+        state = require_typed(application_state(document, path=app.path))
+        found = (state.name, state.namespace, state.project or "default", document.get("kind") or "Application")
+        if found != (app.name, app.namespace, app.project, "Application"):
+            raise ValueError(f"it is about {found[3]} {found[1]}/{found[0]} of project {found[2]}")
+        return state
 
     def _get(self, path: str, app: Application, params: Mapping[str, str] | None = None, **how: Any) -> dict[str, Any]:
         return self._json("GET", path, params=_of(app, params), app=app, **how)
@@ -259,7 +272,7 @@ class ArgoCD:
             answer = response.json()
         except requests.exceptions.JSONDecodeError:
             raise UnreachableError(f"{self._http.name} cut off its answer to {path}", hint="try again") from None
-        return answer if isinstance(answer, dict) else {}
+        return require_typed(answer, dict[str, Any])
 
     def _call(
         self, method: str, path: str, *, app: Application | None = None, headers: Mapping[str, str] | None = None, **how: Any
@@ -302,6 +315,23 @@ def _options(text: str) -> dict[str, str]:
         if word.startswith("--"):
             options[name] = value if equals or following.startswith("-") else following
     return {name: value for name, value in options.items() if value != "false"}
+
+
+def _readable(items: Iterable[Any]) -> Iterator[ApplicationState]:
+    for item in items:
+        try:
+            found = require_typed(application_state(item))
+        except (*ODD, UnexpectedAnswerError):
+            continue
+        yield found
+
+
+def _require_about(ref: ResourceRef, manifest: Mapping[str, Any]) -> None:
+    """Raises ValueError where a manifest is that of another object."""
+    metadata, group = manifest["metadata"], manifest["apiVersion"].rpartition("/")[0]
+    found = (group, manifest["kind"], metadata.get("namespace") or "", metadata["name"])
+    if found != (ref.group, ref.kind, ref.namespace, ref.name):
+        raise ValueError(f"it is about {found[1]} {found[2]}/{found[3]} of group {group!r}")
 
 
 def _path(app: Application, *parts: str) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from promoter.boundary import odd_answers_are_errors, reading
 from promoter.credential import Credential
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.forge.seam import Check, Draft, PullRequest, Standing, State
 from promoter.hosting.address import Address
-from promoter.hosting.answers import error_message, json_of, rate_limit
+from promoter.hosting.answers import error_message, json_of, object_id, rate_limit
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
 from promoter.session import Authorization, Http
@@ -32,6 +33,7 @@ _FOR_CHANGES, _REJECTED = -5, -10  # votes
 _CHECKS = ("0609b952-1397-4640-95ec-e00a01b2c241", "cbdc66da-9728-4af8-aada-9a5a32e4a226")  # policy types: Build, Status
 
 
+@odd_answers_are_errors
 class AzureDevOpsPullRequests:
     """The pull requests of one repository on Azure DevOps: see `Forge`."""
 
@@ -64,7 +66,8 @@ class AzureDevOpsPullRequests:
             "isDraft": draft.draft,
         }
         try:
-            return self._pull_request(self._ask("POST", self._pulls, json=asked, to="open a pull request"))
+            with reading(self._http):
+                return self._pull_request(self._ask("POST", self._pulls, json=asked, to="open a pull request"))
         except (RefusedError, UnreachableError):
             # TF401179 "an active pull request already exists"; or the answer got lost on its way
             found = next((one for one in self.pull_requests(draft.branch, draft.base) if one.state is State.OPEN), None)
@@ -111,7 +114,7 @@ class AzureDevOpsPullRequests:
 
     def standing(self, number: int) -> Standing:
         answer = self._ask("GET", f"{self._pulls}/{number}")
-        found = self._pull_request(answer)
+        found = self._numbered(answer, number)
         if found.state is not State.OPEN:
             return Standing(found)
         artifact = f"vstfs:///CodeReview/CodeReviewId/{answer['repository']['project']['id']}/{number}"
@@ -129,21 +132,28 @@ class AzureDevOpsPullRequests:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _get(self, number: int) -> PullRequest:
-        return self._pull_request(self._ask("GET", f"{self._pulls}/{number}"))
+        return self._numbered(self._ask("GET", f"{self._pulls}/{number}"), number)
+
+    def _numbered(self, answer: Mapping[str, Any], number: int) -> PullRequest:
+        found = self._pull_request(answer)
+        if found.number != number:
+            raise ValueError(f"it is about pull request !{found.number}, not !{number}")
+        return found
 
     def _pull_request(self, answer: Mapping[str, Any]) -> PullRequest:
         """`lastMergeCommit` is a trial merge until the status is completed."""
         number, state = int(answer["pullRequestId"]), _STATES[str(answer["status"])]
         owner, repository = quote(self._address.owner), quote(self._address.repository)
         merge = answer.get("lastMergeCommit") if state is State.MERGED else None
+        source = answer.get("lastMergeSourceCommit")
         return PullRequest(
             number=number,
             url=f"{self._address.api_url}/{owner}/_git/{repository}/pullrequest/{number}",
             title=str(answer["title"]),
             body=str(answer.get("description") or ""),
             state=state,
-            head=str((answer.get("lastMergeSourceCommit") or {}).get("commitId") or ""),
-            merged=str(merge["commitId"]) if merge else None,
+            head=object_id(source["commitId"]) if source else "",
+            merged=object_id(merge["commitId"]) if merge else None,
             labels=frozenset(str(label["name"]) for label in answer.get("labels") or () if label.get("active", True)),
             id=str(answer["createdBy"]["id"]),
         )

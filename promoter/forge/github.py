@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from promoter.boundary import odd_answers_are_errors, reading
 from promoter.credential import Credential
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
 from promoter.forge.seam import Draft, PullRequest, Standing, State
 from promoter.hosting import github
 from promoter.hosting.address import Address
-from promoter.hosting.answers import error_message, json_of
+from promoter.hosting.answers import error_message, json_of, object_id
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
 
@@ -27,6 +28,7 @@ _MERGEABLE = ("clean status", "unstable status", "has_hooks status")
 _TOKENS = names(ForgeKind.GITHUB)
 
 
+@odd_answers_are_errors
 class GitHubPullRequests:
     """The pull requests of one repository on GitHub: see `Forge`."""
 
@@ -49,7 +51,8 @@ class GitHubPullRequests:
 
     def open(self, draft: Draft) -> PullRequest:
         try:
-            opened = self._create(draft)
+            with reading(self._http):
+                opened = self._create(draft)
         except (RefusedError, UnreachableError):
             # 422 "already exists"; or the answer got lost on its way, and with it the number
             found = next((one for one in self.pull_requests(draft.branch, draft.base) if one.state is State.OPEN), None)
@@ -119,7 +122,10 @@ class GitHubPullRequests:
                 f"GitHub does not show pull request #{number} of {self._address.place} to this token: {'; '.join(errors)}",
                 hint=f"give the token read access to pull requests and checks ({_TOKENS})",
             )
-        return standing_of(found, "; ".join(errors))
+        standing = standing_of(found, "; ".join(errors))
+        if standing.pull_request.number != number:
+            raise ValueError(f"it is about pull request #{standing.pull_request.number}, not #{number}")
+        return standing
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -189,8 +195,8 @@ def _pull_request(answer: Mapping[str, Any]) -> PullRequest:
         title=str(answer["title"]),
         body=str(answer.get("body") or ""),
         state=State.MERGED if merged else State(answer["state"]),
-        head=str(answer["head"]["sha"]),
-        merged=str(answer["merge_commit_sha"]) if merged else None,
+        head=object_id(answer["head"]["sha"]),
+        merged=object_id(answer["merge_commit_sha"]) if merged else None,
         labels=frozenset(str(label["name"]) for label in answer["labels"]),
         id=str(answer["node_id"]),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from promoter.forge.seam import Check, PullRequest, Standing, State
+from promoter.hosting.answers import object_id
 
 AUTO_MERGE = """\
 mutation ($input: EnablePullRequestAutoMergeInput!) {
@@ -89,7 +90,7 @@ def _pull_request(answer: Mapping[str, Any]) -> PullRequest:
         title=str(answer["title"]),
         body=str(answer["body"]),
         state=state,
-        head=str(answer["headRefOid"]),
-        merged=str(merge["oid"]) if merge and state is State.MERGED else None,
+        head=object_id(answer["headRefOid"]),
+        merged=object_id(merge["oid"]) if merge and state is State.MERGED else None,
         id=str(answer["id"]),
     )

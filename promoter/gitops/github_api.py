@@ -6,15 +6,16 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from promoter.errors import AuthError, RefusedError, UnreachableError, UsageError
+from promoter.boundary import reading
+from promoter.errors import AuthError, RefusedError, UnexpectedAnswerError, UnreachableError, UsageError
 from promoter.gitops.credentials import api_token
 from promoter.gitops.failures import GitError, Kind
 from promoter.hosting import github
 from promoter.hosting.address import host_and_path
-from promoter.hosting.answers import error_message
+from promoter.hosting.answers import error_message, object_id
 from promoter.hosting.tokens import is_github, names
 from promoter.models import ForgeKind
-from promoter.session import Limits, RateLimitedError
+from promoter.session import Http, Limits, RateLimitedError
 
 _MUTATION = "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }"
 # A repeated request can't commit twice: expectedHeadOid lets only the first one through.
@@ -55,23 +56,30 @@ class GitHubCommits:
             "message": {"headline": headline, "body": body.strip("\n")},
             "fileChanges": {"additions": additions},
         }
-        answer = self._asked({"query": _MUTATION, "variables": {"input": wanted}})
-        for error in answer.get("errors") or ():
-            raise self._refusal(branch, str(error.get("type", "")), " ".join(str(error.get("message", "")).split()))
-        return str(answer["data"]["createCommitOnBranch"]["commit"]["oid"])
+        http = self._http()
+        try:
+            with reading(http):
+                answer = self._asked(http, {"query": _MUTATION, "variables": {"input": wanted}})
+                for error in answer.get("errors") or ():
+                    raise self._refusal(branch, str(error.get("type", "")), " ".join(str(error.get("message", "")).split()))
+                return object_id(answer["data"]["createCommitOnBranch"]["commit"]["oid"])
+        except UnexpectedAnswerError as error:  # whether it was committed is not known
+            raise _unanswered(error.message) from None
 
-    def _asked(self, query: object) -> dict[str, Any]:
+    def _http(self) -> Http:
         token = api_token(self._url, self._environ)
         if token is None:
             raise AuthError("no token for GitHub's API", hint=f"set {names(ForgeKind.GITHUB)}")
         address = self._environ.get("GITHUB_GRAPHQL_URL") or github.graphql_url(github.api_url(self._environ))
-        http = github.connect(address, lambda: token, limits=_LIMITS)
+        return github.connect(address, lambda: token, limits=_LIMITS)
+
+    def _asked(self, http: Http, query: object) -> dict[str, Any]:
         try:
             response = http.request("POST", "", json=query, retry=True)
         except RateLimitedError:
             raise
         except UnreachableError as error:
-            raise GitError("push", 1, "", f"fatal: unable to access GitHub's API: {error.message}") from None
+            raise _unanswered(error.message) from None
         if response.status_code == 401:
             raise AuthError(f"GitHub does not accept the token for {self.repository}", hint="it may have ended: renew it")
         if response.status_code == 403:
@@ -90,5 +98,9 @@ class GitHubCommits:
             hint = "set `write: pull-request` for this environment, or let this App or user bypass the rule"
             return RefusedError(f"{place} does not accept a direct commit: {message}", hint=hint)
         if not kind:  # "Something went wrong while executing your query": whether it was committed is not known
-            return GitError("push", 1, "", f"fatal: unable to access GitHub's API: {message}")
+            return _unanswered(message)
         return RefusedError(f"GitHub makes no commit on {place}: {message} ({kind})", hint="set `git.commit: push`")
+
+
+def _unanswered(message: str) -> GitError:
+    return GitError("push", 1, "", f"fatal: unable to access GitHub's API: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from promoter.session import whole_number
 if TYPE_CHECKING:
     import requests
 
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _DEFAULT_WAIT = 60.0  # seconds; GitHub's advice when it names no time: "wait for at least one minute"
 
 
@@ -28,6 +30,17 @@ def json_of(response: requests.Response) -> Any:
         return response.json()
     except (ValueError, RecursionError):
         return None
+
+
+def object_id(value: Any) -> str:
+    """The id of a commit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or not _OBJECT_ID.fullmatch(value):
+        raise ValueError(f"{value!r:.100} is not the id of a commit")
+    return value
 
 
 def rate_limit(response: requests.Response) -> float | None:

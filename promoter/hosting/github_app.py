@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from promoter.boundary import reading
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.typed import require_typed
 
 _ID, _INSTALLATION, _KEY = "GITHUB_APP_ID", "GITHUB_APP_INSTALLATION_ID", "GITHUB_APP_PRIVATE_KEY"
 _LIFE, _CLOCK_DRIFT = 540, 60  # seconds; GitHub takes no JWT that lives for more than ten minutes, or from the future
@@ -62,8 +64,10 @@ def _mint(api: str, app: str, installation: str, environ: Mapping[str, str]) -> 
         )
     if not response.ok:
         raise UnreachableError(f"GitHub at {api} answered {response.status_code} when asked for a token", hint="run it again")
-    answer = response.json()
-    return _Minted(answer["token"], datetime.fromisoformat(answer["expires_at"]).timestamp())
+    with reading(http):
+        answer = response.json()
+        expires = datetime.fromisoformat(answer["expires_at"]).timestamp()
+        return require_typed(_Minted(answer["token"], expires))
 
 
 def _jwt(app: str, key: str) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import requests
-
+from promoter.boundary import ODD
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.session import RETRIED, Http
 
@@ -65,7 +64,7 @@ def refresh_token(registry: str, cloud: Cloud, env: Mapping[str, str]) -> str:
         raise UnreachableError(f"{registry} answered {response.status_code} to the exchange of a token", hint="run again later")
     try:
         token = response.json()["refresh_token"] if response.status_code == HTTPStatus.OK else None
-    except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
+    except ODD:
         token = None
     if not isinstance(token, str):
         raise AuthError(

@@ -6,17 +6,19 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-import requests
-
+from promoter.boundary import ODD, Server, odd_answers_are_errors
 from promoter.credential import PLAIN_HTTP, origin
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.image.credentials import HUB_HOST, registry_login
 from promoter.image.reference import DOCKER_HUB, ImageReference
 from promoter.image.registry_token import Asking, authorization
 from promoter.session import RETRIED, Http, Limits
+
+if TYPE_CHECKING:
+    import requests
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_REDIRECTS = 5
@@ -25,6 +27,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FULL = re.compile(r"quota|no space left|storage limit|disk full|insufficient storage", re.IGNORECASE)
 
 
+@odd_answers_are_errors
 class Connection:
     """See `RegistryRepository` for the arguments. Not for use by several threads at once."""
 
@@ -42,6 +45,11 @@ class Connection:
     def name(self) -> str:
         """The repository, as people write it."""
         return self._reference.name
+
+    @property
+    def server(self) -> Server:
+        """Who is asked, for errors about its answers."""
+        return self._http
 
     @property
     def base_url(self) -> str:
@@ -165,5 +173,5 @@ def _errors(response: requests.Response) -> list[tuple[str, str]]:
     """Code and message of each error, as the specification defines them; empty if the answer is something else."""
     try:
         return [(str(error["code"]), str(error.get("message", ""))) for error in response.json()["errors"]]
-    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError, AttributeError):
+    except ODD:
         return []

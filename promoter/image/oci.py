@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from promoter.boundary import ODD
 from promoter.errors import RefusedError
 from promoter.image.reference import is_digest
 from promoter.models import Origin
@@ -41,7 +42,7 @@ class Descriptor:
         """
         try:
             descriptor = cls(str(value["mediaType"]), str(value["digest"]), int(value["size"]))
-        except (KeyError, TypeError, ValueError):
+        except ODD:
             descriptor = cls("", "", -1)
         if not is_digest(descriptor.digest) or descriptor.size < 0:
             raise RefusedError(f"{where} holds a broken descriptor: {json.dumps(value)[:200]}", hint="build that image again")
@@ -106,7 +107,7 @@ def decode(data: bytes, where: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise RefusedError(f"{where} is not a JSON object", hint="check that it is an image")

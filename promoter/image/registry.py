@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import requests
 
+from promoter.boundary import Server, odd_answers_are_errors
 from promoter.errors import AuthError, UnreachableError
 from promoter.image.connection import Connection
 from promoter.image.layer import CHUNK
@@ -30,6 +31,7 @@ from promoter.session import Limits
 _MANIFESTS = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 
 
+@odd_answers_are_errors
 class RegistryRepository:
     """The image repository that `reference` names; `insecure` are hosts (`host[:port]`) that may be spoken to in plain http.
 
@@ -46,6 +48,10 @@ class RegistryRepository:
     ) -> None:
         self._reference = reference
         self._connection = Connection(reference, insecure, env, limits)
+
+    @property
+    def _http(self) -> Server:
+        return self._connection.server
 
     @property
     def name(self) -> str:

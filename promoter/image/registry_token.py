@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from promoter.boundary import ODD
 from promoter.credential import Credential, origins
 from promoter.errors import AuthError, UnreachableError
 from promoter.redaction import redact
@@ -83,7 +84,7 @@ def _token(parameters: Mapping[str, str], login: Credential | None, asking: Aski
     try:
         answer = response.json() if response.status_code == HTTPStatus.OK else {}
         token = answer.get("token") or answer.get("access_token")
-    except (ValueError, AttributeError):
+    except ODD:
         token = None
     if not isinstance(token, str):
         registry = where.partition("/")[0]

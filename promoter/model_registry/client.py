@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from promoter.boundary import ODD, unlike
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
 from promoter.folders import temporary
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, require_below, untrusted
@@ -196,6 +197,8 @@ def mlflow_errors(where: str) -> Iterator[None]:
             raise _translated(where, error.error_code, str(error.message)) from None
         except ImportError as error:
             raise UsageError(f"{where} needs a package that is missing: {error}", hint=_PACKAGES) from None
+        except ODD as error:
+            raise unlike("MLflow", where, f"{type(error).__name__}: {_line(str(error))}") from error
         except Exception as error:
             if type(error).__module__.partition(".")[0] not in _STORAGE:
                 raise

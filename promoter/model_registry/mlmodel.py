@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from promoter.boundary import ODD
 from promoter.errors import RefusedError
 from promoter.models import Signature
+from promoter.typed import require_typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,9 @@ def parse(content: bytes, *, reference: str) -> MLmodel:
 
     try:
         document = YAML(typ="safe").load(content)
-        return MLmodel(tuple(document["flavors"]), _signature(document.get("signature")), document.get("model_id"))
-    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = MLmodel(tuple(document["flavors"]), _signature(document.get("signature")), document.get("model_id"))
+        return require_typed(found)
+    except (YAMLError, *ODD) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise RefusedError(
             f"the MLmodel file of {reference} can't be read: {type(error).__name__}: {reason}",

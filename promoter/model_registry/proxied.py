@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import urllib3.exceptions
 
+from promoter.boundary import ODD
 from promoter.errors import RefusedError, UnreachableError
 from promoter.model_registry.artifacts import Reader, listing, require_below, untrusted
 from promoter.model_registry.store import NotFound
 from promoter.models import ModelFile
+from promoter.typed import require_typed
 
 if TYPE_CHECKING:
     import requests
@@ -102,8 +104,11 @@ class ProxiedArtifacts:
         return f"{API}/{quote(f'{self._path}/{require_below(file.path)}')}"
 
 
-def _entries(answer: dict[str, list[dict[str, str]]]) -> list[tuple[str, bool, int]]:
-    return [(entry["path"], bool(entry.get("is_dir")), int(entry.get("file_size") or 0)) for entry in answer.get("files", [])]
+def _entries(answer: Any) -> list[tuple[str, bool, int]]:
+    entries = [(one["path"], bool(one.get("is_dir")), int(one.get("file_size") or 0)) for one in answer.get("files") or ()]
+    if any(size < 0 for _, _, size in require_typed(entries, list[tuple[str, bool, int]])):
+        raise ValueError("a file has less than no bytes")
+    return entries
 
 
 def lasting_etag(response: requests.Response, created: datetime) -> str | None:
@@ -117,7 +122,7 @@ def lasting_etag(response: requests.Response, created: datetime) -> str | None:
         return None
     try:
         return etag if parsedate_to_datetime(modified) <= created else None
-    except (ValueError, TypeError):
+    except ODD:
         return None
 
 

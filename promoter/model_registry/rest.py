@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from promoter.boundary import Server, odd_answers_are_errors
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, untrusted
 from promoter.model_registry.proxied import API, ProxiedArtifacts
 from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
+from promoter.typed import require_typed
 
 if TYPE_CHECKING:
     from promoter.model_registry.settings import Settings
 
 
+@odd_answers_are_errors
 class RestStore:
     """The Store behind http and https addresses."""
 
@@ -23,13 +26,18 @@ class RestStore:
         self._tracking = TrackingServer(settings.tracking_uri, settings)
         self._registry = TrackingServer(settings.registry_uri, settings) if settings.registry_uri else self._tracking
 
+    @property
+    def _http(self) -> Server:
+        return self._registry.asked
+
     def by_version(self, name: str, version: str) -> RegisteredVersion:
         """GET model-versions/get."""
-        return self._registry.get("mlflow/model-versions/get", _registered, name=name, version=version)
+        found = self._registry.get("mlflow/model-versions/get", _registered, name=name, version=version)
+        return _about(found, name, version)
 
     def by_alias(self, name: str, alias: str) -> RegisteredVersion:
         """GET registered-models/alias."""
-        return self._registry.get("mlflow/registered-models/alias", _registered, name=name, alias=alias)
+        return _about(self._registry.get("mlflow/registered-models/alias", _registered, name=name, alias=alias), name)
 
     def by_stage(self, name: str, stage: str) -> RegisteredVersion:
         """POST registered-models/get-latest-versions; its versions lack their aliases, so the version is asked for again."""
@@ -47,7 +55,7 @@ class RestStore:
         """GET model-versions/get-download-uri, which follows the copies that copy_model_version makes."""
         path = "mlflow/model-versions/get-download-uri"
         return self._registry.get(
-            path, lambda answer: str(answer["artifact_uri"]), name=registered.name, version=registered.version
+            path, lambda answer: require_typed(answer["artifact_uri"], str), name=registered.name, version=registered.version
         )
 
     def logged_model(self, model_id: str) -> LoggedModel:
@@ -81,7 +89,7 @@ class RestStore:
     def _of_run(self, uri: str) -> str:
         """Where a folder of a run is (`runs:/ID/PATH`)."""
         run_id, _, path = urlsplit(uri).path.strip("/").partition("/")
-        root = self._tracking.get("mlflow/runs/get", lambda answer: str(answer["run"]["info"]["artifact_uri"]), run_id=run_id)
+        root = self._tracking.get("mlflow/runs/get", _artifact_uri, run_id=run_id)
         return f"{root.rstrip('/')}/{path}"
 
     def _served(self, uri: str, parts: SplitResult) -> tuple[TrackingServer, str]:
@@ -102,19 +110,31 @@ class RestStore:
 def _registered(answer: Any) -> RegisteredVersion:
     version = answer["model_version"]
     stage = version.get("current_stage")
-    return RegisteredVersion(
+    found = RegisteredVersion(
         name=version["name"],
         version=str(version["version"]),
         created=from_milliseconds(version["creation_timestamp"]),
         source=version.get("source", ""),
         status=version.get("status", "READY"),
-        status_message=version.get("status_message", ""),
+        status_message=version.get("status_message") or "",
         run_id=version.get("run_id") or None,
         stage=None if stage in (None, "", "None") else stage,
-        description=version.get("description", ""),
-        tags={tag["key"]: tag.get("value", "") for tag in version.get("tags", [])},
-        aliases=tuple(sorted(version.get("aliases", []))),
+        description=version.get("description") or "",
+        tags={tag["key"]: tag.get("value") or "" for tag in version.get("tags") or ()},
+        aliases=tuple(sorted(version.get("aliases") or ())),
     )
+    return require_typed(found)
+
+
+def _about(found: RegisteredVersion, name: str, version: str | None = None) -> RegisteredVersion:
+    """As asked for; a database may know a name in another case."""
+    if found.name.casefold() != name.casefold() or version not in (None, found.version):
+        raise ValueError(f"it is about {found.name} {found.version}, not {name} {version or ''}".rstrip())
+    return found
+
+
+def _artifact_uri(answer: Any) -> str:
+    return require_typed(answer["run"]["info"]["artifact_uri"], str)
 
 
 def _versions(answer: Any) -> list[str]:
@@ -122,16 +142,18 @@ def _versions(answer: Any) -> list[str]:
 
 
 def _aliases(answer: Any) -> dict[str, str]:
-    return {entry["alias"]: str(entry["version"]) for entry in answer["registered_model"].get("aliases", [])}
+    aliases = {entry["alias"]: str(entry["version"]) for entry in answer["registered_model"].get("aliases") or ()}
+    return require_typed(aliases, dict[str, str])
 
 
 def _logged(answer: Any) -> LoggedModel:
     info, data = answer["model"]["info"], answer["model"].get("data", {})
     status = info.get("status", "").removeprefix("LOGGED_MODEL_")
-    return LoggedModel(info["model_id"], status, info["artifact_uri"], _metrics(data))
+    return require_typed(LoggedModel(info["model_id"], status, info["artifact_uri"], _metrics(data)))
 
 
 def _metrics(data: Any) -> dict[str, float]:
     """The metrics of a run or a logged model; NaN and the infinities are strings in MLflow's JSON."""
     metrics = data.get("metrics", [])
-    return newest((metric["key"], metric["value"], metric.get("timestamp"), metric.get("step")) for metric in metrics)
+    found = newest((metric["key"], metric["value"], metric.get("timestamp"), metric.get("step")) for metric in metrics)
+    return require_typed(found, dict[str, float])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from promoter.boundary import ODD, Server, reading
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry.settings import Settings
 from promoter.model_registry.store import NotFound
@@ -30,6 +31,11 @@ class TrackingServer:
         if anonymous:
             self._sent = "no credentials were sent, since this is not the server they belong to"
         self._http = self.http()
+
+    @property
+    def asked(self) -> Server:
+        """Who is asked, for errors about its answers."""
+        return self._http
 
     def http(self) -> Http:
         """A connection of its own, for one more thread."""
@@ -68,13 +74,8 @@ class TrackingServer:
                 f"MLflow at {self.uri} answered with a web page: a login page, or not MLflow",
                 hint=f"check the address; if a proxy asks people to log in there, {_CREDENTIALS} that it accepts",
             )
-        try:
+        with reading(self._http):
             return read(response.json())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnreachableError(
-                f"{response.url} answered unlike MLflow: {type(error).__name__}: {error}",
-                hint=f"check that MLflow is what answers at {self.uri}",
-            ) from None
 
     @contextmanager
     def stream(self, path: str, *, headers: Mapping[str, str], http: Http | None = None) -> Iterator[requests.Response]:
@@ -150,7 +151,7 @@ def _error(response: requests.Response) -> tuple[str, str]:
     try:
         body = response.json()
         return str(body["error_code"]), str(body["message"]).partition("\n")[0] or response.reason
-    except (ValueError, KeyError, TypeError):
+    except ODD:
         text = response.text.strip()
         short = response.reason if not text or text.startswith("<") else text.splitlines()[0][:200]
         return "", short or "no reason given"

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from promoter.boundary import Server, odd_answers_are_errors, unlike
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry import settings
 from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import NotFound
-from promoter.session import unlike
+from promoter.typed import require_typed
 
 _PATH = "mlflow/webhooks"
 _MOST_PAGES = 100
@@ -52,11 +53,16 @@ class Tested:
     error: str = ""
 
 
+@odd_answers_are_errors
 class Webhooks:
     """The webhooks of one MLflow server (3.3 or newer, with a database)."""
 
     def __init__(self, server: TrackingServer) -> None:
         self._server = server
+
+    @property
+    def _http(self) -> Server:
+        return self._server.asked
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, tracking_uri: str | None = None) -> Webhooks:
@@ -166,7 +172,7 @@ def _without_webhooks(error: UsageError) -> PromoterError:
 
 
 def _page(answer: Any) -> tuple[list[Webhook], str]:
-    return [_webhook(one) for one in answer.get("webhooks", [])], answer.get("next_page_token", "")
+    return [_webhook(one) for one in answer.get("webhooks") or ()], require_typed(answer.get("next_page_token") or "", str)
 
 
 def _one(answer: Any) -> Webhook:
@@ -175,14 +181,11 @@ def _one(answer: Any) -> Webhook:
 
 def _webhook(answer: Any) -> Webhook:
     events = tuple(sorted(f"{event['entity']}.{event['action']}".lower() for event in answer.get("events", [])))
-    return Webhook(answer["webhook_id"], answer["name"], answer["url"], events, answer.get("status", "ACTIVE") == "ACTIVE")
+    active = answer.get("status", "ACTIVE") == "ACTIVE"
+    return require_typed(Webhook(answer["webhook_id"], answer["name"], answer["url"], events, active))
 
 
 def _tested(answer: Any) -> Tested:
     result = answer["result"]
-    return Tested(
-        result.get("success", False),
-        result.get("response_status"),
-        result.get("response_body", ""),
-        result.get("error_message", ""),
-    )
+    status, body, error = result.get("response_status"), result.get("response_body"), result.get("error_message")
+    return require_typed(Tested(bool(result.get("success")), status, body or "", error or ""))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from promoter.config.values import WatchConfig
 from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.interrupts import Interrupted
 from promoter.models import Environment, OnFailure, Release
@@ -162,29 +163,20 @@ class Follower:
         return replace(ending, stable=restored.release)
 
     def _watch(self, committed: Committed, displaced: Release | None = None) -> Watched:
-        observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))
+        timing, expected = self.timing or configured(self.clients.config.watch), committed.expectation(self.environment)
+        observer = Observer(self.argocd, self.repository, self.environment, expected, patience=timing.observe)
         ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
         with self._events() as wake:
             return Watcher(
                 observer,
                 self.argocd,
                 self.on_verdict,
-                self.timing or self._configured(),
+                timing,
                 self.clock,
                 wake,
                 ends,
                 syncs=self.syncs,
             ).watch()
-
-    def _configured(self) -> Timing:
-        watch = self.clients.config.watch
-        return Timing(
-            stable_for=watch.stable_for,
-            sync_grace=watch.sync_grace,
-            sync=watch.timeout,
-            roll=watch.timeout,
-            person=watch.person,
-        )
 
     @contextmanager
     def _events(self) -> Iterator[threading.Event]:
@@ -207,6 +199,18 @@ class Follower:
     ) -> Ending:
         release, commit = committed.release, committed.commit.sha
         return Ending(self.environment.name, release, commit, verdict, exit_code, restored, note, logs)
+
+
+def configured(watch: WatchConfig) -> Timing:
+    """The timing that promoter.yaml sets: `timeout` bounds each phase."""
+    return Timing(
+        stable_for=watch.stable_for,
+        sync_grace=watch.sync_grace,
+        observe=min(Timing().observe, watch.timeout),
+        sync=watch.timeout,
+        roll=watch.timeout,
+        person=watch.person,
+    )
 
 
 def _after_restore(verdict: Verdict) -> tuple[ExitCode, str]:

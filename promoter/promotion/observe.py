@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from promoter.argocd.answers import pod_template
-from promoter.argocd.client import ArgoCD
+from promoter.argocd.client import REFRESH_SECONDS, ArgoCD
 from promoter.argocd.errors import ArgoCDError, NotFoundError
 from promoter.argocd.state import (
     AnalysisRunState,
@@ -61,12 +61,16 @@ class _Found:
 
 @dataclass(slots=True)
 class Observer:
-    """Looks at one promotion, again and again; keeps what can't change between looks (what a commit holds)."""
+    """Looks at one promotion, again and again; keeps what can't change between looks (what a commit holds).
+
+    `patience`: seconds that Argo CD gets for a refresh.
+    """
 
     argocd: ArgoCD
     repository: Repository
     environment: Environment
     expected: Expectation
+    patience: float = REFRESH_SECONDS
     _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
     _listed: object = None
     _workloads: tuple[ResourceRef, ...] = ()
@@ -133,7 +137,8 @@ class Observer:
 
     def _application(self, *, refresh: bool) -> ApplicationState | None:
         try:
-            return self.argocd.application(self.environment.application, refresh=refresh)
+            seconds = min(self.patience, REFRESH_SECONDS)
+            return self.argocd.application(self.environment.application, refresh=refresh, refresh_seconds=seconds)
         except NotFoundError:
             return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from promoter.errors import PromoterError, UnreachableError
+from promoter.errors import PromoterError, UnexpectedAnswerError, UnreachableError
 from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
 from promoter.models import Application, Environment, OnAlias, Release
@@ -126,6 +126,8 @@ class Survey:
         model, alias = environment.model.name, environment.alias
         try:
             return self._aliases.get((model, alias), lambda: self.clients.model_registry.version_of(model, alias))
+        except UnexpectedAnswerError:
+            raise  # about this model
         except UnreachableError as error:
             self._without_mlflow = error
             raise
@@ -166,8 +168,8 @@ class Survey:
             if deployed is not None and not self.content(known):
                 return True
             wanted = self.alias_version(known) if known.on_alias is OnAlias.PROMOTE else None
-        except PromoterError:
-            return True
+        except Exception:
+            return True  # whatever it is, it is of this environment, and no other one waits for it
         return wanted is not None and (deployed is None or deployed.version != wanted)
 
     def _read_branch(self, application: Application) -> Branch:
@@ -178,7 +180,7 @@ class Survey:
         """The overlays of all environments on this branch."""
         paths = {application.path}
         for environment in self.clients.config.environments:
-            with suppress(PromoterError):  # reported when that environment has its turn
+            with suppress(Exception):  # reported when that environment has its turn
                 other = self.with_source(environment).application
                 paths |= {other.path} if _key(other) == _key(application) else set()
         return paths

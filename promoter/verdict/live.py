@@ -23,13 +23,13 @@ Predicate = Callable[["Observation", "Expectation"], bool]
 def compared(seen: Observation, _: Expectation) -> bool:
     """Argo CD has compared the cluster with a revision that contains our commit.
 
-    When rendering failed it names the branch instead of a commit; then only a comparison after our commit counts. No date of a
-    commit shows that: Argo CD's clock is another one.
+    When rendering failed it names the branch instead of a commit, and nothing is Synced; then only a comparison after our
+    commit counts. No date of a commit shows that: Argo CD's clock is another one.
     """
     application = seen.application
     if application is None or seen.git.ancestor is not True:
         return False
-    return application.revision_is_commit or seen.compared_since
+    return application.revision_is_commit or (seen.compared_since and application.sync != "Synced")
 
 
 def applied(seen: Observation, expected: Expectation) -> bool:

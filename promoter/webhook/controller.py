@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from promoter.webhook.work import Key
 
 _FIRST_RETRY, _LONGEST_RETRY = 5.0, 300.0
+_REPORT = "this is a fault of promoter: please report it"
 
 
 @dataclass
@@ -98,12 +99,8 @@ class Controller:
     def _look_at(self, models: Collection[str]) -> None:
         try:
             survey, differing = self._differing(models)
-        except PromoterError as error:
-            self._failures += 1
-            self._again(models, min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** (self._failures - 1)))
-            self._problem = self._problem and error.message
-            self.metrics.looked("failed", at_everything=not models)
-            self.log("look", error=error.message, hint=error.hint)
+        except Exception as error:  # what nobody foresaw ends this look, not the thread
+            self._failed(models, error)
             return
         self._failures = 0
         self._problem = self._problem if models else ""
@@ -111,6 +108,14 @@ class Controller:
         for key in differing:
             self.log("differs", environment=key[0], model=key[1])
             self.add(key, survey)
+
+    def _failed(self, models: Collection[str], error: Exception) -> None:
+        known = error if isinstance(error, PromoterError) else PromoterError(f"{type(error).__name__}: {error}", hint=_REPORT)
+        self._failures += 1
+        self._again(models, min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(self._failures - 1, 10)))
+        self._problem = self._problem and known.message
+        self.metrics.looked("failed", at_everything=not models)
+        self.log("look", error=known.message, hint=known.hint)
 
     def _again(self, models: Collection[str], seconds: float) -> None:
         for model in models:

@@ -102,12 +102,13 @@ class Work:
         return survey.handed_on() if survey is not None and self.clock() - when <= _RECENT else None
 
     def failed(self, key: Key, error: BaseException) -> None:
-        """What nobody foresaw ends this run, not the receiver."""
+        """What nobody foresaw ends this run, not the receiver: it is tried again."""
         name, model = key
         self.metrics.reconciled(Reconciled(name, model, Action.FAILED, "", ExitCode.UNEXPECTED))
         self.log(
             "reconciled", environment=name, model=model, action="failed", detail=f"{type(error).__name__}: {error}", exit_code=1
         )
+        self.wake(model, _RETRY)
 
     def _step(self, environment: str, model: str, step: Step) -> None:
         self.metrics.step(step)

@@ -1,0 +1,71 @@
+"""The boundary of a client: whatever its reader raises about a server's answer becomes one error that names the server."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from promoter.errors import UnexpectedAnswerError
+
+ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What code raises that reads an answer of another form than it expects."""
+
+_SHOWN = 200
+C = TypeVar("C")
+
+
+class Server(Protocol):
+    """Who is asked: its `name`, and the address that it answered at last."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def answered(self) -> str: ...
+
+
+def unlike(name: str, where: str, what: str) -> UnexpectedAnswerError:
+    """The error for an answer that `name` does not give: another program's, a damaged one, or one made to do harm."""
+    return UnexpectedAnswerError(
+        f"{where} answered unlike {name}: {what}",
+        hint=f"check that {name} is what answers there, and what stands in front of it",
+    )
+
+
+@contextmanager
+def reading(server: Server) -> Iterator[None]:
+    """An answer of this server is read here.
+
+    Raises:
+        UnexpectedAnswerError: instead of what the reader raises.
+    """
+    try:
+        yield
+    except ODD as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        raise unlike(server.name, server.answered, f"{kind}{error}"[:_SHOWN]) from error
+
+
+def odd_answers_are_errors(client: type[C]) -> type[C]:
+    """Decorates a class that speaks to the server `_http`: its public methods raise as `reading` does."""
+    for name, method in list(vars(client).items()):
+        if inspect.isfunction(method) and not name.startswith("_"):
+            setattr(client, name, _bounded(method))
+    return client
+
+
+def _bounded(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def bounded(self: Any, *arguments: Any, **named: Any) -> Any:
+        with reading(self._http):
+            return method(self, *arguments, **named)
+
+    @functools.wraps(method)
+    def generating(self: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
+        with reading(self._http):
+            yield from method(self, *arguments, **named)
+
+    return generating if inspect.isgeneratorfunction(method) else bounded

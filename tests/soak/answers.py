@@ -1,0 +1,28 @@
+"""Many odd answers for every client of a server: `python -m tests.soak.answers [CASES]`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.support.odd_clients import CLIENTS
+from tests.test_odd_answers import odd_case
+
+_FIRST = 1_000_000  # seeds that `make test` does not have
+
+
+def main(cases: int) -> int:
+    """The seeds are printed: one that fails fails again."""
+    each, first = -(-cases // len(CLIENTS)), _FIRST + int(time.time()) % _FIRST
+    print(f"odd answers of {first} to {first + each - 1} for {', '.join(CLIENTS)}", flush=True)
+    for client in CLIENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            odd_case(Path(folder), client, range(first, first + each))
+    print(f"{each * len(CLIENTS)} odd answers: no error but ours")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
