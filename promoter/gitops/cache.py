@@ -117,7 +117,7 @@ class Cache:
             fresh = self.directory.with_suffix(".new")
             shutil.rmtree(fresh, ignore_errors=True)
             self._remove_old()
-            if os.path.lexists(self.directory) and (not self._is_sound() or self._worn_out()):
+            if os.path.lexists(self.directory) and (not self.is_sound() or self._worn_out()):
                 self.discard()
             if self.directory.exists():
                 self._remove_lock_files()
@@ -174,11 +174,12 @@ class Cache:
                 self._move_away(path)
         self._remove_old()
 
-    def _is_sound(self) -> bool:
+    def is_sound(self) -> bool:
         """Whether it is as promoter leaves it: private, with promoter's settings, and its files what they may be."""
         try:
             return (
-                is_private(self.directory)
+                is_private(self._turn.parent.resolve())
+                and is_private(self.directory)
                 and (self.directory / "config").read_bytes() in _CONFIGS.values()
                 and (self.directory / _FILTERS).exists()
                 and _KNOWN_FILTERS.issuperset(self.filters)

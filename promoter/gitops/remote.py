@@ -65,7 +65,7 @@ class Remote:
         self._git = Git(self._cache.directory, self._local, limits)
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
-        self._last_tip, self._prepared = "", False
+        self._last_tip, self._checked = "", False
         self._objects = Objects(self._git, self._fetch_objects)
         self.lock = self._cache.lock
 
@@ -167,8 +167,9 @@ class Remote:
         """Whether the commit, a full object id, was fetched."""
         if self._objects.knows(commit):
             return True
-        if not self._prepared:
-            return False  # whose cache this is was not checked yet
+        self._checked = self._checked or self._cache.is_sound()
+        if not self._checked:
+            return False  # the next update starts over
         return is_id(commit) and self._git.succeeds("rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}")
 
     def reaches(self, commit: str, ancestor: str) -> bool:
@@ -303,7 +304,7 @@ class Remote:
 
     def _prepare(self) -> None:
         self._cache.prepare(self._create, filters=self._filters, format=self._format)
-        self._prepared = True
+        self._checked = True
 
     def _create(self, directory: Path) -> None:
         git = Git(directory, self._local, self._limits)
