@@ -85,7 +85,7 @@ def _source(spec: Mapping[str, Any], manifest: Document) -> tuple[Mapping[str, A
 
 def _path(manifest: Document, source: Mapping[str, Any], place: Place) -> str:
     if "path" not in source and "chart" in source:
-        raise manifest.error("is a Helm chart", (*place, "chart"), hint="promoter edits Kustomize overlays: write a path")
+        raise manifest.error("is a Helm chart", (*place, "chart"), hint="write the path of a Kustomize overlay")
     text = _text(manifest, source, "path", place)
     path = source_path(text)
     if path.startswith("/") or path.split("/")[0] == "..":
