@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from typing import Any
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promoter.serving.columns import Columns
-from promoter.serving.decode import JSON, Decoder
+from promoter.serving.decode import CSV, JSON, PARQUET, Decoder
 from promoter.serving.errors import RequestError
 
 pytest.importorskip("mlflow.pyfunc", reason="the full mlflow is not installed")
@@ -103,7 +105,7 @@ def given_to_the_model(metadata: Metadata, read: Any) -> str | None:
 
 def read_both_ways(metadata: Metadata, document: dict[str, Any]) -> tuple[str, str] | None:
     """What the model gets by the fast way and by MLflow's; None when the request is left to MLflow."""
-    decoder, body = Decoder(metadata), json.dumps(document).encode()
+    decoder, body = Decoder(metadata, 1000), json.dumps(document).encode()
     fast = decoder._fast(body)
     if fast is None:
         return None
@@ -187,7 +189,7 @@ def test_what_is_no_set_of_named_scalars_is_left_to_mlflow() -> None:
     ],
 )
 def test_what_can_not_be_read_is_told_without_the_input(body: bytes, field: str, expected: str, said: str) -> None:
-    decoder = Decoder(Metadata(["double", "long"], True))
+    decoder = Decoder(Metadata(["double", "long"], True), 1000)
     if said == "exactly":
         body = body.replace(b"dataframe_split", b'inputs": 1, "instances')
     with pytest.raises(RequestError) as refused:
@@ -212,10 +214,66 @@ def test_what_can_not_be_read_is_told_without_the_input(body: bytes, field: str,
     ],
 )
 def test_content_types(content_type: str, accepted: bool) -> None:
-    decoder, body = Decoder(Metadata(["double"], True)), b'{"dataframe_split": {"columns": ["c0"], "data": [[1.0]]}}'
+    decoder, body = Decoder(Metadata(["double"], True), 1000), b'{"dataframe_split": {"columns": ["c0"], "data": [[1.0]]}}'
     if accepted:
         assert decoder.decode(body, content_type).rows == 1
     else:
         with pytest.raises(RequestError) as refused:
             decoder.decode(body, content_type)
         assert refused.value.status == 415
+
+
+# -- too much ---------------------------------------------------------------------------------------------------------
+
+
+def parquet(columns: dict[str, Any], **options: Any) -> bytes:
+    table, written = pytest.importorskip("pyarrow").table(columns), io.BytesIO()
+    pytest.importorskip("pyarrow.parquet").write_table(table, written, **options)
+    return written.getvalue()
+
+
+def refused(body: bytes, kind: str, max_rows: int = 32) -> RequestError:
+    with pytest.raises(RequestError) as error:
+        Decoder(Metadata(["double"], True), max_rows).decode(body, kind)
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"c0\n" + b"1.0\n" * 33, "more rows than MAX_BATCH_SIZE, which is 32"),
+        (b'c0,c1\n"a\nb",1\n' + b"1.0,2\r\n" * 32, "more rows than MAX_BATCH_SIZE, which is 32"),
+        (b",".join([b"c"] * 10_001), "10001 columns"),
+        (b"c0\n" + b"1," * 200_000, "200001 columns"),
+        (b'c0,"' + b"x" * 200_000 + b'"\n' + b"1," * 200_000, "200001 columns"),
+    ],
+)
+def test_a_csv_body_is_counted_before_it_is_decoded(body: bytes, said: str) -> None:
+    error = refused(body, CSV)
+    assert (error.status, said in error.message) == (413, True)
+
+
+def test_csv_within_the_limits_is_read() -> None:
+    limit = csv.field_size_limit()
+    body = b"c0\n\n" + b"1.0\n" * 32 + b"\n"
+    assert Decoder(Metadata(["double"], True), 32).decode(body, CSV).rows == 32
+    assert csv.field_size_limit() == limit
+
+
+def test_a_parquet_body_is_bounded_before_and_while_it_is_unpacked() -> None:
+    rows = refused(parquet({"c0": [0.0] * 1_000_000}), PARQUET)
+    assert (rows.status, "more rows" in rows.message) == (413, True)
+    wide = refused(parquet({f"c{index}": [0.0] for index in range(10_001)}), PARQUET)
+    assert (wide.status, "10001 columns" in wide.message) == (413, True)
+    # One value of 1 MiB in a dictionary, a hundred times: 1 MiB by the file's own account.
+    repeated = parquet({"c0": ["x" * (1 << 20)] * 100}, compression="zstd")
+    assert len(repeated) < 10_000
+    unpacked = refused(repeated, PARQUET, 1000)
+    assert (unpacked.status, "64 MiB" in unpacked.message) == (413, True)
+    packed = refused(parquet({"c0": [bytes([index]) * (1 << 20) for index in range(100)]}, compression="zstd"), PARQUET, 1000)
+    assert (packed.status, "64 MiB" in packed.message) == (413, True)
+    assert refused(b"PAR1 and no more", PARQUET).status == 400
+
+
+def test_parquet_within_the_limits_is_read() -> None:
+    assert Decoder(Metadata(["double"], True), 32).decode(parquet({"c0": [0.0] * 32}), PARQUET).rows == 32

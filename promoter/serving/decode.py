@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from promoter.serving import scoring
+from promoter.serving import bounds, scoring
 from promoter.serving.columns import Columns
 from promoter.serving.errors import RequestError
 
@@ -49,21 +49,23 @@ class Decoded:
 
 
 class Decoder:
-    """Reads requests for one model; `metadata` is MLflow's Model."""
+    """Reads requests for one model; `metadata` is MLflow's Model. Of CSV and Parquet no more than `max_rows` are read."""
 
-    def __init__(self, metadata: Any) -> None:
-        self._metadata = metadata
+    def __init__(self, metadata: Any, max_rows: int) -> None:
+        self._metadata, self._max_rows = metadata, max_rows
         self._schema = metadata.get_input_schema()
         typed = getattr(metadata, "_is_signature_from_type_hint", bool)()  # then the model's own types parse the data
         self._columns = None if typed else Columns.of(self._schema)
 
     def decode(self, body: bytes, content_type: str) -> Decoded:
-        """Raises: RequestError, 415 for another content type, 400 for what does not fit it or the signature."""
+        """Raises: RequestError, 415 for another content type, 413 for too much, 400 for what does not fit the signature."""
         kind = _media_type(content_type)
         if kind == JSON and (decoded := self._fast(body)) is not None:
             return decoded
         try:
             return self._by_mlflow(body, kind)
+        except RequestError:
+            raise
         except Exception as error:  # of MLflow, pandas, numpy or json, and for no other reason than this body
             raise self.explain(error) from error
 
@@ -85,8 +87,10 @@ class Decoder:
 
     def _by_mlflow(self, body: bytes, kind: str) -> Decoded:
         if kind == CSV:
+            bounds.require_csv(body, self._max_rows)
             return Decoded(scoring.read_csv(body, self._schema), None)
         if kind == PARQUET:
+            bounds.require_parquet(body, self._max_rows)
             return Decoded(scoring.read_parquet(body), None)
         return Decoded(*scoring.read_json(body, self._metadata, self._schema))
 

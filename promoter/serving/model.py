@@ -47,7 +47,7 @@ class PyfuncModel:
         from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
 
         self._pyfunc = pyfunc
-        self._decoder = Decoder(pyfunc.metadata)
+        self._decoder = Decoder(pyfunc.metadata, max_rows)
         self._max_rows, self._observe_rows = max_rows, observe_rows
         encoder: Any = NumpyEncoder  # MLflow has no annotations here
         self._encode: Callable[[object], str] = encoder().encode
