@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from promoter import config
-from promoter.demo import template
 from promoter.errors import ConfigError, ExitCode, UsageError
 from promoter.models import Compress, Embed, ForgeKind, MergeMethod
+from promoter.scaffold import template
 
 
 @pytest.fixture

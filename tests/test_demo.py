@@ -16,13 +16,14 @@ import pytest
 
 from promoter.cli.text import ending_text
 from promoter.config import load
-from promoter.demo import demo, template
+from promoter.demo import demo
 from promoter.demo.cluster import ClusterOptions, edits
 from promoter.demo.images import unpack_model
 from promoter.demo.place import Place, git, prepare
 from promoter.demo.repository import seed
 from promoter.demo.sandbox.render import render
 from promoter.errors import UsageError
+from promoter.scaffold import template
 
 EXAMPLES = "https://github.com/your-org"
 

@@ -13,6 +13,7 @@ import typer
 
 from promoter import __version__
 from promoter.cli.environments import history, status
+from promoter.cli.init import init
 from promoter.cli.notify import notify
 from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
@@ -39,7 +40,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-for command in (model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
+for command in (init, model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
     app.command()(command)
 app.add_typer(webhook)
 app.add_typer(notify)

@@ -33,6 +33,15 @@ class Document:
             node, line = step
         return line
 
+    def block(self, path: Sequence[str | int]) -> tuple[int, int]:
+        """The line of the key at `path`, which is there, and the last line before the next key: comments between them count."""
+        node, line = self._node, 1
+        for part in path:
+            step = _child(node, part)
+            assert step is not None  # noqa: S101 - as documented
+            node, line = step
+        return line, line if node is None else node.end_mark.line
+
     def error(self, message: str, path: Sequence[str | int] = (), *, hint: str = "") -> ConfigError:
         return ConfigError(message, file=self.file, line=self.line(path), key=dotted(path), hint=hint)
 

@@ -6,14 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARTS = ("base", "overlays", "environments", "promoter.yaml")
+_WORKFLOWS = (".github/workflows/deploy-on-model-promotion.yml", ".github/workflows/watch-on-merge.yml")
 
 
 def files() -> Iterator[tuple[str, bytes]]:
     """Each file by its path in the new repository: from the wheel, or from the checkout that promoter runs from."""
-    root = Path(__file__).parent / "template_files"
-    if not root.is_dir():
-        root = Path(__file__).parents[2]
+    root = _root()
     for part in PARTS:
         for path in sorted((root / part).rglob("*")) if (root / part).is_dir() else [root / part]:
             if path.is_file():
                 yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def workflows() -> Iterator[tuple[str, bytes]]:
+    """The workflows of GitHub Actions, by path, as `files`."""
+    for path in _WORKFLOWS:
+        yield path, (_root() / path).read_bytes()
+
+
+def _root() -> Path:
+    packed = Path(__file__).parent / "template_files"
+    return packed if packed.is_dir() else Path(__file__).parents[2]

@@ -1,0 +1,120 @@
+"""init, and the questions that it asks on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from configparser import ConfigParser, Error
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promoter.cli.options import Output, OutputOption
+from promoter.errors import ExitCode, UsageError
+from promoter.scaffold.wanted import Ci, Workload
+
+if TYPE_CHECKING:
+    from promoter.commands.init import Scaffold
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository's folder; by default this one.")] = Path(),
+    model: Annotated[
+        str | None, typer.Option("--model", "--add-model", help="The registered model; another one where promoter.yaml exists.")
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option("--registry", help="Container registry and prefix of the images: registry.example.com/models.")
+    ] = None,
+    repo: Annotated[
+        str | None,
+        typer.Option("--repo", metavar="URL", help="The repository that Argo CD reads; by default the folder's origin."),
+    ] = None,
+    branch: Annotated[str, typer.Option("--branch", help="Its branch.")] = "main",
+    environments: Annotated[
+        str,
+        typer.Option(
+            "--environments", "--add-environment", metavar="NAME,…", help="In the order in which a version passes them."
+        ),
+    ] = "staging,production",
+    workload: Annotated[
+        Workload, typer.Option("--workload", help="How a release replaces the one before it.")
+    ] = Workload.ROLLOUT,
+    argocd: Annotated[
+        str, typer.Option("--argocd", metavar="HOST", help="Argo CD's address, if ARGOCD_SERVER is not set.")
+    ] = "",
+    mlflow: Annotated[str, typer.Option("--mlflow", metavar="URL", help="MLflow, if MLFLOW_TRACKING_URI is not set.")] = "",
+    ci: Annotated[Ci, typer.Option("--ci", help="Workflows to write.")] = Ci.NONE,
+    action: Annotated[
+        str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the workflows find promoter's action.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Write the files of a GitOps repository for a model, or add a model or an environment to one; overwrites nothing."""
+    from promoter import output as out
+    from promoter.commands import init as use_case
+    from promoter.scaffold import Wanted
+
+    asks = sys.stdin.isatty() and not yes
+    wanted = Wanted(
+        model=_given(model, "--model", "Registered model in MLflow", asks=asks),
+        registry=_given(registry, "--registry", "Container registry and prefix", asks=asks),
+        repo=_given(repo, "--repo", "Repository that Argo CD reads", asks=asks, default=_origin(folder)),
+        environments=tuple(filter(None, (name.strip() for name in environments.split(",")))),
+        branch=branch,
+        argocd=argocd,
+        mlflow=mlflow,
+        workload=workload,
+        ci=ci,
+        action=action,
+    )
+    scaffold = use_case.plan_init(folder, wanted)
+    out.say(_tree(scaffold))
+    if asks and not typer.confirm("Write these files?", err=True):
+        raise typer.Exit(ExitCode.REFUSED)
+    use_case.init(scaffold)
+    if output is Output.JSON:
+        out.as_json({"folder": str(folder), "written": sorted({*scaffold.new, *scaffold.changed})})
+    else:
+        out.data(_next(scaffold))
+
+
+def _given(value: str | None, option: str, question: str, *, asks: bool, default: str | None = None) -> str:
+    if value is None and asks:
+        return str(typer.prompt(question, default=default, err=True))
+    if not (found := value or default):
+        raise UsageError(
+            f"{option} is missing", hint="run promoter init on a terminal to be asked, or see promoter init --help"
+        )
+    return found
+
+
+def _origin(folder: Path) -> str | None:
+    """The address of the remote `origin`, which a clone has."""
+    parser = ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    try:
+        parser.read(folder / ".git" / "config")
+        return parser.get('remote "origin"', "url", fallback=None)
+    except (Error, UnicodeDecodeError):
+        return None
+
+
+def _tree(scaffold: Scaffold) -> str:
+    lines = [f"{scaffold.folder.resolve()}:"]
+    lines += [f"  {path}" for path in sorted(scaffold.new)]
+    lines += [f"  {path} (lines are added)" for path in sorted(scaffold.changed)]
+    return "\n".join(lines)
+
+
+def _next(scaffold: Scaffold) -> str:
+    wanted = scaffold.wanted
+    first = wanted.environments[0]
+    here = "" if scaffold.folder == Path() else f"cd {scaffold.folder} && "
+    return "\n".join(
+        (
+            f"wrote {len(scaffold.new) + len(scaffold.changed)} files; next:",
+            f"  {here}git add -A && git commit -m 'Add {wanted.name}' && git push origin {wanted.branch}",
+            "  kubectl apply -f environments/",
+            f"  promoter promote {wanted.model}@{wanted.alias(first)} --to {first}",
+        )
+    )

@@ -1,0 +1,73 @@
+"""init: writes the files of a GitOps repository for a model into a folder. It overwrites nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from promoter import config
+from promoter.errors import RefusedError, UsageError
+from promoter.scaffold import Wanted, added, new_repository
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffold:
+    """What is to be written into `folder`: `new` files, and `changed` ones to which lines are added."""
+
+    folder: Path
+    wanted: Wanted
+    new: Mapping[str, bytes]
+    changed: Mapping[str, bytes]
+
+
+def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
+    """A whole repository; where the folder has a promoter.yaml, what this model or these environments need in addition.
+
+    Raises:
+        RefusedError: a file is there already, and differs.
+        UsageError: the folder can't be read, or has such an environment already.
+        ConfigError: its promoter.yaml can't be used.
+    """
+    existing = folder / config.FILE
+    if not existing.exists():
+        return Scaffold(folder, wanted, _missing(folder, new_repository(wanted)), {})
+    config.load(existing)
+    files = added(existing.read_text(), wanted)
+    changed = {config.FILE: files.pop(config.FILE)}
+    return Scaffold(folder, wanted, _missing(folder, files), changed)
+
+
+def _missing(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those that are not there yet.
+
+    Raises:
+        RefusedError: one is, with other content.
+    """
+    try:
+        there = {path: (folder / path).read_bytes() for path in files if (folder / path).exists()}
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}", hint="choose another folder") from None
+    if differing := [path for path, content in there.items() if files[path] != content]:
+        raise RefusedError(
+            f"{folder / differing[0]} is there already, and would be another file"
+            + (f" ({len(differing) - 1} more are too)" if differing[1:] else ""),
+            hint="nothing was written: choose another folder, or move the file away",
+        )
+    return {path: content for path, content in files.items() if path not in there}
+
+
+def init(scaffold: Scaffold) -> None:
+    """Writes the files, promoter.yaml last: without it the folder is as good as empty, and the command can be repeated.
+
+    Raises:
+        UsageError: a file can't be written.
+    """
+    files = {**scaffold.new, **scaffold.changed}
+    try:
+        for path in sorted(files, key=lambda path: path == config.FILE):
+            target = scaffold.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(files[path])
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be written: {error.strerror}", hint="choose another folder") from None

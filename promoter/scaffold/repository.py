@@ -1,0 +1,126 @@
+"""The files of one model: those that are shipped, with its names and addresses in the place of the example's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from promoter.scaffold import template
+from promoter.scaffold.wanted import Ci, Wanted, Workload
+
+# What the shipped files name.
+_MODEL, _REPOSITORY = "fraud-detector", "https://github.com/your-org/your-gitops-repository.git"
+_MLFLOW, _BRANCH = "http://mlflow-tracking:5000", "targetRevision: main"
+_ACTION = "./ # in another repository: your-org/promoter@<commit>"
+_RECEIVER = ("base/promoter/", "overlays/promoter/")  # promoter's own pods have addresses of their own: docs/in-cluster.md
+_PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)\Z)[a-z][a-z-]*[a-z0-9]*")  # YAML 1.1 reads these words as values
+_SIZED_AS = {"production": "production"}  # any other environment is as small as staging
+
+
+def new_repository(wanted: Wanted) -> dict[str, bytes]:
+    """Every file of a repository for this model, by path."""
+    files = {path: content for path, content in template.files() if path.startswith("base/") and not path.startswith(_RECEIVER)}
+    if wanted.ci is Ci.GITHUB:
+        files |= {path: _workflow(content, wanted) for path, content in template.workflows()}
+    return {**files, **model_files(wanted), "promoter.yaml": _configuration(wanted).encode()}
+
+
+def model_files(wanted: Wanted) -> dict[str, bytes]:
+    """The files that belong to this model alone: overlays, Applications, and its project."""
+    shipped = dict(template.files())
+    files = {f"environments/{wanted.name}-project.yaml": _project(shipped["environments/project.yaml"].decode(), wanted)}
+    for environment in wanted.environments:
+        like = _SIZED_AS.get(environment, "staging")
+        manifest = shipped[f"environments/{like}.yaml"].decode()
+        files[wanted.application(environment)] = _application(manifest, wanted, environment)
+        for path, content in shipped.items():
+            if path.startswith(f"overlays/{like}/"):
+                name = path.removeprefix(f"overlays/{like}/")
+                files[f"{wanted.overlay(environment)}/{name}"] = _overlay(name, content.decode(), wanted, environment, like)
+    return {path: text.encode() for path, text in files.items()}
+
+
+def models_entry(wanted: Wanted) -> list[str]:
+    """The lines below `models:`."""
+    return [f"  {_scalar(wanted.model)}: # the name of the registered model in MLflow", *_lines(wanted)]
+
+
+def environment_entry(wanted: Wanted, environment: str) -> list[str]:
+    """The lines of one environment below `environments:`."""
+    return [
+        f"- name: {environment}",
+        f"  model: {_scalar(wanted.model)}",
+        f"  application: {wanted.application(environment)}",
+        f"  alias: {wanted.alias(environment)}",
+    ]
+
+
+def _lines(wanted: Wanted) -> Iterator[str]:
+    yield f"    image: {wanted.image}"
+    yield "    kustomize-image: inference-service # name of the entry under images: in the overlays"
+
+
+def _configuration(wanted: Wanted) -> str:
+    environments = [line for name in wanted.environments for line in environment_entry(wanted, name)]
+    lines = [
+        "# What may be promoted, and to where. promoter reads what Argo CD already knows (application, repository,",
+        "# branch, path) from the Application manifests named below.",
+        "models:",
+        *models_entry(wanted),
+        "",
+        "environments: # in the order in which a model version passes them",
+        *environments,
+        "",
+        "image:",
+        "  base: python:{python}-slim # {python} is the model's Python version",
+    ]
+    if wanted.argocd:
+        lines += ["", "argocd:", f"  server: {wanted.argocd}"]
+    if wanted.mlflow:
+        lines += ["", "mlflow:", f"  tracking-uri: {wanted.mlflow}"]
+    return "\n".join(lines) + "\n"
+
+
+def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) -> str:
+    text = text.replace(f"{_MODEL}-{like}", wanted.namespace(environment)).replace("../../base", "../../../base")
+    if name == "release.yaml":
+        text = text.replace(f"modelName: {_MODEL}", f"modelName: {_scalar(wanted.model)}")
+    if name == "settings.yaml":
+        text = text.replace(f"MODEL_STAGE: {like.capitalize()}", f"MODEL_STAGE: {environment.capitalize()}")
+        text = text.replace(_MLFLOW, wanted.mlflow or _MLFLOW)
+    if name == "kustomization.yaml" and wanted.workload is not Workload.ROLLOUT:
+        component = "- ../../../base/components/release\n"
+        text = text.replace(component, f"{component}- ../../../base/components/{wanted.workload}\n")
+    return text
+
+
+def _application(text: str, wanted: Wanted, environment: str) -> str:
+    like = _SIZED_AS.get(environment, "staging")
+    text = text.replace(f"path: overlays/{like}", f"path: {wanted.overlay(environment)}")
+    text = text.replace(f"{_MODEL}-{like}", wanted.namespace(environment)).replace(_MODEL, wanted.name)
+    return _with_source(text, wanted)
+
+
+def _project(text: str, wanted: Wanted) -> str:
+    """Its destinations are every namespace of the model, so that another environment needs no other project."""
+    first, second = (f"    namespace: {_MODEL}-{name}\n" for name in ("staging", "production"))
+    server = "  - server: https://kubernetes.default.svc\n"
+    text = text.replace(f"{server}{first}{server}{second}", f'{server}    namespace: "{wanted.name}-*"\n')
+    return _with_source(text.replace(_MODEL, wanted.name), wanted)
+
+
+def _with_source(text: str, wanted: Wanted) -> str:
+    return text.replace(_REPOSITORY, wanted.repo).replace(_BRANCH, f"targetRevision: {wanted.branch}")
+
+
+def _workflow(content: bytes, wanted: Wanted) -> bytes:
+    text = (
+        content.decode().replace(f"uses: {_ACTION}", f"uses: {wanted.action}").replace("uses: ./\n", f"uses: {wanted.action}\n")
+    )
+    return text.replace("branches: [main]", f"branches: [{wanted.branch}]").encode()
+
+
+def _scalar(text: str) -> str:
+    """As a YAML scalar: plain where that is beyond doubt."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

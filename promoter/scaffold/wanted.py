@@ -1,0 +1,93 @@
+"""What somebody wants scaffolded: a model, its environments, and the addresses of what it meets there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from promoter.config.names import image_name
+from promoter.errors import UsageError
+
+_ENVIRONMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_ALIASES = {"staging": "challenger", "production": "champion"}
+_LONGEST = 63  # characters of a namespace's name
+
+
+class Workload(StrEnum):
+    """How a release replaces the one before it."""
+
+    ROLLOUT = "rollout"
+    BLUE_GREEN = "blue-green"
+    DEPLOYMENT = "deployment"
+
+
+class Ci(StrEnum):
+    """The pipeline that promotes."""
+
+    GITHUB = "github"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One model in its environments. `registry` is host and prefix of its images, `repo` what Argo CD reads, at `branch`.
+
+    `action` is what the workflows use, OWNER/REPOSITORY@REF. "" for an address that is not known.
+
+    Raises:
+        UsageError: a name can't be meant.
+    """
+
+    model: str
+    registry: str
+    repo: str
+    environments: tuple[str, ...] = ("staging", "production")
+    branch: str = "main"
+    argocd: str = ""
+    mlflow: str = ""
+    workload: Workload = Workload.ROLLOUT
+    ci: Ci = Ci.NONE
+    action: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.model or any(ord(char) < 32 or char in "/:" for char in self.model):
+            raise UsageError(
+                f"{self.model!r} can't be the name of a registered model", hint="MLflow allows neither / nor : in it"
+            )
+        for name in self.environments:
+            if not _ENVIRONMENT.fullmatch(name) or len(self.namespace(name)) > _LONGEST:
+                raise UsageError(
+                    f"{name!r} can't be the name of an environment", hint="use lower-case letters, digits and hyphens"
+                )
+        if not self.environments or len(set(self.environments)) != len(self.environments):
+            raise UsageError("environments are one or several different names", hint="--environments staging,production")
+        if self.ci is Ci.GITHUB and not re.fullmatch(r"[\w.-]+/[\w.-]+@[\w./-]+", self.action):
+            raise UsageError(
+                "the workflows need the repository that has promoter's action",
+                hint="--action OWNER/REPOSITORY@COMMIT, or --ci none",
+            )
+
+    @property
+    def name(self) -> str:
+        """The model's name where a DNS name is needed."""
+        return image_name(self.model)
+
+    @property
+    def image(self) -> str:
+        return f"{self.registry.rstrip('/')}/{self.name}"
+
+    def namespace(self, environment: str) -> str:
+        return f"{self.name}-{environment}"
+
+    def overlay(self, environment: str) -> str:
+        return f"overlays/{self.name}/{environment}"
+
+    def application(self, environment: str) -> str:
+        """The file of its manifest."""
+        return f"environments/{self.namespace(environment)}.yaml"
+
+    @staticmethod
+    def alias(environment: str) -> str:
+        """The alias that an environment of this name follows."""
+        return _ALIASES.get(environment, environment)

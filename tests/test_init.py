@@ -1,0 +1,209 @@
+"""init: from an empty folder to a promotion, in every combination of its options, and what it leaves alone."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from promoter import config
+from promoter.commands.init import init, plan_init
+from promoter.errors import RefusedError, UsageError
+from promoter.scaffold import Ci, Wanted, Workload
+from tests.support.manifests import build, named
+from tests.support.mlflow_server import MlflowServer
+from tests.support.write_path import WritePath, unique_name
+
+URL = "https://git.example.com/team/gitops.git"
+PLACEHOLDERS = ("fraud-detector", "registry.example.com", "your-org", "mlflow-tracking:5000")
+ACTION = "team/promoter@0123456789abcdef0123456789abcdef01234567"
+
+
+def wanted(model: str = "churn", **more: object) -> Wanted:
+    values = {"registry": "registry.team.example/ml", "repo": URL, "mlflow": "https://mlflow.team.example", **more}
+    return Wanted(model, **values)  # type: ignore[arg-type]
+
+
+def scaffold(folder: Path, value: Wanted) -> config.Config:
+    init(plan_init(folder, value))
+    return config.load(folder / config.FILE)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("workload", "environments", "ci"),
+    [
+        (Workload.ROLLOUT, ("staging", "production"), Ci.GITHUB),
+        (Workload.ROLLOUT, ("dev", "qa", "eu-production"), Ci.NONE),
+        (Workload.BLUE_GREEN, ("staging", "production"), Ci.NONE),
+        (Workload.BLUE_GREEN, ("production",), Ci.GITHUB),
+        (Workload.DEPLOYMENT, ("dev", "production"), Ci.NONE),
+    ],
+)
+def test_every_combination_is_configured_and_renders_without_a_placeholder(
+    tmp_path: Path, workload: Workload, environments: tuple[str, ...], ci: Ci
+) -> None:
+    action = ACTION if ci is Ci.GITHUB else ""
+    found = scaffold(tmp_path, wanted(workload=workload, environments=environments, ci=ci, action=action, branch="trunk"))
+    assert [one.name for one in found.environments] == list(environments)
+    left = [(path, word) for path, content in files(tmp_path).items() for word in PLACEHOLDERS if word.encode() in content]
+    assert left == []
+    for one in found.environments:
+        assert (one.application.repo_url, one.application.target_revision) == (URL, "trunk")
+        assert one.application.path == f"overlays/churn/{one.name}"
+        assert one.model.repository == "registry.team.example/ml/churn"
+        manifests = build(tmp_path / one.application.path)
+        kind = "Deployment" if workload is Workload.DEPLOYMENT else "Rollout"
+        [server] = named(manifests, kind).values()
+        assert server["metadata"]["namespace"] == f"churn-{one.name}"
+        if kind == "Rollout":
+            assert set(server["spec"]["strategy"]) == {"blueGreen" if workload is Workload.BLUE_GREEN else "canary"}
+    project = yaml.safe_load((tmp_path / "environments/churn-project.yaml").read_text())
+    assert [one["namespace"] for one in project["spec"]["destinations"]] == ["churn-*"]
+    workflows = [path for path in files(tmp_path) if path.startswith(".github/")]
+    assert len(workflows) == (2 if ci is Ci.GITHUB else 0)
+    for path in workflows:
+        text = (tmp_path / path).read_text()
+        assert "uses: ./" not in text
+        assert f"uses: {ACTION}" in text
+        assert "branches: [main]" not in text
+
+
+def test_a_model_with_any_name_that_mlflow_allows(tmp_path: Path) -> None:
+    found = scaffold(tmp_path, wanted('Kunden: "Abwanderung" 2'.replace(":", "")))
+    [model] = found.models
+    assert model == 'Kunden "Abwanderung" 2'
+    release = yaml.safe_load(next((tmp_path / "overlays").rglob("staging/release.yaml")).read_text())
+    assert release["data"]["modelName"] == model
+
+
+def test_models_and_environments_are_added_and_nothing_else_changes(tmp_path: Path) -> None:
+    scaffold(tmp_path, wanted())
+    file = tmp_path / config.FILE
+    file.write_text("# ours\n" + file.read_text() + "\nwatch: # in seconds\n  timeout: 600\n")
+    for number in range(3):
+        before = files(tmp_path)
+        found = scaffold(tmp_path, wanted(f"model-{number}"))
+        after = files(tmp_path)
+        assert len(found.environments) == 2 * (number + 2)
+        assert {path for path in before if before[path] != after[path]} == {config.FILE}
+        old, new = (them[config.FILE].decode().splitlines() for them in (before, after))
+        assert not [line for line in difflib.ndiff(old, new) if line.startswith("-")]
+    found = scaffold(tmp_path, wanted(environments=("canada",)))
+    assert found.environment("canada", "churn").alias == "canada"
+    assert found.watch.timeout == 600
+    for one in found.environments:
+        build(tmp_path / one.application.path)
+    with pytest.raises(UsageError, match="has environment 'staging' of 'churn' already"):
+        plan_init(tmp_path, wanted())
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "rollout.yaml").write_text("mine\n")
+    before = files(tmp_path)
+    with pytest.raises(RefusedError, match=r"base/rollout\.yaml is there already, and would be another file"):
+        plan_init(tmp_path, wanted())
+    assert files(tmp_path) == before
+
+
+def test_a_run_that_was_killed_is_repeated(tmp_path: Path) -> None:
+    plan = plan_init(tmp_path, wanted())
+    for path in list(plan.new)[:7]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(plan.new[path])
+    (tmp_path / config.FILE).unlink(missing_ok=True)
+    scaffold(tmp_path, wanted())
+    assert files(tmp_path) == dict(sorted(plan.new.items()))
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ({"model": "a/b"}, "can't be the name of a registered model"),
+        ({"environments": ("Prod",)}, "'Prod' can't be the name of an environment"),
+        ({"environments": ("a", "a")}, "one or several different names"),
+        ({"environments": ("x" * 60,)}, "can't be the name of an environment"),
+        ({"ci": Ci.GITHUB}, "the workflows need the repository that has promoter's action"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(more: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        wanted(**{"model": "churn", **more})  # type: ignore[arg-type]
+
+
+# -- the command --------------------------------------------------------------------------------------------------------------
+
+
+def promoter(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "promoter", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, stdin=subprocess.DEVNULL, check=False)
+
+
+def test_without_a_terminal_what_is_missing_is_named(tmp_path: Path) -> None:
+    done = promoter("init", "--model", "churn", folder=tmp_path)
+    assert (done.returncode, files(tmp_path)) == (2, {})
+    assert "--registry is missing" in done.stderr
+
+
+def test_the_origin_of_a_clone_is_the_repository(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", URL], check=True)
+    done = promoter("init", "--model", "churn", "--registry", "r.example/ml", "-o", "json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert config.FILE in json.loads(done.stdout)["written"]
+    assert f"repoURL: {URL}" in (tmp_path / "environments/churn-staging.yaml").read_text()
+
+
+def test_on_a_terminal_it_asks_and_shows_the_files_first(tmp_path: Path) -> None:
+    here, there = pty.openpty()
+    command = [sys.executable, "-m", "promoter", "init", "--repo", URL]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=there, stdout=there, stderr=there, env={**os.environ, "TERM": "dumb"}
+    ) as process:
+        os.close(there)
+        os.write(here, b"churn\nr.example/ml\nn\n")
+        assert process.wait(60) == 20
+    shown = os.read(here, 1 << 16).decode()
+    os.close(here)
+    assert "Registered model in MLflow" in shown
+    assert "overlays/churn/staging/release.yaml" in shown
+    assert files(tmp_path) == {}
+
+
+def test_from_an_empty_folder_to_a_promotion(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    """The commands that init ends with, as far as they need no cluster."""
+    model = unique_name()
+    remote, checkout = tmp_path / "gitops.git", tmp_path / "checkout"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", remote], check=True)
+    subprocess.run(["git", "clone", "--quiet", remote, checkout], check=True, capture_output=True)
+    options = ["--model", model, "--registry", "registry.team.example/ml", "--mlflow", mlflow_server.url]
+    done = promoter("init", *options, "--yes", folder=checkout)
+    assert done.returncode == 0, done.stderr
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgSign=false"]
+    for arguments in (
+        ["add", "-A"],
+        [*identity, "commit", "--quiet", "-m", "Start"],
+        ["push", "--quiet", "origin", "HEAD:main"],
+    ):
+        subprocess.run(["git", "-C", checkout, *arguments], check=True)
+    file = checkout / config.FILE
+    file.write_text(file.read_text().replace("  base: python:{python}-slim", "  runtime: scratch\n  layout: oci:../images"))
+    path = WritePath(checkout, mlflow_server, model)
+    version = path.register()
+    done = promoter("promote", f"{model}@challenger", "--to", "staging", "--no-watch", folder=checkout)
+    assert done.returncode == 0, done.stderr
+    shown = subprocess.run(
+        ["git", "-C", remote, "show", f"main:overlays/{model}/staging/release.yaml"], capture_output=True, text=True, check=True
+    )
+    assert f'modelVersion: "{version}"' in shown.stdout
