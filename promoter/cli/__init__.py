@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from promoter import __version__
+from promoter.cli.check import check
 from promoter.cli.environments import history, status
 from promoter.cli.init import init
 from promoter.cli.notify import notify
@@ -40,7 +41,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-for command in (init, model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
+for command in (init, check, model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
     app.command()(command)
 app.add_typer(webhook)
 app.add_typer(notify)

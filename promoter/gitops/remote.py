@@ -123,6 +123,10 @@ class Remote:
             f"{commit}:{target}",
         )
 
+    def try_push(self, tip: str) -> None:
+        """Asks the server for a push that would change nothing (git-push(1), --dry-run). Raises GitError."""
+        self._over_the_wire("push", "--dry-run", "--porcelain", "--no-verify", _REMOTE, f"{tip}:refs/heads/{self.branch}")
+
     def head(self, branch: str) -> str:
         """The commit that another branch points to now; empty if it does not exist. Raises GitError."""
         return self._over_the_wire("ls-remote", _REMOTE, f"refs/heads/{branch}").decode().partition("\t")[0]

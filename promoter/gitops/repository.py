@@ -122,6 +122,14 @@ class Repository:
 
         return self._persistently(attempt)
 
+    def require_push(self) -> None:
+        """Asks whether the server would let us push. A rule for this branch may still refuse a commit.
+
+        Raises:
+            AuthError: it would not.
+        """
+        self._persistently(lambda _: self._remote.try_push(self._remote.update()))
+
     def propose(
         self, branch: str, edit: Callable[[Snapshot], Proposal | None], replacing: Callable[[Proposal], None]
     ) -> Commit | None:

@@ -39,6 +39,9 @@ class LayoutRepository:
     def has_blob(self, digest: str) -> bool:
         return self._blob(digest).is_file()
 
+    def require_push(self) -> None:
+        """See `Repository`: a folder that can't be made is reported when something is written."""
+
     def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
         """See `Repository`.
 

@@ -88,6 +88,9 @@ class Repository(Protocol):
     def create_manifest(self, tag: str, manifest: bytes) -> bytes:
         """Tags the manifest unless the tag is taken; returns the manifest that the tag names now."""
 
+    def require_push(self) -> None:
+        """Asks whether blobs would be taken, and leaves none. Raises what a push would."""
+
 
 def sha256(data: bytes) -> str:
     """The digest of these bytes, as OCI writes it."""

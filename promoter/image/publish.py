@@ -87,6 +87,10 @@ class Publisher:
             return self._reuse(version, tag, found, open_file)
         return self._make(version, tag, open_file)
 
+    def require_push(self) -> None:
+        """Whether the repository would take an image; raises what a push would."""
+        self._target.require_push()
+
     def rebuild(self, version: ModelVersion, open_file: Open) -> Image:
         """An image of the version on today's runtime, whose key is in its tag; the version's own tag is not moved.
 

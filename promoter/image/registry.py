@@ -24,7 +24,7 @@ from promoter.image.oci import (
     verified,
 )
 from promoter.image.reference import ImageReference, is_digest
-from promoter.image.upload import Session, exists, upload
+from promoter.image.upload import Session, exists, open_upload, upload
 from promoter.models import Origin
 from promoter.session import Limits
 
@@ -132,6 +132,15 @@ class RegistryRepository:
         response = self._connection.request("PUT", f"/manifests/{tag}", data=manifest, headers=headers)
         self._connection.confirmed(self._connection.require_success(response, f"write the manifest of {tag}"), sha256(manifest))
         return manifest
+
+    def require_push(self) -> None:
+        """See `Repository`: opens an upload and cancels it.
+
+        Raises:
+            AuthError, UnreachableError, RefusedError: as the registry answers.
+        """
+        session = open_upload(self._connection)
+        self._connection.request("DELETE", session.location)  # one that is left open ends by itself: no answer matters
 
     def _mount(self, digest: str, repository: str) -> requests.Response | None:
         """The answer to an upload that may take the blob from there; None if our login may not read there."""

@@ -1,0 +1,89 @@
+"""The part of `check` that reads files: placeholders, overlays that two environments share, what an overlay would render to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from promoter.errors import RefusedError
+from promoter.kustomize import overlay
+from promoter.kustomize.release import parse_overlay
+from promoter.kustomize.render import build, sources, tool
+from promoter.kustomize.rendered import carrying
+from promoter.models import Environment, Release
+
+# Names of the example that no real repository has; `example.com` and its like are reserved for documentation (RFC 2606).
+_PLACEHOLDER = re.compile(r"\byour-org\b|\byour-gitops-repository\b|\b(?:[\w-]+\.)*example\.(?:com|org|net)\b|<commit>")
+_SEARCHED = ("promoter.yaml", "environments", "overlays", "base", ".github/workflows", "azure-pipelines.yml")
+_LARGEST = 1 << 20  # bytes of a file that is searched
+_DIGEST = "sha256:" + "0" * 63 + "1"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTree:
+    """The files of a checkout, as `kustomize.render.Tree`; links are not followed out of it."""
+
+    root: Path
+
+    @classmethod
+    def around(cls, folder: Path) -> WorkTree:
+        """The checkout that the folder is in; without one the folder itself."""
+        return cls(next((place for place in (folder, *folder.parents) if (place / ".git").exists()), folder))
+
+    def read(self, path: str) -> bytes | None:
+        return self.export([path]).get(path)
+
+    def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        return {path: file.read_bytes() for path, file in self._files(paths)}
+
+    def _files(self, paths: Iterable[str]) -> Iterator[tuple[str, Path]]:
+        root = self.root.resolve()
+        for path in paths:
+            start = self.root / path
+            for file in sorted(start.rglob("*")) if start.is_dir() else [start]:
+                if file.is_file() and file.resolve().is_relative_to(root) and ".git" not in file.relative_to(self.root).parts:
+                    yield file.relative_to(self.root).as_posix(), file
+
+
+def placeholders(tree: WorkTree, environments: Sequence[Environment]) -> Iterator[tuple[str, str, str]]:
+    """Where, what and the fix, of each line that still has a name of the example; comments do not count."""
+    overlays = [environment.application.path for environment in environments if environment.application.path]
+    for path, content in sorted(tree.export({*_SEARCHED, *overlays}).items()):
+        if len(content) > _LARGEST or b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+            if found := _PLACEHOLDER.search(re.sub(r"(^|\s)#.*", "", line)):
+                yield f"{path}:{number}", f"{found[0]} is a placeholder of the example", "write your own value there"
+
+
+def same_overlay(environments: Sequence[Environment]) -> Iterator[tuple[str, str, str]]:
+    """Environments that would write the same files."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for environment in environments:
+        application = environment.application
+        place = (application.repo_url, application.target_revision, overlay.release_path(environment))
+        name = f"{environment.model.name} in {environment.name}"
+        if application.repo_url and place in seen:
+            problem = f"{seen[place]} and {name} have the same release file {place[2]}"
+            yield application.path, problem, "give each an overlay of its own, or models with different release-file"
+        seen.setdefault(place, name)
+
+
+def rendering(tree: WorkTree, environment: Environment) -> None:
+    """Puts a release into the overlay, in memory, and looks for it in what is rendered.
+
+    Raises:
+        ConfigError: the overlay has no place for it.
+        RefusedError: the overlay does not build, or no workload would run the release.
+    """
+    model, path = environment.model, environment.application.path
+    release = Release(model.name, "1", _DIGEST, model.repository, "v1-check", _DIGEST)
+    files = parse_overlay(overlay.read_overlay(tree, environment)).write(model, release).files
+    if tool() is None:
+        return
+    rendered = build({**sources(tree, path), **files}, path)
+    if rendered is None:
+        raise RefusedError(f"{path} does not render to anything", hint="name the workload under resources:")
+    carrying(rendered, path, release, environment.workloads)

@@ -1,0 +1,252 @@
+"""check: finds what would keep a promotion from succeeding, names the place and the fix, and nothing in what init wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from promoter import config
+from promoter.commands.check import Checked, Finding, check
+from promoter.commands.init import init, plan_init
+from promoter.errors import ConfigError, ExitCode
+from promoter.promotion.clients import Clients
+from promoter.scaffold import Wanted, Workload
+from tests.support.argo_world import world
+from tests.support.faults import Answer, Asked, Forward
+from tests.support.git_server import GitServer
+from tests.support.registry_server import PASSWORD, USERNAME, RegistryServer, private_registry_server
+from tests.support.write_path import WritePath, path
+
+__all__ = ["path", "private_registry_server"]
+
+URL = "https://git.example.dev/team/gitops.git"
+STAGING = "overlays/churn/staging/kustomization.yaml"
+RELEASE = "overlays/churn/staging/release.yaml"
+APPLICATION = "environments/churn-staging.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    init(plan_init(tmp_path, Wanted("churn", "registry.team/ml", URL, mlflow="https://mlflow.team")))
+    return tmp_path
+
+
+def look(folder: Path, *, offline: bool = True, **environ: str) -> Checked:
+    clients = Clients(config.load(folder / config.FILE), {**os.environ, **environ})
+    return check(clients, clients.config.environments, offline=offline, say=lambda _: None)
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    file = folder / name
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("workload", Workload)
+def test_nothing_is_found_in_what_init_wrote(tmp_path: Path, workload: Workload) -> None:
+    init(plan_init(tmp_path, Wanted("churn", "registry.team/ml", URL, mlflow="https://mlflow.team", workload=workload)))
+    checked = look(tmp_path)
+    assert (checked.findings, checked.exit_code) == ((), ExitCode.DONE)
+    assert len(checked.passed) == 5
+
+
+SEEDED: dict[str, tuple[str, str, str, str, str]] = {
+    # file, old, new, what the finding says, its fix
+    "registry": (
+        "promoter.yaml",
+        "registry.team/ml/churn",
+        "registry.example.com/churn",
+        "promoter.yaml:5: registry.example.com is a placeholder",
+        "your own",
+    ),
+    "repository": (
+        APPLICATION,
+        URL,
+        "https://github.com/your-org/x.git",
+        f"{APPLICATION}:10: your-org is a placeholder",
+        "your own value",
+    ),
+    "mlflow": (
+        "overlays/churn/production/settings.yaml",
+        "https://mlflow.team",
+        "https://mlflow.example.com",
+        "production/settings.yaml:11: mlflow.example.com",
+        "own",
+    ),
+    "entry later": (
+        STAGING,
+        "- name: inference-service",
+        "- name: inference-service\n- name: inference-service\n  newTag: x",
+        "images",
+        "",
+    ),
+    "release is no resource": (STAGING, "- release.yaml\n", "", "", ""),
+    "no component": (STAGING, "- ../../../base/components/release\n", "", "", ""),
+    "base is missing": (STAGING, "- ../../../base\n", "- ../../../bass\n", "does not build", ""),
+    "release is a Secret": (RELEASE, "kind: ConfigMap", "kind: Secret", "ConfigMap", ""),
+    "another model": (RELEASE, "modelName: churn", "modelName: fraud", "fraud", ""),
+    "settings lack a key": (
+        "overlays/churn/staging/settings.yaml",
+        '  WORKERS: "1" # processes, each with the model\n',
+        "",
+        "does not build",
+        "",
+    ),
+    "a tab": (STAGING, "resources:\n", "resources:\n\t- x\n", "not YAML: found character", "fix the file manually"),
+    "decisions": (
+        "overlays/churn/staging/promotion.yaml",
+        "versions:\n",
+        "versions:\n- model: churn\n  state: bad\n",
+        "promotion.yaml",
+        "",
+    ),
+    "shared overlay": (
+        APPLICATION,
+        "path: overlays/churn/staging",
+        "path: overlays/churn/production",
+        "have the same release file",
+        "an overlay of its own",
+    ),
+    "overlay elsewhere": (APPLICATION, "path: overlays/churn/staging", "path: overlays/churn/stagin", "is missing", ""),
+    "workload by reference": (
+        "base/rollout.yaml",
+        "  selector:\n",
+        "  workloadRef: {apiVersion: apps/v1, kind: Deployment, name: x}\n  selector:\n",
+        "workloadRef",
+        "",
+    ),
+    "unknown workload": ("promoter.yaml", "  alias: challenger", "  alias: challenger\n  workloads: [nothing]", "nothing", ""),
+}
+
+
+@pytest.mark.parametrize("what", SEEDED)
+def test_a_mistake_in_a_file_is_found_with_its_place_and_fix(folder: Path, what: str) -> None:
+    name, old, new, says, fix = SEEDED[what]
+    edit(folder, name, old, new)
+    checked = look(folder)
+    shown = [f"{one.where}: {one.problem}" for one in checked.findings]
+    assert any(says in line for line in shown), shown
+    assert all(one.fix for one in checked.findings if fix), checked.findings
+    assert any(fix in one.fix for one in checked.findings), checked.findings
+    assert checked.exit_code is not ExitCode.DONE
+
+
+@pytest.mark.parametrize("name", [STAGING, RELEASE, "overlays/churn/staging/settings.yaml", "base/kustomization.yaml"])
+def test_a_file_that_is_missing_is_found(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    checked = look(folder)
+    assert checked.findings
+    assert checked.exit_code is not ExitCode.DONE
+
+
+@pytest.mark.parametrize("name", [".argocd-source.yaml", ".argocd-source-churn-staging.yaml"])
+def test_a_file_that_masks_the_image_is_found(folder: Path, name: str) -> None:
+    (folder / "overlays/churn/staging" / name).write_text("kustomize:\n  images: [inference-service=other:1]\n")
+    [finding] = look(folder).findings
+    assert name in finding.problem
+    assert "remove the file" in finding.fix
+
+
+def test_a_comment_is_no_placeholder(folder: Path) -> None:
+    edit(folder, "promoter.yaml", "models:", "# as in github.com/your-org/x\nmodels: # your-org")
+    assert look(folder).findings == ()
+
+
+def test_a_mistake_in_promoter_yaml_ends_it_with_file_and_line(folder: Path) -> None:
+    edit(folder, "promoter.yaml", "alias: challenger", "allias: challenger")
+    with pytest.raises(ConfigError, match="did you mean 'alias'"):
+        look(folder)
+
+
+# -- services -----------------------------------------------------------------------------------------------------------------
+
+
+def test_services_that_answer_pass(path: WritePath) -> None:
+    path.register(alias="challenger")
+    path.register(alias="champion")
+    checked = look(path.folder, offline=False, MLFLOW_TRACKING_URI=path.server.url)
+    wrong = {one.where for one in checked.findings if "placeholder" not in one.problem and not one.where.startswith("overlay")}
+    assert wrong == {"Argo CD"}, "it is not configured here, and the overlays are not in this folder"
+    assert f"Git and {path.model} in staging" in checked.passed
+    assert f"MLflow and {path.model} in production" in checked.passed
+
+
+def found(checked: Checked, part: str) -> Finding:
+    return next(one for one in checked.findings if part in f"{one.where}: {one.problem}")
+
+
+def test_an_alias_that_nobody_has_set_is_a_warning(path: WritePath) -> None:
+    path.register(alias="challenger")
+    checked = look(path.folder, offline=False, MLFLOW_TRACKING_URI=path.server.url)
+    one = found(checked, "no version has the alias champion")
+    assert one.exit_code is ExitCode.DONE
+    assert "correct `alias:`" in one.fix
+
+
+def test_services_that_do_not_answer_are_found_each(path: WritePath) -> None:
+    checked = look(path.folder, offline=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert found(checked, "MLflow").exit_code is ExitCode.UNREACHABLE
+    path.edit("environments/staging.yaml", path.remote.as_uri(), "file:///nowhere.git")
+    checked = look(path.folder, offline=False, MLFLOW_TRACKING_URI=path.server.url)
+    assert found(checked, "nowhere.git").exit_code is not ExitCode.DONE
+
+
+def test_a_remote_that_takes_no_push_is_found_and_nothing_is_pushed(path: WritePath) -> None:
+    path.git("config", "http.receivepack", "false")
+    tip = path.tip
+    with GitServer(path.folder) as server:
+        for name in ("staging", "production"):
+            path.edit(f"environments/{name}.yaml", path.remote.as_uri(), f"{server.url}/gitops.git")
+        one = found(
+            look(path.folder, offline=False, MLFLOW_TRACKING_URI=path.server.url), f"{path.model} in staging: {server.url}"
+        )
+        assert one.exit_code is ExitCode.AUTH
+        path.git("config", "http.receivepack", "true")
+        checked = look(path.folder, offline=False, MLFLOW_TRACKING_URI=path.server.url)
+        assert f"Git and {path.model} in staging" in checked.passed
+    assert path.tip == tip
+
+
+def test_a_registry_that_takes_no_push_is_found(path: WritePath, private_registry_server: RegistryServer) -> None:
+    repository = f"{private_registry_server.host}/models/x"
+    path.edit("promoter.yaml", f"registry.example.com/models/{path.model}", repository)
+    path.edit("promoter.yaml", "  layout: oci:images\n", "")
+    environ = {"MLFLOW_TRACKING_URI": path.server.url, "DOCKER_CONFIG": str(path.folder)}
+    checked = look(path.folder, offline=False, **environ)
+    assert found(checked, repository).exit_code is ExitCode.AUTH
+    login = {"ACR_LOGIN_SERVER": private_registry_server.host, "ACR_USERNAME": USERNAME, "ACR_PASSWORD": PASSWORD}
+    checked = look(path.folder, offline=False, **environ, **login)
+    assert not [one for one in checked.findings if repository in one.problem], checked.findings
+
+
+def no_right_to_sync(asked: Asked, _: Forward) -> Answer | None:
+    return Answer(body=b'{"value": "no"}') if "/can-i/applications/sync/" in asked.path else None
+
+
+def test_argocd_is_asked_for_rights_and_overrides(tmp_path: Path) -> None:
+    with world(tmp_path, os.environ) as it:
+
+        def looked() -> Checked:
+            return check(it.clients, it.clients.config.environments, offline=False, say=lambda _: None)
+
+        assert [one for one in looked().findings if one.where.startswith("Application")] == []
+        with it.argocd.fault(no_right_to_sync):
+            one = found(looked(), "the token may not sync applications")
+        assert one.exit_code is ExitCode.DONE
+        assert "p, proj:default:promoter, applications, sync, default/*, allow" in one.fix
+
+
+def test_the_command_prints_json_and_its_exit_code(folder: Path) -> None:
+    edit(folder, APPLICATION, URL, "https://github.com/your-org/x.git")
+    command = ["promoter", "check", "--offline", "-o", "json", "--config", str(folder / config.FILE)]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    document = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert [one["where"] for one in document["findings"]] == [f"{APPLICATION}:10"]
+    assert document["passed"]
