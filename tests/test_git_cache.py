@@ -31,14 +31,15 @@ def opened(origin: BareRepository, tmp_path: Path) -> Repository:
     return Repository(origin.url, "main", cache=tmp_path / "cache", environ=isolated_environ(tmp_path / "home"))
 
 
-def use(repository: Repository, origin: BareRepository) -> None:
-    """Everything that reads and writes, as in one run of promoter."""
+def use(repository: Repository, origin: BareRepository) -> bool:
+    """Everything that reads and writes, as in one run of promoter; whether it pushed."""
     tip = repository.fetch()
     assert tip.read(FILE) == origin.show(FILE)
     assert repository.at(tip.commit).commit == origin.tip()
     assert len(list(repository.history([FILE], limit=99))) == int(origin.git("rev-list", "--count", "main"))
     pushed = repository.apply(lambda found: Proposal({FILE: (found.read(FILE) or b"") + b"+"}, "Add"))
     assert pushed.tip == origin.tip()
+    return pushed.commit is not None
 
 
 def folder_of(tmp_path: Path) -> Path:
@@ -96,7 +97,7 @@ BREAKS = {
 def test_a_broken_cache_heals(tmp_path: Path, origin: BareRepository, fault: str) -> None:
     use(opened(origin, tmp_path), origin)
     BREAKS[fault](folder_of(tmp_path))
-    use(opened(origin, tmp_path), origin)
+    assert use(opened(origin, tmp_path), origin)
 
 
 @pytest.mark.parametrize("fault", ["garbage in shallow", "garbage in the settings", "a file in its place", "nothing at all"])
@@ -104,7 +105,7 @@ def test_a_cache_that_breaks_during_a_run_heals(tmp_path: Path, origin: BareRepo
     repository = opened(origin, tmp_path)
     use(repository, origin)
     BREAKS[fault](folder_of(tmp_path))
-    use(repository, origin)
+    assert use(repository, origin)
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path, origin: BareRepository) -> None:
