@@ -13,8 +13,11 @@ import pytest
 from promoter import config
 from promoter.commands.check import Checked, Finding, check
 from promoter.commands.init import init, plan_init
-from promoter.errors import ConfigError, ExitCode
+from promoter.commands.plan import plan
+from promoter.errors import ConfigError, ExitCode, RefusedError
+from promoter.model_registry import ModelReference
 from promoter.promotion.clients import Clients
+from promoter.promotion.steps import Steps
 from promoter.scaffold import Wanted, Workload
 from tests.support.argo_world import world
 from tests.support.faults import Answer, Asked, Forward
@@ -240,6 +243,36 @@ def test_argocd_is_asked_for_rights_and_overrides(tmp_path: Path) -> None:
             one = found(looked(), "the token may not sync applications")
         assert one.exit_code is ExitCode.DONE
         assert "p, proj:default:promoter, applications, sync, default/*, allow" in one.fix
+
+
+def gone(asked: Asked, _: Forward) -> Answer | None:
+    words = b'{"error": "not found", "code": 5, "message": "applications.argoproj.io \\"x\\" not found"}'
+    return Answer(404, words) if asked.call == "application" else None
+
+
+def test_an_application_may_be_created_after_the_first_promotion(tmp_path: Path, path: WritePath) -> None:
+    """With a release in the overlay its absence is an error; without one a warning, of check and of plan."""
+    with world(tmp_path / "argocd", os.environ) as it, it.argocd.fault(gone):
+
+        def looked() -> Checked:
+            return check(it.clients, it.clients.config.environments, offline=False, say=lambda _: None)
+
+        assert found(looked(), "does not exist in Argo CD").exit_code is ExitCode.REFUSED
+        name = "overlays/staging/kustomization.yaml"
+        lines = it.remote.show(name).splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(("  newName", f"  newTag: v{1}-", "  digest"))]
+        release = it.remote.show("overlays/staging/release.yaml").replace('modelVersion: "1"', 'modelVersion: ""')
+        it.remote.commit({name: "".join(kept), "overlays/staging/release.yaml": release}, "Begin without a release")
+        assert found(looked(), "does not exist yet").exit_code is ExitCode.DONE
+
+        version = path.register()
+        environ = {name: it.clients.environ[name] for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN")}
+        clients, wanted = path.clients(**environ), ModelReference.parse(f"{path.model}:{version}")
+        first = plan(clients, clients.config.environment("staging", path.model), wanted, Steps(), rendering=False)
+        assert [one for one in first.warnings if "create it after this promotion" in one]
+        path.promote(f"{path.model}:{version}")
+        with pytest.raises(RefusedError, match="does not exist in Argo CD"):
+            plan(clients, clients.config.environment("staging", path.model), wanted, Steps(), rendering=False)
 
 
 def test_the_command_prints_json_and_its_exit_code(folder: Path) -> None:

@@ -115,7 +115,8 @@ def _next(scaffold: Scaffold) -> str:
             f"wrote {len(scaffold.new) + len(scaffold.changed)} files; next:",
             f"  {here}git add -A && git commit -m 'Add {wanted.name}' && git push origin {wanted.branch}",
             "  promoter check",
-            "  kubectl apply -f environments/",
-            f"  promoter promote {wanted.model}@{wanted.alias(first)} --to {first}",
+            f"  promoter promote {wanted.model}@{wanted.alias(first)} --to {first} --no-watch",
+            f"  kubectl apply -f environments/{wanted.name}-project.yaml -f {wanted.application(first)}",
+            f"  promoter watch {first}",
         )
     )

@@ -13,7 +13,7 @@ from promoter.errors import ExitCode, PromoterError
 from promoter.kustomize import overlay, promotion_file
 from promoter.kustomize.render import sources, tool
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, OnFailure, Write
+from promoter.models import Environment, OnFailure, Release, Write
 from promoter.promotion import gates
 
 if TYPE_CHECKING:
@@ -128,6 +128,9 @@ def _argocd(clients: Clients, environment: Environment) -> Iterator[Finding]:
         application = argocd.application(environment.application)
     except NotFoundError:
         application = None
+    if application is None and environment.application.repo_url and _released(clients, environment) is None:
+        yield Finding(where, gates.not_created(environment), "promote a first version with --no-watch", ExitCode.DONE)
+        return
     gates.followed(application, clients.with_source(environment))
     assert application is not None  # noqa: S101 - `followed` has refused it
     for action, resource, lost in _RIGHTS:
@@ -141,6 +144,10 @@ def _argocd(clients: Clients, environment: Environment) -> Iterator[Finding]:
     if application.generate_paths:
         snapshot = clients.repository(clients.with_source(environment).application).fetch()
         gates.rendered_by_argocd(application, environment, sources(snapshot, environment.application.path))
+
+
+def _released(clients: Clients, environment: Environment) -> Release | None:
+    return overlay.deployed(clients.repository(environment.application).fetch(), environment)
 
 
 def _git(clients: Clients, environment: Environment) -> Iterator[Finding]:

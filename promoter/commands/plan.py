@@ -122,7 +122,7 @@ def plan(
     known = decisions.at(repository, snapshot.commit, files, environment)
     warned = steps.run(
         "gates",
-        lambda: _gates(clients, snapshot, known, version, force=force, unattended=unattended),
+        lambda: _gates(clients, snapshot, known, version, first=before is None, force=force, unattended=unattended),
         lambda warnings: "; ".join(warnings) or "passed",
     )
     after = release_of(environment, version, image)
@@ -161,9 +161,19 @@ def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, a
 
 
 def _gates(
-    clients: Clients, snapshot: Snapshot, known: Decisions, version: ModelVersion, *, force: bool, unattended: bool
+    clients: Clients,
+    snapshot: Snapshot,
+    known: Decisions,
+    version: ModelVersion,
+    *,
+    first: bool,
+    force: bool,
+    unattended: bool,
 ) -> tuple[str, ...]:
-    """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out."""
+    """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out.
+
+    `first`: the overlay deploys no release yet, so that its Application may be created afterwards.
+    """
     gates.not_undone(known, version, force=force, unattended=unattended)
     environment = known.environment
     gates.not_overridden(environment)
@@ -175,6 +185,8 @@ def _gates(
         application = argocd.application(environment.application)
     except NotFoundError:
         application = None
+    if application is None and first:
+        return (gates.not_created(environment),)
     gates.followed(application, environment)
     if application is not None and application.generate_paths:
         gates.rendered_by_argocd(application, environment, sources(snapshot, environment.application.path))

@@ -118,6 +118,12 @@ def followed(application: ApplicationState | None, environment: Environment) -> 
         )
 
 
+def not_created(environment: Environment) -> str:
+    """What to say of an Application that does not exist while its overlay has no release."""
+    application = environment.application
+    return f"Application {application.name!r} does not exist yet: create it after this promotion ({_APPLY})"
+
+
 def rendered_by_argocd(application: ApplicationState, environment: Environment, paths: Iterable[str]) -> None:
     """Refuses an Application that renders only commits which touch some folders, when these are not all that it renders from.
 
