@@ -316,3 +316,21 @@ class Step:
     status: Status
     detail: str = ""
     seconds: float = 0.0
+
+
+# -- scaffold ---------------------------------------------------------------------------------------------------------
+
+
+class Workload(StrEnum):
+    """How a release replaces the one before it."""
+
+    ROLLOUT = "rollout"
+    BLUE_GREEN = "blue-green"
+    DEPLOYMENT = "deployment"
+
+
+class Ci(StrEnum):
+    """The pipeline that promotes."""
+
+    GITHUB = "github"
+    NONE = "none"

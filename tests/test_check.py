@@ -16,9 +16,10 @@ from promoter.commands.init import init, plan_init
 from promoter.commands.plan import plan
 from promoter.errors import ConfigError, ExitCode, RefusedError
 from promoter.model_registry import ModelReference
+from promoter.models import Workload
 from promoter.promotion.clients import Clients
 from promoter.promotion.steps import Steps
-from promoter.scaffold import Wanted, Workload
+from promoter.scaffold import Wanted
 from tests.support.argo_world import world
 from tests.support.faults import Answer, Asked, Forward
 from tests.support.git_server import GitServer

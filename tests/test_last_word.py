@@ -80,6 +80,12 @@ main()
     assert "Traceback" in done.stderr
 
 
+def not_ignoring_signals() -> None:
+    """The tests may run in the background or under nohup, which ignore some; a child would ignore them as well."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_a_watch_names_the_next_commands_and_ends_the_notices(
     tmp_path: Path, there: Channels, number: signal.Signals
@@ -87,8 +93,10 @@ def test_a_signal_during_a_watch_names_the_next_commands_and_ends_the_notices(
     with world(tmp_path, {**os.environ, **there.environ}, settings=there.configuration("own")) as it:
         commit = it.promote(2).commit.sha
         arguments = command("watch", "staging", "-o", "json", of=it)
-        pipe = subprocess.PIPE
-        with subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=it.clients.environ) as process:
+        pipe, environ = subprocess.PIPE, it.clients.environ
+        with subprocess.Popen(
+            arguments, stdout=pipe, stderr=pipe, text=True, env=environ, preexec_fn=not_ignoring_signals
+        ) as process:
             assert process.stdout is not None
             first = process.stdout.readline()
             process.send_signal(number)

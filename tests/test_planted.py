@@ -201,6 +201,7 @@ OWN: dict[str, list[str]] = {
 }
 
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "check": (),
     "model": ("m@champion",),
     "image": ("m@champion",),
     "plan": ("m@champion", "--to", "e"),
@@ -218,7 +219,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "webhook test": (),
     "webhook delete": (),
 }
-ELSEWHERE = {"demo": "uses none of these variables: test_demo.py", "webhook serve": "does not end: the last test here"}
+ELSEWHERE = {
+    "demo": "uses none of these variables: test_demo.py",
+    "init": "uses none of these variables: test_init.py",
+    "webhook serve": "does not end: the last test here",
+}
 
 
 def leaves(command: Any, name: str = "") -> Iterator[str]:

@@ -237,7 +237,7 @@ def test_a_traceback_contains_no_secret(tmp_path: Path) -> None:
 import sys, threading
 sys.argv = ["promoter", "--version"]
 from promoter import cli
-def fail(*_):
+def fail(*_, **__):
     thread = threading.Thread(target=lambda: int({TOKEN!r}))
     thread.start(); thread.join()
     raise ValueError({TOKEN!r})

@@ -450,7 +450,7 @@ def test_the_scripts_install_nothing_without_its_hash(tmp_path: Path, package: s
     for name in (".ci/install", "requirements.install.lock", "pyproject.toml", "README.md", "promoter.yaml"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
-    for name in ("promoter", "base", "overlays", "environments"):
+    for name in ("promoter", "base", "overlays", "environments", ".github"):
         shutil.copytree(ROOT / name, source / name)
     lock = source / "requirements.install.lock"
     entry = re.compile(ENTRY.format(package))

@@ -11,7 +11,7 @@ import typer
 
 from promoter.cli.options import Output, OutputOption
 from promoter.errors import ExitCode, UsageError
-from promoter.scaffold.wanted import Ci, Workload
+from promoter.models import Ci, Workload
 
 if TYPE_CHECKING:
     from promoter.commands.init import Scaffold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -104,6 +105,8 @@ def _start(command: list[str], environ: Mapping[str, str]) -> Popen[bytes]:
         from git.exc import GitCommandNotFound
     except ImportError:
         raise FileNotFoundError from None
+    if shutil.which("git", path=environ.get("PATH")) is None:
+        raise FileNotFoundError  # env would start, and fail in its place
     words = [word for name in os.environ if name not in environ for word in ("-u", name)]
     try:
         started = GitPython(process.NEUTRAL).execute(

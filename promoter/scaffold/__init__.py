@@ -2,6 +2,6 @@
 
 from promoter.scaffold.addition import added
 from promoter.scaffold.repository import new_repository
-from promoter.scaffold.wanted import Ci, Wanted, Workload
+from promoter.scaffold.wanted import Wanted
 
-__all__ = ["Ci", "Wanted", "Workload", "added", "new_repository"]
+__all__ = ["Wanted", "added", "new_repository"]

@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from promoter.models import Ci, Workload
 from promoter.scaffold import template
-from promoter.scaffold.wanted import Ci, Wanted, Workload
+from promoter.scaffold.wanted import Wanted
 
 # What the shipped files name.
 _MODEL, _REPOSITORY = "fraud-detector", "https://github.com/your-org/your-gitops-repository.git"

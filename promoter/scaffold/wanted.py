@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 
 from promoter.config.names import image_name
 from promoter.errors import UsageError
+from promoter.models import Ci, Workload
 
 _ENVIRONMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ALIASES = {"staging": "challenger", "production": "champion"}
 _LONGEST = 63  # characters of a namespace's name
-
-
-class Workload(StrEnum):
-    """How a release replaces the one before it."""
-
-    ROLLOUT = "rollout"
-    BLUE_GREEN = "blue-green"
-    DEPLOYMENT = "deployment"
-
-
-class Ci(StrEnum):
-    """The pipeline that promotes."""
-
-    GITHUB = "github"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
