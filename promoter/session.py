@@ -16,9 +16,7 @@ from requests.auth import AuthBase
 from promoter.boundary import unlike
 from promoter.credential import Credential
 from promoter.errors import UnreachableError, without_credentials
-
-LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes of an answer that is read as a whole, unpacked. A stream's reader has a limit of its own."""
+from promoter.models import LARGEST_ANSWER
 
 _PIECE = 64 * 1024
 RETRIED = frozenset({429, 500, 502, 503, 504})

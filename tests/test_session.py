@@ -13,7 +13,8 @@ import pytest
 
 from promoter.credential import Credential, origins
 from promoter.errors import UnexpectedAnswerError, UnreachableError, UsageError
-from promoter.session import LARGEST_ANSWER, Authorization, Http, Limits, whole_number
+from promoter.models import LARGEST_ANSWER
+from promoter.session import Authorization, Http, Limits, whole_number
 
 
 class Overloaded(http.server.BaseHTTPRequestHandler):

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from promoter.boundary import ODD
 from promoter.errors import RefusedError
 from promoter.image.reference import is_digest
-from promoter.models import Origin
-from promoter.session import LARGEST_ANSWER
+from promoter.models import LARGEST_ANSWER, Origin
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).
