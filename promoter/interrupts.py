@@ -53,4 +53,5 @@ def interruptible() -> Iterator[None]:
     finally:
         if not first:  # else the process is on its way out
             for number, handler in heeded.items():
-                signal.signal(number, handler)
+                if signal.getsignal(number) is end:  # what is inside may have ended at a signal, and hold those that follow
+                    signal.signal(number, handler)

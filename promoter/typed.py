@@ -74,6 +74,6 @@ def _dataclass(kind: Any) -> Check:
 
 
 def _plain(kind: Any) -> Check:
-    """A boolean is no number; a whole number is one."""
+    """A boolean does not count as a number, an integer does."""
     wanted = {int: (int,), float: (int, float)}.get(kind, (kind,))
     return lambda value: isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))

@@ -19,7 +19,7 @@ RUNTIME = Path("/opt/runtime")
 SERVER = Path("/opt/promoter")
 
 # Imports each package that has compiled code: the loader names the first shared library that neither a wheel nor the base has.
-# A node brings its GPU's driver. Any other failure may come from a missing GPU, file or setting, and is no fault of the base.
+# Nodes provide GPU drivers. Any other failure may come from a missing GPU, file or setting, not from the base.
 PACKAGES = """
 import importlib, importlib.metadata, sys
 for package in importlib.metadata.distributions():
