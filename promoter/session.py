@@ -144,28 +144,17 @@ class Http:
         again = (method in _IDEMPOTENT if retry is None else retry) and not hasattr(data, "read")
         deadline, limited_for = self._clock() + self.limits.total, 0.0
         for attempt in range(1_000_000):
-            failure: Exception | None = None
-            response: requests.Response | None = None
-            try:
-                response = self._session.request(
-                    method,
-                    url,
-                    params=params,
-                    json=json,
-                    data=data,
-                    headers=dict(headers or {}),
-                    stream=True,
-                    timeout=(send_timeout or self.limits.connect, read_timeout or self.limits.read),
-                    allow_redirects=False,
-                    verify=self._verify,
-                    cert=self._cert,
-                )
-                if not stream or not response.ok:
-                    self._read(response, url)
-            except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
-                raise self._unreachable(url, error) from None
-            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-                failure, response = error, None
+            answer = self._ask(
+                method,
+                url,
+                stream=stream,
+                params=params,
+                json=json,
+                data=data,
+                headers=dict(headers or {}),
+                timeout=(send_timeout or self.limits.connect, read_timeout or self.limits.read),
+            )
+            response = answer if isinstance(answer, requests.Response) else None
             if response is not None and (seconds := self._rate_limit(response)) is not None:
                 limited_for += seconds
                 self._wait_for_limit(seconds, limited_for)
@@ -175,13 +164,30 @@ class Http:
                 return response
             wait = self._backoff(attempt, response)
             if not again or (response is None and not retry_lost) or self._clock() + wait > deadline:
-                if response is not None:
-                    return response
-                raise self._unreachable(url, failure) from None
+                if isinstance(answer, requests.Response):
+                    return answer
+                raise self._unreachable(url, answer) from None
             if response is not None:
                 response.close()
             self._sleep(wait)
         raise AssertionError("unreachable: the deadline ends the loop")
+
+    def _ask(self, method: str, url: str, *, stream: bool, **options: Any) -> requests.Response | Exception:
+        """One try: the answer, read unless the caller does it, or why there is none although another try may get one.
+
+        Raises: as `request`, for what no other try changes.
+        """
+        try:
+            response = self._session.request(
+                method, url, stream=True, allow_redirects=False, verify=self._verify, cert=self._cert, **options
+            )
+            if not stream or not response.ok:
+                self._read(response, url)
+        except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
+            raise self._unreachable(url, error) from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+            return error
+        return response
 
     def _read(self, response: requests.Response, url: str) -> None:
         """The whole body, so that `content`, `text` and `json()` wait for nothing."""

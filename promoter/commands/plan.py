@@ -107,12 +107,7 @@ def plan(
     """
     reference = with_default_alias(reference, environment)
     repository = clients.repository(environment.application)
-    resolved = version
-    version = steps.run(
-        "model",
-        lambda: resolved or clients.model_registry.resolve(reference),
-        lambda found: f"{reference} is version {found.version}",
-    )
+    version = _resolved(clients, reference, version, steps)
     snapshot = steps.run("overlay", repository.fetch, lambda tip: f"{_where(environment)} at {tip.commit[:10]}")
     files = read_overlay(snapshot, environment)
     overlay = kustomize.parse_overlay(files)
@@ -127,11 +122,8 @@ def plan(
     )
     after = release_of(environment, version, image)
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
-    rendered = None
-    if rendering:
-        rules = clients.config.render
-        render_it = partial(rendered_change, snapshot, environment, edited.files, _shown(after), rules)
-        rendered = steps.run("render", render_it, _build_detail, lambda change: change is None)
+    render_it = partial(rendered_change, snapshot, environment, edited.files, _shown(after), clients.config.render)
+    rendered = steps.run("render", render_it, _build_detail, lambda change: change is None) if rendering else None
     return Plan(
         environment=environment,
         reference=reference,
@@ -149,6 +141,15 @@ def plan(
         _unattended=unattended,
         _snapshot=snapshot,
         _edited=edited,
+    )
+
+
+def _resolved(clients: Clients, reference: ModelReference, known: ModelVersion | None, steps: Steps) -> ModelVersion:
+    """The version that the reference means now, unless it is known already."""
+    return steps.run(
+        "model",
+        lambda: known or clients.model_registry.resolve(reference),
+        lambda found: f"{reference} is version {found.version}",
     )
 
 
