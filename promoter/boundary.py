@@ -10,6 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 from promoter.errors import UnexpectedAnswerError
 
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer that is read as a whole, unpacked. A stream's reader has a limit of its own."""
+
 ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What code raises that reads an answer of another form than it expects."""
 

@@ -9,9 +9,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes of an answer that is read as a whole, unpacked. A stream's reader has a limit of its own."""
-
 # -- model registry ---------------------------------------------------------------------------------------------------
 
 

@@ -13,10 +13,9 @@ import requests
 import urllib3.exceptions
 from requests.auth import AuthBase
 
-from promoter.boundary import unlike
+from promoter.boundary import LARGEST_ANSWER, unlike
 from promoter.credential import Credential
 from promoter.errors import UnreachableError, without_credentials
-from promoter.models import LARGEST_ANSWER
 
 _PIECE = 64 * 1024
 RETRIED = frozenset({429, 500, 502, 503, 504})

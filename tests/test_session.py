@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from promoter.boundary import LARGEST_ANSWER
 from promoter.credential import Credential, origins
 from promoter.errors import UnexpectedAnswerError, UnreachableError, UsageError
-from promoter.models import LARGEST_ANSWER
 from promoter.session import Authorization, Http, Limits, whole_number
 
 

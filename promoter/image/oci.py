@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from promoter.boundary import ODD
+from promoter.boundary import LARGEST_ANSWER, ODD
 from promoter.errors import RefusedError
 from promoter.image.reference import is_digest
-from promoter.models import LARGEST_ANSWER, Origin
+from promoter.models import Origin
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).
