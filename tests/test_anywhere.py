@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from promoter import home
 from promoter.cli import last
 from promoter.errors import UnreachableError, UsageError
+from promoter.machine import home
 from tests.support.argo_world import world
 
 PROMOTER = [sys.executable, "-m", "promoter"]

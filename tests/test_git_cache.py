@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from promoter.errors import UsageError
-from promoter.folders import make_private, temporary
 from promoter.gitops import Proposal, Repository
+from promoter.machine.folders import make_private, temporary
 from tests.support.git_server import BareRepository, bare_repository, isolated_environ
 
 FILE = "overlays/e/release.yaml"
@@ -133,7 +133,7 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, origin: BareRepos
 
 def test_the_temporary_folder_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     """And neither one that is in use, nor one of somebody else."""
-    hold = "import sys\nfrom promoter.folders import temporary\nwith temporary('render') as at:\n print(at, flush=True)\n sys.stdin.read()"
+    hold = "import sys\nfrom promoter.machine.folders import temporary\nwith temporary('render') as at:\n print(at, flush=True)\n sys.stdin.read()"
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
 
     def holder() -> tuple[subprocess.Popen[str], Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promoter import process
 from promoter.image.runtime import tools
+from promoter.machine import process
 
 SECRETS = {"ARGOCD_AUTH_TOKEN": "made-up", "MLFLOW_TRACKING_TOKEN": "made-up", "PROMOTER_GIT_TOKEN": "made-up"}
 

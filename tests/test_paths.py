@@ -15,9 +15,9 @@ from promoter.gitops import tree
 from promoter.image.layer import content_digest, sort_checked
 from promoter.image.runtime.whole import _keeping
 from promoter.kustomize import render
+from promoter.machine.paths import flaw, open_below, write_below
 from promoter.model_registry.artifacts import listing
 from promoter.models import ModelFile
-from promoter.paths import flaw, open_below, write_below
 from promoter.webhook.source import _written
 
 ODD = [

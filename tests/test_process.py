@@ -11,17 +11,17 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from promoter import process
 from promoter.gitops import Proposal, Repository
 from promoter.image.credentials import docker_credentials
 from promoter.image.runtime import tools
 from promoter.kustomize import render
+from promoter.machine import process
 from tests.support.git_server import bare_repository, isolated_environ
 from tests.support.processes import has_ended
 
-PACKAGE = Path(process.__file__).parent
+PACKAGE = Path(process.__file__).parents[1]
 # The seam itself, and what runs by itself inside an image or its build.
-MAY_START = {"process.py", "serving/workers.py", "image/runtime/install.py"}
+MAY_START = {"machine/process.py", "serving/workers.py", "image/runtime/install.py"}
 STARTERS = {
     "system",
     "popen",

@@ -21,7 +21,7 @@ from promoter.cli.releases import changed, plan, promote, reconcile, rollback, w
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode
-from promoter.interrupts import Interrupted, interruptible
+from promoter.machine.interrupts import Interrupted, interruptible
 from promoter.output import streams
 from promoter.redaction import redact
 

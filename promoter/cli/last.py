@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import traceback
 
-from promoter import resources
 from promoter.cli.run import RUN, asked_for_json
 from promoter.errors import ExitCode, PromoterError, RefusedError, UsageError
-from promoter.interrupts import Interrupted
+from promoter.machine import resources
+from promoter.machine.interrupts import Interrupted
 
 
 def last_word(error: BaseException) -> int:

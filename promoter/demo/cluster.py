@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from promoter import config, output, process
+from promoter import config, output
 from promoter.demo.place import Place, prepare
 from promoter.demo.repository import BRISK, ENVIRONMENT, REPOSITORY, Edits, seed, settings_edits
 from promoter.demo.signals import ended_by_signals, hold_signals
@@ -18,6 +18,7 @@ from promoter.demo.story import Setup, commands, run
 from promoter.demo.training import Training
 from promoter.errors import PromoterError, UnreachableError, UsageError
 from promoter.gitops.credentials import address
+from promoter.machine import process
 from promoter.promotion.ending import Ending
 
 # kubectl's own, and what the login programs of clouds read.

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from promoter import process
 from promoter.errors import PromoterError, UnreachableError, UsageError
 from promoter.gitops.credentials import access, local
+from promoter.machine import process
 
 _MARK = ".promoter-demo"
 _SECONDS = 600.0

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from promoter import resources
 from promoter.errors import PromoterError, UnreachableError, UsageError
-from promoter.folders import is_private, make_private
-from promoter.home import writable_home
+from promoter.machine import resources
+from promoter.machine.folders import is_private, make_private
+from promoter.machine.home import writable_home
 
 _POLL = 0.01
 _ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish

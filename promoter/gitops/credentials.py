@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from promoter import process
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
 from promoter.gitops.process import with_settings
 from promoter.hosting.address import is_azure_devops
 from promoter.hosting.tokens import JOB_TOKEN, git_token, is_github, own_origins, own_token
+from promoter.machine import process
 from promoter.models import ForgeKind
 from promoter.redaction import redact
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from promoter import resources
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
+from promoter.machine import resources
 from promoter.redaction import redact
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import cast
 
-from promoter import process, resources
 from promoter.errors import UsageError
 from promoter.gitops.failures import GitError
 from promoter.gitops.waiting import TRACE, Waiting
+from promoter.machine import process, resources
 
 Settings = Iterable[tuple[str, str]]
 

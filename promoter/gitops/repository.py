@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from promoter import resources
 from promoter.errors import RefusedError, UsageError
 from promoter.gitops import tree
 from promoter.gitops.commit import Commit, Proposal, Pushed
@@ -19,6 +18,7 @@ from promoter.gitops.process import LIMITS, Limits
 from promoter.gitops.remote import FIRST_DEPTH, Remote, is_id
 from promoter.gitops.snapshot import Snapshot
 from promoter.gitops.writers import Push, ThroughGitHub, Writer
+from promoter.machine import resources
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from promoter.errors import ConfigError, RefusedError
-from promoter.paths import climbs, flaw
+from promoter.machine.paths import climbs, flaw
 
 DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _NEW_FILE = "100644"

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from promoter.errors import RefusedError, UnreachableError
+from promoter.machine.paths import flaw
 from promoter.models import ModelFile
-from promoter.paths import flaw
 
 MODEL_FOLDER = "opt/model"
 CHUNK = 1 << 20

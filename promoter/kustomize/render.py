@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from promoter import process, resources
 from promoter.config.values import RenderConfig
 from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError, UnreachableError
-from promoter.folders import temporary
 from promoter.kustomize.outside import KUSTOMIZATION_FILES, charts, require_inside
-from promoter.paths import write_below
+from promoter.machine import process, resources
+from promoter.machine.folders import temporary
+from promoter.machine.paths import write_below
 
 _TIMEOUT = 60.0
 DEFAULTS = RenderConfig()

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from promoter.errors import RefusedError, UnreachableError
+from promoter.machine.paths import flaw, open_below
 from promoter.models import ModelFile
-from promoter.paths import flaw, open_below
 
 # `mlflow artifacts download` leaves this next to the files it fetched; it is not part of the model.
 _IGNORED = "registered_model_meta"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from promoter.boundary import ODD, unlike
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
-from promoter.folders import temporary
+from promoter.machine.folders import temporary
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, require_below, untrusted
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
 from promoter.models import ModelFile

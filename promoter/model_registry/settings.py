@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
-from promoter.home import home
+from promoter.machine.home import home
 from promoter.model_registry.sources import Sources
 from promoter.session import Limits
 

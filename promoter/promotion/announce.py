@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from promoter.argocd.client import base_url
 from promoter.errors import ExitCode, PromoterError, without_credentials
-from promoter.interrupts import Interrupted
+from promoter.machine.interrupts import Interrupted
 from promoter.models import Environment, NoticeKind, Release
 from promoter.notify import links
 from promoter.notify.notice import Link, Notice

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from promoter.config.values import WatchConfig
 from promoter.errors import ExitCode, PromoterError, SupersededError
-from promoter.interrupts import Interrupted
+from promoter.machine.interrupts import Interrupted
 from promoter.models import Environment, OnFailure, Release
 from promoter.promotion import releases
 from promoter.promotion.announce import Announcer

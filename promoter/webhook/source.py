@@ -13,10 +13,10 @@ from typing import Protocol
 
 from promoter import config
 from promoter.errors import ConfigError, UsageError
-from promoter.folders import make_private
 from promoter.gitops import Repository, Snapshot, default_cache
+from promoter.machine.folders import make_private
+from promoter.machine.paths import flaw, write_below
 from promoter.notify.outbox import Outbox
-from promoter.paths import flaw, write_below
 from promoter.promotion.clients import Clients
 
 

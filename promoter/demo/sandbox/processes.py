@@ -16,7 +16,7 @@ from typing import IO, Any
 import requests
 
 from promoter.demo.sandbox.pods import Measurement, Pod, PodStatus
-from promoter.process import begin
+from promoter.machine.process import begin
 
 _DRAIN_SECONDS = 0.5  # like a preStop sleep: requests that were sent before the endpoint was taken out arrive
 _KILL_AFTER_SECONDS = 30.0

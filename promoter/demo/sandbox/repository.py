@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from promoter import process
 from promoter.errors import UnreachableError
 from promoter.gitops.credentials import local
+from promoter.machine import process
 
 _SECONDS = 600.0
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promoter.errors import RefusedError, UsageError
-from promoter.folders import temporary
 from promoter.image.oci import MANIFEST, Descriptor, Repository, canonical, decode, objects, read_bytes, sha256
 from promoter.image.runtime.tools import tool_failure, uv, uv_platform
+from promoter.machine.folders import temporary
 
 if TYPE_CHECKING:
     from promoter.image.base import Platform

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promoter.errors import UnreachableError, UsageError
-from promoter.folders import temporary
 from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.oci import canonical, sha256
 from promoter.image.reference import ImageReference
@@ -19,6 +18,7 @@ from promoter.image.runtime.context import OFFERED, BuildContext
 from promoter.image.runtime.lock import ensure_lock, find_lock, read_constraints
 from promoter.image.runtime.requirements import Requirements, read_requirements
 from promoter.image.runtime.wheels import download_wheels
+from promoter.machine.folders import temporary
 
 if TYPE_CHECKING:
     from promoter.config import ImageConfig

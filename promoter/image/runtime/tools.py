@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promoter import process
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.process import Done
+from promoter.machine import process
+from promoter.machine.process import Done
 
 if TYPE_CHECKING:
     from promoter.image.base import Platform

@@ -20,8 +20,8 @@ from promoter.image.reference import image_tag
 from promoter.image.runtime.build import RuntimeBuilder, build_and_push, require_engine
 from promoter.image.runtime.context import OFFERED
 from promoter.image.runtime.recipe import writing
+from promoter.machine.paths import open_below
 from promoter.models import Blob, Image, Role
-from promoter.paths import open_below
 
 if TYPE_CHECKING:
     from promoter.image.layer import Open, Readable
