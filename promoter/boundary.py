@@ -38,6 +38,12 @@ def unlike(name: str, where: str, what: str) -> UnexpectedAnswerError:
     )
 
 
+def odd(server: Server, error: Exception) -> UnexpectedAnswerError:
+    """The error for an answer of this server whose reader raised one of ODD."""
+    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+    return unlike(server.name, server.answered, f"{kind}{error}"[:_SHOWN])
+
+
 @contextmanager
 def reading(server: Server) -> Iterator[None]:
     """An answer of this server is read here.
@@ -48,8 +54,7 @@ def reading(server: Server) -> Iterator[None]:
     try:
         yield
     except ODD as error:
-        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        raise unlike(server.name, server.answered, f"{kind}{error}"[:_SHOWN]) from error
+        raise odd(server, error) from error
 
 
 def odd_answers_are_errors(client: type[C]) -> type[C]:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promoter.errors import UsageError
-from promoter.image.reference import ImageReference, image_tag, is_digest
+from promoter.image.oci import is_digest
+from promoter.image.reference import ImageReference, image_tag
 from tests.support.models import model_version
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

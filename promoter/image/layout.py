@@ -17,8 +17,19 @@ from typing import IO, Any
 
 from promoter.errors import RefusedError, UnreachableError, UsageError
 from promoter.image.layer import CHUNK
-from promoter.image.oci import INDEX, MANIFEST, Descriptor, Repository, canonical, decode, objects, section, sha256, verified
-from promoter.image.reference import is_digest
+from promoter.image.oci import (
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    Repository,
+    canonical,
+    decode,
+    is_digest,
+    objects,
+    section,
+    sha256,
+    verified,
+)
 from promoter.models import Origin
 
 _REF_NAME = "org.opencontainers.image.ref.name"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promoter.boundary import LARGEST_ANSWER, ODD
 from promoter.errors import RefusedError
-from promoter.image.reference import is_digest
 from promoter.models import Origin
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
@@ -22,6 +22,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 LAYER_GZIP = f"{LAYER}+gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class Repository(Protocol):
 
     def require_push(self) -> None:
         """Asks whether blobs would be taken, and leaves none. Raises what a push would."""
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a `sha256:<64 hexadecimal digits>` digest (every registry has those), which no tag can be."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def sha256(data: bytes) -> str:

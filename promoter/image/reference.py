@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from promoter.errors import UsageError
+from promoter.image.oci import is_digest
 
 if TYPE_CHECKING:
     from promoter.models import ModelVersion
@@ -20,13 +21,7 @@ _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_NAME = 255
-
-
-def is_digest(text: str) -> bool:
-    """Whether this is a `sha256:<64 hexadecimal digits>` digest, which no tag can be."""
-    return _DIGEST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

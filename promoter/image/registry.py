@@ -20,10 +20,11 @@ from promoter.image.oci import (
     Repository,
     Restartable,
     decode,
+    is_digest,
     sha256,
     verified,
 )
-from promoter.image.reference import ImageReference, is_digest
+from promoter.image.reference import ImageReference
 from promoter.image.upload import Session, exists, open_upload, upload
 from promoter.models import Origin
 from promoter.session import Limits

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from promoter.kustomize import yaml_edit
-from promoter.kustomize.values import assign, scalars
+from promoter.kustomize.values import assign
 from promoter.kustomize.yaml_file import Node, YamlFile, apply, parse
 from promoter.models import Environment
 
@@ -172,7 +172,7 @@ def _values(file: YamlFile, item: Node) -> dict[str, str]:
         if key.value not in _KEYS:
             hint = f"available: {', '.join(_KEYS)}"
             raise file.error(f"unknown key {key.value!r}", key, key="versions", hint=hint)
-    values = scalars(file, item, _KEYS, "versions.")
+    values = file.scalars(item, _KEYS, "versions.")
     if missing := [name for name in _REQUIRED if not values[name]]:
         raise file.error(
             f"the entry has no {', '.join(missing)}", item, key="versions", hint=f"write {', '.join(_REQUIRED)} there"

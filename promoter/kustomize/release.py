@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promoter.kustomize import yaml_edit
-from promoter.kustomize.values import Edit, additions, assign, scalars
+from promoter.kustomize.values import Edit, additions, assign
 from promoter.kustomize.yaml_file import Node, YamlFile, apply, parse
 from promoter.models import Change, Model, Release
 
@@ -58,9 +58,10 @@ class ParsedOverlay:
             ConfigError: a file does not say clearly which values are this model's.
         """
         file = self.kustomization
-        entry = _find_entry(file, _images(file), model).entry
-        image = scalars(file, entry, _IMAGE_KEYS, _image_prefix(model))
-        data = scalars(self.release, self.release.mapping(_config_map(self.release, model), "data"), _DATA_KEYS, "data.")
+        entry = _find_entry(file, _images(file, _kustomization(file)), model).entry
+        image = file.scalars(entry, _IMAGE_KEYS, _image_prefix(model))
+        data_map = self.release.mapping(_config_map(self.release, model), "data")
+        data = self.release.scalars(data_map, _DATA_KEYS, "data.")
         if not (image["newTag"] or image["digest"] or data["modelVersion"]):
             return None
         return Release(
@@ -128,9 +129,10 @@ class _Entries:
 
 def _write_image(file: YamlFile, model: Model, release: Release) -> Edit:
     values = {"newName": release.repository, "newTag": release.tag, "digest": release.digest}
-    root, images = _kustomization(file), _images(file)
+    root = _kustomization(file)
+    images = _images(file, root)
     entries = _find_entry(file, images, model)
-    _require_effect(file, entries, model, release)
+    _require_effect(file, root, entries, model, release)
     for node in (root, images):
         if node:
             file.require_own(node, "images")
@@ -155,9 +157,9 @@ def _kustomization(file: YamlFile) -> Node:
     return documents[0]
 
 
-def _images(file: YamlFile) -> Node | None:
+def _images(file: YamlFile, root: Node) -> Node | None:
     """The sequence under `images:`, None when it is absent or null."""
-    images = file.get(_kustomization(file), "images")
+    images = file.get(root, "images")
     if images is None or images.is_null:
         return None
     if not images.is_sequence:
@@ -180,13 +182,13 @@ def _find_entry(file: YamlFile, images: Node | None, model: Model) -> _Entries:
     return _Entries(items[:place], items[place], items[place + 1 :])
 
 
-def _require_effect(file: YamlFile, entries: _Entries, model: Model, release: Release) -> None:
+def _require_effect(file: YamlFile, root: Node, entries: _Entries, model: Model, release: Release) -> None:
     """Refuses entries that override the model's own: each entry is applied to the result of those before it."""
     key = f"images[{model.image_name}]"
-    _require_spelling(file, _kustomization(file), ("images",))
+    _require_spelling(file, root, ("images",))
     if entries.entry:
         _require_spelling(file, entries.entry, ("name", *_IMAGE_KEYS))
-    for other in _deprecated(file):
+    for other in _deprecated(file, root):
         if _matches(_name(file, other), model.image_name) or _matches(_name(file, other), release.repository):
             message, hint = "kustomize changes the image again by this entry", "move it to `images:`, or remove it"
             raise file.error(message, other, key="imageTags", hint=hint)
@@ -214,9 +216,9 @@ def _require_spelling(file: YamlFile, mapping: Node, keys: tuple[str, ...]) -> N
             raise file.error(message, node, key=node.value, hint=f"write `{wanted}:`, once")
 
 
-def _deprecated(file: YamlFile) -> tuple[Node, ...]:
+def _deprecated(file: YamlFile, root: Node) -> tuple[Node, ...]:
     """The entries of `imageTags:`, which kustomize applies after those of `images:`."""
-    tags = file.get(_kustomization(file), "imageTags")
+    tags = file.get(root, "imageTags")
     return tuple(item for item in tags.children if item.is_mapping) if tags and tags.is_sequence else ()
 
 

@@ -29,7 +29,9 @@ def is_plain_string(value: str) -> bool:
 
 
 def is_string(node: Node) -> bool:
-    """Whether the scalar is a string to every parser, and no number, boolean, date or null."""
+    """Whether it is a scalar that is a string to every parser, and no number, boolean, date or null."""
+    if not node.is_scalar:
+        return False
     if node.tag is not None:
         return node.tag in (STRING_TAG, "!")
     return bool(node.style) or is_plain_string(node.value)

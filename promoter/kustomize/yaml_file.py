@@ -9,7 +9,7 @@ untouched because nothing but the splices touches bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -117,15 +117,23 @@ class YamlFile:
         Raises:
             ConfigError: the key is there twice, or a merge key may bring another one in.
         """
-        found: Node | None = None
+        return self.get_each(mapping, (key,)).get(key)
+
+    def get_each(self, mapping: Node, keys: Collection[str]) -> dict[str, Node]:
+        """The values under those of the keys that are there.
+
+        Raises:
+            ConfigError: as `get`.
+        """
+        found: dict[str, Node] = {}
         for name, value in zip(mapping.children[::2], mapping.children[1::2], strict=True):
             if name.value == "<<" and not name.style:
-                hint = "write the merged keys out here"
-                raise self.error(f"a merge key decides what {key!r} is", name, key="<<", hint=hint)
-            if name.value == key and name.is_scalar:
-                if found:
-                    raise self.error("the key is there twice", name, key=key, hint="remove one of the two")
-                found = value
+                message, hint = f"a merge key decides what {next(iter(keys))!r} is", "write the merged keys out here"
+                raise self.error(message, name, key="<<", hint=hint)
+            if name.value in keys and name.is_scalar:
+                if name.value in found:
+                    raise self.error("the key is there twice", name, key=name.value, hint="remove one of the two")
+                found[name.value] = value
         return found
 
     def mapping(self, parent: Node, key: str) -> Node | None:
@@ -153,6 +161,10 @@ class YamlFile:
         if not node.is_scalar:
             raise self.error("not a string", node, key=name, hint="write the value out here")
         return node.value
+
+    def scalars(self, mapping: Node | None, keys: Collection[str], prefix: str) -> dict[str, str]:
+        """The scalars under these keys, which errors call by this prefix and the key; raises as `scalar`."""
+        return {key: self.scalar(mapping, key, prefix + key) for key in keys}
 
     def require_own(self, node: Node, key: str) -> None:
         """Makes sure that a change of the node is one in this place only; `key` names it.

@@ -50,12 +50,14 @@ class ProxiedArtifacts:
         """
         files = listing(self._files())
         described = next((file for file in files if file.path == "MLmodel"), None)
-        if described is None or self._etag(None, described, created) is None:
+        etag = self._etag(None, described, created) if described else None
+        if described is None or etag is None:
             return files
-        lanes = [files[start::_THREADS] for start in range(min(_THREADS, len(files)))]
+        others = [file for file in files if file is not described]
+        lanes = [others[start::_THREADS] for start in range(min(_THREADS, len(others)))]
         with ThreadPoolExecutor(_THREADS) as pool:
-            tagged = pool.map(lambda lane: self._tagged(lane, created), lanes)
-            return tuple(sorted((file for lane in tagged for file in lane), key=lambda file: file.path))
+            tagged = [file for lane in pool.map(lambda lane: self._tagged(lane, created), lanes) for file in lane]
+        return tuple(sorted((replace(described, etag=etag), *tagged), key=lambda file: file.path))
 
     def _files(self) -> Iterator[ModelFile]:
         folders, asked = deque([""]), 0
@@ -67,9 +69,9 @@ class ProxiedArtifacts:
             where = f"{self._path}/{folder}".strip("/")
             entries = self._server.get("mlflow-artifacts/artifacts", _entries, path=where)
             for name, is_folder, size in entries:
-                path = f"{folder}/{require_below(name)}".lstrip("/")
+                path = f"{folder}/{name}" if folder else name
                 if is_folder:
-                    folders.append(path)
+                    folders.append(require_below(path))
                 else:
                     yield ModelFile(path, size)
 
@@ -101,7 +103,7 @@ class ProxiedArtifacts:
             yield _Body(response)
 
     def _address(self, file: ModelFile) -> str:
-        return f"{API}/{quote(f'{self._path}/{require_below(file.path)}')}"
+        return f"{API}/{quote(f'{self._path}/{file.path}')}"  # a path of `listing`, which checks it
 
 
 def _entries(answer: Any) -> list[tuple[str, bool, int]]:

@@ -25,10 +25,7 @@ class RestStore:
         self._settings = settings
         self._tracking = TrackingServer(settings.tracking_uri, settings)
         self._registry = TrackingServer(settings.registry_uri, settings) if settings.registry_uri else self._tracking
-
-    @property
-    def _http(self) -> Server:
-        return self._registry.asked
+        self._http: Server = self._registry.asked
 
     def by_version(self, name: str, version: str) -> RegisteredVersion:
         """GET model-versions/get."""

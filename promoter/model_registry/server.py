@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from promoter.boundary import ODD, Server, reading
+from promoter.boundary import ODD, Server, odd
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry.settings import Settings
 from promoter.model_registry.store import NotFound
@@ -31,11 +31,7 @@ class TrackingServer:
         if anonymous:
             self._sent = "no credentials were sent, since this is not the server they belong to"
         self._http = self.http()
-
-    @property
-    def asked(self) -> Server:
-        """Who is asked, for errors about its answers."""
-        return self._http
+        self.asked: Server = self._http  # for errors about answers
 
     def http(self) -> Http:
         """A connection of its own, for one more thread."""
@@ -74,8 +70,10 @@ class TrackingServer:
                 f"MLflow at {self.uri} answered with a web page: a login page, or not MLflow",
                 hint=f"check the address; if a proxy asks people to log in there, {_CREDENTIALS} that it accepts",
             )
-        with reading(self._http):
+        try:
             return read(response.json())
+        except ODD as error:
+            raise odd(self._http, error) from error
 
     @contextmanager
     def stream(self, path: str, *, headers: Mapping[str, str], http: Http | None = None) -> Iterator[requests.Response]:
