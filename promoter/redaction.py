@@ -134,6 +134,11 @@ def clean(text: str) -> str:
     return visible(redact(text))
 
 
+def clean_all(texts: Iterable[str]) -> list[str]:
+    """Each of the texts as `clean` has it."""
+    return [clean(text) for text in texts]
+
+
 def inert(text: str) -> str:
     """The text with a blank in each `@name`, `#12` and `/issues/12`: a forge mentions nobody and closes nothing for it."""
     return _REFERENCE.sub(lambda found: f"{found[0]} ", text)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from promoter.errors import PromoterError, UnreachableError, UsageError
 from promoter.machine import resources
-from promoter.machine.folders import is_private, make_private
+from promoter.machine.folders import are_private, make_private
 from promoter.machine.home import writable_home
 
 _POLL = 0.01
@@ -178,8 +178,7 @@ class Cache:
         """Whether it is as promoter leaves it: private, with promoter's settings, and its files what they may be."""
         try:
             return (
-                is_private(self._turn.parent.resolve())
-                and is_private(self.directory)
+                are_private(self._turn.parent.resolve(), self.directory)
                 and (self.directory / "config").read_bytes() in _CONFIGS.values()
                 and (self.directory / _FILTERS).exists()
                 and _KNOWN_FILTERS.issuperset(self.filters)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from promoter.errors import UsageError
-from promoter.redaction import clean, inert
+from promoter.redaction import clean_all, inert
 
 # Fields of one commit for `git log -z --format=`, each ended by NUL.
 LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)%x00%b"
@@ -34,9 +34,11 @@ class Proposal:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "subject", inert(_clean(self.subject)))
-        object.__setattr__(self, "body", inert(_clean(self.body)))
-        object.__setattr__(self, "trailers", tuple((key, _clean(value)) for key, value in self.trailers))
+        given = (self.subject, self.body, *(value for _, value in self.trailers))
+        subject, body, *values = clean_all(text.replace("\r\n", "\n").replace("\0", " ") for text in given)
+        object.__setattr__(self, "subject", inert(subject))
+        object.__setattr__(self, "body", inert(body))
+        object.__setattr__(self, "trailers", tuple((key, value) for (key, _), value in zip(self.trailers, values, strict=True)))
 
     def message(self) -> bytes:
         """Subject, body and trailers, in UTF-8, so that git-interpret-trailers(1) reads the trailers back.
@@ -119,10 +121,6 @@ def _trailers(block: str) -> dict[str, str]:
         if colon:
             trailers[key] = f"{trailers[key]}\n{value.strip()}" if key in trailers else value.strip()
     return trailers
-
-
-def _clean(text: str) -> str:
-    return clean(text.replace("\r\n", "\n").replace("\0", " "))
 
 
 def _one_line(text: str) -> str:

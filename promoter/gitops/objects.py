@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from promoter.gitops import tree
 from promoter.gitops.failures import GitError
@@ -63,11 +63,6 @@ class Objects:
             self._fetch(missing, False)
             asked |= missing
 
-    def read_ahead(self, commits: Iterable[str], directories: Collection[str]) -> None:
-        """Reads what `listings` of each of these commits will need, as far as it is here, at once. Raises GitError."""
-        names = [name for commit in commits for name in (commit, *(f"{commit}:{directory}" for directory in directories))]
-        self._kept |= self._read(names, ("commit", "tree"))
-
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """The content of the blobs, by id; those not here yet come in one request.
 
@@ -85,13 +80,52 @@ class Objects:
             raise _missing(gone)
         return found
 
-    def files(self, trees: Sequence[str]) -> list[dict[str, tree.Entry]]:
-        """Of each tree every file below it, by path from there. Raises GitError."""
-        try:
-            return [self._recursive(id) for id in trees]
-        except GitError:
-            self._fetch_below(trees)
-            return [self._recursive(id) for id in trees]
+    def find(self, commit: str, paths: Collection[str]) -> dict[str, tree.Entry]:
+        """What is at the checked paths, by path; those where nothing is are absent.
+
+        Raises:
+            GitError: as `listings`.
+            RefusedError: a path is, or leads through, a symbolic link or a submodule.
+        """
+        return tree.find_all(self.listings(commit, tree.directories(paths)), paths, self.root(commit))
+
+    def files(self, commit: str, paths: Collection[str]) -> dict[str, str]:
+        """The blob's id of every regular file at or below the checked paths. Raises as `find`."""
+        entries = self.find(commit, paths)
+        found = {path: entry.id for path, entry in entries.items() if entry.mode != tree.DIRECTORY}
+        trees = {path: entry.id for path, entry in entries.items() if entry.mode == tree.DIRECTORY}
+        for path, below in zip(trees, self._files_below(list(trees.values())), strict=True):
+            prefix = f"{path}/" if path else ""
+            found |= {f"{prefix}{name}": id for name, id in below.items()}
+        return found
+
+    def read_ahead(self, commits: Collection[str], paths: Collection[str]) -> None:
+        """Reads what is at the checked paths in each of these commits, at once. Raises GitError."""
+        directories = tree.directories(paths)
+        names = [name for commit in commits for name in (commit, *(f"{commit}:{directory}" for directory in directories))]
+        self._kept |= self._read(names, ("commit", "tree"))
+        entries = [entry for commit in commits for entry in self.find(commit, paths).values()]
+        self.blobs({entry.id for entry in entries if entry.is_file})
+
+    def changed(self, commit: str, parent: str) -> dict[str, tuple[str, str]]:
+        """The blobs' ids, before and after, of every regular file that differs between two commits; "" if it does not exist."""
+        before, after = self._files_below([self.root(parent), self.root(commit)])
+        ids = {path: (before.get(path, ""), after.get(path, "")) for path in {*before, *after}}
+        return {path: pair for path, pair in ids.items() if pair[0] != pair[1]}
+
+    def write(self, tip: str, files: Mapping[str, bytes]) -> str | None:
+        """The id of the root tree once these files are put into the tip's; None when they are there already.
+
+        Raises:
+            GitError: it could not be written.
+            RefusedError: a path can't be written.
+        """
+        contents = dict(zip(tree.normalize_all(files), files.values(), strict=True))
+        root, objects = tree.edited(self.listings(tip, tree.directories(contents)), contents, tip)
+        if root == self.root(tip):
+            return None
+        self._git.run("unpack-objects", "-q", stdin=tree.pack(objects.values(), tip))
+        return root
 
     def complete(self, roots: Collection[str], paths: Collection[str]) -> None:
         """Fetches what is missing on the way to the paths, and below them, in any of these root trees. Raises GitError."""
@@ -112,10 +146,6 @@ class Objects:
             level = below
         self._fetch_below(whole)
         complete.update(roots)
-
-    def store(self, objects: Collection[tree.Object], id: str) -> None:
-        """Writes objects; `id` is any id of this repository. Raises GitError."""
-        self._git.run("unpack-objects", "-q", stdin=tree.pack(objects, id))
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -167,14 +197,16 @@ class Objects:
             position += int(size) + 1
         return found
 
-    def _recursive(self, id: str) -> dict[str, tree.Entry]:
-        listing = self._git.run("ls-tree", "-z", "-r", id).decode("utf-8", "surrogateescape")
-        files = {}
-        for line in listing.split("\0")[:-1]:
-            meta, _, path = line.partition("\t")
-            mode, _, blob = meta.split()
-            files[tree.require_safe(path)] = tree.Entry(mode, blob)
-        return files
+    def _files_below(self, trees: Sequence[str]) -> list[dict[str, str]]:
+        """Of each tree the blob's id of every regular file below it, by path from there; links and submodules are left out."""
+        try:
+            return [self._recursive(id) for id in trees]
+        except GitError:
+            self._fetch_below(trees)
+            return [self._recursive(id) for id in trees]
+
+    def _recursive(self, id: str) -> dict[str, str]:
+        return tree.regular_files(self._git.run("ls-tree", "-z", "-r", id).decode("utf-8", "surrogateescape"))
 
 
 def _missing(ids: Iterable[str]) -> GitError:

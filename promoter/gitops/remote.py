@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from promoter.errors import RefusedError, UsageError
-from promoter.gitops import tree
 from promoter.gitops.cache import Cache
-from promoter.gitops.commit import LOG_FORMAT, Commit, Proposal, parse_log
 from promoter.gitops.configuration import configuration, signs, undated, with_identity
 from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
+from promoter.gitops.log import Log
 from promoter.gitops.objects import Objects
 from promoter.gitops.process import LIMITS, Git, Limits
 
@@ -41,7 +40,9 @@ def is_id(text: str) -> bool:
 
 
 class Remote:
-    """`branch` of the repository at `url`; the cache's methods that write need `lock` to be held.
+    """`branch` of the repository at `url`; the methods that write to the cache need `lock` to be held.
+
+    What was fetched is in `objects`, and its history in `log`.
 
     `dated`: GIT_AUTHOR_DATE and GIT_COMMITTER_DATE of `environ` date the commits.
     """
@@ -66,7 +67,8 @@ class Remote:
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
         self._last_tip, self._checked = "", False
-        self._objects = Objects(self._git, self._fetch_objects)
+        self.objects = Objects(self._git, self._fetch_objects)
+        self.log = Log(self._git, self.objects, self._cache.shallow)
         self.lock = self._cache.lock
 
     @property
@@ -88,7 +90,7 @@ class Remote:
             if (self._cache.directory / _TIP).exists():
                 self._fetch(self._refspec())
             else:
-                self._objects.forget()
+                self.objects.forget()
                 self._first_fetch()
         except GitError as error:
             if error.kind is Kind.MISSING_BRANCH:
@@ -96,14 +98,14 @@ class Remote:
             raise
         tip = self._tip()
         if tip != self._last_tip:
-            self._objects.forget()
+            self.objects.forget()
         self._last_tip = tip
         return tip
 
     def discard(self) -> None:
         """Throws the cache away, with what was read from it; the next `update` starts over."""
         self._cache.discard()
-        self._objects.forget()
+        self.objects.forget()
         self._last_tip = ""
 
     def push(self, commit: str, tip: str, branch: str = "") -> None:
@@ -146,7 +148,7 @@ class Remote:
     def deepen(self, commit: str, depth: int) -> None:
         """Fetches history until `depth` commits below the branch's tip, and below `commit` where that is not on it."""
         self._fetch(self._refspec(), depth=depth)
-        if not self.reaches(_TIP, commit):
+        if not self.log.reaches(_TIP, commit):
             self._fetch(commit, depth=depth)
 
     def ensure(self, commit: str) -> bool:
@@ -169,117 +171,12 @@ class Remote:
 
     def has(self, commit: str) -> bool:
         """Whether the commit, a full object id, was fetched."""
-        if self._objects.knows(commit):
+        if self.objects.knows(commit):
             return True
         self._checked = self._checked or self._cache.is_sound()
         if not self._checked:
             return False  # the next update starts over
         return is_id(commit) and self._git.succeeds("rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}")
-
-    def reaches(self, commit: str, ancestor: str) -> bool:
-        """Whether `ancestor` is `commit` or below it, as far as history was fetched."""
-        return self._git.succeeds("merge-base", "--is-ancestor", ancestor, commit)
-
-    def boundary(self, commit: str) -> frozenset[str]:
-        """Where the fetched history of `commit` ends although the remote has more; empty when its roots are here."""
-        shallow = self._cache.shallow()
-        return shallow & set(self._git.text("rev-list", "--max-parents=0", commit, "--").split()) if shallow else shallow
-
-    def child(self, parent: str, tip: str) -> str | None:
-        """The commit right above `parent` on the branch whose tip is `tip`, as far as history was fetched. Raises GitError."""
-        line = self._git.text("rev-list", "--first-parent", "--reverse", f"{parent}..{tip}", "--").split()
-        return line[0] if line and self.reaches(line[0], parent) else None
-
-    def holds(self, commit: str, root: str, message: bytes) -> bool:
-        """Whether the commit has this root tree and message. Raises GitError."""
-        found = self._git.run("log", "--max-count=1", "--encoding=UTF-8", "--no-show-signature", "--format=%B", commit, "--")
-        return self._objects.root(commit) == root and found.strip() == message.strip()
-
-    def commit(self, sha: str) -> Commit:
-        """The commit, which is here. Raises GitError."""
-        return self.log(sha, (), 1)[0]
-
-    def parent(self, commit: str) -> str:
-        """The first parent, also where it was not fetched: `git log` hides those."""
-        header = self._git.text("cat-file", "commit", commit).partition("\n\n")[0]
-        return next((line.removeprefix("parent ") for line in header.splitlines() if line.startswith("parent ")), "")
-
-    def depth(self, commit: str) -> int:
-        """How many commits were fetched from this one down, along first parents."""
-        return int(self._git.text("rev-list", "--count", "--first-parent", commit, "--"))
-
-    def log(self, commit: str, paths: Sequence[str], limit: int, *, full: bool = False) -> list[Commit]:
-        """At most `limit` commits from this one down that touch a path, newest first; some may be of `boundary`.
-
-        `full`: on every side of a merge, children before parents, and a commit's parents are the nearest of the list. Otherwise
-        a merge that leaves the paths as one parent had them is followed to that parent alone (git-log(1): simplification).
-        """
-        options = ["--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", f"--max-count={limit}"]
-        options += ["--full-history", "--topo-order", "--parents"] if full else []
-        arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", commit, "--", *paths)
-        try:
-            return parse_log(self._git.run(*arguments))
-        except GitError:
-            roots = self._git.text("log", "--format=%T", commit, "--").split()
-            self._objects.complete(set(roots), paths)
-        return parse_log(self._git.run(*arguments))
-
-    def search(self, commit: str, pattern: str) -> list[Commit]:
-        """Every commit here at or below this one, by any parent, with a line of its message that matches, the oldest first.
-
-        `pattern` is a basic regular expression. The order is the graph's, whatever the commits' dates. Raises GitError.
-        """
-        options = ("--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", "--topo-order", "--reverse")
-        arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", f"--grep={pattern}", commit, "--")
-        return parse_log(self._git.run(*arguments))
-
-    def changed_files(self, commit: str, parent: str) -> dict[str, tuple[str, str]]:
-        """The blobs' ids, before and after, of every regular file that differs between two commits; "" if it does not exist."""
-        before, after = self._objects.files([self._objects.root(parent), self._objects.root(commit)])
-        ids = {path: (_blob_id(before.get(path)), _blob_id(after.get(path))) for path in {*before, *after}}
-        return {path: pair for path, pair in ids.items() if pair[0] != pair[1]}
-
-    def find(self, commit: str, paths: Collection[str]) -> dict[str, tree.Entry]:
-        """What is at the checked paths, by path; those where nothing is are absent. Raises as `tree.find`, and GitError."""
-        listings = self._objects.listings(commit, tree.directories(paths))
-        root = tree.Entry(tree.DIRECTORY, self._objects.root(commit))
-        entries = ((path, tree.find(listings, path) if path else root) for path in paths)
-        return {path: entry for path, entry in entries if entry is not None}
-
-    def files(self, commit: str, paths: Collection[str]) -> dict[str, str]:
-        """The blob's id of every regular file at or below the checked paths; links and submodules below them are left out."""
-        entries = self.find(commit, paths)
-        found = {path: entry.id for path, entry in entries.items() if entry.is_file}
-        trees = {path: entry.id for path, entry in entries.items() if entry.is_tree}
-        for path, below in zip(trees, self._objects.files(list(trees.values())), strict=True):
-            prefix = f"{path}/" if path else ""
-            found |= {f"{prefix}{name}": entry.id for name, entry in below.items() if entry.is_file and not entry.is_link}
-        return found
-
-    def read_ahead(self, commits: Collection[str], paths: Collection[str]) -> None:
-        """Reads what is at the checked paths in each of these commits, at once. Raises GitError."""
-        self._objects.read_ahead(commits, tree.directories(paths))
-        entries = [entry for commit in commits for entry in self.find(commit, paths).values()]
-        self._objects.blobs({entry.id for entry in entries if entry.is_file})
-
-    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """The content of the blobs, by id. Raises GitError."""
-        return self._objects.blobs(ids)
-
-    def write(self, tip: str, proposal: Proposal) -> str | None:
-        """The id of the root tree once the proposal's files are put into the tip's; None when they are there already.
-
-        Raises:
-            GitError: it could not be written.
-            RefusedError: a path can't be written.
-        """
-        contents = {tree.normalize(path): content for path, content in proposal.files.items()}
-        listings = self._objects.listings(tip, tree.directories(contents))
-        root, objects = tree.edited(listings, contents, tip)
-        if root == self._objects.root(tip):
-            return None
-        self._objects.store(objects.values(), tip)
-        return root
 
     def commit_tree(self, root: str, parent: str, message: bytes) -> str:
         """The id of a new commit, signed where the user signs. Raises GitError."""
@@ -395,7 +292,3 @@ class Remote:
         return BranchGoneError(
             f"{self.url} has no branch {self.branch}; it has {some}", hint="name one of them, or create the branch"
         )
-
-
-def _blob_id(entry: tree.Entry | None) -> str:
-    return entry.id if entry is not None and entry.is_file and not entry.is_link else ""

@@ -114,7 +114,7 @@ class Repository:
             if (earlier := writer.landed(tip)) is not None:
                 return Pushed(earlier, tip, number - 1)
             proposal = edit(Snapshot(tip, self))
-            root = self._remote.write(tip, proposal) if proposal is not None else None
+            root = self._remote.objects.write(tip, proposal.files) if proposal is not None else None
             if proposal is None or root is None:
                 return Pushed(None, tip, number)
             commit = writer.write(tip, root, proposal)
@@ -148,9 +148,9 @@ class Repository:
                 return None
             head = self._remote.head(branch)
             if head and self._proposes(head, proposal, tip):
-                return self._remote.log(head, (), 1)[0]
+                return self._remote.log.read(head, (), 1)[0]
             replacing(proposal)
-            root = self._remote.write(tip.commit, proposal)
+            root = self._remote.objects.write(tip.commit, proposal.files)
             return writer.propose(branch, head, tip.commit, root, proposal) if root is not None else None
 
         return self._persistently(attempt, branch)
@@ -179,14 +179,14 @@ class Repository:
         Raises:
             HistoryLimitError: during the iteration, when more is asked for than `history_limit` commits hold.
         """
-        plain = [tree.normalize(path) for path in paths]
+        plain = tree.normalize_all(paths)
         start = start or self.fetch().commit
         self._require(start)
         depths = self._depths(start)
         seen: set[str] = set()
         while True:
             boundary = self._boundary(start)
-            for commit in self._reading(start, lambda: self._remote.log(start, plain, limit, full=full)):
+            for commit in self._reading(start, lambda: self._remote.log.read(start, plain, limit, full=full)):
                 if commit.sha in boundary or (full and boundary and not commit.parents):
                     break  # more history may show that it did something else
                 if commit.sha not in seen:
@@ -204,11 +204,11 @@ class Repository:
         self._require(start)
         if self._boundary(start):
             self._deepen(start, _EVERYTHING)
-        return self._reading(start, lambda: self._remote.search(start, pattern))
+        return self._reading(start, lambda: self._remote.log.search(start, pattern))
 
     def parent(self, commit: str) -> str:
         """The commit's first parent, "" for a root."""
-        return self._reading(commit, lambda: self._remote.parent(commit))
+        return self._reading(commit, lambda: self._remote.log.parent(commit))
 
     def moved_from(self, commit: str, path: str) -> str | None:
         """Where the file that the commit brought to `path` was before it, under the same name; None when it was not moved.
@@ -221,7 +221,7 @@ class Repository:
         self._require(parent)
 
         def read() -> str | None:
-            changed = self._remote.changed_files(commit, parent)
+            changed = self._remote.objects.changed(commit, parent)
             _, id = changed.get(path, ("", ""))
             name = path.rpartition("/")[2]
             moved = (old for old, pair in changed.items() if pair == (id, "") and old.rpartition("/")[2] == name)
@@ -231,8 +231,8 @@ class Repository:
 
     def read_ahead(self, commits: Collection[str], paths: Sequence[str]) -> None:
         """Fetches and reads what is at the paths in each of the commits in as few requests as can be: they are read next."""
-        plain = [tree.normalize(path) for path in paths]
-        self._reading(next(iter(commits)), lambda: self._remote.read_ahead(commits, plain))
+        plain = tree.normalize_all(paths)
+        self._reading(next(iter(commits)), lambda: self._remote.objects.read_ahead(commits, plain))
 
     def changed(self, commit: Commit, name: str) -> dict[str, tuple[bytes, bytes]]:
         """The content, before and after, of every file of this name that the commit changes, by path; b"" if it did not exist.
@@ -241,10 +241,10 @@ class Repository:
         """
 
         def read() -> dict[str, tuple[bytes, bytes]]:
-            parent = self._remote.parent(commit.sha)
-            ids = self._remote.changed_files(commit.sha, parent) if parent else {}
+            parent = self._remote.log.parent(commit.sha)
+            ids = self._remote.objects.changed(commit.sha, parent) if parent else {}
             ids = {path: pair for path, pair in ids.items() if path.rpartition("/")[2] == name}
-            blobs = self._remote.blobs({id for pair in ids.values() for id in pair if id})
+            blobs = self._remote.objects.blobs({id for pair in ids.values() for id in pair if id})
             return {path: (blobs.get(old, b""), blobs.get(new, b"")) for path, (old, new) in ids.items()}
 
         return self._reading(commit.sha, read)
@@ -260,8 +260,8 @@ class Repository:
         if not self._available(commit) or not is_id(ancestor):
             return False
         depths = self._depths(commit)
-        while not self._remote.reaches(commit, ancestor):
-            if self._remote.reaches(ancestor, commit) or not self._boundary(commit):
+        while not self._remote.log.reaches(commit, ancestor):
+            if self._remote.log.reaches(ancestor, commit) or not self._boundary(commit):
                 return False
             self._deepen(commit, next(depths))
         return True
@@ -270,18 +270,18 @@ class Repository:
 
     def entry(self, commit: str, path: str) -> tree.Entry | None:
         """What is at a checked path."""
-        return self._reading(commit, lambda: self._remote.find(commit, [path])).get(path)
+        return self._reading(commit, lambda: self._remote.objects.find(commit, [path])).get(path)
 
     def blob(self, commit: str, id: str) -> bytes:
         """The content of one blob of the commit."""
-        return self._reading(commit, lambda: self._remote.blobs([id])[id])
+        return self._reading(commit, lambda: self._remote.objects.blobs([id])[id])
 
     def export(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         """The bytes of every regular file at or below the checked paths."""
 
         def read() -> dict[str, bytes]:
-            ids = self._remote.files(commit, paths)
-            blobs = self._remote.blobs(ids.values())
+            ids = self._remote.objects.files(commit, paths)
+            blobs = self._remote.objects.blobs(ids.values())
             return {path: blobs[id] for path, id in ids.items()}
 
         return self._reading(commit, read)
@@ -290,10 +290,10 @@ class Repository:
 
     def _proposes(self, head: str, proposal: Proposal, tip: Snapshot) -> bool:
         """Whether a commit is this proposal, made where the files were what they are at `tip`."""
-        if not self._available(head) or self._remote.log(head, (), 1)[0].trailers != proposal.read_back:
+        if not self._available(head) or self._remote.log.read(head, (), 1)[0].trailers != proposal.read_back:
             return False
         try:
-            made, base = Snapshot(head, self), self.at(self._remote.parent(head))
+            made, base = Snapshot(head, self), self.at(self._remote.log.parent(head))
             return all(
                 (path in proposal.dated or made.read(path) == content) and base.blob_id(path) == tip.blob_id(path)
                 for path, content in proposal.files.items()
@@ -309,8 +309,9 @@ class Repository:
             for number in itertools.count(1):
                 started = self._clock()
                 try:
-                    with resources.reported():
-                        return action(number)
+                    return action(number)
+                except OSError as error:
+                    raise resources.explained(error) or error from None
                 except GitError as error:
                     broken = broken + 1 if error.kind is Kind.UNREACHABLE else 0
                     hopeless = self._clock() > deadline or broken >= _MOST_BROKEN_CONNECTIONS
@@ -335,8 +336,9 @@ class Repository:
     def _reading(self, commit: str, read: Callable[[], T]) -> T:
         """What is read without waiting for anybody; when the cache fails, once more in turn, on a sound cache."""
         try:
-            with resources.reported():
-                return read()
+            return read()
+        except OSError as error:
+            raise resources.explained(error) or error from None
         except GitError:
             pass
 
@@ -357,18 +359,18 @@ class Repository:
             )
 
     def _boundary(self, commit: str) -> frozenset[str]:
-        return self._reading(commit, lambda: self._remote.boundary(commit))
+        return self._reading(commit, lambda: self._remote.log.boundary(commit))
 
     def _continues(self, boundary: Iterable[str], paths: Sequence[str]) -> bool:
         """Whether one of the paths existed already where the fetched history ends."""
-        return any(self._remote.find(commit, paths) for commit in boundary)
+        return any(self._remote.objects.find(commit, paths) for commit in boundary)
 
     def _deepen(self, commit: str, depth: int) -> None:
         self._persistently(lambda _: self._remote.deepen(commit, depth))
 
     def _depths(self, commit: str) -> Iterator[int]:
         """More commits each time, at last the limit; then raises HistoryLimitError."""
-        fetched = self._remote.depth(commit)
+        fetched = self._remote.log.depth(commit)
         depth = max(FIRST_DEPTH, _DEEPER * fetched)
         while depth < self._history_limit:
             yield depth

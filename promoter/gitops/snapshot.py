@@ -43,4 +43,4 @@ class Snapshot:
 
         Symbolic links and submodules below a path are left out.
         """
-        return self._repository.export(self.commit, [tree.normalize(path) for path in paths])
+        return self._repository.export(self.commit, tree.normalize_all(paths))

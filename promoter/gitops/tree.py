@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from promoter.errors import ConfigError, RefusedError
-from promoter.machine.paths import climbs, flaw
+from promoter.machine.paths import climbing, flaw
 
 DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _NEW_FILE = "100644"
@@ -28,10 +28,6 @@ class Entry:
     @property
     def is_file(self) -> bool:
         return self.mode not in (DIRECTORY, _SUBMODULE)
-
-    @property
-    def is_link(self) -> bool:
-        return self.mode == _LINK
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +57,28 @@ def normalize(path: str) -> str:
     return "/".join(parts)
 
 
-def require_safe(path: str) -> str:
-    """The path of a file below a tree, as the remote has it.
+def normalize_all(paths: Iterable[str]) -> list[str]:
+    """Each path as `normalize` has it; raises as it does."""
+    return [normalize(path) for path in paths]
+
+
+def regular_files(listing: str) -> dict[str, str]:
+    """The blob's id of every regular file in the output of `git ls-tree -z -r`; links and submodules are left out.
 
     Raises:
-        RefusedError: it leads out of its folder, or into a `.git`, or has a backslash or a control character.
+        RefusedError: a path leads out of its folder, or into a `.git`, or has a backslash or a control character.
     """
-    if any(climbs(part) for part in path.split("/")):
-        raise _climbing(path)
-    if why := flaw(path):
-        raise RefusedError(f"the repository has a file {path!r}: {why}", hint="rename it, or move it out of the folder")
-    return path
+    files: dict[str, str] = {}
+    for line in listing.split("\0")[:-1]:
+        meta, _, path = line.partition("\t")
+        mode, _, id = meta.split()
+        if climbing(path.split("/")) is not None:
+            raise _climbing(path)
+        if why := flaw(path):
+            raise RefusedError(f"the repository has a file {path!r}: {why}", hint="rename it, or move it out of the folder")
+        if mode not in (_LINK, _SUBMODULE):
+            files[path] = id
+    return files
 
 
 def _climbing(name: str) -> RefusedError:
@@ -93,30 +100,27 @@ def parse(content: bytes, id: str) -> dict[str, Entry]:
         RefusedError: an entry's name leads elsewhere.
     """
     width = len(id) // 2
-    entries, position = {}, 0
+    entries: dict[str, Entry] = {}
+    position = 0
     while position < len(content):
         space = content.index(b" ", position)
         end = content.index(b"\0", space)
         name = content[space + 1 : end].decode("utf-8", "surrogateescape")
-        if climbs(name):
-            raise _climbing(name)
         entries[name] = Entry(content[position:space].decode(), content[end + 1 : end + 1 + width].hex())
         position = end + 1 + width
+    if (bad := climbing(entries)) is not None:
+        raise _climbing(bad)
     return entries
 
 
-def find(listings: Listings, path: str) -> Entry | None:
-    """The entry at a normalized path below the root, None if it does not exist.
+def find_all(listings: Listings, paths: Iterable[str], root: str) -> dict[str, Entry]:
+    """The entries at normalized paths, by path; those where nothing is are absent. `root` is the id of the root tree.
 
     Raises:
-        RefusedError: the path is, or leads through, a symbolic link or a submodule.
+        RefusedError: a path is, or leads through, a symbolic link or a submodule.
     """
-    entry = None
-    for step in [*_parents(path)[1:], path]:
-        parent, _, name = step.rpartition("/")
-        entry = listings.get(parent, {}).get(name)
-        _refuse_detour(step, entry, path)
-    return entry
+    entries = ((path, _find(listings, path) if path else Entry(DIRECTORY, root)) for path in paths)
+    return {path: entry for path, entry in entries if entry is not None}
 
 
 def edited(listings: Listings, contents: Mapping[str, bytes], commit: str) -> tuple[str, dict[str, Object]]:
@@ -136,14 +140,14 @@ def edited(listings: Listings, contents: Mapping[str, bytes], commit: str) -> tu
         trees[parent][name] = Entry(mode, id)
 
     for path, content in contents.items():
-        old = find(listings, path)
+        old = _find(listings, path)
         if old is not None and old.is_tree:
             raise RefusedError(f"{path} is a directory at {commit[:12]}: a file can't be written there")
         put(path, old.mode if old else _NEW_FILE, Object("blob", content))
     for directory in sorted(trees, key=lambda path: path.count("/"), reverse=True):
         if not directory:
             continue
-        old = find(listings, directory)
+        old = _find(listings, directory)
         if old is not None and not old.is_tree:
             raise RefusedError(f"{directory} is a file at {commit[:12]}: nothing can be written below it")
         put(directory, DIRECTORY, _tree(trees[directory]))
@@ -183,6 +187,15 @@ def _tree(entries: Listing) -> Object:
 def _id(object: Object, commit: str) -> str:
     head = f"{object.kind} {len(object.content)}\0".encode()
     return _HASHES[len(commit)](head + object.content).hexdigest()
+
+
+def _find(listings: Listings, path: str) -> Entry | None:
+    entry = None
+    for step in [*_parents(path)[1:], path]:
+        parent, _, name = step.rpartition("/")
+        entry = listings.get(parent, {}).get(name)
+        _refuse_detour(step, entry, path)
+    return entry
 
 
 def _parents(path: str) -> list[str]:

@@ -35,8 +35,8 @@ class Push:
     def landed(self, tip: str) -> Commit | None:
         for sha, parent in self._sent:
             # That the remote has it would prove nothing: it keeps the objects of a push that lost the race.
-            if _below(self.remote, tip, sha, parent) and self.remote.reaches(tip, sha):
-                return self.remote.commit(sha)
+            if _below(self.remote, tip, sha, parent) and self.remote.log.reaches(tip, sha):
+                return self.remote.log.commit(sha)
         return None
 
     def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
@@ -44,12 +44,12 @@ class Push:
         # Whatever git reports: curl repeats a push whose answer was lost, and the repetition loses the race.
         self._sent.append((sha, tip))
         self.remote.push(sha, tip)
-        return self.remote.commit(sha)
+        return self.remote.log.commit(sha)
 
     def propose(self, branch: str, head: str, tip: str, root: str, proposal: Proposal) -> Commit:
         sha = self.remote.commit_tree(root, tip, proposal.message())
         self.remote.push(sha, head, branch)
-        return self.remote.commit(sha)
+        return self.remote.log.commit(sha)
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class ThroughGitHub:
 
     def landed(self, tip: str) -> Commit | None:
         for parent, root, message in self._asked:
-            child = self.remote.child(parent, tip) if _below(self.remote, tip, parent) else None
-            if child is not None and self.remote.holds(child, root, message):
-                return self.remote.commit(child)
+            child = self.remote.log.child(parent, tip) if _below(self.remote, tip, parent) else None
+            if child is not None and self.remote.log.holds(child, root, message):
+                return self.remote.log.commit(child)
         return None
 
     def write(self, tip: str, root: str, proposal: Proposal) -> Commit:
@@ -72,7 +72,7 @@ class ThroughGitHub:
         self._asked.append((tip, root, message))
         sha = self.api.commit(tip, proposal.files, message)
         self.remote.ensure(sha)
-        return self.remote.commit(sha)
+        return self.remote.log.commit(sha)
 
     def propose(self, branch: str, head: str, tip: str, root: str, proposal: Proposal) -> Commit:  # noqa: ARG002 - GitHub writes trees
         # GitHub commits only on a branch's tip, and closes a pull request whose branch is, for a moment, at its base.
@@ -82,14 +82,14 @@ class ThroughGitHub:
         self.remote.ensure(sha)
         self.remote.push(sha, head, branch)
         self.remote.push("", sha, aside)
-        return self.remote.commit(sha)
+        return self.remote.log.commit(sha)
 
 
 def _below(remote: Remote, tip: str, *commits: str) -> bool:
     """Whether one of the commits is `tip` or an ancestor; a cache that was recreated since is deepened until that is clear."""
     depth = FIRST_DEPTH
-    while not any(remote.reaches(tip, commit) for commit in commits):
-        if not remote.boundary(tip):
+    while not any(remote.log.reaches(tip, commit) for commit in commits):
+        if not remote.log.boundary(tip):
             return False
         remote.deepen(tip, depth)
         depth *= 2

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,10 +22,10 @@ _NAME = re.compile(r"promoter-(render|lock|build|model)-[a-z0-9_]{8}")  # tempfi
 _FRESH = 60.0  # seconds: a folder that was just made may not be held yet
 
 
-def is_private(folder: Path) -> bool:
-    """Whether it is a folder, not a link to one, that nobody else owns or may write to. Raises OSError."""
-    state = folder.lstat()
-    return folder.is_dir() and not folder.is_symlink() and state.st_uid == os.geteuid() and not state.st_mode & _OTHERS
+def are_private(*folders: Path) -> bool:
+    """Whether each is a folder, not a link to one, that nobody else owns or may write to. Raises OSError."""
+    states = [folder.lstat() for folder in folders]
+    return all(stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & _OTHERS for state in states)
 
 
 def make_private(folder: Path) -> bool:
@@ -64,7 +65,7 @@ def temporary(purpose: Literal["render", "lock", "build", "model"]) -> Iterator[
 def _remove_left() -> None:
     for folder in Path(tempfile.gettempdir()).glob("promoter-*"):
         with suppress(OSError):
-            if _NAME.fullmatch(folder.name) and is_private(folder) and time.time() - folder.lstat().st_mtime > _FRESH:
+            if _NAME.fullmatch(folder.name) and are_private(folder) and time.time() - folder.lstat().st_mtime > _FRESH:
                 _remove_unless_held(folder)
 
 

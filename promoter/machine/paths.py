@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,9 +22,14 @@ def climbs(name: str) -> bool:
     return name in ("", ".", "..") or plain in (".git", "git~1") or "/" in name or "\0" in name
 
 
+def climbing(names: Iterable[str]) -> str | None:
+    """The first of these names that `climbs`, None if none does."""
+    return next(filter(climbs, names), None)
+
+
 def flaw(path: str) -> str:
     """Why it is not the path of a file below a folder, spelled the one plain way; empty if it is."""
-    if any(climbs(part) for part in path.split("/")):
+    if climbing(path.split("/")) is not None:
         return "a path is relative, without empty, '.', '..' or '.git' parts"
     if "\\" in path or any(unicodedata.category(character) == "Cc" for character in path):
         return "its name has a backslash or a control character"

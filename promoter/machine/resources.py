@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
 from pathlib import Path
 
@@ -14,19 +12,6 @@ _TOO_MANY = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE})
 
 NO_SPACE = r"no space left on device|disk quota exceeded"
 """How tools report it, as a regular expression that ignores case."""
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """For a block that writes files and starts processes.
-
-    Raises:
-        UnreachableError: the machine has none left for them.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise explained(error) or error from None
 
 
 def is_full(error: OSError) -> bool:
