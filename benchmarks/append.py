@@ -1,4 +1,4 @@
-"""A model put on a base that the registry has: promoter beside curl, crane and docker, against one registry in the same run.
+"""A model put on a base that the registry has: promoter, curl, crane and docker against one registry in the same run.
 
 `curl` is the limit: one PUT of a tar that is ready, under a digest that is known. The others start from the model's folder and
 end with an image that can be pulled; docker's base is pulled already, and nothing is installed in its build.
@@ -280,7 +280,7 @@ def _push_base(repository: RegistryRepository) -> None:
     repository.create_manifest("1", canonical(manifest))
 
 
-# -- what it says -----------------------------------------------------------------------------------------------------
+# -- what it shows ----------------------------------------------------------------------------------------------------
 
 
 def _section(measured: Mapping[int, Measured], bench: Bench) -> Section:

@@ -1,4 +1,4 @@
-"""Many writers at once on one branch and one kustomization.yaml: on one machine, on many, and beside what pipelines do."""
+"""Many writers at once on one branch and one kustomization.yaml: on one machine, on many, and as pipelines do it."""
 
 from __future__ import annotations
 

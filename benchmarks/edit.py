@@ -1,4 +1,4 @@
-"""One release written into an overlay, proof included, beside ruamel's round trip and `kustomize edit set image`."""
+"""One release written into an overlay, proof included, compared with ruamel's round trip and `kustomize edit set image`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark says: rows to read, and ratios with the bar they are held against."""
+"""What a benchmark shows: rows to read, and ratios with the bar they are held against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Git part of a promotion in a repository of 100,000 files and 50,000 commits, beside git itself and GitPython."""
+"""The Git part of a promotion in a repository of 100,000 files and 50,000 commits, compared with git itself and GitPython."""
 
 from __future__ import annotations
 

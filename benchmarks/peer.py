@@ -11,7 +11,7 @@ _TRIES = 10  # Kargo's
 
 
 def main(kustomize: str, url: str, overlay: str, model: str) -> None:
-    """Says `ready`, waits for a line; then prints `landed`, `conflict` or `gave up`, and the pushes that it took."""
+    """Prints `ready`, waits for a line; then prints `landed`, `conflict` or `gave up`, and the pushes that it took."""
     print("ready", flush=True)
     sys.stdin.readline()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Resolving an alias: promoter over REST beside MLflow's own client (mlflow-skinny), in the same run against one local server.
+"""Resolving an alias: promoter over REST and MLflow's own client (mlflow-skinny) in the same run against one local server.
 
 The same facts on both sides: the version by alias, its logged model, the listing of its files. In one process the server's
 time is both sides' time, so nothing but fewer calls could help there; a new process is what a pipeline's step pays.

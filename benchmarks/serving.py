@@ -1,4 +1,4 @@
-"""The inference server beside MLflow's own, one worker each, on the same models: wrk asks over loopback, in turn.
+"""The inference server compared with MLflow's own, one worker each, on the same models: wrk asks over loopback, in turn.
 
 What wrk needs of the machine is taken from both alike. "Best of rounds" is the round with the most requests a second.
 """

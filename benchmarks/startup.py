@@ -1,4 +1,4 @@
-"""Whole commands: `promoter --help` and `--version` beside a bare Typer app with as many commands, and `mlflow --help`."""
+"""Whole commands: `promoter --help` and `--version`, a bare Typer app with as many commands, and `mlflow --help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the receiver of webhooks takes, beside what MLflow delivers, in the same run on the same machine."""
+"""What the receiver of webhooks takes, compared with what MLflow delivers, in the same run on the same machine."""
 
 from __future__ import annotations
 
@@ -42,11 +42,13 @@ def measure() -> Section:
         ("99 % of them within", f"{slowest:.1f} ms"),
         ("its peak memory", f"{peak:.0f} MB"),
     ]
-    note = "Each delivery is verified and wakes a comparison of alias, Git and cluster, which goes on beside them all the time."
+    note = (
+        "Each delivery is verified and wakes a comparison of alias, Git and cluster, which goes on alongside them all the time."
+    )
     return Section(_TITLE, tuple(rows), (Figure("deliveries, receiver to MLflow", taken / delivered, at_least=5),), (note,))
 
 
-_TITLE = "Webhook deliveries that the receiver takes, beside those that MLflow makes"
+_TITLE = "Webhook deliveries that the receiver takes, compared with those that MLflow makes"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One promoter's Git part as a process: told by a line on its input to start, it writes one release after another."""
+"""One promoter's Git part as a process: started by a line on its input, it writes one release after another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def files(models: int, overlay: str = OVERLAY) -> dict[str, bytes]:
 
 
 def main(url: str, cache: str, *models: str) -> None:
-    """Says `ready`, waits for a line, writes version 2 of each model; then prints the tries that each one took."""
+    """Prints `ready`, waits for a line, writes version 2 of each model; then prints the tries that each one took."""
     print("ready", flush=True)
     sys.stdin.readline()
     tries = [_write(url, Path(cache), model) for model in models]

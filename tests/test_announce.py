@@ -1,4 +1,4 @@
-"""What is told of promotions that really go: every channel, from the beginning of a release to its end."""
+"""What is reported of promotions that really go: every channel, from the beginning of a release to its end."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ RUN = {
 
 
 def ready(it: World, **changes: object) -> list[str]:
-    """The world with an outbox of the test's own; gives what that says."""
+    """The world with an outbox of the test's own; returns what that reports."""
     said: list[str] = []
     it.clients = replace(it.clients, outbox=Outbox(said.append, **changes))  # type: ignore[arg-type] # fields of Outbox
     return said
 
 
-def test_promotions_are_told_from_beginning_to_end(tmp_path: Path, there: Channels, hub: ForgeServer) -> None:
+def test_promotions_are_reported_from_beginning_to_end(tmp_path: Path, there: Channels, hub: ForgeServer) -> None:
     more = there.configuration() + GITHUB + PAGES + settings(hub, ForgeKind.GITHUB)
     with world(tmp_path, {**os.environ, **there.environ, **variables(hub), **RUN}, settings=more) as it:
         said = ready(it)
@@ -90,7 +90,7 @@ def test_promotions_are_told_from_beginning_to_end(tmp_path: Path, there: Channe
 def test_dead_endpoints_and_planted_secrets_change_nothing(
     tmp_path: Path, there: Channels, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The same release is restored twice: told to everybody, then to nobody who listens."""
+    """The same release is restored twice: everybody is notified, then nobody who listens."""
     environ = {**os.environ, **there.environ, "PLANTED_TOKEN": "planted-value-0123456789"}
     pod = (
         "denied: https://robot:planted-userinfo@registry.example.com Bearer planted-bearer-0123456789 planted-value-0123456789"
@@ -118,7 +118,7 @@ def test_dead_endpoints_and_planted_secrets_change_nothing(
     assert SECRET not in err
 
 
-def test_a_release_that_is_held_is_told_once_however_often_it_is_found(tmp_path: Path, there: Channels) -> None:
+def test_a_release_that_is_held_is_reported_once_however_often_it_is_found(tmp_path: Path, there: Channels) -> None:
     with world(
         tmp_path, {**os.environ, **there.environ}, lines="  on-failure: hold\n", settings=there.configuration("own")
     ) as it:
@@ -134,7 +134,7 @@ def test_a_release_that_is_held_is_told_once_however_often_it_is_found(tmp_path:
     assert told["sentence"].endswith("on-failure: hold; Git stays as it is")
 
 
-def test_a_watch_that_breaks_off_is_told(tmp_path: Path, there: Channels) -> None:
+def test_a_watch_that_breaks_off_is_reported(tmp_path: Path, there: Channels) -> None:
     with world(tmp_path, {**os.environ, **there.environ}, settings=there.configuration("own")) as it:
         ready(it)
         committed = it.promote(2)
@@ -153,7 +153,7 @@ class _Refused:
     def say(self, text: str) -> None: ...
 
 
-def test_a_watch_of_reconcile_that_breaks_off_is_told_once(tmp_path: Path, there: Channels) -> None:
+def test_a_watch_of_reconcile_that_breaks_off_is_reported_once(tmp_path: Path, there: Channels) -> None:
     with world(tmp_path, {**os.environ, **there.environ}, settings=there.configuration("own")) as it:
         ready(it, lasting=True)
         it.behaviours["2"] = FAILS
@@ -248,7 +248,7 @@ def test_the_page_of_a_repository(url: str, page: str) -> None:
     assert address_of(url, {"GITHUB_SERVER_URL": "https://ghe.example.com"} if "ghe" in url else {}).web_url == page
 
 
-def test_a_promotion_by_pull_request_tells_that_it_waits(path: WritePath, there: Channels) -> None:
+def test_a_promotion_by_pull_request_shows_that_it_waits(path: WritePath, there: Channels) -> None:
     with forge_server(ForgeRepository(path.remote)) as server:
         more = settings(server, ForgeKind.GITHUB) + there.configuration("own")
         edit(path.config, ("  alias: challenger\n", "  alias: challenger\n  write: pull-request\n"), more=more)
@@ -291,7 +291,7 @@ def test_a_command_ends_the_same_with_dead_endpoints(tmp_path: Path, there: Chan
     assert not there.at("/stolen")
 
 
-def test_notify_test_tells_what_each_channel_answered(announcer: Announcer, there: Channels) -> None:
+def test_notify_test_shows_what_each_channel_answered(announcer: Announcer, there: Channels) -> None:
     config = announcer.clients.config.root / "promoter.yaml"
     config.write_text(config.read_text() + "- teams: {url-from: TEAMS_WEBHOOK_URL_OF_NOBODY}\n")
     command = [sys.executable, "-m", "promoter", "notify", "test", "-c", str(config)]

@@ -56,7 +56,7 @@ def test_an_application_of_which_almost_nothing_is_known_yet() -> None:
     ("automated", "on"),
     [(None, False), ({}, True), ({"enabled": False}, False), ({"enabled": True}, True), ({"prune": True}, True)],
 )
-def test_auto_sync_is_on_unless_said_otherwise(automated: Any, on: bool) -> None:
+def test_auto_sync_is_on_unless_set_otherwise(automated: Any, on: bool) -> None:
     assert application_state({"metadata": {"name": "a"}, "spec": {"syncPolicy": {"automated": automated}}}).auto_sync is on
 
 
@@ -164,7 +164,7 @@ def test_an_application_without_a_name_or_with_a_strange_time_is_none(document: 
         application_state(document)
 
 
-def test_a_rollout_that_nothing_was_said_of_is_not_healthy() -> None:
+def test_a_rollout_that_nothing_was_reported_of_is_not_healthy() -> None:
     state = workload(rollout(status={}))
     assert state.rollout is not None
     assert (state.rollout.phase, state.rollout.stable_hash, state.stable_replica_set) == ("", "", "")
@@ -191,7 +191,7 @@ def test_only_a_pause_without_duration_is_for_ever(pause: Any, forever: bool) ->
         ({"autoPromotionEnabled": False, "autoPromotionSeconds": 30}, True),
     ],
 )
-def test_blue_green_promotes_by_itself_unless_told_not_to(blue_green: dict[str, Any], promotes: bool) -> None:
+def test_blue_green_promotes_by_itself_unless_configured_not_to(blue_green: dict[str, Any], promotes: bool) -> None:
     state = workload(rollout(spec={**rollout()["spec"], "strategy": {"blueGreen": blue_green}}))
     assert state.rollout is not None
     assert (state.rollout.auto_promotes, state.rollout.active_hash) == (promotes, "")
@@ -256,7 +256,7 @@ def test_what_the_stable_replica_set_runs_can_be_read() -> None:
         ({"activeWindows": [{"kind": "allow"}], "assignedWindows": [{"kind": "allow"}]}, False),
     ],
 )
-def test_a_window_blocks_auto_sync_whatever_can_sync_says(document: dict[str, Any], blocked: bool) -> None:
+def test_a_window_blocks_auto_sync_whatever_can_sync_reports(document: dict[str, Any], blocked: bool) -> None:
     assert sync_windows(document).blocks_auto_sync is blocked
 
 

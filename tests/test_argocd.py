@@ -108,7 +108,7 @@ def test_a_missing_permission_names_the_policy_line(server: Replay, argocd: Argo
 @pytest.mark.parametrize(
     "answer", [PAGE, Answer(b"", 302, "", {"Location": "https://login.example.com"}), Answer(b"hello", 200, "text/plain")]
 )
-def test_a_login_page_is_told_from_an_answer(server: Replay, argocd: ArgoCD, answer: Answer) -> None:
+def test_a_login_page_is_distinguished_from_an_answer(server: Replay, argocd: ArgoCD, answer: Answer) -> None:
     server.on("GET", PATH, answer)
     with pytest.raises(AuthError, match=r"answered HTTP \d+ with") as error:
         argocd.application(APP)
@@ -262,7 +262,7 @@ def test_a_sync_window_is_not_a_missing_permission(server: Replay, argocd: ArgoC
     assert windows.blocks_auto_sync
 
 
-def test_ending_an_operation_says_whether_there_was_one(server: Replay, argocd: ArgoCD) -> None:
+def test_ending_an_operation_reports_whether_there_was_one(server: Replay, argocd: ArgoCD) -> None:
     running = line("sync-fails-and-retries", "terminate-operation")
     server.on("DELETE", f"{PATH}/operation", recorded(running), recorded(line("errors", "terminate-nothing-running")))
     assert argocd.terminate(APP)
@@ -335,7 +335,7 @@ def test_a_stream_that_only_keeps_alive_and_then_falls_silent_ends(server: Repla
     assert list(argocd.stream(APP, silence=0.3)) == []
 
 
-def test_a_stream_that_may_not_be_opened_says_so(server: Replay, argocd: ArgoCD) -> None:
+def test_a_stream_that_may_not_be_opened_reports_it(server: Replay, argocd: ArgoCD) -> None:
     server.on("GET", "/api/v1/stream/applications", recorded(line("errors", "bad-token")))
     with pytest.raises(AuthError):
         list(argocd.stream(APP))
@@ -367,7 +367,7 @@ def test_a_server_without_a_scheme_is_https(server: Replay) -> None:
         ArgoCD.from_environ(environ, limits=Limits(total=0)).version()
 
 
-def test_what_is_missing_is_said() -> None:
+def test_what_is_missing_is_reported() -> None:
     with pytest.raises(UsageError, match="ARGOCD_SERVER"):
         ArgoCD.from_environ({"ARGOCD_AUTH_TOKEN": TOKEN})
     with pytest.raises(AuthError, match="ARGOCD_AUTH_TOKEN"):

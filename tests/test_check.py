@@ -61,7 +61,7 @@ def test_nothing_is_found_in_what_init_wrote(tmp_path: Path, workload: Workload)
 
 
 SEEDED: dict[str, tuple[str, str, str, str, str]] = {
-    # file, old, new, what the finding says, its fix
+    # file, old, new, what the finding reports, its fix
     "registry": (
         "promoter.yaml",
         "registry.team/ml/churn",

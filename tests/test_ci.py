@@ -1,4 +1,4 @@
-"""What GitHub Actions and Azure Pipelines are told, and what a log can't tell them."""
+"""What GitHub Actions and Azure Pipelines are given, and what a log can't make them do."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_error_on_azure(azure: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert Path(uploaded).read_text().startswith("### ❌ 100% no really")
 
 
-def test_elsewhere_nobody_is_told_but_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_elsewhere_only_people_are_notified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output.print_error(ERROR.message, [ERROR.hint], ERROR.exit_code)
     ci.annotate(ci.Level.WARNING, "careful")
     read = capsys.readouterr()
@@ -78,7 +78,7 @@ def test_azure_has_no_notices(azure: Path, capsys: pytest.CaptureFixture[str]) -
         '{"message": "##vso[task.complete result=Succeeded;]"}',
     ],
 )
-def test_what_is_said_commands_nothing(
+def test_what_is_written_commands_nothing(
     line: str, github: Path, azure: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As the runners read lines: GitHub's src/Runner.Common/ActionCommand.cs, and `##vso[` wherever it stands."""

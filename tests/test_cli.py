@@ -46,7 +46,7 @@ def test_version() -> None:
     assert promoter("--version").stdout == f"{__version__}\n"
 
 
-def test_without_promoter_yaml_the_error_says_so(tmp_path: Path) -> None:
+def test_without_promoter_yaml_the_error_reports_it(tmp_path: Path) -> None:
     done = promoter("plan", "m@champion", "--to", "staging", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""

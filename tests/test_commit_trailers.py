@@ -15,7 +15,7 @@ READ = {"Promotion-Id": "abc", "Model": "m", "Environment": "production"}
     [
         (f"image: a -> b\naccuracy: 0.9\n\n{OURS}", READ),
         (f"body\n\n{OURS}\n\nCo-authored-by: A <a@example.com>\nSigned-off-by: B <b@example.com>", READ),
-        (f"* Promote m\n\nimage: a -> b\n\n{OURS}\n\n* Mend a typo\n\n---------\n\nCo-authored-by: A <a@example.com>", READ),
+        (f"* Promote m\n\nimage: a -> b\n\n{OURS}\n\n* Fix a typo\n\n---------\n\nCo-authored-by: A <a@example.com>", READ),
         (f"What changes\r\n\r\n---\r\n\r\n{OURS}\r\n".replace("\n", "\r\n").replace("\r\r", "\r"), READ),
         ("image: a -> b\nModel: 0.9", {}),
         ("Nothing of ours\n\nsee https://example.com", {}),

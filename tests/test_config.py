@@ -252,7 +252,7 @@ def test_an_unknown_environment_names_the_nearest(repository: Path) -> None:
     assert caught.value.hint == "did you mean 'staging'?"
 
 
-def test_environments_of_several_models_are_told_apart_by_model(repository: Path) -> None:
+def test_environments_of_several_models_are_distinguished_by_model(repository: Path) -> None:
     edit(repository, "environments: #", "  Churn Modèl:\n    image: r.example.com/churn\nenvironments: #")
     edit(repository, "- name: production\n  model: fraud-detector", "- name: staging\n  model: Churn Modèl")
     loaded = config.load(repository / config.FILE)
@@ -301,7 +301,7 @@ def test_a_file_that_is_not_utf8_is_refused(repository: Path) -> None:
     assert complaint(repository).message == "promoter.yaml: is not UTF-8 (byte 8)"
 
 
-def test_the_schema_beside_the_docs_is_the_schema() -> None:
+def test_the_schema_in_the_docs_is_the_schema() -> None:
     shipped = Path(__file__).parent.parent / "docs" / "promoter.schema.json"
     assert shipped.read_text() == config.schema()
     assert json.loads(config.schema())["properties"]["models"]

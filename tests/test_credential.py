@@ -118,7 +118,7 @@ def test_it_shows_its_secret_nowhere() -> None:
 
 
 def named(server: MlflowServer, uri: str) -> str:
-    """A version of a real MLflow whose files are said to be at `uri`: put into its database, as older servers take it."""
+    """A version of a real MLflow whose files are claimed to be at `uri`: put into its database, as older servers take it."""
     name = f"elsewhere-{abs(hash(uri))}"
     version = server.register(name, f"models:/{server.log_model()}")
     server.set_source(name, version, uri)
@@ -126,7 +126,7 @@ def named(server: MlflowServer, uri: str) -> str:
 
 
 @pytest.mark.parametrize("uri", ["{url}/api/2.0/mlflow-artifacts/artifacts/x", "mlflow-artifacts://{netloc}/x", "{url}/x"])
-def test_mlflow_s_token_is_not_sent_to_where_files_are_said_to_be(
+def test_mlflow_s_token_is_not_sent_to_where_files_are_claimed_to_be(
     mlflow_server: MlflowServer, foreign: Listener, uri: str
 ) -> None:
     reference = named(mlflow_server, uri.format(url=foreign.url, netloc=foreign.netloc))
@@ -289,7 +289,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def test_git_s_token_is_not_sent_to_where_argo_cd_says_the_repository_is(tmp_path: Path, foreign: Listener) -> None:
+def test_git_s_token_is_not_sent_to_where_argo_cd_reports_the_repository_is(tmp_path: Path, foreign: Listener) -> None:
     source = {"repoURL": f"{foreign.url}/x.git", "path": "o", "targetRevision": "main"}
     application = {
         "metadata": {"name": "m", "namespace": "argocd"},

@@ -30,7 +30,7 @@ EXAMPLES = "https://github.com/your-org"
 
 @dataclass(frozen=True)
 class Told:
-    """A finished demo: what it said, and the session its processes were in."""
+    """A finished demo: what it printed, and the session its processes were in."""
 
     folder: Path
     returncode: int
@@ -96,11 +96,11 @@ def _command_line(stat: Path, session: int) -> str:
 
 def test_it_ends_well_and_leaves_no_process(told: Told) -> None:
     assert told.returncode == 0, told.stderr
-    assert processes_of(os.getsid(0)), "/proc tells of no process at all"
+    assert processes_of(os.getsid(0)), "/proc has no process at all"
     assert processes_of(told.session) == []
 
 
-def test_its_first_line_says_what_is_not_real(told: Told) -> None:
+def test_its_first_line_reports_what_is_not_real(told: Told) -> None:
     assert "Kubernetes, Argo CD and Argo Rollouts are a sandbox" in told.stderr.splitlines()[0]
 
 
@@ -169,7 +169,7 @@ def test_the_pods_ran_the_models_that_are_in_the_images(told: Told, tmp_path: Pa
     assert unpack_model(told.folder / "images", f"{images[0][:-64]}{'0' * 64}", tmp_path) is None
 
 
-def test_what_it_tells_to_run_runs(told: Told) -> None:
+def test_the_commands_it_shows_run(told: Told) -> None:
     config = str(told.folder / "gitops" / "promoter.yaml")
     assert f"promoter history staging --config {config}" in told.stderr
     command = [sys.executable, "-m", "promoter", "history", "staging", "--config", config]
@@ -239,7 +239,7 @@ def test_on_a_cluster_it_has_names_of_its_own(tmp_path: Path) -> None:
     assert git("-C", str(remote), "log", "--format=%s", place.branch) == "Start the GitOps repository"
 
 
-def test_on_a_cluster_it_says_at_once_what_is_missing(tmp_path: Path) -> None:
+def test_on_a_cluster_it_reports_at_once_what_is_missing(tmp_path: Path) -> None:
     options = ["--cluster", "--registry", "localhost:5000/demo", "--folder", str(tmp_path / "demo")]
     command = [sys.executable, "-m", "promoter", "demo", *options]
     done = subprocess.run(command, env={**os.environ, "PATH": ""}, capture_output=True, text=True)

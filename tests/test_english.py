@@ -22,6 +22,8 @@ TRANSLATED = re.compile(
 )
 """Words that are rarely right in comments and docstrings: they made whole files read as if translated."""
 ALLOWED = {
+    "`told` and `said`": "names of the tests' world",
+    "`says` holds": "a name of the fake engine",
     "somebody else's": "'ours' is the opposite of somebody else's",
     "ours may no longer": "'ours' is the opposite of another release",
 }
@@ -29,7 +31,9 @@ ALLOWED = {
 
 
 def _code() -> list[Path]:
-    return list(Path(promoter.__file__).parent.rglob("*.py"))
+    """promoter, its tests and its benchmarks, but for this file, which names the words."""
+    folders = [Path(promoter.__file__).parent, ROOT / "tests", ROOT / "benchmarks"]
+    return [path for folder in folders for path in folder.rglob("*.py") if path != Path(__file__).resolve()]
 
 
 def _texts(source: str) -> Iterator[tuple[int, str]]:
@@ -45,7 +49,7 @@ def _texts(source: str) -> Iterator[tuple[int, str]]:
 def test_they_stay_out() -> None:
     code = _code()
     pages = [path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.name not in WRITTEN]
-    assert len(code) > 170
+    assert len(code) > 400
     assert len(pages) > 10
     found = [
         f"{path.relative_to(ROOT)}:{number}: {match[0]}"

@@ -70,7 +70,7 @@ def test_opened_found_updated_and_closed(server: ForgeServer, forge: Forge) -> N
     assert forge.pull_requests(BRANCH, "main")[0].state is State.CLOSED
 
 
-def test_what_says_so_already_is_not_written_again(server: ForgeServer, forge: Forge) -> None:
+def test_what_is_there_already_is_not_written_again(server: ForgeServer, forge: Forge) -> None:
     opened = forge.open(draft(labels=("promotion",)))
     before = len(server.requests)
     server.pulls[0].body = server.pulls[0].body.replace("\n", "\r\n") if forge.name == "GitHub" else server.pulls[0].body
@@ -82,8 +82,8 @@ def test_what_says_so_already_is_not_written_again(server: ForgeServer, forge: F
 def test_one_that_somebody_opened_at_the_same_moment_is_taken(server: ForgeServer, forge: Forge) -> None:
     """GitHub answers 422 and Azure DevOps 409."""
     first = forge.open(draft())
-    assert forge.open(draft(title="Promote anew")).number == first.number
-    assert [one.title for one in server.pulls] == ["Promote anew"]
+    assert forge.open(draft(title="Promote again")).number == first.number
+    assert [one.title for one in server.pulls] == ["Promote again"]
 
 
 def test_an_answer_that_gets_lost_opens_no_second_one(server: ForgeServer, forge: Forge) -> None:
@@ -152,7 +152,7 @@ def _tree(server: ForgeServer, content: str) -> str:
     return server.repository.git("mktree", given=f"100644 blob {blob}\ta.txt\n")
 
 
-# -- what each says no with -------------------------------------------------------------------------------------------
+# -- what each refuses with -------------------------------------------------------------------------------------------
 
 
 def refused(forge: Forge) -> PromoterError:
@@ -216,7 +216,7 @@ def test_a_primary_rate_limit_is_waited_for_until_its_reset(server: ForgeServer)
     assert [20 < wait <= 30 for wait in slept] == [True]
 
 
-def test_a_rate_limit_that_lasts_too_long_is_told(server: ForgeServer) -> None:
+def test_a_rate_limit_that_lasts_too_long_is_reported(server: ForgeServer) -> None:
     limit = Answer(429, {"message": "API rate limit exceeded"}, {"Retry-After": "3000"})
     server.fault("POST", "/pulls", limit, times=9)
     assert "another 3000 s" in refused(client(server, GITHUB)).message
@@ -247,7 +247,7 @@ def test_a_base_branch_that_was_modified_is_merged_onto_again(server: ForgeServe
         (Answer(409, {"message": "Head branch was modified. Review and try the merge again."}), "Head branch was modified"),
     ],
 )
-def test_why_it_is_not_merged_is_told(server: ForgeServer, answer: Answer, words: str) -> None:
+def test_why_it_is_not_merged_is_reported(server: ForgeServer, answer: Answer, words: str) -> None:
     forge, opened = mergeable(server)
     server.fault("PUT", "/merge", answer)
     assert words in forge.merge_when_ready(opened, MergeMethod.SQUASH, "s", "b")
@@ -361,7 +361,7 @@ def test_the_forge_that_is_configured() -> None:
         ("ssh://git@tfs.example.com/x/y", AZURE, "forge.api-url"),
     ],
 )
-def test_an_address_that_does_not_tell(url: str, kind: ForgeKind | None, hint: str) -> None:
+def test_an_address_that_does_not_show_it(url: str, kind: ForgeKind | None, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         address_of(url, {}, kind=kind)
     assert hint in caught.value.hint

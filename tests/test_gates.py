@@ -215,7 +215,7 @@ def test_a_file_of_argo_cds_own_next_to_the_overlay_must_not_set_the_image(name:
         assert caught.value.message == f"overlays/staging/{name} overrides the image: {entry}"
 
 
-def test_warnings_tell_what_may_go_wrong() -> None:
+def test_warnings_report_what_may_go_wrong() -> None:
     rollout = ManagedResource(ResourceRef("argoproj.io", "Rollout", "staging", "fraud-detector"))
     well = replace(FOLLOWS, resources=(rollout,))
     assert gates.warnings(well, SyncWindows(blocks_auto_sync=False)) == ()
@@ -233,7 +233,7 @@ def test_warnings_tell_what_may_go_wrong() -> None:
 NAMED = replace(ENVIRONMENT, application=Application("fraud-detector-staging", "default", "argocd", "", "", ""))
 
 
-def test_its_place_is_what_argo_cd_says() -> None:
+def test_its_place_is_what_argo_cd_reports() -> None:
     assert with_source(NAMED, replace(FOLLOWS, target_revision="refs/heads/main")) == ENVIRONMENT
     other = replace(FOLLOWS, path="elsewhere")
     assert with_source(ENVIRONMENT, other) == ENVIRONMENT  # a manifest's place stays: the gates compare the two

@@ -175,7 +175,7 @@ LIMITED = {"message": "You have exceeded a secondary rate limit"}
         ((403, {"Retry-After": "47"}, LIMITED), UnreachableError, "47 seconds"),
     ],
 )
-def test_what_the_api_answers_is_told(
+def test_what_the_api_answers_is_reported(
     repository: Repository, github: GitHub, answer: tuple[int, dict[str, str], object], error: type[PromoterError], hint: str
 ) -> None:
     github.answers = [answer]

@@ -215,7 +215,7 @@ def test_dumb_http_is_refused_with_a_way_out(tmp_path: Path, origin: BareReposit
     assert "http-backend" in caught.value.hint
 
 
-def test_a_missing_branch_is_named_beside_those_there_are(tmp_path: Path, origin: BareRepository) -> None:
+def test_a_missing_branch_is_named_alongside_those_there_are(tmp_path: Path, origin: BareRepository) -> None:
     environ = isolated_environ(tmp_path / "home")
     repository = Repository(origin.url, "release/x", cache=tmp_path / "cache", environ=environ)
 
@@ -597,7 +597,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_broken_cache_is_made_anew(tmp_path: Path, origin: BareRepository, damage: Callable[[Path], object]) -> None:
+def test_a_broken_cache_is_made_again(tmp_path: Path, origin: BareRepository, damage: Callable[[Path], object]) -> None:
     origin.commit({"second": b"2\n"})
     repository = open_repository(tmp_path, origin.url)
     snapshot = repository.fetch()
@@ -611,7 +611,7 @@ def test_a_broken_cache_is_made_anew(tmp_path: Path, origin: BareRepository, dam
     assert [commit.sha for commit in repository.history([OVERLAY], limit=1)] == [pushed.tip]
 
 
-def test_a_worn_cache_is_made_anew(tmp_path: Path, origin: BareRepository) -> None:
+def test_a_worn_cache_is_made_again(tmp_path: Path, origin: BareRepository) -> None:
     repository = open_repository(tmp_path, origin.url)
     repository.fetch()
     old = cache_of(tmp_path)
@@ -628,14 +628,14 @@ def test_a_worn_cache_is_made_anew(tmp_path: Path, origin: BareRepository) -> No
     assert not (old / "mark").exists()
 
 
-def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, origin: BareRepository) -> None:
+def test_a_cache_that_cannot_be_written_reports_it(tmp_path: Path, origin: BareRepository) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(UsageError, match=r"cache .* can't be written") as caught:
         open_repository(tmp_path, origin.url).fetch()
     assert "XDG_CACHE_HOME" in caught.value.hint
 
 
-def test_no_git_and_an_old_git_are_told_apart_from_trouble(tmp_path: Path, origin: BareRepository) -> None:
+def test_no_git_and_an_old_git_are_distinguished_from_trouble(tmp_path: Path, origin: BareRepository) -> None:
     (tmp_path / "bin").mkdir()
     with pytest.raises(UsageError, match="git can't be found"):
         open_repository(tmp_path, origin.url, environ={"PATH": str(tmp_path / "bin")}).fetch()
@@ -647,7 +647,7 @@ def test_no_git_and_an_old_git_are_told_apart_from_trouble(tmp_path: Path, origi
         assert "install git 2.31 or newer" in caught.value.hint
 
 
-# -- a server that says no, or nothing --------------------------------------------------------------------------------
+# -- a server that refuses, or does not answer --------------------------------------------------------------------------------
 
 
 def test_a_push_whose_answer_was_lost_is_not_done_twice(tmp_path: Path, origin: BareRepository, server: GitServer) -> None:
@@ -984,7 +984,7 @@ def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path) -> None:
         ("", Kind.CACHE),
     ],
 )
-def test_what_git_says_decides_who_has_to_act(said: str, kind: Kind) -> None:
+def test_what_git_reports_decides_who_has_to_act(said: str, kind: Kind) -> None:
     error = GitError("push", 1, "", said)
     assert error.kind is kind
     assert isinstance(error, PromoterError)

@@ -71,7 +71,7 @@ def test_history_as_json(path: WritePath) -> None:
     assert (entry["commit"], entry["image"]) == (outcome.commit, outcome.release.image)
 
 
-def test_what_lies_within_the_limit_is_shown_and_what_lies_below_is_told(path: WritePath) -> None:
+def test_what_lies_within_the_limit_is_shown_and_what_lies_below_is_reported(path: WritePath) -> None:
     path.register()
     path.register()
     path.promote(f"{path.model}:1")

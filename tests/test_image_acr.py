@@ -187,7 +187,7 @@ def test_the_admin_user_of_the_variables_gets_a_token(
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_secret_is_told_and_not_shown(
+def test_a_wrong_secret_is_reported_and_not_shown(
     world: Internet,
     backend: fake.FakeRegistry,
     monkeypatch: pytest.MonkeyPatch,
@@ -204,7 +204,7 @@ def test_a_wrong_secret_is_told_and_not_shown(
     assert "s3cret" not in error.value.message + error.value.hint + said.out + said.err
 
 
-def test_nobody_in_azure_is_told_what_was_tried(world: Internet, backend: fake.FakeRegistry) -> None:
+def test_nobody_in_azure_is_shown_what_was_tried(world: Internet, backend: fake.FakeRegistry) -> None:
     registry(world, backend)
     with pytest.raises(AuthError) as error:
         repository().read_manifest("v1")
@@ -237,7 +237,7 @@ def test_an_identity_without_a_role(
         ((503, {"Retry-After": "60"}, b""), UnreachableError),
     ],
 )
-def test_an_exchange_that_fails_says_so_and_follows_nowhere(
+def test_an_exchange_that_fails_reports_it_and_follows_nowhere(
     world: Internet,
     backend: fake.FakeRegistry,
     monkeypatch: pytest.MonkeyPatch,
@@ -253,7 +253,7 @@ def test_an_exchange_that_fails_says_so_and_follows_nowhere(
     assert world.asked("elsewhere.azurecr.io") == []
 
 
-def test_without_azure_identity_the_error_says_what_to_install(
+def test_without_azure_identity_the_error_reports_what_to_install(
     world: Internet, backend: fake.FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry(world, backend)

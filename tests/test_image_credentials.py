@@ -174,7 +174,7 @@ def test_half_a_login_is_named(missing: str) -> None:
         ("quay.io", None),
     ],
 )
-def test_the_engine_is_told_the_same(tmp_path: Path, registry: str, expected: dict[str, str] | None) -> None:
+def test_the_engine_is_given_the_same(tmp_path: Path, registry: str, expected: dict[str, str] | None) -> None:
     auths = {"ghcr.io": {"auth": AUTH}, "https://index.docker.io/v1/": {"auth": AUTH}}
     env = environment(tmp_path, {"credsStore": "test", "auths": auths})
     assert engine_auth(registry, env) == expected

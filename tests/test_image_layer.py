@@ -91,7 +91,7 @@ def test_gnu_tar_reads_it_too(tmp_path: Path) -> None:
     assert (tmp_path / "opt/model/größe/模型.bin").read_bytes() == b"not ASCII"
 
 
-def test_the_content_digest_is_what_sha256sum_says(tmp_path: Path) -> None:
+def test_the_content_digest_is_what_sha256sum_reports(tmp_path: Path) -> None:
     if shutil.which("sha256sum") is None:
         pytest.skip("sha256sum is not installed")
     for path, data in GOLDEN_FILES.items():

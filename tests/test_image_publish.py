@@ -91,7 +91,7 @@ def image_parts(repository: Repository, reference: str) -> tuple[dict[str, Any],
     return manifest, decode(read_bytes(repository, Descriptor.parse(manifest["config"], "")), "config")
 
 
-def test_an_image_is_base_plus_model_and_says_what_it_is(target: Repository, tmp_path: Path) -> None:
+def test_an_image_is_base_plus_model_and_reports_what_it_is(target: Repository, tmp_path: Path) -> None:
     base = base_layout(tmp_path / "base")
     publisher = publishing(target, NAME, BaseImage(base, "linux-amd64"))
     assert publisher.find(model_version()) is None
@@ -366,7 +366,7 @@ def test_a_base_whose_manifest_is_broken_is_refused(tmp_path: Path, change: Mapp
     ("request_line", "status"),
     [("POST /v2/", 507), ("PATCH /v2/", 507), ("PUT /v2/team/model/blobs/", 400), ("PUT /v2/team/model/manifests/", 400)],
 )
-def test_a_failure_at_any_request_leaves_no_tag_and_running_again_mends_it(
+def test_a_failure_at_any_request_leaves_no_tag_and_running_again_fixes_it(
     tmp_path: Path, request_line: str, status: int
 ) -> None:
     with fake.fake_registry(fake.FakeRegistry()) as server:

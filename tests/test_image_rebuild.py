@@ -1,4 +1,4 @@
-"""A version's image in a second repository, and on a second runtime: copied with its digest, rebuilt beside the first."""
+"""A version's image in a second repository, and on a second runtime: copied with its digest, rebuilt alongside the first."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_image_whose_files_changed_since_is_not_copied(repositories: Reposito
     assert production.read_manifest(TAG) is None
 
 
-def test_an_earlier_environment_that_can_not_be_asked_is_told(tmp_path: Path) -> None:
+def test_an_earlier_environment_that_can_not_be_asked_is_reported(tmp_path: Path) -> None:
     """Another image of the same version in production than in staging is what nobody wants."""
     with fake.fake_registry(fake.FakeRegistry()) as server:
         server.fail("GET /v2/team/staging/", 403, code="DENIED", times=9)
@@ -135,7 +135,7 @@ def test_a_copy_that_fails_leaves_no_tag(request_line: str) -> None:
 # -- rebuilt ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_rebuilt_image_stands_beside_the_first_and_sends_its_model_once(
+def test_a_rebuilt_image_stands_alongside_the_first_and_sends_its_model_once(
     repositories: Repositories, runtime: BaseImage, tmp_path: Path
 ) -> None:
     target = repositories("model")

@@ -260,7 +260,7 @@ def test_a_moment_of_trouble_is_waited_out(server: fake.FakeRegistry, tmp_path: 
         (413, "", RefusedError, "413"),
     ],
 )
-def test_what_the_registry_says_is_told(
+def test_what_the_registry_reports_is_reported(
     server: fake.FakeRegistry, tmp_path: Path, status: int, code: str, error: type[Exception], message: str
 ) -> None:
     server.fail("PUT /v2/team/model/manifests/", status, code=code)

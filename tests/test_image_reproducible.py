@@ -33,7 +33,7 @@ print(json.dumps({"python": sys.version_info[:2], "digest": image.digest, "conte
 
 
 def published(program: str, folder: Path, **env: str) -> dict[str, object]:
-    """What this Python says of the image that it published."""
+    """What this Python reports of the image that it published."""
     folder.mkdir()
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **env}
     done = subprocess.run([program, "-c", PUBLISH, str(folder)], capture_output=True, env=environ, check=False)

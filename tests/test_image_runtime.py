@@ -1,4 +1,4 @@
-"""What decides a runtime's key, what is put beside a Dockerfile, and what people are told when the engine says no."""
+"""What decides a runtime's key, what is put next to a Dockerfile, and what people see when the engine refuses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IMAGE = ImageReference.parse("registry.example.com/models/fraud:runtime")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's Dockerfile with files beside it."""
+    """A user's Dockerfile with files next to it."""
     context = tmp_path / "context"
     (context / "src").mkdir(parents=True)
     (context / "Dockerfile").write_text("FROM base:1\nCOPY src /src\n")
@@ -186,7 +186,7 @@ def test_key_is_made_of_what_the_dockerfile_takes(registry_server: RegistryServe
     assert recipe(registry_server, plain, another).key == recipe(registry_server, plain).key
 
 
-def test_build_arguments_and_labels_say_nothing_of_one_version_in_a_runtime(
+def test_build_arguments_and_labels_contain_nothing_of_one_version_in_a_runtime(
     registry_server: RegistryServer, folder: Path
 ) -> None:
     (folder / "Dockerfile").write_text(DECLARES)
@@ -238,7 +238,7 @@ def test_no_engine(host: str, registry_server: RegistryServer, folder: Path) -> 
     assert "image.runtime" in refused.value.hint
 
 
-# -- what the engine says ---------------------------------------------------------------------------------------------
+# -- what the engine answers ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def failed(message: str, *lines: str) -> list[Mapping[str, Any]]:
         ("build", (500, "dockerfile parse error line 1: unknown instruction"), RefusedError, "parse error line 1", "log"),
     ],
 )  # fmt: skip
-def test_what_an_engine_says_is_told_apart(
+def test_what_an_engine_reports_is_distinguished(
     kind: str, answer: Any, error: type[PromoterError], told: str, hint: str, engine: FakeEngine, folder: Path
 ) -> None:
     engine.says[kind] = answer
@@ -327,6 +327,6 @@ def test_result_for_another_platform_is_refused_by_name(engine: FakeEngine, fold
     assert said == ["Step 1/1 : FROM x"]
 
 
-def test_push_answers_the_digest_that_the_engine_says(engine: FakeEngine, folder: Path) -> None:
+def test_push_answers_the_digest_that_the_engine_reports(engine: FakeEngine, folder: Path) -> None:
     engine.says["push"] = [{"status": "Pushed"}, {"aux": {"Tag": "runtime", "Digest": "sha256:def", "Size": 1}}]
     assert asking(engine, "push", folder) == "sha256:def"

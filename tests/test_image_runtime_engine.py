@@ -61,7 +61,7 @@ AMD64 = Platform("linux", "amd64")
 
 @pytest.fixture(scope="module")
 def model_files(python_base: PythonBase) -> dict[str, bytes]:
-    """A scikit-learn model, that says it was made with the Python that the base image has."""
+    """A scikit-learn model, which claims that it was made with the Python that the base image has."""
     files = sklearn_files()
     files["requirements.txt"] += b"\nskops\n"
     files["python_env.yaml"] = f"python: {python_base.python}.1\n".encode()
@@ -89,7 +89,7 @@ def index(model_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactor
 
 @dataclass(frozen=True)
 class World:
-    """Registry with a password, index with a token, engine; `environ` is all that promoter is told of them."""
+    """Registry with a password, index with a token, engine; `environ` is all that promoter knows of them."""
 
     folder: Path
     environ: dict[str, str]
@@ -149,7 +149,7 @@ def world(
         "MLFLOW_TRACKING_URI": mlflow_server.url.replace("://", f"://ci:{TRACKING_TOKEN}@"),
     }
     yield World(folder, environ, private_registry_server, base + ":{python}", mlflow_server, [])
-    for image in docker_engine.client.images() if docker_engine.log is None else ():  # ours goes with all it has
+    for image in docker_engine.client.images() if docker_engine.log is None else ():  # the tests' one goes with all it has
         for tag in image["RepoTags"] or ():
             if tag.startswith((f"{private_registry_server.host}/", f"{registry_server.host}/")):
                 docker_engine.client.remove_image(tag, force=True)
@@ -171,7 +171,7 @@ def first(world: World) -> Image:
 
 
 class _Kept(logging.Handler):
-    """Every log record of every library, with what promoter says."""
+    """Every log record of every library, with what promoter prints."""
 
     def __init__(self, said: list[str]) -> None:
         super().__init__(logging.DEBUG)
@@ -374,7 +374,7 @@ RUN ["python3", "-c", "import os, pathlib; pathlib.Path('/opt/made-for').write_t
 
 @pytest.fixture
 def own(world: World) -> Path:
-    """A user's own Dockerfile, which takes no wheels, with files beside it."""
+    """A user's own Dockerfile, which takes no wheels, with files next to it."""
     folder = world.folder / "own"
     (folder / "notes").mkdir(parents=True, exist_ok=True)
     (folder / "notes/kept.txt").write_text("kept")
@@ -406,7 +406,7 @@ def test_own_dockerfile_builds_the_runtime_and_its_context_is_in_the_key(
         world.ensure(asleep, replace(version, version="3"))
 
 
-def test_whole_image_that_does_not_take_the_model_says_where_it_is(
+def test_whole_image_that_does_not_take_the_model_reports_where_it_is(
     world: World, own: Path, docker_engine: DockerEngine
 ) -> None:
     (own / "serving.Dockerfile").write_text(DOCKERFILE)
@@ -431,7 +431,7 @@ def test_base_with_another_python_is_refused_with_both_named(world: World, own: 
     assert "image.base" in refused.value.hint
 
 
-def test_failing_step_is_told_with_its_last_lines(world: World, own: Path) -> None:
+def test_failing_step_is_reported_with_its_last_lines(world: World, own: Path) -> None:
     text = 'ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nRUN ["python3", "-c", "raise SystemExit(\'the vendor library is missing\')"]\n'
     (own / "serving.Dockerfile").write_text(text)
     with pytest.raises(RefusedError) as refused:

@@ -59,7 +59,7 @@ def test_a_library_that_neither_wheels_nor_base_have_is_named_with_its_package(r
     )
 
 
-def test_the_loader_says_so_itself(runtime: Path) -> None:
+def test_the_loader_reports_it_itself(runtime: Path) -> None:
     add(runtime, "native", "import ctypes\nctypes.CDLL('libmissing-of-promoter.so.7')")
     with pytest.raises(SystemExit, match=r"native 4.5 needs libmissing-of-promoter.so.7, which the base image does not have$"):
         install.check()
@@ -74,7 +74,7 @@ def test_the_loader_says_so_itself(runtime: Path) -> None:
         "print('hello')",
     ],
 )
-def test_what_says_nothing_about_the_base_is_let_pass(runtime: Path, code: str) -> None:
+def test_what_proves_nothing_about_the_base_is_let_pass(runtime: Path, code: str) -> None:
     add(runtime, "special", code)
     assert checked() is None
 

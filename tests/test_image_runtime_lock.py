@@ -97,7 +97,7 @@ def test_lock_is_kept_in_the_repository_and_not_resolved_again(tmp_path: Path, e
     assert len(said) == 1
 
 
-def test_lock_tag_tells_what_decides() -> None:
+def test_lock_tag_shows_what_decides() -> None:
     tags = {
         lock_tag(WANTED, AMD64, ""),
         lock_tag(replace(WANTED, lines=("nut>=1",)), AMD64, ""),
@@ -144,7 +144,7 @@ def test_wheels_that_the_index_does_not_have(lock: str, python: str, told: str, 
     assert TOKEN not in refused.value.message + refused.value.hint
 
 
-def test_index_that_does_not_answer_is_told_when_wheels_are_fetched(tmp_path: Path, env: dict[str, str]) -> None:
+def test_index_that_does_not_answer_is_reported_when_wheels_are_fetched(tmp_path: Path, env: dict[str, str]) -> None:
     (tmp_path / "requirements.lock").write_text("shell==1.0 --hash=sha256:" + "0" * 64)
     gone = {"PIP_INDEX_URL": "http://ci:secret@127.0.0.1:9/simple", "PIP_RETRIES": "1"}
     with pytest.raises(UnreachableError, match=r"shell==1\.0") as refused:

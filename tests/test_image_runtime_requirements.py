@@ -130,7 +130,7 @@ def test_credentials_of_an_index_are_refused_and_not_repeated(file: str) -> None
         ({"conda.yaml": CONDA.replace(b"- pip<=24", b"- cudatoolkit=11")}, "asks for the conda package 'cudatoolkit=11'"),
     ],
 )
-def test_models_that_do_not_say_enough(files: dict[str, bytes], told: str) -> None:
+def test_models_that_do_not_hold_enough(files: dict[str, bytes], told: str) -> None:
     with pytest.raises(RefusedError) as refused:
         read(files)
     assert told in refused.value.message

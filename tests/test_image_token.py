@@ -105,7 +105,7 @@ def world(loopback: Internet, monkeypatch: pytest.MonkeyPatch) -> Internet:
 
 
 def serve(world: Internet, registry: Registry, token_server: Any = None) -> None:
-    """The registry, and its token server beside it or on another host."""
+    """The registry, and its token server on the same host or on another."""
     host, realm = registry.host or registry.name, urlsplit(registry.realm)
 
     def answer(request: Request) -> Answer:

@@ -119,7 +119,7 @@ def test_trouble_that_passes_is_waited_out(server: fake.FakeRegistry, status: in
 @pytest.mark.parametrize(
     ("status", "headers", "tries"), [(500, {}, 7), (429, {"Retry-After": "3600"}, 1)], ids=["for ever", "for an hour"]
 )
-def test_trouble_that_does_not_pass_is_told(
+def test_trouble_that_does_not_pass_is_reported(
     server: fake.FakeRegistry, status: int, headers: dict[str, str], tries: int
 ) -> None:
     server.fail("PATCH /v2/", status, headers=headers, times=99)
@@ -166,7 +166,7 @@ def test_a_registry_that_forgets_every_upload_is_given_up(server: fake.FakeRegis
     assert len(server.asked("POST")) == 4
 
 
-def test_a_registry_that_can_not_say_what_it_has_gets_everything_again(server: fake.FakeRegistry) -> None:
+def test_a_registry_that_can_not_list_what_it_has_gets_everything_again(server: fake.FakeRegistry) -> None:
     server.cuts = [len(LARGE) // 2]
     server.fail("GET /v2/", 404, code="BLOB_UPLOAD_UNKNOWN")
     assert send(server, LARGE).reads == 2
@@ -177,7 +177,7 @@ def test_a_registry_that_can_not_say_what_it_has_gets_everything_again(server: f
 
 
 @pytest.mark.parametrize("there", ["0-9", "0-999999999"])
-def test_a_registry_that_has_less_or_more_than_it_said_gets_everything_again(server: fake.FakeRegistry, there: str) -> None:
+def test_a_registry_that_has_less_or_more_than_it_reported_gets_everything_again(server: fake.FakeRegistry, there: str) -> None:
     server.cuts = [CHUNK_SIZE + 1000]
     server.fail("GET /v2/", 204, headers={"Range": there})
     assert send(server, LARGE).reads == 2
@@ -228,7 +228,7 @@ def test_other_bytes_than_were_sent_are_refused(server: fake.FakeRegistry) -> No
     ],
 )
 @pytest.mark.parametrize("request_line", ["POST /v2/", "PATCH /v2/", "PUT /v2/"])
-def test_a_full_registry_is_told_from_one_that_forbids(
+def test_a_full_registry_is_distinguished_from_one_that_forbids(
     server: fake.FakeRegistry, request_line: str, status: int, code: str, message: str, error: type[PromoterError]
 ) -> None:
     server.fail(request_line, status, code=code, times=99)

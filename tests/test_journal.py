@@ -55,7 +55,7 @@ def test_what_is_written_is_read_back(name: str) -> None:
     assert entry.by_promoter
 
 
-def test_what_a_commit_says_it_deploys_and_undoes() -> None:
+def test_what_a_commit_claims_to_deploy_and_undoes() -> None:
     assert [entry.release(MODEL) for entry, _ in ENTRIES.values()] == [NEW, OLD, OLD, OLD]
     assert [journal.quarantines(entry, MODEL.name) for entry, _ in ENTRIES.values()] == [False, False, True, False]
     assert all(

@@ -403,7 +403,7 @@ def test_settings_are_values_of_the_pod_template(tmp_path: Path) -> None:
     assert account["metadata"]["annotations"]["azure.workload.identity/client-id"] == "1234-abcd"
 
 
-def test_the_address_of_prometheus_is_the_first_argument_that_the_component_tells_to_patch(tmp_path: Path) -> None:
+def test_the_address_of_prometheus_is_the_first_argument_that_the_component_asks_to_patch(tmp_path: Path) -> None:
     folder = write_template(tmp_path) / "overlays/production"
     told = (tmp_path / "base/components/prometheus-analysis/kustomization.yaml").read_text()
     lines = [line.removeprefix("#   ") for line in told.splitlines() if line.startswith("#   ")]

@@ -68,7 +68,7 @@ def test_reads_what_people_and_mlflow_write(text: str, expected: ModelReference)
         "models:/m-6b41899930",
     ],
 )
-def test_refuses_anything_else_and_says_what_to_write(text: str) -> None:
+def test_refuses_anything_else_and_reports_what_to_write(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         ModelReference.parse(text)
     assert raised.value.exit_code == ExitCode.USAGE

@@ -284,7 +284,7 @@ def test_an_address_that_leads_nowhere(uri: str, error: type[PromoterError], tmp
 
 
 @pytest.mark.parametrize(("scheme", "package"), [("s3", "boto3"), ("gs", "google.cloud.storage")])
-def test_a_cloud_store_whose_package_is_missing_says_what_to_install(
+def test_a_cloud_store_whose_package_is_missing_reports_what_to_install(
     mlflow_server: MlflowServer, scheme: str, package: str
 ) -> None:
     pytest.importorskip("mlflow")

@@ -177,7 +177,7 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
         (Answer([]), UnreachableError, "unlike MLflow: TypeError", "check that MLflow"),
     ],
 )
-def test_each_bad_answer_is_told_apart(
+def test_each_bad_answer_is_distinguished(
     mlflow: Replay, answer: Answer, error: type[PromoterError], message: str, hint: str
 ) -> None:
     mlflow.answers[ALIAS] = answer

@@ -49,7 +49,7 @@ def test_register_again_changes_the_one_of_that_name(mlflow_server: MlflowServer
         webhooks.named(name)
 
 
-def test_a_test_delivery_that_nobody_takes_says_so(mlflow_server: MlflowServer) -> None:
+def test_a_test_delivery_that_nobody_takes_reports_it(mlflow_server: MlflowServer) -> None:
     webhooks, name = Webhooks.from_environ(mlflow_server.environ), f"promoter-{uuid.uuid4().hex[:8]}"
     with replaying(otherwise=Answer(b"no\n", 404)) as elsewhere:
         found = register(webhooks, name, f"{elsewhere.url}/mlflow", "a secret")

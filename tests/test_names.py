@@ -29,7 +29,7 @@ def test_a_name_that_fits_stays(name: str) -> None:
         ("-lead", "lead-"),
     ],
 )
-def test_any_other_is_mapped_and_told_apart(name: str, start: str) -> None:
+def test_any_other_is_mapped_and_distinguished(name: str, start: str) -> None:
     assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", image_name(name))
 
 

@@ -85,7 +85,7 @@ def not_on_github(url: str) -> Target:
 
 def tell(to: Notifier, *notices: Notice) -> None:
     for notice in notices:
-        to.tell(notice)
+        to.notify(notice)
     to.outbox.close()
 
 
@@ -122,7 +122,7 @@ def test_without_the_right_to_read_the_channel_slack_gets_a_message_from_each_pr
     assert len(there.messages) == 2
 
 
-def test_what_cannot_be_updated_is_told_of_ends_only(there: Channels) -> None:
+def test_what_cannot_be_updated_is_notified_of_ends_only(there: Channels) -> None:
     tell(notifier(there, "hook", "teams"), BEGUN, RESTORED)
     (card,) = there.at("/teams/")
     (message,) = there.at("/hook/")
@@ -130,7 +130,7 @@ def test_what_cannot_be_updated_is_told_of_ends_only(there: Channels) -> None:
     assert "metric success-rate: 0.4" in message.body.decode()
 
 
-def test_the_webhook_is_signed_as_standard_webhooks_says(there: Channels) -> None:
+def test_the_webhook_is_signed_as_standard_webhooks_has_it(there: Channels) -> None:
     other = base64.b64encode(b"an older secret").decode()
     environ = there.environ | {"NOTICES_SECRET": f"{SECRET}\nwhsec_{other}\n"}
     for _ in range(2):  # processes
@@ -352,10 +352,10 @@ Outbox(patience=30).put("own", lambda: Endpoint("own", {there.url + "/own/x"!r})
     assert len(there.at("/own/x")) == 1
 
 
-# -- who hears what ---------------------------------------------------------------------------------------------------
+# -- who is notified of what ------------------------------------------------------------------------------------------
 
 
-def test_a_channel_is_told_of_its_kinds_and_environments(there: Channels) -> None:
+def test_a_channel_is_notified_of_its_kinds_and_environments(there: Channels) -> None:
     (one,) = configured(there, "own")
     only = replace(one, kinds=frozenset({NoticeKind.LIVE}), environments=frozenset({"production"}))
     to = connect([only], there.environ, Outbox(), not_on_github, frozenset())
@@ -366,7 +366,7 @@ def test_a_channel_is_told_of_its_kinds_and_environments(there: Channels) -> Non
     ]
 
 
-def test_a_process_that_goes_on_for_long_tells_how_things_stand_once(there: Channels) -> None:
+def test_a_process_that_goes_on_for_long_shows_how_things_stand_once(there: Channels) -> None:
     stands = replace(BEGUN, kind=NoticeKind.NEEDS_PERSON, standing=True)
     said: list[str] = []
     outbox = Outbox(said.append, lasting=True)
@@ -374,10 +374,10 @@ def test_a_process_that_goes_on_for_long_tells_how_things_stand_once(there: Chan
     for sentence in ("paused", "paused", "quarantined", "quarantined", "paused"):
         tell(notifier(there, "own", outbox=outbox), replace(stands, sentence=sentence))  # a notifier for each look
     assert [one.value["data"]["sentence"] for one in there.at("/own/")] == ["paused", "paused", "quarantined"]
-    assert len(said) == 1  # what did not arrive is told at the next look
+    assert len(said) == 1  # what did not arrive is sent at the next look
 
 
-def test_how_things_stand_is_not_told_each_time_by_a_schedule(there: Channels) -> None:
+def test_how_things_stand_is_not_reported_each_time_by_a_schedule(there: Channels) -> None:
     for _ in range(3):
         tell(notifier(there), replace(BEGUN, kind=NoticeKind.NEEDS_PERSON, sentence="paused", standing=True))
     assert len([one for one in there.messages if "thread_ts" not in one]) == 1  # Slack can be asked
@@ -395,7 +395,7 @@ def test_how_things_stand_is_not_told_each_time_by_a_schedule(there: Channels) -
         ("NOTICES_SECRET", "whsec_not base64", "NOTICES_SECRET contains a secret that is not valid base64 after whsec_"),
     ],
 )
-def test_a_channel_that_cannot_be_used_is_said_once_and_left_out(
+def test_a_channel_that_cannot_be_used_is_reported_once_and_left_out(
     there: Channels, variable: str, value: str, reason: str
 ) -> None:
     said: list[str] = []

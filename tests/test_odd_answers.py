@@ -1,4 +1,4 @@
-"""Whatever one answer of a server is, a client ends with an error of ours or a value: no traceback, from any of them."""
+"""Whatever one answer of a server is, a client ends with promoter's error or a value: no traceback, from any of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CASES = 60
 
 
 def odd_case(folder: Path, client: str, seeds: range) -> int:
-    """How many answers it had to choose from. Raises what is no error of ours; its note has the seed and the answer."""
+    """How many answers it had to choose from. Raises what is not promoter's error; its note has the seed and the answer."""
     with CLIENTS[client](folder) as (relay, ask):
         ask()
         answers = int(relay.count)

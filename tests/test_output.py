@@ -51,7 +51,7 @@ def test_json_has_the_fields_names(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_steps_are_told_in_plain_lines_in_ci(capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_reported_in_plain_lines_in_ci(capsys: pytest.CaptureFixture[str]) -> None:
     steps = Steps(output.report)
     assert steps.run("image", lambda: 3, lambda n: f"{n} layers") == 3
     steps.run("commit", lambda: None, lambda _: "already there", lambda _: True)

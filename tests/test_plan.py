@@ -59,7 +59,7 @@ def test_the_plan_as_json_is_one_document_with_these_fields(path: WritePath) -> 
     assert all(list(change) == ["file", "key", "old", "new"] for change in made["changes"])
 
 
-def test_an_image_that_is_not_built_yet_is_said_so(path: WritePath) -> None:
+def test_an_image_that_is_not_built_yet_is_reported(path: WritePath) -> None:
     path.register()
     made = path.plan(f"{path.model}@challenger")
     assert made.image is None
@@ -86,7 +86,7 @@ def test_both_differences_are_shown(path: WritePath) -> None:
     assert made.diff in plan_text(made)
 
 
-def test_what_is_already_there_is_said_so(path: WritePath) -> None:
+def test_what_is_already_there_is_reported(path: WritePath) -> None:
     path.register()
     path.promote(f"{path.model}:1")
     made = path.plan(f"{path.model}:1")

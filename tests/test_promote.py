@@ -63,7 +63,7 @@ def test_what_cannot_be_built_here_is_a_warning_with_its_reason(path: WritePath)
     assert path.apply(made).commit == path.tip
 
 
-def test_the_commit_says_what_was_promoted(path: WritePath) -> None:
+def test_the_commit_shows_what_was_promoted(path: WritePath) -> None:
     path.register()
     replaced = path.git("rev-parse", f"main:{RELEASE}").strip()
     outcome = path.promote(f"{path.model}@challenger")
@@ -462,7 +462,7 @@ class Twins:
 
 
 def _state(path: WritePath) -> tuple[object, ...]:
-    """The overlay's bytes, what every commit to it says, and the digest of every image."""
+    """The overlay's bytes, the message of every commit to it, and the digest of every image."""
     manifests = json.loads((path.images / "index.json").read_bytes())["manifests"]
     images = {manifest["annotations"]["org.opencontainers.image.ref.name"]: manifest["digest"] for manifest in manifests}
     return path.read(KUSTOMIZATION), path.read(RELEASE), path.git("log", "--format=%B", "--", OVERLAY), images
@@ -474,7 +474,7 @@ def twins(path: WritePath, tmp_path: Path) -> Twins:
     return Twins(path, seed(tmp_path / "unharmed", path.server, path.model))
 
 
-def test_killed_as_a_step_is_told(twins: Twins) -> None:
+def test_killed_as_a_step_is_reported(twins: Twins) -> None:
     for step in ("model", "image", "overlay", "publish", "commit"):
         twins.killed.register()
         with twins.promoting() as process:

@@ -1,4 +1,4 @@
-"""image: finds or publishes a version's image without touching an environment, and says why."""
+"""image: finds or publishes a version's image without touching an environment, and reports why."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_tag_with_other_content_is_refused_in_both(path: WritePath) -> None:
             ask(path)
 
 
-def test_an_azure_registry_takes_it_and_no_secret_is_told(
+def test_an_azure_registry_takes_it_and_no_secret_is_shown(
     path: WritePath, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole command as a process of its own; every secret that the stand-ins know begins with `s3cret`."""

@@ -86,7 +86,7 @@ class Place:
 
 @pytest.fixture
 def kind(request: pytest.FixtureRequest) -> ForgeKind:
-    """GitHub where nothing else is said: tests/test_forge.py shows that both do the same."""
+    """GitHub unless something else is named: tests/test_forge.py shows that both do the same."""
     return ForgeKind(getattr(request, "param", GITHUB))
 
 
@@ -196,7 +196,7 @@ def test_what_is_there_already_needs_none(place: Place) -> None:
 
 
 @both
-def test_the_body_says_what_a_reviewer_needs(place: Place) -> None:
+def test_the_body_has_what_a_reviewer_needs(place: Place) -> None:
     place.open(1)
     place.server.repository.merge(place.pulls[0], "squash")
     place.path.register()
@@ -282,7 +282,7 @@ def test_nobody_merges_it(place: Place) -> None:
     assert place.pulls[0].state == "open"
 
 
-def test_a_conflict_is_mended_on_the_new_tip(place: Place) -> None:
+def test_a_conflict_is_fixed_on_the_new_tip(place: Place) -> None:
     moved: list[str] = []
 
     def meanwhile(_: float) -> None:
@@ -362,7 +362,7 @@ def test_merged_by_itself_once_everything_has_passed(place: Place, method: str) 
 
 
 @both
-def test_what_auto_merge_can_not_do_is_told(place: Place) -> None:
+def test_what_auto_merge_can_not_do_is_reported(place: Place) -> None:
     edit(place.path.config, (POLICY, f"{POLICY}  auto-merge: squash\n"))
     if place.kind is GITHUB:
         message = "Pull request Auto merge is not allowed for this repository"
@@ -470,7 +470,7 @@ def test_killed_while_waiting(place: Place) -> None:
     assert len(place.pulls) == 1
 
 
-def test_without_a_token_it_says_which_to_set(place: Place) -> None:
+def test_without_a_token_it_reports_which_to_set(place: Place) -> None:
     edit(place.path.config, (POLICY, ""))
     done = place.path.run("promote", f"{place.path.model}:1", "--to", "staging", "--no-render")
     assert done.returncode == ExitCode.AUTH

@@ -1,4 +1,4 @@
-"""What a pull request says: every fact it has, nothing that Markdown would act on, and never more than the forge takes."""
+"""What a pull request contains: every fact it has, nothing that Markdown would act on, and never more than the forge takes."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_fence_is_longer_than_what_it_holds() -> None:
     assert code("") == ""
 
 
-def test_a_restore_says_why() -> None:
+def test_a_restore_reports_why() -> None:
     evidence = ("the analysis failed", "metric success-rate Failed, measured 0.4 (2 times)")
     body = restoration(environment(), release("8"), release("7"), evidence, "-a\n+b\n", 4_000)
     assert "**version `8` failed**, the cluster runs version `7`, and Git still says `8`." in body
@@ -144,5 +144,5 @@ def test_a_restore_says_why() -> None:
     assert len(body) <= 4_000
 
 
-def test_a_rollback_says_from_where_to_where() -> None:
+def test_a_rollback_reports_from_where_to_where() -> None:
     assert "back from version `8` to **`7`**" in going_back(environment(), release("8"), release("7"), "-a\n", 4_000)

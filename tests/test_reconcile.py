@@ -88,7 +88,7 @@ def test_what_is_on_its_way_is_left_to_it(it: World) -> None:
 
 
 def test_a_release_that_argo_cd_does_not_look_at_is_not_in_agreement(it: World) -> None:
-    """Its list shows the release before as Synced and Healthy, and does so for ever where it is told not to reconcile."""
+    """Its list shows the release before as Synced and Healthy, and does so for ever if it is annotated not to reconcile."""
     it.promote(2)
     with it.argocd.fault(refresh_dropped):
         (done,) = reconcile(it)
@@ -97,7 +97,7 @@ def test_a_release_that_argo_cd_does_not_look_at_is_not_in_agreement(it: World) 
     assert "(committed " in done.detail
 
 
-def test_beside_a_running_promote_nothing_happens_twice(it: World) -> None:
+def test_alongside_a_running_promote_nothing_happens_twice(it: World) -> None:
     it.behaviours["2"] = FAILS
     bad = it.promote(2)
     endings: list[Ending] = []
@@ -110,7 +110,7 @@ def test_beside_a_running_promote_nothing_happens_twice(it: World) -> None:
     assert [subject.split()[0] for subject in it.remote.log()] == ["Restore", "Promote", "Begin"]
 
 
-def test_on_failure_hold_is_left_alone_and_said(tmp_path: Path) -> None:
+def test_on_failure_hold_is_left_alone_and_reported(tmp_path: Path) -> None:
     with world(tmp_path, os.environ, lines="  on-failure: hold\n") as it:
         it.behaviours["2"] = FAILS
         bad = it.promote(2)
@@ -281,7 +281,7 @@ def test_the_version_that_was_judged_is_promoted(registered: tuple[World, Mlflow
     assert next_run.detail == "version 3 is live"
 
 
-def test_on_alias_ignore_only_says_so(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+def test_on_alias_ignore_only_reports_it(tmp_path: Path, mlflow_server: MlflowServer) -> None:
     name = f"detector-{uuid.uuid4().hex[:8]}"
     mlflow_server.register(name, f"models:/{mlflow_server.log_model()}", alias="champion")
     mlflow_server.register(name, f"models:/{mlflow_server.log_model()}", alias="champion")

@@ -212,7 +212,7 @@ def everything(folder: Path, done: subprocess.CompletedProcess[str]) -> str:
         {"MLFLOW_TRACKING_USERNAME": "somebody", "MLFLOW_TRACKING_PASSWORD": "hunter2"},
     ],
 )
-def test_what_a_server_says_back_is_not_printed(tmp_path: Path, quoting: str, variables: dict[str, str]) -> None:
+def test_what_a_server_quotes_is_not_printed(tmp_path: Path, quoting: str, variables: dict[str, str]) -> None:
     done = promoter(tmp_path, "model", "m:1", "-o", "json", MLFLOW_TRACKING_URI=quoting, **variables)
     printed = everything(tmp_path, done)
     assert done.returncode == 4

@@ -87,7 +87,7 @@ def test_an_overlay_that_does_not_build_is_refused_in_the_tools_words(shipped: d
         ("sleep 300 & echo $! > {folder}/child; wait", "gave no answer in 1 s and was ended"),
     ],
 )
-def test_a_tool_that_fails_itself_says_nothing_about_the_overlay(
+def test_a_tool_that_fails_itself_proves_nothing_about_the_overlay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: dict[str, bytes], script: str, said: str
 ) -> None:
     program = tmp_path / "kustomize"
@@ -141,7 +141,7 @@ def test_what_no_tree_can_be_asked_for_is_no_file(shipped: dict[str, bytes]) -> 
     assert "kind: Rollout" in (render(Strict({**shipped, path: shipped[path] + odd}), "overlays/staging", {}) or "")
 
 
-def test_files_named_beside_the_overlay_come_along(shipped: dict[str, bytes]) -> None:
+def test_files_named_alongside_the_overlay_come_along(shipped: dict[str, bytes]) -> None:
     path = "overlays/production/kustomization.yaml"
     more = (
         shipped[path].replace(b"components:", b"components:\n- ../../shared\n#")

@@ -1,4 +1,4 @@
-"""Restoring Git after a release failed: which release comes back, what the commit says, and who else writes meanwhile."""
+"""Restoring Git after a release failed: which release comes back, the commit's message, and who else writes meanwhile."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ def test_a_commit_that_does_not_render_is_taken_back(it: World) -> None:
     ending = it.follow(bad)
     assert (ending.verdict.kind, ending.verdict.reason) == (Kind.FAILED, Reason.RENDER)
     assert trailers(it)["Rollout-Abort"] == "render"
-    assert "missing.yaml" in it.remote.show(KUSTOMIZATION)  # not promoter's to mend: it puts back the release alone
+    assert "missing.yaml" in it.remote.show(KUSTOMIZATION)  # not promoter's to fix: it restores the release alone
 
 
 def clock_of_argo_cd(hours: float) -> Fault:
-    """Its times are off by so much: nothing of ours may be compared with them."""
+    """Its times are off by so much: nothing of this machine may be compared with them."""
 
     def shift(application: dict[str, Any]) -> None:
         status = application["status"]
@@ -144,7 +144,7 @@ def test_the_error_of_a_commit_before_ours_is_not_ours_whatever_argo_cds_clock_i
     assert (ending.verdict.kind, ending.exit_code) == (Kind.LIVE, ExitCode.DONE)
 
 
-def test_pod_logs_are_told_and_never_committed(it: World) -> None:
+def test_pod_logs_are_reported_and_never_committed(it: World) -> None:
     crashing = PodStatus("CrashLoopBackOff", message="back-off", restarts=3)
     it.behaviours["2"] = Behaviour(ready_after=None, waiting=crashing, ends_after=30)
     ending = it.follow(it.promote(2))
@@ -161,7 +161,7 @@ def test_a_token_that_may_not_read_logs_restores_all_the_same(it: World) -> None
 
 
 def test_a_first_release_leaves_nothing_to_restore(it: World) -> None:
-    """The stable pods are of the release that failed: Git stays, and it says so."""
+    """The stable pods are of the release that failed: Git stays, and it reports that."""
     it.behaviours["2"] = STUCK
 
     def only_ours(manifest: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ FAILS = Behaviour(measurement=Measurement("Failed", "0.4"))
 MISSING = Behaviour(ready_after=None, waiting=PodStatus("ErrImagePull", message="rpc error: code = NotFound desc = not found"))
 
 
-# -- the scenarios, told to the sandbox as they were told to the cluster --------------------------------------------------
+# -- the scenarios, run on the sandbox as they were run on the cluster --------------------------------------------------
 
 
 def good_canary(it: Client) -> None:
@@ -195,7 +195,7 @@ def rollout_states(lines: list[dict[str, Any]]) -> list[Any]:
 
 
 def passing(state: tuple[Any, ...]) -> bool:
-    """The blink in which the new ReplicaSet is already stable and the last old pod not yet told: one poll of all hit it."""
+    """The blink in which the new ReplicaSet is already stable and the last old pod not yet removed: one poll of all hit it."""
     return bool(state[3] == "old replicas are pending termination" and state[6] == state[7])
 
 
@@ -296,7 +296,7 @@ def it(tmp_path: Path) -> Iterator[Client]:
         yield it
 
 
-def test_only_the_observed_generation_tells_a_new_spec_from_a_stale_status(it: Client) -> None:
+def test_only_the_observed_generation_distinguishes_a_new_spec_from_a_stale_status(it: Client) -> None:
     it.promote(2)
     while it.rollout()["metadata"]["generation"] == 1:
         it.wait(0.1, step=0.1)
@@ -326,7 +326,7 @@ def test_a_revert_starts_no_pod_that_the_stable_set_has_and_takes_no_step(it: Cl
     assert pods(it) == before
 
 
-def test_the_abort_says_what_argo_rollouts_says(it: Client) -> None:
+def test_the_abort_reports_what_argo_rollouts_reports(it: Client) -> None:
     it.promote(3)
     it.wait(15)
     reason = (
@@ -341,7 +341,7 @@ def test_the_abort_says_what_argo_rollouts_says(it: Client) -> None:
     assert manifest["metadata"]["labels"]["rollouts-pod-template-hash"] == status["currentPodHash"]
 
 
-def test_the_stable_replica_set_tells_the_release_to_restore(it: Client) -> None:
+def test_the_stable_replica_set_shows_the_release_to_restore(it: Client) -> None:
     it.promote(3)
     it.wait(15)
     manifest = it.resource("ReplicaSet", f"{ROLLOUT}-{it.rollout()['status']['stableRS']}")
@@ -350,7 +350,7 @@ def test_the_stable_replica_set_tells_the_release_to_restore(it: Client) -> None
     assert {"name": "MODEL_VERSION", "value": "1"} in container["env"]
 
 
-def test_a_pod_says_at_once_why_it_waits(it: Client) -> None:
+def test_a_pod_reports_at_once_why_it_waits(it: Client) -> None:
     it.promote(99)
     it.wait(2)
     nodes = [

@@ -149,7 +149,7 @@ def test_an_image_that_is_nowhere_and_a_model_that_does_not_load(tmp_path: Path)
         runtime.close()
 
 
-def test_the_service_says_503_without_pods_and_502_when_the_pod_is_not_there() -> None:
+def test_the_service_reports_503_without_pods_and_502_when_the_pod_is_not_there() -> None:
     endpoints: list[str] = []
     proxy = Proxy(lambda: endpoints)
     try:

@@ -154,7 +154,7 @@ def test_the_field_that_is_wrong_is_named(server: Server) -> None:
     ("method", "path", "status"),
     [("GET", "/predict", 405), ("POST", "/health", 405), ("GET", "/nothing", 404), ("GET", "/predict/", 404)],
 )
-def test_what_is_not_there_is_told_in_json(server: Server, method: str, path: str, status: int) -> None:
+def test_what_is_not_there_is_reported_in_json(server: Server, method: str, path: str, status: int) -> None:
     answer = requests.request(method, server.url + path, timeout=60)
     assert answer.status_code == status
     assert answer.json()["error"]
@@ -267,7 +267,7 @@ def test_four_workers_serve_replace_each_other_and_drain(regression: Path, tmp_p
 
 
 def traffic_over_sigterm(server: Server, body: Any) -> set[tuple[int, str]]:
-    """Every answer that clients got who hear of the end a second late, as those of a Service do."""
+    """Every answer that clients got that learn of the end a second late, as those of a Service do."""
     answers: set[tuple[int, str]] = set()
     heard = threading.Event()
 
@@ -339,7 +339,7 @@ def test_a_model_with_another_digest_is_not_served(regression: Path, tmp_path: P
     assert f"its content digest is {digest(regression)}, MODEL_DIGEST is sha256:{'0' * 64}" in server.log_file.read_text()
 
 
-def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_reported(tmp_path: Path) -> None:
     with serving(tmp_path, tmp_path / "nothing") as server:
         assert server.process.wait(120) == 1
     assert str(tmp_path / "nothing") in server.log_file.read_text()
@@ -353,7 +353,7 @@ def test_a_model_that_can_not_predict_its_own_example_is_not_served(regression: 
         load(broken, 32, lambda _: None)
 
 
-def test_all_settings_that_can_not_be_used_are_told_at_once(tmp_path: Path) -> None:
+def test_all_settings_that_can_not_be_used_are_reported_at_once(tmp_path: Path) -> None:
     with serving(tmp_path, None, WORKERS="many", BATCH="on") as server:
         assert server.process.wait(120) == 2
     [line] = server.log
@@ -388,7 +388,7 @@ def expecting(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_expected_output(orders, tmp_path_factory.mktemp("expecting") / "model")
 
 
-def test_predictions_as_logged_pass_and_say_so(server: Server, expecting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_as_logged_pass_and_report_it(server: Server, expecting: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = metrics(server).get("http_requests_total{POST,/predict,200}", 0)
     code, told = prediction_check(server, expecting, capsys)
     assert (code, told["outcome"], told["compared"], told["largest_difference"]) == (0, "passed", True, 0.0)
@@ -424,7 +424,7 @@ def test_without_an_expected_output_form_and_finite_values_are_checked(
     assert "has no serving_output_example.json" in told["message"]
 
 
-def test_without_an_example_nothing_is_checked_and_that_is_said(
+def test_without_an_example_nothing_is_checked_and_that_is_reported(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, told = prediction_check(server, tmp_path, capsys)

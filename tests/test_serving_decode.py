@@ -93,7 +93,7 @@ def request_of(form: str, names: list[str], rows: list[list[Any]]) -> dict[str, 
 
 
 def given_to_the_model(metadata: Metadata, read: Any) -> str | None:
-    """All that a model can see of its input, or None where it is refused."""
+    """All that a model can see of its input, or None if it is refused."""
     from mlflow.models.utils import _enforce_schema
 
     try:
@@ -188,7 +188,7 @@ def test_what_is_no_set_of_named_scalars_is_left_to_mlflow() -> None:
         (b'{"dataframe_records": [{"c0": 1.0, "c1": null}]}', "c1", "long", "convert"),
     ],
 )
-def test_what_can_not_be_read_is_told_without_the_input(body: bytes, field: str, expected: str, said: str) -> None:
+def test_what_can_not_be_read_is_reported_without_the_input(body: bytes, field: str, expected: str, said: str) -> None:
     decoder = Decoder(Metadata(["double", "long"], True), 1000)
     if said == "exactly":
         body = body.replace(b"dataframe_split", b'inputs": 1, "instances')

@@ -1,4 +1,4 @@
-"""The health analysis against a real HTTP server: what passes, what does not, and what it says."""
+"""The health analysis against a real HTTP server: what passes, what does not, and what it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model process that ends says why: in the log, in /ready, and in the container's termination message, however it ends."""
+"""A model process that ends reports why: in the log, in /ready, and in the container's termination message, however it ends."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_difference(given: Any, expected: Any, told: str) -> None:
     assert difference(given, expected, 1e-4, "predictions")[0] == told
 
 
-def test_the_largest_difference_is_told() -> None:
+def test_the_largest_difference_is_reported() -> None:
     assert difference([1.0, 2.25, 3.0], [1.0, 2.0, 3.125], 1.0, "predictions") == ("", 0.25)
 
 
@@ -65,7 +65,7 @@ def test_oddity(predictions: Any, outputs: Any, told: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_documented_lines_put_the_expected_output_beside_the_model(
+def test_the_documented_lines_put_the_expected_output_next_to_the_model(
     mlflow_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")

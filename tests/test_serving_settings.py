@@ -73,6 +73,6 @@ def test_what_can_not_be_used_is_named_with_what_was_expected(name: str, value: 
         Settings.from_environment({name: value})
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SettingsError, match=r"PORT is 'x'.*; MAX_QUEUE is '0'"):
         Settings.from_environment({"PORT": "x", "MAX_QUEUE": "0"})

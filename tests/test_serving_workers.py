@@ -47,7 +47,7 @@ DIES = "import sys; sys.exit(7)"
 
 
 class Service:
-    """Workers under test, and what they told."""
+    """Workers under test, and what they reported."""
 
     def __init__(self, program: str = ECHO, **settings: Any) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []

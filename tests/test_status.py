@@ -89,7 +89,7 @@ def test_an_override_on_the_application_is_named(it: World) -> None:
     assert any(override in note for note in one.notes)
 
 
-def test_what_cannot_be_reached_is_noted_and_the_rest_is_told(it: World) -> None:
+def test_what_cannot_be_reached_is_noted_and_the_rest_is_reported(it: World) -> None:
     with it.argocd.fault(always(DOWN)):
         one = stand(it)
     assert (one.agree, one.exit_code, one.runs) == (None, ExitCode.UNREACHABLE, None)

@@ -87,16 +87,16 @@ def test_a_line_that_is_live_but_for_one_thing_is_not(seen: Observation, expecte
     assert judge(seen, expected).kind is not Kind.LIVE
 
 
-# -- what a verdict tells ---------------------------------------------------------------------------------------------
+# -- what a verdict reports -------------------------------------------------------------------------------------------
 
 
-def test_a_verdict_tells_how_far_the_canary_is() -> None:
+def test_a_verdict_shows_how_far_the_canary_is() -> None:
     seen = {one.t: judge(one.seen, one.expected) for one in moments("good-canary", LIVE.expected.commit)}
     progress = [(seen[t].step, seen[t].steps, seen[t].weight) for t in (3.31, 8.04, 12.28, 17.02, 17.56)]
     assert progress == [(0, 5, 34), (2, 5, 34), (3, 5, 67), (5, 5, 100), (5, 5, 100)]
 
 
-def test_an_abort_tells_what_was_measured_by_our_own_analysis() -> None:
+def test_an_abort_shows_what_was_measured_by_our_own_analysis() -> None:
     at = moment("superseded-then-aborted", 18.25, "671d")
     stable = RunningRelease(ContainerImage("127.0.0.1:5005/models/fraud-detector", "v8", "sha256:f0"), "8")
     verdict = judge(replace(at.seen, stable=stable), at.expected)
@@ -108,7 +108,7 @@ def test_an_abort_tells_what_was_measured_by_our_own_analysis() -> None:
     assert at.seen.workload.stable_replica_set == "fraud-detector-748c9f974b"
 
 
-def test_a_pod_that_waits_is_told_long_before_the_deadline() -> None:
+def test_a_pod_that_waits_is_reported_long_before_the_deadline() -> None:
     crashing = moment("crash-loop-progress-deadline", 6.00, "f4af")
     assert any(
         "CrashLoopBackOff, restarted 1 times: back-off 10s" in told for told in judge(crashing.seen, crashing.expected).evidence
@@ -120,7 +120,7 @@ def test_a_pod_that_waits_is_told_long_before_the_deadline() -> None:
     assert not verdict.quarantine
 
 
-def test_a_degraded_application_is_told_and_live_all_the_same() -> None:
+def test_a_degraded_application_is_reported_and_live_anyway() -> None:
     at = moment("hpa-degraded-rollout-healthy", 44.17, "66d3")
     verdict = judge(at.seen, at.expected)
     assert verdict.kind is Kind.LIVE

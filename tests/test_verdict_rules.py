@@ -37,7 +37,7 @@ def said(of: Moment, **changes: Any) -> Verdict:
     return judge(altered(of.seen, **changes), of.expected)
 
 
-# -- still ours -------------------------------------------------------------------------------------------------------
+# -- still this release -----------------------------------------------------------------------------------------------
 
 
 def test_an_application_that_is_being_deleted_is_gone() -> None:
@@ -55,7 +55,7 @@ def test_a_rewritten_branch_takes_our_commit_away() -> None:
 
 
 @pytest.mark.parametrize("ancestor", [False, None])
-def test_what_is_not_known_to_contain_our_commit_says_nothing_about_it(ancestor: bool | None) -> None:
+def test_what_is_not_known_to_contain_our_commit_proves_nothing_about_it(ancestor: bool | None) -> None:
     assert said(ABORTED, git={"ancestor": ancestor, "deployed": Deployed.UNKNOWN}).kind is Kind.NOT_OBSERVED
 
 
@@ -75,7 +75,7 @@ def test_an_invalid_application_is_reported_and_git_stays() -> None:
 
 
 @pytest.mark.parametrize("sole", [False, None])
-def test_a_failure_that_does_not_begin_with_our_commit_is_not_mended_by_taking_it_back(sole: bool | None) -> None:
+def test_a_failure_that_does_not_begin_with_our_commit_is_not_fixed_by_taking_it_back(sole: bool | None) -> None:
     verdict = said(BROKEN, git={"sole_change": sole})
     assert (verdict.reason, verdict.restore) == (Reason.RENDER, False)
     assert "other commits since the last synced revision (9f002eff)" in verdict.evidence[-1]
@@ -150,7 +150,7 @@ def test_an_operation_has_failed_when_its_first_retry_failed_too(operation: dict
     assert said(FAILING, application=changed, git={"sole_change": True}).kind is kind
 
 
-def test_a_failed_hook_is_told_from_a_failed_sync() -> None:
+def test_a_failed_hook_is_distinguished_from_a_failed_sync() -> None:
     assert CANARY.seen.application is not None
     hook = ResourceResult(
         "Job", "migrate", hook_type="PreSync", hook_phase="Failed", message="Job has reached the backoff limit"
@@ -174,7 +174,7 @@ def test_an_operation_of_which_git_knows_nothing_yet_asks_for_no_sync() -> None:
     assert said(WAITING, git={"operation_ancestor": None}).sync_due is False
 
 
-def test_a_failed_operation_of_somebody_else_says_nothing_about_us() -> None:
+def test_a_failed_operation_of_somebody_else_proves_nothing_about_us() -> None:
     assert said(FAILING, git={"operation_ancestor": False}).held_by == FAILING.expected.commit
     assert said(CANARY, git={"operation_ancestor": None}).kind is Kind.ROLLING
 
@@ -282,7 +282,9 @@ NOT_FOUND = (
         ("CrashLoopBackOff", "permission denied", False),
     ],
 )
-def test_a_registry_that_refuses_is_told_from_one_that_can_not_answer(reason: str, message: str, refused: bool) -> None:
+def test_a_registry_that_refuses_is_distinguished_from_one_that_can_not_answer(
+    reason: str, message: str, refused: bool
+) -> None:
     assert image_refused(PodState("pod", status_reason=reason, message=message)) is refused
 
 

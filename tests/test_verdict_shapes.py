@@ -276,7 +276,7 @@ def test_an_application_that_reads_from_elsewhere_now_ends_the_watch(now: dict[s
     assert words in verdict.summary
 
 
-def test_scaled_to_zero_proves_nothing_and_says_so() -> None:
+def test_scaled_to_zero_proves_nothing_and_reports_it() -> None:
     verdict = judge(altered(LIVE.seen, workload={"desired": 0, "total": 0, "updated": 0, "available": 0}), LIVE.expected)
     assert (verdict.kind, verdict.reason) == (Kind.NEEDS_PERSON, Reason.SCALED_TO_ZERO)
 

@@ -127,7 +127,7 @@ def test_no_combination_of_states_is_live_unless_every_workload_is(
 
 @given(st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=4))
 def test_never_live_unless_every_one_is(moments: list[object]) -> None:
-    """Any recorded states at once: what one of them says is never hidden by another that is live."""
+    """Any recorded states at once: what one of them reports is never hidden by another that is live."""
     chosen = [at for at in MOMENTS if any(at is one for one in moments)]
     expected = chosen[0].expected
     kinds = [judge(at.seen, expected).kind for at in chosen]

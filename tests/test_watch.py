@@ -66,7 +66,7 @@ def test_a_release_is_live_when_it_was_seen_live_twice_ten_seconds_apart(it: Wor
     ]
 
 
-def test_live_once_and_then_not_begins_anew(it: World) -> None:
+def test_live_once_and_then_not_begins_again(it: World) -> None:
     committed = it.promote(2)
     watcher = it.watcher(committed)
     not_yet = times(1, changed(lambda rollout: rollout["status"].update(phase="Progressing"), "resource"))
@@ -106,7 +106,7 @@ def test_a_newer_promotion_supersedes_ours(it: World) -> None:
     assert (ending.exit_code, ending.verdict.kind) == (ExitCode.SUPERSEDED, Kind.SUPERSEDED)
 
 
-def test_a_branch_that_was_rewritten_is_told(it: World) -> None:
+def test_a_branch_that_was_rewritten_is_reported(it: World) -> None:
     before = it.remote.tip()
     committed = it.promote(2)
     it.clock.after(6, lambda: it.remote.force(before))
@@ -241,7 +241,7 @@ def test_a_release_gets_live_in_any_weather(it: World, weather: str) -> None:
     assert it.remote.log() == ["Promote fraud-detector version 2 to staging", "Begin"]
 
 
-def test_an_outage_is_told_once_and_its_end_too(it: World) -> None:
+def test_an_outage_is_reported_once_and_its_end_too(it: World) -> None:
     for_seconds(UNAVAILABLE, 30)(it)
     it.follow(it.promote(2))
     told = [verdict.summary.startswith("no answer at the moment") for verdict in it.told]
@@ -260,7 +260,7 @@ def test_credentials_that_stay_refused_end_the_watch(it: World, answer: Answer) 
 
 
 def test_a_status_older_than_its_spec_is_never_live(it: World) -> None:
-    """Healthy, stable, our image: only the generation says that all of it was so before our commit."""
+    """Healthy, stable, our image: only the generation shows that all of it was so before our commit."""
 
     def stale(manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "Rollout":
@@ -299,7 +299,7 @@ def test_a_sync_that_argo_cd_did_not_answer_is_asked_for_again(it: World, answer
     assert it.argocd.count("sync") == 2
 
 
-def test_a_token_that_may_not_sync_is_tolerated_and_a_person_is_told_what_to_do(it: World) -> None:
+def test_a_token_that_may_not_sync_is_tolerated_and_a_person_is_shown_what_to_do(it: World) -> None:
     with it.argocd.fault(always(FORBIDDEN, "sync")):
         watched = it.watcher(skipped_by_auto_sync(it)).watch()
     assert (watched.exit_code, watched.verdict.reason) == (ExitCode.NEEDS_PERSON, Reason.AUTO_SYNC_SKIPPED)
@@ -388,7 +388,7 @@ def test_watching_costs_sixty_requests_a_minute_at_most(it: World, storm: bool) 
     assert 30 < most_in_a_minute(it, since=began) <= 60
 
 
-def test_what_has_changed_is_told_by_the_next_poll(it: World) -> None:
+def test_what_has_changed_is_reported_by_the_next_poll(it: World) -> None:
     """Without any event: an abort is in the verdict of the first look after it, and looks are a poll apart."""
     slow_canary(it)
     watcher = it.watcher(it.promote(2))
@@ -415,7 +415,7 @@ def test_an_event_wakes_the_watch(it: World) -> None:
     assert it.told_at[kinds(it).index(Kind.ABORTED)] - began <= 61
 
 
-# -- what people and pipelines hear -----------------------------------------------------------------------------------
+# -- what people and pipelines are shown ------------------------------------------------------------------------------
 
 
 def follow_aloud(it: World, told: Progress) -> None:
@@ -473,7 +473,7 @@ def test_on_a_terminal_one_line_moves(it: World, monkeypatch: pytest.MonkeyPatch
 
 
 def test_watch_of_a_commit(it: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The newest release by default; an earlier commit is superseded, and says so."""
+    """The newest release by default; an earlier commit is superseded, and that is reported."""
     first = it.remote.tip()
     it.promote(2)
     it.settle()

@@ -270,7 +270,7 @@ def test_the_sender_who_goes_away_wakes_nothing(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("page", ["/health", "/ready"])
-def test_health_and_ready_say_why_not(receiver: Receiver, page: str) -> None:
+def test_health_and_ready_report_why_not(receiver: Receiver, page: str) -> None:
     assert requests.get(receiver.url + page, timeout=20).json() == {"status": "ok"}
     receiver.problem = "Git can't be reached"
     answer = requests.get(receiver.url + page, timeout=20)

@@ -144,7 +144,7 @@ def test_without_a_secret_it_does_not_start(it: Rig, tmp_path: Path) -> None:
     assert "does not contain a secret" in started.log.read_text()
 
 
-def test_an_address_that_is_taken_is_said(it: Rig, receiver: Receiver) -> None:
+def test_an_address_that_is_taken_is_reported(it: Rig, receiver: Receiver) -> None:
     started = it.start(name="other", port=receiver.port)
     assert started.process.wait(timeout=60) == 2
     assert f"can't listen at 127.0.0.1:{receiver.port}: Address already in use" in started.log.read_text()

@@ -68,7 +68,7 @@ def test_what_is_added_while_it_waits_runs_once() -> None:
     queue.close()
 
 
-def test_others_go_on_beside_one_that_takes_long() -> None:
+def test_others_go_on_alongside_one_that_takes_long() -> None:
     work = Busy()
     queue = WorkQueue(work, work.hear, workers=2)
     queue.add("long")
@@ -80,7 +80,7 @@ def test_others_go_on_beside_one_that_takes_long() -> None:
     queue.close()
 
 
-def test_an_error_ends_one_run_and_is_heard_of() -> None:
+def test_an_error_ends_one_run_and_is_reported() -> None:
     work = Busy()
     work.gate.set()
     queue = WorkQueue(work, work.hear, workers=1)

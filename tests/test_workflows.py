@@ -66,20 +66,20 @@ def tool(name: str, hint: str) -> str:
     return found
 
 
-def test_actionlint_has_nothing_to_say() -> None:
+def test_actionlint_finds_nothing() -> None:
     program = tool("actionlint", ".ci/run builds it where go is installed")
     done = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_actionlint_would_have_something_to_say(tmp_path: Path) -> None:
+def test_actionlint_would_find_something(tmp_path: Path) -> None:
     program = tool("actionlint", ".ci/run builds it where go is installed")
     file = tmp_path / "bad.yml"
     file.write_text((ROOT / WORKFLOWS / DEPLOY).read_text().replace("inputs.alias", "inputs.allias", 1))
     assert subprocess.run([program, str(file)], capture_output=True, check=False).returncode == 1
 
 
-def test_shellcheck_has_nothing_to_say() -> None:
+def test_shellcheck_finds_nothing() -> None:
     program = tool("shellcheck", "package shellcheck")
     done = subprocess.run([program, ".ci/install", ".ci/step"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -207,7 +207,7 @@ def test_a_dispatch_of_the_receiver_promotes_what_the_alias_names(it: Rig, tmp_p
     assert "azure/login" not in job.used
 
 
-def test_a_run_by_hand_promotes_and_says_how_it_ended(it: Rig, tmp_path: Path) -> None:
+def test_a_run_by_hand_promotes_and_reports_how_it_ended(it: Rig, tmp_path: Path) -> None:
     """As the command that people know starts it: -f model_name=... -f namespace=..."""
     version = it.register("champion")
     run = runner(it, tmp_path, AZURE_CLIENT_ID="id", AZURE_TENANT_ID="tenant", AKS_CLUSTER_NAME="aks")
@@ -307,7 +307,7 @@ def test_the_schedule_compares_every_environment(it: Rig, tmp_path: Path) -> Non
     assert Runner(tmp_path, it.checkout).run(DEPLOY, "schedule", payload) == []
 
 
-def test_what_an_event_says_is_text(it: Rig, tmp_path: Path) -> None:
+def test_what_an_event_contains_is_text(it: Rig, tmp_path: Path) -> None:
     tip, run = it.remote.tip(), runner(it, tmp_path)
     shell, forged = '$(touch pwned)`touch pwned`"; touch pwned; "', "x\n::set-output name=a::b"
     for unknown, payload in (
@@ -408,7 +408,7 @@ def test_the_azure_schedule_compares_and_a_push_is_watched(it: Rig, tmp_path: Pa
 # -- installation -----------------------------------------------------------------------------------------------------
 
 
-def test_the_scripts_install_promoter_as_the_lock_says(tmp_path: Path) -> None:
+def test_the_scripts_install_promoter_as_the_lock_has_it(tmp_path: Path) -> None:
     """From the package index that this machine is set up for; uv takes from its cache what it has."""
     folder = tmp_path / "promoter"
     environ = {**dict(_MACHINE), "GITHUB_PATH": str(tmp_path / "path")}

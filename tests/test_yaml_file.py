@@ -1,4 +1,4 @@
-"""Places and proofs: where nodes stand in the text, and that no splice passes which does something else than it says."""
+"""Places and proofs: where nodes stand in the text, and that no splice passes which does something else than it declares."""
 
 from __future__ import annotations
 

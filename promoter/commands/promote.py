@@ -78,7 +78,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
         Announcer(clients, environment).proposed(release, opened, commit.before)
     else:
         repository = clients.repository(environment.application)
-        pushed = steps.run("commit", lambda: repository.apply(commit), _told, lambda done: done.commit is None)
+        pushed = steps.run("commit", lambda: repository.apply(commit), _commit_detail, lambda done: done.commit is None)
     made = pushed.commit if pushed else None
     return Outcome(
         environment=environment.name,
@@ -228,7 +228,7 @@ def _published(image: Image) -> str:
     return image.reference + (f", copied from {image.copied_from}" if image.copied_from else "")
 
 
-def _told(pushed: Pushed) -> str:
+def _commit_detail(pushed: Pushed) -> str:
     if pushed.commit is None:
         return "already there"
     tries = f", after {pushed.attempts} tries" if pushed.attempts > 1 else ""

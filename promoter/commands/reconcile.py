@@ -121,7 +121,7 @@ class Reconciler:
                 return done
         if behind and wanted is not None:
             return self._promote(environment, wanted)
-        return self._said(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
+        return self._outcome(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 
@@ -143,14 +143,14 @@ class Reconciler:
         late = age > timedelta(seconds=self.clients.config.watch.timeout)
         since = "" if verdict.terminal else f" (committed {committed.commit.when:%Y-%m-%d %H:%M} UTC)"
         if not verdict.terminal and not late:
-            return self._said(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}{since}")
+            return self._outcome(environment, Action.ON_ITS_WAY, f"{verdict.kind}: {verdict.summary}{since}")
         if behind and not _waits_for_a_person(verdict):
             return None
         if verdict.kind is Kind.LIVE:
-            return self._said(environment, Action.AGREES, f"version {committed.release.version}")
+            return self._outcome(environment, Action.AGREES, f"version {committed.release.version}")
         code = Watched(verdict, timed_out=not verdict.terminal).exit_code
         Announcer(self.clients, environment).stands(committed, verdict, code)
-        return self._said(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}{since}", code)
+        return self._outcome(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}{since}", code)
 
     def _pause(self, seconds: float) -> None:
         self.clock.wait(seconds, threading.Event())
@@ -158,7 +158,7 @@ class Reconciler:
     def _promote(self, environment: Environment, version: str) -> Reconciled:
         if environment.on_alias is not OnAlias.PROMOTE:
             detail = f"{environment.alias} is version {version}; on-alias: {environment.on_alias}"
-            return self._said(environment, Action.LEFT, detail)
+            return self._outcome(environment, Action.LEFT, detail)
         # every gate is asked here and in the plan of this very version; the alias is not resolved again in between
         resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
         gates.not_undone(self._survey.decisions(environment), resolved, force=False, unattended=True)
@@ -170,7 +170,7 @@ class Reconciler:
         outcome = promote(self.clients, made, steps, reopen=False)
         if outcome.pull_request is not None:
             detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
-            return self._said(environment, Action.PROPOSED, detail)
+            return self._outcome(environment, Action.PROPOSED, detail)
         repository = self.clients.repository(environment.application)
         return self._follow(environment, releases.current(repository, environment, outcome.commit))
 
@@ -185,21 +185,21 @@ class Reconciler:
 
     def _ended(self, environment: Environment, ending: Ending) -> Reconciled:
         if ending.exit_code is ExitCode.DONE:
-            done = self._said(environment, Action.PROMOTED, f"version {ending.release.version} is live")
+            done = self._outcome(environment, Action.PROMOTED, f"version {ending.release.version} is live")
         elif ending.restored:
             detail = f"version {ending.release.version} {ending.verdict.kind}: {ending.verdict.summary}"
-            done = self._said(environment, Action.RESTORED, detail, ending.exit_code)
+            done = self._outcome(environment, Action.RESTORED, detail, ending.exit_code)
         else:
             detail = ending.note or f"{ending.verdict.kind}: {ending.verdict.summary}"
             action = Action.PROPOSED if ending.pull_request else Action.LEFT
-            done = self._said(environment, action, detail, ending.exit_code)
+            done = self._outcome(environment, action, detail, ending.exit_code)
         return replace(done, commit=ending.restored or ending.commit)
 
     def _broke(self, environment: Environment, error: PromoterError) -> Reconciled:
         failed = MEANINGS[error.exit_code].severity > 0
-        return self._said(environment, Action.FAILED if failed else Action.LEFT, error.message, error.exit_code)
+        return self._outcome(environment, Action.FAILED if failed else Action.LEFT, error.message, error.exit_code)
 
-    def _said(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:
+    def _outcome(self, environment: Environment, action: Action, detail: str, code: ExitCode = ExitCode.DONE) -> Reconciled:
         return Reconciled(environment.name, environment.model.name, action, detail, code)
 
 

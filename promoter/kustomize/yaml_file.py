@@ -220,7 +220,7 @@ def parse(path: str, data: bytes) -> YamlFile:
         )
     events = _events(path, text)
     _require_bounded(path, text, events)
-    return YamlFile(path, text, bom, tuple(map(_said, events)), tuple(_documents(text, events)))
+    return YamlFile(path, text, bom, tuple(map(_content, events)), tuple(_documents(text, events)))
 
 
 def apply(file: YamlFile, splices: Sequence[Splice]) -> bytes:
@@ -233,7 +233,7 @@ def apply(file: YamlFile, splices: Sequence[Splice]) -> bytes:
     text = _spliced(file.text, [(splice.start, splice.end, splice.text) for splice in ordered])
     meant = _spliced(file.events, [(splice.first, splice.last, splice.events) for splice in ordered])
     try:
-        proven = tuple(map(_said, _events(file.path, text))) == meant
+        proven = tuple(map(_content, _events(file.path, text))) == meant
     except ConfigError:
         proven = False
     if not proven:
@@ -293,7 +293,7 @@ def _require_bounded(path: str, text: str, events: Sequence[Any]) -> None:
                 raise ConfigError(many if count >= _MOST_NODES else "nested too deeply", file=path, line=line, hint=hint)
 
 
-def _said(event: Any) -> Event:
+def _content(event: Any) -> Event:
     """The event's content, without its place."""
     kind = type(event)
     if kind is ScalarEvent:

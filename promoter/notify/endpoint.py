@@ -63,11 +63,11 @@ class Endpoint:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         token: Credential | None = None,
-        again: bool = False,
+        retry_lost: bool = False,
     ) -> Answer:
         """The answer, whatever its status; `path` is below the address. 429 and 5xx are tried again while there is time.
 
-        `body` is sent as JSON, `data` as it is. `again`: may be carried out twice, so it is sent again if its answer got
+        `body` is sent as JSON, `data` as it is. `retry_lost`: may be carried out twice, so it is sent again if its answer got
         lost.
 
         Raises:
@@ -84,7 +84,7 @@ class Endpoint:
             params=params,
             headers={**given, **(headers or {})},
             retry=True,
-            retry_lost=again,
+            retry_lost=retry_lost,
         )
         return Answer(response.status_code, response.content[:_LONGEST_ANSWER].decode("utf-8", "replace"))
 

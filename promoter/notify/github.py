@@ -133,8 +133,10 @@ class _Calls:
         return number
 
     def _ask(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Answer:
-        again = method == "GET"
-        answer = self._endpoint.send(method, self._path + path, body=body, params=params, token=self._token, again=again)
+        retry_lost = method == "GET"
+        answer = self._endpoint.send(
+            method, self._path + path, body=body, params=params, token=self._token, retry_lost=retry_lost
+        )
         if not answer.ok:
             raise self._endpoint.refusal(answer, str(answer.get("message") or answer.text))
         return answer

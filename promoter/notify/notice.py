@@ -65,7 +65,7 @@ class Notice:
         return _WORDS.get(self.kind, self.kind.value)
 
     @property
-    def told(self) -> str:
+    def content(self) -> str:
         """What makes two notices the same: a promotion ends once, but may need a person for several reasons."""
         if self.kind in (NoticeKind.FAILED, NoticeKind.NEEDS_PERSON):
             return f"{self.kind}.{hashlib.sha256(self.sentence.encode()).hexdigest()[:8]}"

@@ -16,7 +16,7 @@ from promoter.notify import slack, webhook
 from promoter.notify.endpoint import Endpoint, require_https
 from promoter.notify.github import GitHubDeployments, Target
 from promoter.notify.notice import Notice
-from promoter.notify.outbox import Outbox, Told
+from promoter.notify.outbox import Outbox, Sent
 from promoter.notify.slack import Slack, SlackWebhook
 from promoter.notify.teams import Teams
 from promoter.notify.webhook import Webhook
@@ -87,11 +87,11 @@ class Notifier:
         """No channel is configured."""
         return not self.routes
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Returns at once; a notice that can't be sent is reported on stderr only."""
         fit = notice.fit(redact.prose)
         for route in self.routes:
-            if route.takes(fit, remembered=self.outbox.lasting) and self.outbox.is_news(_told(route, fit)):
+            if route.takes(fit, remembered=self.outbox.lasting) and self.outbox.is_news(_sent(route, fit)):
                 self.outbox.put(route.name, partial(self._send, route, fit))
 
     def test(self, notice: Notice) -> list[Tested]:
@@ -101,7 +101,7 @@ class Notifier:
 
     def _send(self, route: Route, notice: Notice) -> None:
         if not (tested := self._tested(route, notice)).sent:
-            self.outbox.forget(_told(route, notice))
+            self.outbox.forget(_sent(route, notice))
             self.outbox.say(f"notice not sent: {tested.detail}")
 
     def _tested(self, route: Route, notice: Notice) -> Tested:
@@ -111,8 +111,8 @@ class Notifier:
             return Tested(route.name, False, redact.prose(error.message))
 
 
-def _told(route: Route, notice: Notice) -> Told:
-    return route.name, notice.id, notice.told
+def _sent(route: Route, notice: Notice) -> Sent:
+    return route.name, notice.id, notice.content
 
 
 def connect(

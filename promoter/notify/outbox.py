@@ -13,7 +13,7 @@ from promoter import output
 _LONGEST_LINE = 100
 _REMEMBERED = 10_000
 
-Told = tuple[str, ...]
+Sent = tuple[str, ...]
 """A channel, a notice's id and its content."""
 
 
@@ -34,8 +34,8 @@ class Outbox:
     _lines: dict[str, queue.Queue[Callable[[], None]]] = field(default_factory=dict)
     _workers: dict[str, threading.Thread] = field(default_factory=dict)
     _left: dict[str, int] = field(default_factory=dict)
-    _said: set[str] = field(default_factory=set)
-    _told: dict[Told, None] = field(default_factory=dict)
+    _printed: set[str] = field(default_factory=set)
+    _sent: dict[Sent, None] = field(default_factory=dict)
     _turn: threading.Condition = field(default_factory=threading.Condition)
 
     def put(self, channel: str, work: Callable[[], None]) -> None:
@@ -49,26 +49,27 @@ class Outbox:
         self.say(f"notice not sent: {_LONGEST_LINE} wait for {channel} already")
 
     def say_once(self, text: str) -> None:
+        """Reports this text the first time only."""
         with self._turn:
-            if text in self._said:
+            if text in self._printed:
                 return
-            self._said.add(text)
+            self._printed.add(text)
         self.say(text)
 
-    def is_news(self, told: Told) -> bool:
+    def is_news(self, sent: Sent) -> bool:
         """Whether this was not sent yet; from now on it counts as sent."""
         with self._turn:
-            if told in self._told:
+            if sent in self._sent:
                 return False
-            self._told[told] = None
-            if len(self._told) > _REMEMBERED:
-                del self._told[next(iter(self._told))]
+            self._sent[sent] = None
+            if len(self._sent) > _REMEMBERED:
+                del self._sent[next(iter(self._sent))]
             return True
 
-    def forget(self, told: Told) -> None:
+    def forget(self, sent: Sent) -> None:
         """Forgets it, because it could not be sent."""
         with self._turn:
-            self._told.pop(told, None)
+            self._sent.pop(sent, None)
 
     def close(self) -> None:
         """Waits for notices being sent, `patience` seconds in all, and reports those that are dropped."""

@@ -75,7 +75,7 @@ class _Posted:
 
     channel: str
     ts: str
-    told: str
+    content: str
 
 
 @dataclass
@@ -93,15 +93,15 @@ class Slack:
 
     def send(self, notice: Notice) -> str:
         there = self._posted.get(notice.id) or self._found(notice.id)
-        if there and _says(there, notice):
-            return "told already"
+        if there and _is_current(there, notice):
+            return "notified already"
         content = message(notice, evidence=False) | {"metadata": _metadata(notice)}
         if there is None:
             answer = self._call("chat.postMessage", {"channel": self.channel, **content, **_NO_PREVIEWS})
         else:
-            answer = self._call("chat.update", {"channel": there.channel, "ts": there.ts, **content}, again=True)
+            answer = self._call("chat.update", {"channel": there.channel, "ts": there.ts, **content}, retry_lost=True)
         channel, ts = str(answer.get("channel")), str(answer.get("ts"))
-        self._posted[notice.id] = _Posted(channel, ts, notice.told)
+        self._posted[notice.id] = _Posted(channel, ts, notice.content)
         if notice.evidence or notice.alarming:
             self._call("chat.postMessage", {"channel": channel, "thread_ts": ts, **reply(notice), **_NO_PREVIEWS})
         return f"message {ts} in {channel}"
@@ -120,24 +120,24 @@ class Slack:
         for one in messages if isinstance(messages, list) else ():
             payload = _payload(one)
             if payload.get("id") == id and "ts" in one:
-                return _Posted(self.channel, str(one["ts"]), str(payload.get("told")))
+                return _Posted(self.channel, str(one["ts"]), str(payload.get("content")))
         return None
 
-    def _call(self, method: str, body: dict[str, Any], *, again: bool = False) -> Answer:
+    def _call(self, method: str, body: dict[str, Any], *, retry_lost: bool = False) -> Answer:
         """Slack always answers 200; the body reports whether the call succeeded."""
-        answer = self.endpoint.send("POST", f"/{method}", body=body, token=self.token, again=again)
+        answer = self.endpoint.send("POST", f"/{method}", body=body, token=self.token, retry_lost=retry_lost)
         if not answer.ok or answer.get("ok") is not True:
             raise self.endpoint.refusal(answer, f"{method}: {answer.get('error') or answer.text or 'no reason given'}")
         return answer
 
 
-def _says(there: _Posted, notice: Notice) -> bool:
+def _is_current(there: _Posted, notice: Notice) -> bool:
     """Nothing new; also where a release that came to its end is watched once more."""
-    return notice.kind is NoticeKind.STARTED or there.told == notice.told
+    return notice.kind is NoticeKind.STARTED or there.content == notice.content
 
 
 def _metadata(notice: Notice) -> dict[str, Any]:
-    return {"event_type": _EVENT, "event_payload": {"id": notice.id, "told": notice.told}}
+    return {"event_type": _EVENT, "event_payload": {"id": notice.id, "content": notice.content}}
 
 
 def _payload(message: Any) -> dict[str, Any]:

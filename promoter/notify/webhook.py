@@ -61,10 +61,10 @@ class Webhook:
         """The id is the same in every process, so that the receiver can drop a repetition."""
         now = self.now()
         body = as_json(payload(notice, now))
-        id, timestamp = f"{notice.id}.{notice.told}", str(int(now))
+        id, timestamp = f"{notice.id}.{notice.content}", str(int(now))
         signatures = [sign(key, id.encode(), timestamp.encode(), body).decode() for key in self.keys]
         headers = {"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": " ".join(signatures)}
-        answer = self.endpoint.send("POST", data=body, headers=headers, again=True)
+        answer = self.endpoint.send("POST", data=body, headers=headers, retry_lost=True)
         if not answer.ok:
             raise self.endpoint.refusal(answer)
         return f"{answer.status}: taken"

@@ -167,7 +167,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         if self._in_json:
-            event("said", {"application": self._name, "text": text})
+            event("message", {"application": self._name, "text": text})
         self._line(text)
 
     def outcome(self, value: Mapping[str, Any]) -> None:

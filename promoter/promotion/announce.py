@@ -44,12 +44,12 @@ class Announcer:
         previous = "" if self.clients.notifier.silent else _version_before(repository, self.environment, committed)
         notice = replace(self._of(committed), previous=previous, standing=found)
         if not found:
-            self.clients.notifier.tell(notice)
+            self.clients.notifier.notify(notice)
         return notice
 
     def ended(self, begun: Notice, ending: Ending) -> None:
         kind = MEANINGS[ending.exit_code].notice
-        self.clients.notifier.tell(
+        self.clients.notifier.notify(
             replace(
                 begun,
                 kind=kind,
@@ -67,7 +67,7 @@ class Announcer:
     def broke(self, begun: Notice, error: PromoterError | Interrupted) -> None:
         """Watching ended by an error or a signal: what became of the release is not known here."""
         sentence = f"promoter stopped watching it: {error}"
-        self.clients.notifier.tell(replace(begun, kind=NoticeKind.FAILED, sentence=sentence))
+        self.clients.notifier.notify(replace(begun, kind=NoticeKind.FAILED, sentence=sentence))
 
     # -- pull requests ------------------------------------------------------------------------------------------------
 
@@ -76,11 +76,11 @@ class Announcer:
         if opened is not None and opened.done == "opened":
             sentence = f"a pull request waits for review: {opened.title}"
             notice = self._of_pull_request(release, opened, NoticeKind.NEEDS_PERSON, sentence)
-            self.clients.notifier.tell(replace(notice, previous=before.version if before else ""))
+            self.clients.notifier.notify(replace(notice, previous=before.version if before else ""))
 
     def unmerged(self, release: Release, opened: Opened, ended: Ended) -> None:
         """The pull request was waited for, and did not get into the branch."""
-        self.clients.notifier.tell(self._of_pull_request(release, opened, MEANINGS[ended.exit_code].notice, ended.detail))
+        self.clients.notifier.notify(self._of_pull_request(release, opened, MEANINGS[ended.exit_code].notice, ended.detail))
 
     # -- what reconcile finds at each look ----------------------------------------------------------------------------
 
@@ -88,13 +88,13 @@ class Announcer:
         """A release stands where only a person can help."""
         if (kind := MEANINGS[exit_code].notice) is not NoticeKind.SUPERSEDED:
             found = replace(self._of(committed), kind=kind, sentence=_of_verdict(verdict), evidence=verdict.evidence)
-            self.clients.notifier.tell(replace(found, standing=True))
+            self.clients.notifier.notify(replace(found, standing=True))
 
     def refused(self, error: PromoterError) -> None:
         """What should be done was refused, or can't be done as things are."""
         if not MEANINGS[error.exit_code].passes:
             notice = self._notice(error.message, version="", kind=MEANINGS[error.exit_code].notice, sentence=error.message)
-            self.clients.notifier.tell(replace(notice, evidence=(error.hint,) if error.hint else (), standing=True))
+            self.clients.notifier.notify(replace(notice, evidence=(error.hint,) if error.hint else (), standing=True))
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ class MergeWait:
     say: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
-    _said: str = ""
+    _reported: str = ""
     _queued: bool = False
     _taken_out: int = 0
 
@@ -165,7 +165,7 @@ class MergeWait:
             if standing is not None and (ended := self._ended(standing)) is not None:
                 return ended
             if self.now() >= deadline:
-                detail = f"{self._name} is still open: {self._said or 'not looked at'}"
+                detail = f"{self._name} is still open: {self._reported or 'not looked at'}"
                 return Ended(End.TIMED_OUT, f"{detail}; it stays open, and running this again waits on")
             self.sleep(_POLL)
 
@@ -202,8 +202,8 @@ class MergeWait:
         return f"pull request {self.proposing.forge.reference(self.opened.number)} ({self.opened.url})"
 
     def _tell(self, words: str) -> None:
-        if words != self._said:
-            self._said = words
+        if words != self._reported:
+            self._reported = words
             self.say(f"{self._name}: {words}")
 
     def _remove_branch(self, found: PullRequest) -> None:

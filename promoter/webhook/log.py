@@ -48,7 +48,7 @@ class Following:
             self.log("verdict", application=self.application, verdict=output.verdict_line(verdict))
 
     def say(self, text: str) -> None:
-        self.log("said", application=self.application, text=text)
+        self.log("message", application=self.application, text=text)
 
 
 def _short(value: Any) -> str:

@@ -68,7 +68,7 @@ class Cluster:
         return done.stdout
 
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
-        """The object, or None where there is none."""
+        """The object, or None if it does not exist."""
         found = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
         return dict(json.loads(found)) if found else None
 

@@ -93,7 +93,7 @@ class Run:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of verdict in the order in which they were told."""
+        """The kinds of verdict in the order in which they were reported."""
         return [event["kind"] for event in self.events if event.get("event") == "verdict"]
 
     def _read(self) -> None:

@@ -112,7 +112,7 @@ class Environment:
     def reconcile(self) -> Run:
         return self.promoter.start("reconcile", NAME).finish()
 
-    # -- what people do beside promoter -------------------------------------------------------------------------------
+    # -- what people do alongside promoter -------------------------------------------------------------------------------
 
     def release_by_hand(self, version: str, image: Pushed | None = None) -> str:
         """Commits a release as a person would, with an image that promoter did not make."""
@@ -181,7 +181,7 @@ class Environment:
         answer = requests.request(method, url, json=body, headers=headers, timeout=60)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
 
-    # -- what Git says ------------------------------------------------------------------------------------------------
+    # -- what Git contains --------------------------------------------------------------------------------------------
 
     def overlay(self, commit: str = BRANCH) -> dict[str, bytes]:
         return self.repository.folder(OVERLAY, commit)
@@ -192,7 +192,7 @@ class Environment:
         assert found is not None, f"the overlay pins no digest at {commit}"
         return found[1].decode()
 
-    # -- what the cluster says ----------------------------------------------------------------------------------------
+    # -- what the cluster runs ----------------------------------------------------------------------------------------
 
     def application(self) -> dict[str, Any]:
         found = self.cluster.get("applications.argoproj.io", self.name, self.cluster.argocd_namespace)
@@ -253,7 +253,7 @@ class Environment:
     # -- what must hold in the end ------------------------------------------------------------------------------------
 
     def assert_live(self, run: Run) -> None:
-        """promoter said live and ended well, and the cluster runs what its commit says."""
+        """promoter reported live and ended well, and the cluster runs what its commit contains."""
         assert (run.exit_code, run.verdict) == (0, ("live", None)), str(run)
         assert self.serves(self.overlay_digest(run.commit)), self.status()
         self.assert_kept(run)
@@ -269,7 +269,7 @@ class Environment:
         assert any(pod["metadata"]["uid"] in self.before.pods and _ready(pod) for pod in self.pods())
 
     def assert_restored(self, run: Run) -> None:
-        """promoter put the stable release back: its last commit, and all that `assert_as_before` says."""
+        """promoter restored the stable release: its last commit, and all that `assert_as_before` asserts."""
         assert run.exit_code == 10, str(run)
         assert run.outcome["restored"], str(run)
         assert self.overlay(run.outcome["restored"]) == self.overlay()

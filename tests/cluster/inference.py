@@ -68,7 +68,7 @@ def row(number: int) -> bytes:
 
 
 def register(server: MlflowServer) -> None:
-    """Registers every version: the files differ in one that says how it behaves."""
+    """Registers every version: the files differ in one that sets how it behaves."""
     files = _files()
     for number, behaviour in BEHAVIOURS.items():
         changed = {"artifacts/behaviour": behaviour.encode(), "serving_output_example.json": json.dumps(_EXPECTED).encode()}
@@ -150,7 +150,7 @@ class InferenceEnvironment(Environment):
         self._stack.enter_context(self.traffic)
 
     def pulls(self) -> Iterator[str]:
-        """What the kubelet says of images that it had to pull."""
+        """What the kubelet reports of images that it had to pull."""
         for event in self.events("Pulled"):
             if "Successfully pulled" in event["message"]:
                 yield str(event["message"])

@@ -16,7 +16,7 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class GitRepository:
-    """`bare` is served at `url`; `clone` belongs to the people who commit beside promoter."""
+    """`bare` is served at `url`; `clone` belongs to the people who commit alongside promoter."""
 
     bare: Path
     clone: Path
@@ -61,7 +61,7 @@ class GitRepository:
         return {name: _git("-C", str(self.bare), "cat-file", "blob", f"{commit}:{path}/{name}") for name in names}
 
     def refuse_pushes(self) -> tuple[Path, Callable[[], None]]:
-        """From now on a push waits in the server and is refused at last; gives the file that says one is there, and the way back."""
+        """From now on a push waits in the server and is refused at last; returns the file that shows that one is there, and the way back."""
         hook, waiting = self.bare / "hooks" / "pre-receive", self.bare / "push-waits"
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(f"#!/bin/sh\ntouch '{waiting}'\nsleep 20\nexit 1\n")

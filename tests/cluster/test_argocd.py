@@ -109,7 +109,7 @@ def test_reader_token_is_enough(environment: Environment) -> None:
     environment.assert_live(environment.promote(GOOD, ARGOCD_AUTH_TOKEN=reader))
 
 
-def test_token_without_permission_is_told_so_before_anything_is_written(environment: Environment) -> None:
+def test_token_without_permission_is_refused_before_anything_is_written(environment: Environment) -> None:
     tip = environment.repository.tip()
     run = environment.promoting(GOOD, ARGOCD_AUTH_TOKEN=required("CLUSTER_NOBODY_TOKEN"))
     assert run.end() == 3, str(run)

@@ -1,4 +1,4 @@
-"""Canaries: what Argo Rollouts makes of a release, what promoter says of it, and what it does to Git."""
+"""Canaries: what Argo Rollouts makes of a release, what promoter reports of it, and what it does to Git."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_render_error_of_somebody_else_is_waited_for(environment: Environment) -
         return any(condition["type"] == "ComparisonError" for condition in conditions)
 
     eventually("Argo CD can't render the overlay", broken)
-    environment.take_from_overlay("Mend the overlay", _BROKEN)
+    environment.take_from_overlay("Fix the overlay", _BROKEN)
     environment.refresh()
     run.finish()
     environment.assert_live(run)

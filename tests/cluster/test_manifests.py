@@ -36,7 +36,7 @@ def kinds(cluster: Cluster) -> set[str]:
 
 
 def dry_run(manifests: list[Manifest]) -> list[str]:
-    """What the API server says against these objects."""
+    """The API server's complaints about these objects."""
     arguments = ["--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts"]
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     command = ["kubectl", "apply", *arguments, "--filename=-"]

@@ -1,6 +1,6 @@
-"""promoter beside `argocd app wait --sync --health`, in the same run: right after the push, and after a refresh.
+"""promoter compared with `argocd app wait --sync --health`, in the same run: right after the push, and after a refresh.
 
-Five cases in which being right is not obvious. What each of them said, and when, goes into a table.
+Five cases in which being right is not obvious. What each of them reported, and when, goes into a table.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def compare(environment: Environment, commit: str, *, meanwhile: Callable[[], ob
 
 
 def told(run: Run) -> str:
-    """Promoter's cell: what it said, and how long after its start it said so first."""
+    """Promoter's cell: what it reported, and how long after its start it did so first."""
     kind, reason = run.verdict
     verdicts = [event for event in run.events if event["event"] == "verdict"]
     first = next(event for event in verdicts if event["kind"] == kind)
@@ -119,19 +119,19 @@ def told(run: Run) -> str:
     return f"{': '.join(filter(None, (kind, reason)))} after {seconds:.1f} s, exit {run.exit_code}"
 
 
-def test_beside_argocd_good_canary(environment: Environment, rows: list[str]) -> None:
+def test_alongside_argocd_good_canary(environment: Environment, rows: list[str]) -> None:
     run, peers = compare(environment, environment.commit(GOOD))
     assert (run.exit_code, run.verdict) == (0, ("live", None)), str(run)
     rows.append(f"| good canary | {peers} | {told(run)} | live |\n")
 
 
-def test_beside_argocd_analysis_fails(environment: Environment, rows: list[str]) -> None:
+def test_alongside_argocd_analysis_fails(environment: Environment, rows: list[str]) -> None:
     run, peers = compare(environment, environment.commit(UNHEALTHY))
     assert (run.exit_code, run.verdict) == (11, ("aborted", "analysis failed")), str(run)
     rows.append(f"| analysis fails | {peers} | {told(run)} | aborted |\n")
 
 
-def test_beside_argocd_image_missing(environment: Environment, rows: list[str]) -> None:
+def test_alongside_argocd_image_missing(environment: Environment, rows: list[str]) -> None:
     commit = environment.commit(LOST)
     environment.service.models.delete(environment.overlay_digest(commit))
     run, peers = compare(environment, commit)
@@ -140,7 +140,7 @@ def test_beside_argocd_image_missing(environment: Environment, rows: list[str]) 
     rows.append(f"| image not in the registry | {peers} | {told(run)} | never live |\n")
 
 
-def test_beside_argocd_image_override(environment: Environment, rows: list[str]) -> None:
+def test_alongside_argocd_image_override(environment: Environment, rows: list[str]) -> None:
     assert environment.before is not None
     commit, stable = environment.commit(GOOD), environment.before.digest
     override = f"{WORKLOAD}={environment.service.models.reference}@{stable}"
@@ -151,7 +151,7 @@ def test_beside_argocd_image_override(environment: Environment, rows: list[str])
     rows.append(f"| image override on the Application | {peers} | {told(run)} | another version runs |\n")
 
 
-def test_beside_argocd_newer_promotion(environment: Environment, rows: list[str]) -> None:
+def test_alongside_argocd_newer_promotion(environment: Environment, rows: list[str]) -> None:
     commit = environment.commit(GOOD)
 
     def supersede() -> None:

@@ -39,7 +39,7 @@ def promoting(environment: Environment, version: str) -> Run:
 
 
 def opened(run: Run, forge: ForgeServer, number: int) -> Pull:
-    """The pull request of this number, once promoter has said that it opened it."""
+    """The pull request of this number, once promoter has reported that it opened it."""
 
     def look() -> Pull | None:
         assert run.process.poll() is None, str(run)

@@ -111,7 +111,7 @@ def test_what_nobody_could_watch_is_not_written(environment: Environment, change
 
 
 def test_an_autoscaler_without_metrics_under_a_hook(environment: Environment) -> None:
-    """A hook makes the sync wait for every object's health; the HPA never becomes healthy. The release is live all the same."""
+    """A hook makes the sync wait for every object's health; the HPA never becomes healthy. The release is live anyway."""
     hook = """\
 apiVersion: v1
 kind: ConfigMap

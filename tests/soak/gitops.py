@@ -143,7 +143,7 @@ def _configure(folder: Path, url: str) -> None:
 
 
 def _run(folder: Path, origin: BareRepository, seconds: float) -> tuple[list[str], list[dict[str, object]]]:
-    """The competitor's releases by commit, and what the workers told; every worker must end well."""
+    """The competitor's releases by commit, and what the workers reported; every worker must end well."""
     environ = isolated_environ(folder / "home") | {"PYTHONPATH": os.pathsep.join(sys.path)}
     workers = []
     for number in range(_WORKERS):

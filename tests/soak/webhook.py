@@ -1,7 +1,7 @@
 """Deliveries for many models while two receivers are killed in turn: Git ends as the aliases say, nothing committed twice.
 
 `python -m tests.soak.webhook [DELIVERIES]`. MLflow, Git and the images are real, the cluster is the sandbox. Every alias moves a
-few times, always to a newer version, so that each commit can be told from which move it came.
+few times, always to a newer version, so that each commit shows from which move it came.
 """
 
 from __future__ import annotations

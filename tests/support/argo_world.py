@@ -145,7 +145,7 @@ class WorldClients(Clients):
 
 @dataclass
 class World:
-    """Everything of one test. `behaviours` says by model version how pods fare; `told` and `said` is what was heard."""
+    """Everything of one test. `behaviours` has by model version how pods fare; `told` and `said` is what was reported."""
 
     folder: Path
     remote: Remote
@@ -191,7 +191,7 @@ class World:
         return self.follower().follow(committed, **options)
 
     def watcher(self, committed: Committed, timing: Timing = TIMING, wake: threading.Event | None = None) -> Watcher:
-        """A watcher without an event stream: it looks when its clock says so, or `wake`."""
+        """A watcher without an event stream: it looks when its clock is due, or `wake`."""
         client, repository = self.clients.argocd(), self.clients.repository(self.environment.application)
         observer = Observer(client, repository, self.environment, committed.expectation(self.environment))
         return Watcher(observer, client, self.hear, timing, self.clock, wake or threading.Event())

@@ -40,7 +40,7 @@ def labelled() -> list[str]:
 
 @dataclass(frozen=True)
 class Label:
-    """What is right from `t` on; `call` says after which line where two lines have the same `t`."""
+    """What is right from `t` on; `call` has the line after which, where two lines have the same `t`."""
 
     t: float
     kind: str
@@ -64,7 +64,7 @@ class Moment:
 
 @dataclass
 class Branch:
-    """What Git says at a moment: the commits of a recording in order, and what the overlay deploys at each.
+    """What Git contains at a moment: the commits of a recording in order, and what the overlay deploys at each.
 
     `unsynced_before`: the recording begins with a commit of somebody that Argo CD has not synced.
     """
@@ -162,7 +162,7 @@ def _after(seen: Observation, line: Mapping[str, Any], runs: dict[str, AnalysisR
 
 
 def _remember(workloads: dict[ResourceRef, Observation], line: Mapping[str, Any], seen: Observation) -> None:
-    """What a line says of one workload: a recording may have several, and how each differs from Git."""
+    """What a line has of one workload: a recording may have several, and how each differs from Git."""
     call = line.get("call")
     if call == "rollout" and seen.workload is not None:
         before = workloads.get(_plain(seen.workload.ref), NOTHING)

@@ -1,7 +1,7 @@
 """A real Docker engine, and a base image made from Debian packages, since no public container registry need be reachable.
 
 The engine is the one that DOCKER_HOST names, where it answers; else a dockerd of our own, which ends with the tests. What takes
-long to make (base image, wheels) is kept in the user's cache folder under a name that says how it was made.
+long to make (base image, wheels) is kept in the user's cache folder under a name that shows how it was made.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PACKAGES = "python3,libstdc++6"
 
 @dataclass(frozen=True)
 class DockerEngine:
-    """`log` is what dockerd wrote, where it is ours."""
+    """`log` is what dockerd wrote, if the tests started it."""
 
     host: str
     client: docker.APIClient

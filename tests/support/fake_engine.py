@@ -1,4 +1,4 @@
-"""A Docker engine over real HTTP that says what it is told to: faults that a real one can't be brought to at will."""
+"""A Docker engine over real HTTP that answers what a test wants: faults that a real one can't be brought to at will."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass
 class FakeEngine:
-    """`says` has the lines, or the status and message, of the answer to each kind of request: pull, build, push, inspect."""
+    """`says` holds the lines, or the status and message, of the answer to each kind of request: pull, build, push, inspect."""
 
     host: str = ""
     says: dict[str, list[Mapping[str, Any]] | tuple[int, str]] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class FakeRegistry:
     """What is stored, what was asked, and faults: answers (status, headers, body) by `METHOD path-prefix`, used up in turn.
 
     `cuts` are amounts of body bytes of an upload's requests after which the connection breaks, one after the other; `taken`
-    counts such bytes, `ranges` are the chunks that were begun. `keeps_parts` says whether it keeps what came of a chunk that
+    counts such bytes, `ranges` are the chunks that were begun. `keeps_parts`: whether it keeps what came of a chunk that
     broke; `longest_chunk`, `least_chunk` and `takes` (methods, and `chunks`) are how it wants to get blobs.
     """
 
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._handle()
         except _Cut:
             self.close_connection = True
-            # Without reading on: the client is told by a reset, as when a proxy goes away.
+            # Without reading on: the client gets a reset, as when a proxy goes away.
             self.connection.shutdown(socket.SHUT_RDWR)
 
     do_HEAD = do_POST = do_PATCH = do_PUT = do_GET

@@ -1,4 +1,4 @@
-"""A proxy on loopback between promoter and an Argo CD: it counts what is asked, and answers wrongly where a test says so."""
+"""A proxy on loopback between promoter and an Argo CD: it counts what is asked, and answers wrongly where a test wants it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Answer:
 
 Forward = Callable[[Asked], Answer]
 Fault = Callable[[Asked, Forward], Answer | None]
-"""What is answered to a request; None where this fault does not concern it."""
+"""What is answered to a request; None if this fault does not concern it."""
 
 
 class Faults:

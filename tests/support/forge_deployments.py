@@ -1,4 +1,4 @@
-"""What GitHub keeps of commits beside pull requests: their statuses, and deployments with theirs."""
+"""What GitHub keeps of commits in addition to pull requests: their statuses, and deployments with theirs."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class ForgeRepository:
         return run.stdout.strip()
 
     def head(self, branch: str) -> str:
-        """The branch's commit, "" where there is no such branch."""
+        """The branch's commit, "" if the branch does not exist."""
         return self.git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
 
     def head_of(self, pull: Pull) -> str:

@@ -120,7 +120,7 @@ def bare_repository(
 
 @dataclass
 class Behaviour:
-    """What the server does beside serving; tests change it while it runs."""
+    """What the server does in addition to serving; tests change it while it runs."""
 
     username: str = ""
     password: str = ""

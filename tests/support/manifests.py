@@ -52,7 +52,7 @@ class Built:
     _kept: dict[tuple[str, tuple[str, ...]], list[Manifest]] = field(default_factory=dict)
 
     def __call__(self, environment: str, *components: str) -> list[Manifest]:
-        """The manifests of an overlay with these components switched on. Nothing may be said on stderr."""
+        """The manifests of an overlay with these components switched on. Nothing may be written to stderr."""
         key = (environment, components)
         if key not in self._kept:
             folder = self.root / "overlays" / "-".join((environment, *components))

@@ -25,7 +25,7 @@ import requests
 
 READY = "LOGGED_MODEL_READY"
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-# Webhooks may go to loopback, and a new one is heard of at once. The key is for tests and secret to nobody.
+# Webhooks may go to loopback, and a new one counts at once. The key is for tests and secret to nobody.
 _WEBHOOKS = {
     "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
     "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
@@ -143,7 +143,7 @@ def sklearn_files(model_id: str | None = None, *, run_id: str | None = None) -> 
     """The files that mlflow.sklearn writes for a classifier of two columns, `x` and `y`: it predicts whether x + y > 1."""
     os.environ.update(_QUIET)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # scikit-learn's, pandas' and MLflow's deprecations among themselves are none of ours.
+        # scikit-learn's, pandas' and MLflow's deprecations among themselves do not concern these tests.
         warnings.simplefilter("ignore")
         import mlflow.sklearn
         import pandas

@@ -34,7 +34,7 @@ class PackageIndex:
 
 @contextmanager
 def serving_wheels(folder: Path) -> Iterator[PackageIndex]:
-    """The wheels of this folder by the simple API (PEP 503), with their metadata beside them (PEP 658)."""
+    """The wheels of this folder by the simple API (PEP 503), with their metadata next to them (PEP 658)."""
     asked: list[str] = []
 
     class Handler(_Handler):

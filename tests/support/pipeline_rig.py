@@ -17,7 +17,7 @@ from tests.support.mlflow_server import MlflowServer
 from tests.support.sandbox import BASE
 from tests.support.write_path import FILES
 
-_SPEED = 10.0  # the sandbox's seconds in one of ours
+_SPEED = 10.0  # the sandbox's seconds in a real one
 ENVIRONMENTS = ("staging", "production")
 
 

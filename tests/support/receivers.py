@@ -1,4 +1,4 @@
-"""Receivers of webhooks as processes of their own, beside a real MLflow server, a Git remote and a sandbox with many models."""
+"""Receivers of webhooks as processes of their own, with a real MLflow server, a Git remote and a sandbox with many models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.write_path import FILES
 T = TypeVar("T")
 
 ALIAS = "champion"
-_SPEED = 10.0  # the sandbox's seconds in one of ours
+_SPEED = 10.0  # the sandbox's seconds in a real one
 
 
 def eventually(what: str, look: Callable[[], T | None], seconds: float = 90.0) -> T:
@@ -150,7 +150,7 @@ class Rig:
 
 @contextmanager
 def rig(folder: Path, server: MlflowServer, models: Sequence[str], *, speed: float = _SPEED) -> Iterator[Rig]:
-    """`behaviours` of the Rig says how pods of a (model, version) fare."""
+    """`behaviours` of the Rig sets how pods of a (model, version) fare."""
     remote, behaviours, clock = Remote(folder), dict[tuple[str, str], Behaviour](), fast_clock(speed)
     files = {**BASE, "promoter.yaml": _promoter_yaml(folder, models)}
     for model in models:

@@ -26,7 +26,7 @@ class Line:
 
 @contextmanager
 def relaying(upstream: tuple[str, int] | None = None, through: Line | None = None) -> Iterator[Line]:
-    """Relays to `upstream`; without one, to wherever CONNECT says."""
+    """Relays to `upstream`; without one, to wherever CONNECT names."""
     line = through or Line()
 
     class Handler(socketserver.BaseRequestHandler):

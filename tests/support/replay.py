@@ -1,4 +1,4 @@
-"""A small real HTTP server on loopback that gives the answers it is told to give, and remembers what it was asked."""
+"""A small real HTTP server on loopback that gives the answers it was made with, and remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def replaying(
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
-            # More announced than sent: only the end of the connection tells.
+            # More announced than sent: only the end of the connection shows it.
             self.close_connection = int(headers["Content-Length"]) > len(content)
 
         do_POST = do_HEAD = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if certificate:

@@ -1,4 +1,4 @@
-"""Writes service-schema.json beside this file again: the published schema of Azure Pipelines, with the tasks that are used here.
+"""Writes service-schema.json next to this file again: the published schema of Azure Pipelines, with the tasks that are used here.
 
     pip download --no-deps check-jsonschema==0.39.0 && unzip check_jsonschema-*.whl
     python tests/data/azure/extract.py check_jsonschema/builtin_schemas/vendor/azure-pipelines.json
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def plain(node: Any, *, names: bool = False) -> Any:
-    """Without what says nothing of what is valid; the keys of `properties` and `definitions` are names and stay."""
+    """Without what does not decide what is valid; the keys of `properties` and `definitions` are names and stay."""
     if isinstance(node, list):
         return [plain(child) for child in node]
     if not isinstance(node, dict):

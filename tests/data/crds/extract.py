@@ -1,4 +1,4 @@
-"""Writes the schemas beside this file again: `python tests/data/crds/extract.py`, on a machine with go and its module proxy.
+"""Writes the schemas next to this file again: `python tests/data/crds/extract.py`, on a machine with go and its module proxy.
 
 Each is the openAPIV3Schema of one version of one published CustomResourceDefinition, without descriptions and CEL rules.
 """

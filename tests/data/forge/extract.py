@@ -1,4 +1,4 @@
-"""Takes out of the forges' published descriptions what promoter uses, and writes it beside this file.
+"""Takes out of the forges' published descriptions what promoter uses, and writes it next to this file.
 
     npm pack @octokit/openapi @octokit/graphql-schema      (MIT), unpacked: generated/api.github.com.json and schema.graphql
     github.com/MicrosoftDocs/vsts-rest-api-specs            specification/git/7.1/git.json and specification/policy/7.1/policy.json

@@ -1,4 +1,4 @@
-"""Writes the events beside this file again, from GitHub's published examples of webhook payloads (Octokit, MIT License).
+"""Writes the events next to this file again, from GitHub's published examples of webhook payloads (Octokit, MIT License).
 
     npm pack @octokit/webhooks-examples@7.6.1 && tar -xf octokit-webhooks-examples-7.6.1.tgz
     python tests/data/github/extract.py package/api.github.com/index.json
