@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import append, contention, edit, huge_repository, promotion, resolve, serving, startup, trace, webhook
+from benchmarks import append, contention, edit, history, huge_repository, promotion, resolve, serving, startup, trace, webhook
 from benchmarks.figures import Section
 
 _MODULES = {
@@ -28,6 +28,7 @@ _MODULES = {
     "webhook": webhook,
     "contention": contention,
     "huge": huge_repository,
+    "history": history,
 }
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")

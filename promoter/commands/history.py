@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from promoter.gitops import HistoryLimitError
 from promoter.models import Environment
-from promoter.promotion import journal, releases
+from promoter.promotion import journal, release_index
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
+    from promoter.promotion.releases import Committed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +34,21 @@ def history(clients: Clients, environment: Environment, limit: int, say: Callabl
 
     When fewer are found within git.history-limit commits, and there are more commits, `say` reports it.
     """
-    found: list[Entry] = []
-    try:
-        found.extend(itertools.islice(_entries(clients, environment), limit))
-    except HistoryLimitError as error:
-        say(f"older releases are not shown: {error.message}; {error.hint}")
-    return tuple(found)
+    found = release_index.newest(clients.repository(environment.application), environment, limit, say)
+    return tuple(_entry(environment, one) for one in found)
 
 
-def _entries(clients: Clients, environment: Environment) -> Iterator[Entry]:
-    for committed in releases.changes(clients.repository(environment.application), environment):
-        release, commit = committed.release, committed.commit
-        recorded = journal.of(commit)
-        own = recorded.is_of(environment) and recorded.version == release.version
-        yield Entry(
-            when=commit.when,
-            model=release.model,
-            version=release.version,
-            image=release.image,
-            author=commit.author,
-            commit=commit.sha,
-            subject=commit.subject,
-            promotion_id=recorded.promotion_id if own else "",
-        )
+def _entry(environment: Environment, committed: Committed) -> Entry:
+    release, commit = committed.release, committed.commit
+    recorded = journal.of(commit)
+    own = recorded.is_of(environment) and recorded.version == release.version
+    return Entry(
+        when=commit.when,
+        model=release.model,
+        version=release.version,
+        image=release.image,
+        author=commit.author,
+        commit=commit.sha,
+        subject=commit.subject,
+        promotion_id=recorded.promotion_id if own else "",
+    )

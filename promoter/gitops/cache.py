@@ -27,6 +27,7 @@ _STALE = 7 * 24 * 3600.0
 _LOCK_FILES = ("*.lock", "refs/**/*.lock", "objects/*.lock", "objects/info/**/*.lock", "objects/pack/*.lock")
 # What the folder holds in addition to git's own, and what git's own may hold: anything else was not left there by promoter.
 _FILTERS, _KNOWN_FILTERS = "promoter-filters", frozenset({"tree:0", "blob:none"})
+_KEPT = "promoter-kept-"
 _SHALLOW = re.compile(rb"(?:(?:[0-9a-f]{40}|[0-9a-f]{64})\n)*")
 _CORE = "[core]\n\trepositoryformatversion = {}\n\tfilemode = true\n\tbare = true\n"
 _CONFIGS = {
@@ -104,6 +105,22 @@ class Cache:
     def shallow(self) -> frozenset[str]:
         """The commits whose parents were not fetched (git's file of that name)."""
         return frozenset(self._read("shallow").decode(errors="replace").split())
+
+    def kept(self, name: str) -> bytes:
+        """The content of a file that `keep` put here; empty when there is none."""
+        try:
+            return self._read(f"{_KEPT}{name}")
+        except OSError:
+            return b""
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Puts a file here, whole or not at all; not if the folder can't be written, or is being made again."""
+        file = self.directory / f"{_KEPT}{name}"
+        try:
+            file.with_suffix(".new").write_bytes(content)
+            file.with_suffix(".new").replace(file)
+        except OSError:
+            pass
 
     def prepare(self, create: Callable[[Path], None], *, filters: tuple[str, ...], format: str = "sha1") -> None:
         """Under the lock: takes away what a killed process left, starts over when worn out, and creates what is missing.

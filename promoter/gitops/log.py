@@ -25,6 +25,11 @@ class Log:
         shallow = self._shallow()
         return shallow & set(self._git.text("rev-list", "--max-parents=0", commit, "--").split()) if shallow else shallow
 
+    def is_whole(self, commit: str, above: str) -> bool:
+        """Whether every commit that is at or below `commit`, and neither `above` nor below it, was fetched."""
+        roots = ("rev-list", "--max-count=1", "--max-parents=0", f"{above}..{commit}", "--")
+        return self.reaches(commit, above) and not self._git.text(*roots)
+
     def child(self, parent: str, tip: str) -> str | None:
         """The commit right above `parent` on the branch whose tip is `tip`, as far as history was fetched. Raises GitError."""
         line = self._git.text("rev-list", "--first-parent", "--reverse", f"{parent}..{tip}", "--").split()
@@ -51,11 +56,11 @@ class Log:
     def read(self, commit: str, paths: Sequence[str], limit: int, *, full: bool = False) -> list[Commit]:
         """At most `limit` commits from this one down that touch a path, newest first; some may be of `boundary`.
 
-        `full`: on every side of a merge, children before parents, and a commit's parents are the nearest of the list. Otherwise
-        a merge that leaves the paths as one parent had them is followed to that parent alone (git-log(1): simplification).
+        `commit` may be a range, too. `full`: on every side of a merge, children before parents. Otherwise a merge that leaves
+        the paths as one parent had them is followed to that parent alone (git-log(1): simplification).
         """
         options = ["--no-show-signature", "--no-mailmap", "--encoding=UTF-8", "--no-notes", f"--max-count={limit}"]
-        options += ["--full-history", "--topo-order", "--parents"] if full else []
+        options += ["--full-history", "--topo-order"] if full else []
         arguments = ("log", "-z", *options, f"--format={LOG_FORMAT}", commit, "--", *paths)
         try:
             return parse_log(self._git.run(*arguments))

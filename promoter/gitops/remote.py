@@ -69,7 +69,7 @@ class Remote:
         self._last_tip, self._checked = "", False
         self.objects = Objects(self._git, self._fetch_objects)
         self.log = Log(self._git, self.objects, self._cache.shallow)
-        self.lock = self._cache.lock
+        self.lock, self.kept, self.keep = self._cache.lock, self._cache.kept, self._cache.keep
 
     @property
     def folder(self) -> Path:

@@ -173,8 +173,8 @@ class Repository:
         Older history is fetched only when the iteration gets there, eight times as deep each time. It ends early where none of
         the paths existed: what once stood at a path before it was created again is not searched for.
 
-        `full`: on every side of a merge, children before parents, each commit with the nearest of these commits as its parents.
-        Otherwise a merge that leaves the paths as one parent had them is followed to that parent alone.
+        `full`: on every side of a merge, children before parents, and every merge that leaves the paths not as each parent had
+        them. Otherwise a merge that leaves them as one parent had them is followed to that parent alone.
 
         Raises:
             HistoryLimitError: during the iteration, when more is asked for than `history_limit` commits hold.
@@ -187,7 +187,7 @@ class Repository:
         while True:
             boundary = self._boundary(start)
             for commit in self._reading(start, lambda: self._remote.log.read(start, plain, limit, full=full)):
-                if commit.sha in boundary or (full and boundary and not commit.parents):
+                if commit.sha in boundary:
                     break  # more history may show that it did something else
                 if commit.sha not in seen:
                     seen.add(commit.sha)
@@ -195,6 +195,28 @@ class Repository:
             if len(seen) >= limit or not self._continues(boundary, plain):
                 return
             self._deepen(start, next(depths))
+
+    def newer(self, paths: Sequence[str], start: str, above: str) -> list[Commit] | None:
+        """What a full `history` from `start` lists before it comes to `above`; None when `start` is not built on that.
+
+        Nothing is fetched for it, and None, too, when some of the commits in between are not here.
+        """
+        plain = [tree.normalize(path) for path in paths]
+
+        def read() -> list[Commit] | None:
+            if not self._remote.log.is_whole(start, above):
+                return None
+            return self._remote.log.read(f"{above}..{start}", plain, _EVERYTHING, full=True)
+
+        return [] if start == above else self._reading(start, read)
+
+    def kept(self, name: str) -> bytes:
+        """What `keep` kept in the cache under this name; empty when it is lost."""
+        return self._remote.kept(name)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keeps a file in the cache, as long as the cache lasts."""
+        self._remote.keep(name, content)
 
     def search(self, pattern: str, start: str) -> list[Commit]:
         """Every commit at or below `start`, by any parent, with a line of its message that matches, the oldest first.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from promoter.argocd.state import RunningRelease
 from promoter.errors import ConfigError, RefusedError, SupersededError
 from promoter.gitops import Commit, Repository
-from promoter.kustomize.overlay import deployed, read_overlay
+from promoter.kustomize.overlay import deployed, overlay_paths, read_overlay, release_path
 from promoter.models import Environment, Release
 from promoter.promotion import decisions
 from promoter.verdict.observation import Expectation
@@ -84,20 +84,39 @@ def history(repository: Repository, environment: Environment, start: str | None 
             yield Committed(release, commit)
 
 
-def changes(repository: Repository, environment: Environment) -> Iterator[Committed]:
+def changes(repository: Repository, environment: Environment, start: str) -> Iterator[Committed]:
     """Those of `history` that deploy another release than each of their parents."""
-    root: Committed | None = None  # without parents: a change, unless the folder was moved there
-    for place, commit in _commits(repository, environment, repository.fetch().commit, full=True):
+    created: tuple[Environment, Committed] | None = None  # a change, unless the folder was moved there
+    for place, commit in _commits(repository, environment, start, full=True):
         release = _deployed(repository, place, commit.sha)
-        if root is not None and root.release != release:
-            yield root
-        root = None
-        if release is not None and not commit.parents:
-            root = Committed(release, commit)
-        elif release is not None and all(release != _deployed(repository, place, parent) for parent in commit.parents):
+        if created is not None and (created[0] == place or created[1].release != release):
+            yield created[1]
+        created = None
+        if release is None or not _is_change(repository, place, commit, release):
+            continue
+        if _brings_the_file(repository, place, commit):
+            created = place, Committed(release, commit)
+        else:
             yield Committed(release, commit)
-    if root is not None:
-        yield root
+    if created is not None:
+        yield created[1]
+
+
+def newer(repository: Repository, environment: Environment, start: str, above: str) -> list[Committed] | None:
+    """Those of `changes` from `start` that come before the ones from `above`; None when that is not known without a walk."""
+    commits = repository.newer(overlay_paths(environment), start, above)
+    if commits is None or any(_brings_the_file(repository, environment, commit) for commit in commits):
+        return None
+    found = ((commit, _deployed(repository, environment, commit.sha)) for commit in commits)
+    return [
+        Committed(release, commit)
+        for commit, release in found
+        if release is not None and _is_change(repository, environment, commit, release)
+    ]
+
+
+def _is_change(repository: Repository, place: Environment, commit: Commit, release: Release) -> bool:
+    return all(release != _deployed(repository, place, parent) for parent in commit.parents)
 
 
 def _commits(
@@ -107,24 +126,38 @@ def _commits(
 
     Not `full`: of a merge only the side that the content came from.
     """
-    overlay = read_overlay(repository.at(start), environment)
-    paths = (overlay.kustomization_file, overlay.release_file)
-    last = None
+    read_overlay(repository.at(start), environment)
+    yield from _followed(repository, environment, start, full, set())
+
+
+def _followed(
+    repository: Repository, environment: Environment, start: str, full: bool, seen: set[str]
+) -> Iterator[tuple[Environment, Commit]]:
+    paths = overlay_paths(environment)
     for commit in _read_ahead(repository, repository.history(paths, limit=_MANY, start=start, full=full), paths):
-        last = commit
+        if commit.sha in seen:
+            continue
+        seen.add(commit.sha)
         yield environment, commit
-    moved = repository.moved_from(last.sha, overlay.release_file) if last else None
-    if last and moved:
-        before = moved.removesuffix(environment.model.release_file).rstrip("/")
-        place = replace(environment, application=replace(environment.application, path=before))
-        yield from _commits(repository, place, repository.parent(last.sha), full=full)
+        if _brings_the_file(repository, environment, commit) and (
+            moved := repository.moved_from(commit.sha, release_path(environment))
+        ):
+            before = moved.removesuffix(environment.model.release_file).rstrip("/")
+            place = replace(environment, application=replace(environment.application, path=before))
+            yield from _followed(repository, place, commit.parents[0], full, seen)
+
+
+def _brings_the_file(repository: Repository, environment: Environment, commit: Commit) -> bool:
+    """No parent has the release file: the commit creates it, or has moved it there."""
+    file = release_path(environment)
+    return not any(repository.at(parent).blob_id(file) for parent in commit.parents)
 
 
 def _read_ahead(repository: Repository, commits: Iterator[Commit], paths: Sequence[str]) -> Iterator[Commit]:
     """The commits, each read together with some that follow it: one at first, for most ask for no more."""
     size = 1
     while some := list(itertools.islice(commits, size)):
-        repository.read_ahead([commit.sha for commit in some], paths)
+        repository.read_ahead([sha for commit in some for sha in (commit.sha, *commit.parents)], paths)
         yield from some
         size = min(2 * size, _READ_AHEAD)
 
