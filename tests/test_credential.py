@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promoter.argocd.client import ArgoCD
-from promoter.config import Channel, NoticeConfig
+from promoter.config.notices import NoticeSection
 from promoter.credential import Credential, hosts, origin, origins
 from promoter.errors import AuthError, RefusedError, UsageError
 from promoter.gitops.credentials import access, api_token
@@ -390,15 +390,8 @@ def test_a_token_for_pipelines_is_for_the_pipeline_s_server() -> None:
 
 
 def test_a_bot_s_token_is_sent_to_slack_only(foreign: Listener) -> None:
-    kinds = frozenset(NoticeKind)
-    config = NoticeConfig(
-        Channel.SLACK,
-        kinds,
-        frozenset(),
-        token_from="SLACK_BOT_TOKEN",
-        slack_channel="C0123456789",
-        api_url=f"{foreign.url}/api",
-    )
+    bot = {"token-from": "SLACK_BOT_TOKEN", "channel": "C0123456789", "api-url": f"{foreign.url}/api"}
+    config = NoticeSection.model_validate({"slack": bot})
     environ = {"SLACK_BOT_TOKEN": SECRET}
     made = notifier([config], environ, Outbox(), lambda _: pytest.fail("not GitHub"), frozenset())
     (tested,) = made.test(Notice("id", NoticeKind.LIVE, "e", "m", "1", "a test"))

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from promoter.config import Channel, NoticeConfig
+from promoter.config.notices import NoticeSection
 from promoter.credential import Credential, origins
 from promoter.errors import UnreachableError, UsageError
 from promoter.models import NoticeKind
@@ -44,7 +44,6 @@ from tests.support.notice_channels import (
 __all__ = ["hub", "there"]
 
 COMMIT = "c" * 40
-KINDS = frozenset(NoticeKind)
 BEGUN = Notice("0123456789abcdef", NoticeKind.STARTED, "production", "fraud-detector", "2", "it is watched", "1", COMMIT)
 RESTORED = replace(
     BEGUN,
@@ -56,14 +55,17 @@ RESTORED = replace(
 HOSTILE = "<!channel> @here *@everyone* [x](https://evil.example) <@U012> <at>all</at> `a`\r\n::error::\x1b[2J‮ &amp;"
 
 
-def configured(there: Channels, *names: str) -> list[NoticeConfig]:
+def section(**keys: object) -> NoticeSection:
+    return NoticeSection.model_validate(keys)
+
+
+def configured(there: Channels, *names: str) -> list[NoticeSection]:
+    bot = {"token-from": "SLACK_BOT_TOKEN", "channel": CHANNEL, "api-url": f"{there.url}/slack"}
     known = {
-        "slack": NoticeConfig(
-            Channel.SLACK, KINDS, frozenset(), token_from="SLACK_BOT_TOKEN", slack_channel=CHANNEL, api_url=f"{there.url}/slack"
-        ),
-        "hook": NoticeConfig(Channel.SLACK, KINDS, frozenset(), url_from="SLACK_WEBHOOK_URL"),
-        "teams": NoticeConfig(Channel.TEAMS, KINDS, frozenset(), url_from="TEAMS_WEBHOOK_URL"),
-        "own": NoticeConfig(Channel.WEBHOOK, KINDS, frozenset(), url_from="NOTICES_URL", secret_from="NOTICES_SECRET"),
+        "slack": section(slack=bot),
+        "hook": section(slack={"url-from": "SLACK_WEBHOOK_URL"}),
+        "teams": section(teams={"url-from": "TEAMS_WEBHOOK_URL"}),
+        "own": section(webhook={"url-from": "NOTICES_URL", "secret-from": "NOTICES_SECRET"}),
     }
     return [known[name] for name in names or known]
 
@@ -159,7 +161,7 @@ def test_the_webhook_is_signed_as_standard_webhooks_has_it(there: Channels) -> N
 def test_github_has_a_status_and_one_deployment(
     hub: ForgeServer, kinds: tuple[NoticeKind, ...], status: list[str], deployment: list[str]
 ) -> None:
-    config = [NoticeConfig(Channel.GITHUB, KINDS, frozenset())]
+    config = [section(github={})]
     repository = Target(hub.github, "org", "repository", lambda: Credential(GITHUB_TOKEN, origins([hub.github])))
     for kind in kinds:  # each from a process of its own
         made = connect(config, {}, Outbox(), lambda _: repository, frozenset())
@@ -356,8 +358,8 @@ Outbox(patience=30).put("own", lambda: Endpoint("own", {there.url + "/own/x"!r})
 
 
 def test_a_channel_is_notified_of_its_kinds_and_environments(there: Channels) -> None:
-    (one,) = configured(there, "own")
-    only = replace(one, kinds=frozenset({NoticeKind.LIVE}), environments=frozenset({"production"}))
+    own = {"url-from": "NOTICES_URL", "secret-from": "NOTICES_SECRET"}
+    only = section(webhook=own, kinds=["live"], environments=["production"])
     to = connect([only], there.environ, Outbox(), not_on_github, frozenset())
     live = replace(BEGUN, kind=NoticeKind.LIVE)
     tell(to, BEGUN, live, replace(live, environment="staging"))

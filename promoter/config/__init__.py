@@ -8,12 +8,10 @@ from promoter.config.file import schema
 from promoter.config.reading import find, load, named_files
 from promoter.config.values import (
     FILE,
-    Channel,
     Config,
     ForgeConfig,
     GitConfig,
     ImageConfig,
-    NoticeConfig,
     RenderConfig,
     WatchConfig,
     nearest,
@@ -21,12 +19,10 @@ from promoter.config.values import (
 
 __all__ = [
     "FILE",
-    "Channel",
     "Config",
     "ForgeConfig",
     "GitConfig",
     "ImageConfig",
-    "NoticeConfig",
     "RenderConfig",
     "WatchConfig",
     "find",

@@ -12,19 +12,19 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
     ValidationError,
     WithJsonSchema,
-    model_validator,
 )
 from pydantic.alias_generators import to_snake
 
+from promoter.config.notices import NoticeSection
+from promoter.config.section import Section
 from promoter.config.values import FIELDS, FILE, nearest
 from promoter.config.yaml import Document
-from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, NoticeKind, OnAlias, OnFailure, Strategy, Write
+from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, OnAlias, OnFailure, Strategy, Write
 
 DEFAULT_PLATFORM = "linux/amd64"
 DEFAULT_HISTORY_LIMIT = 1_000_000
@@ -63,11 +63,7 @@ def _template(value: str) -> str:
 _Template = Annotated[str, AfterValidator(_template)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=lambda name: name.replace("_", "-"))
-
-
-class ModelSection(_Section):
+class ModelSection(Section):
     """A registered model, by its name in MLflow."""
 
     image: str | None = Field(
@@ -79,7 +75,7 @@ class ModelSection(_Section):
     )
 
 
-class ApplicationSection(_Section):
+class ApplicationSection(Section):
     """An Application by its name: in a file of several manifests, or made by an ApplicationSet and read from Argo CD."""
 
     name: str = Field(min_length=1)
@@ -90,7 +86,7 @@ class ApplicationSection(_Section):
     )
 
 
-class PullRequestSection(_Section):
+class PullRequestSection(Section):
     """How pull requests are opened; an environment's own keys take the place of these."""
 
     labels: tuple[str, ...] | None = Field(None, strict=False, description="Labels that each pull request gets.")
@@ -109,7 +105,7 @@ class PullRequestSection(_Section):
     timeout: float | None = Field(None, gt=0, description="Seconds that --wait waits for the merge; 3600 by default.")
 
 
-class EnvironmentSection(_Section):
+class EnvironmentSection(Section):
     """One model in one environment."""
 
     name: str = Field(pattern=_NAME, description="The environment's name, for --to; several models may share it.")
@@ -139,7 +135,7 @@ class EnvironmentSection(_Section):
     )
 
 
-class ImageSection(_Section):
+class ImageSection(Section):
     registry: str | None = Field(None, min_length=1, description="Prefix of the repositories of models that name none.")
     runtime: str | None = Field(
         None,
@@ -179,7 +175,7 @@ class ImageSection(_Section):
     )
 
 
-class GitSection(_Section):
+class GitSection(Section):
     push_url: str | None = Field(
         None, min_length=1, description="Where the repository is reached by another address than Argo CD's."
     )
@@ -191,7 +187,7 @@ class GitSection(_Section):
     )
 
 
-class CommitSection(_Section):
+class CommitSection(Section):
     """The message of the commits. promoter's own trailers follow it in any case."""
 
     subject: _Template = Field("{summary}", min_length=1, description=f"Template; its fields: {', '.join(FIELDS)}.")
@@ -205,7 +201,7 @@ class CommitSection(_Section):
     )
 
 
-class ForgeSection(_Section):
+class ForgeSection(Section):
     """Where pull requests are opened; found from the repository's address for github.com and Azure DevOps Services."""
 
     kind: Annotated[ForgeKind | None, Field(strict=False)] = Field(None, description="The forge behind another address.")
@@ -219,86 +215,12 @@ class ForgeSection(_Section):
     )
 
 
-def _named(name: str) -> tuple[AfterValidator, WithJsonSchema]:
-    """A variable of a closed list, with a suffix where one wants several: what any other one holds must not be sent away."""
-    pattern = rf"^{name}(_[A-Za-z0-9_]+)?$"
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"has to be {name}, or that with a suffix: {name}_TEAM")
-        return value
-
-    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})
-
-
-_SlackToken = Annotated[str, *_named("SLACK_BOT_TOKEN")]
-_SlackUrl = Annotated[str, *_named("SLACK_WEBHOOK_URL")]
-_TeamsUrl = Annotated[str, *_named("TEAMS_WEBHOOK_URL")]
-_WebhookUrl = Annotated[str, *_named("NOTICES_URL")]
-_WebhookSecret = Annotated[str, *_named("NOTICES_SECRET")]
-
-
-class SlackSection(_Section):
-    """A bot's token with a channel, or the URL of an incoming webhook; each in the variable that is named."""
-
-    channel: str | None = Field(None, min_length=1, description="The channel's id (C0123456789), or its name.")
-    token_from: _SlackToken | None = Field(None, description="Variable that holds the bot's token.")
-    url_from: _SlackUrl | None = Field(None, description="Variable that holds an incoming webhook's URL.")
-    api_url: str | None = Field(None, pattern=r"^https?://", description="https://slack.com/api, or GovSlack's.")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> SlackSection:
-        if (self.token_from is None) == (self.url_from is None):
-            raise ValueError("needs either token-from, with channel, or url-from")
-        if (self.channel is None) != (self.token_from is None):
-            raise ValueError("channel goes with token-from: an incoming webhook has its own")
-        return self
-
-
-class TeamsSection(_Section):
-    """A webhook of Microsoft Teams' Workflows."""
-
-    url_from: _TeamsUrl = Field(description="Variable that holds the webhook's URL.")
-
-
-class WebhookSection(_Section):
-    """A custom webhook, signed according to Standard Webhooks."""
-
-    url_from: _WebhookUrl = Field(description="Variable that holds its URL.")
-    secret_from: _WebhookSecret = Field(description="Variable that holds the secrets, one on each line, the newest first.")
-
-
-class GitHubSection(_Section):
-    """Commit statuses and deployments on GitHub, with the token of pull requests."""
-
-    deployments: bool = Field(True, description="Deployments, in addition to the commit statuses.")
-
-
-class NoticeSection(_Section):
-    """One channel that gets notices about promotions."""
-
-    slack: SlackSection | None = None
-    teams: TeamsSection | None = None
-    webhook: WebhookSection | None = None
-    github: GitHubSection | None = None
-    kinds: Annotated[tuple[Annotated[NoticeKind, Field(strict=False)], ...], Field(strict=False)] = Field(
-        tuple(NoticeKind), min_length=1, description="Kinds of notices that it gets; all by default."
-    )
-    environments: tuple[str, ...] = Field((), strict=False, description="Names of environments; all by default.")
-
-    @model_validator(mode="after")
-    def _one_channel(self) -> NoticeSection:
-        if sum(one is not None for one in (self.slack, self.teams, self.webhook, self.github)) != 1:
-            raise ValueError("needs exactly one of slack, teams, webhook and github")
-        return self
-
-
-class MlflowSection(_Section):
+class MlflowSection(Section):
     tracking_uri: str | None = Field(None, min_length=1, description="Used when MLFLOW_TRACKING_URI is not set.")
     web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
 
 
-class ArgocdSection(_Section):
+class ArgocdSection(Section):
     server: str | None = Field(None, min_length=1, description="Used when ARGOCD_SERVER is not set.")
     web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
 
@@ -316,14 +238,14 @@ _DURATIONS: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type
 Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATIONS)]
 
 
-class WatchSection(_Section):
+class WatchSection(Section):
     stable_for: Seconds = Field(10.0, ge=0, description="Seconds between the two looks that prove a release live.")
     sync_grace: Seconds = Field(30.0, ge=0, description="Seconds before a sync that auto-sync skipped is asked for.")
     timeout: Seconds = Field(1800.0, gt=0, description="Seconds that a release may go on without getting further.")
     person: Seconds = Field(0.0, ge=0, description="Seconds that a person may take to sync, resume or open a window; then 12.")
 
 
-class KustomizeSection(_Section):
+class KustomizeSection(Section):
     """How Argo CD builds overlays, where that is not kustomize's default."""
 
     build_options: str = Field(
@@ -331,13 +253,13 @@ class KustomizeSection(_Section):
     )
 
 
-class RenderSection(_Section):
+class RenderSection(Section):
     """How overlays are built by promoter, to show what a change does."""
 
     network: bool = Field(False, description="kustomize may fetch remote bases, patches and Helm charts; it gets no secret.")
 
 
-class File(_Section):
+class File(Section):
     """promoter.yaml"""
 
     models: dict[str, ModelSection] = Field(min_length=1)

@@ -14,21 +14,19 @@ from promoter.config.file import (
     File,
     ImageSection,
     ModelSection,
-    NoticeSection,
     PullRequestSection,
     validated,
 )
 from promoter.config.manifest import application_in
 from promoter.config.names import image_name
+from promoter.config.notices import NoticeSection
 from promoter.config.values import (
     FILE,
-    Channel,
     CommitConfig,
     Config,
     ForgeConfig,
     GitConfig,
     ImageConfig,
-    NoticeConfig,
     RenderConfig,
     WatchConfig,
     nearest,
@@ -248,27 +246,13 @@ def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRe
     return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
 
 
-def _notice(index: int, section: NoticeSection, environments: Sequence[Environment], document: Document) -> NoticeConfig:
+def _notice(index: int, section: NoticeSection, environments: Sequence[Environment], document: Document) -> NoticeSection:
     names = {environment.name for environment in environments}
     for number, name in enumerate(section.environments):
         if name not in names:
             place = ("notices", index, "environments", number)
             raise document.error(f"unknown environment {name!r}", place, hint=nearest(name, names))
-    to = NoticeConfig(Channel.GITHUB, frozenset(section.kinds), frozenset(section.environments))
-    if slack := section.slack:
-        return replace(
-            to,
-            channel=Channel.SLACK,
-            url_from=slack.url_from or "",
-            token_from=slack.token_from or "",
-            slack_channel=slack.channel or "",
-            api_url=(slack.api_url or "").rstrip("/"),
-        )
-    if section.teams:
-        return replace(to, channel=Channel.TEAMS, url_from=section.teams.url_from)
-    if section.webhook:
-        return replace(to, channel=Channel.WEBHOOK, url_from=section.webhook.url_from, secret_from=section.webhook.secret_from)
-    return replace(to, deployments=section.github.deployments if section.github else True)
+    return section
 
 
 def _unique(environments: Sequence[Environment], document: Document) -> None:

@@ -6,11 +6,11 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
-from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, NoticeKind, Strategy
+from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -86,39 +86,6 @@ class ForgeConfig:
     repository: str | None = None
 
 
-class Channel(StrEnum):
-    """Where notices go."""
-
-    SLACK = "slack"
-    TEAMS = "teams"
-    WEBHOOK = "webhook"
-    GITHUB = "github"
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeConfig:
-    """One channel of notices: `kinds` of them, of these `environments` (empty: all).
-
-    The keys that end in `_from` name variables of the environment, "" if the channel does not use one: `url_from` its
-    address, `token_from` the token of a Slack bot that posts into `slack_channel`, `secret_from` what a webhook is signed with.
-    """
-
-    channel: Channel
-    kinds: frozenset[NoticeKind]
-    environments: frozenset[str]
-    url_from: str = ""
-    token_from: str = ""
-    secret_from: str = ""
-    slack_channel: str = ""
-    api_url: str = ""
-    deployments: bool = True
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The variables that hold secrets."""
-        return tuple(filter(None, (self.url_from, self.token_from, self.secret_from)))
-
-
 @dataclass(frozen=True, slots=True)
 class WatchConfig:
     """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress.
@@ -148,7 +115,7 @@ class Config:
     forge: ForgeConfig
     watch: WatchConfig
     render: RenderConfig
-    notices: tuple[NoticeConfig, ...]
+    notices: tuple[NoticeSection, ...]
     tracking_uri: str | None
     argocd_server: str | None
     mlflow_web_url: str | None

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from promoter.config import Channel as Kind
-from promoter.config import NoticeConfig
+from promoter.config.notices import ChannelSection, GitHubSection, NoticeSection, SlackSection, TeamsSection, WebhookSection
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import PromoterError, UsageError
 from promoter.models import NoticeKind
@@ -116,7 +115,7 @@ def _sent(route: Route, notice: Notice) -> Sent:
 
 
 def connect(
-    configured: Sequence[NoticeConfig],
+    configured: Sequence[NoticeSection],
     environ: Mapping[str, str],
     outbox: Outbox,
     repository: Callable[[str], Target],
@@ -129,37 +128,47 @@ def connect(
     redact.learn_environment(environ, [name for one in configured for name in one.variables])
     routes, missing = [], []
     for number, one in enumerate(configured):
-        name = f"{one.channel} (notices[{number}])"
+        name = f"{one.name} (notices[{number}])"
         try:
-            channel = _channel(one, environ, repository, shared)
+            channel = _channel(one.channel, environ, repository, shared)
         except UsageError as error:
             outbox.say_once(f"warning: no notices to {name}: {redact.prose(error.message)}")
             missing.append(Tested(name, False, redact.prose(error.message)))
         else:
-            routes.append(Route(name, channel, one.kinds, one.environments))
+            routes.append(Route(name, channel, frozenset(one.kinds), frozenset(one.environments)))
     return Notifier(routes, outbox, missing)
 
 
 def _channel(
-    one: NoticeConfig, environ: Mapping[str, str], repository: Callable[[str], Target], shared: frozenset[str]
+    section: ChannelSection, environ: Mapping[str, str], repository: Callable[[str], Target], shared: frozenset[str]
 ) -> Channel:
     """Raises: UsageError, if a variable is missing or can't be used."""
-    if one.channel is Kind.GITHUB:
-        return GitHubDeployments(repository, one.deployments, shared)
-    if one.channel is Kind.SLACK and one.token_from:
-        token = _value(environ, one.token_from)
-        if not (token.isascii() and token.isprintable()):
-            raise UsageError(f"{one.token_from} is not a Slack token", hint="copy it again: it begins with xoxb-")
-        where = origins([slack.API, slack.GOV_API, environ.get(_SLACK_API, "")], environ.get(PLAIN_HTTP, ""))
-        bind = f"if it is an API of Slack, name it where the token is set: {_SLACK_API}={one.api_url}"
-        credential = Credential(token, where, None, one.token_from, bind)
-        return Slack(Endpoint("Slack", one.api_url or slack.API), credential, one.slack_channel)
-    url = require_https(_value(environ, one.url_from), one.url_from, plain=one.channel is Kind.WEBHOOK)
-    if one.channel is Kind.SLACK:
-        return SlackWebhook(Endpoint("Slack", url))
-    if one.channel is Kind.TEAMS:
-        return Teams(Endpoint("Teams", url))
-    return Webhook(Endpoint("the webhook", url), webhook.keys_of(_value(environ, one.secret_from), one.secret_from))
+    match section:
+        case GitHubSection():
+            return GitHubDeployments(repository, section.deployments, shared)
+        case SlackSection(url_from=None):
+            return _slack_bot(section, environ)
+        case SlackSection():
+            return SlackWebhook(Endpoint("Slack", _url(environ, section.url_from or "")))
+        case TeamsSection():
+            return Teams(Endpoint("Teams", _url(environ, section.url_from)))
+        case WebhookSection():
+            keys = webhook.keys_of(_value(environ, section.secret_from), section.secret_from)
+            return Webhook(Endpoint("the webhook", _url(environ, section.url_from, plain=True)), keys)
+
+
+def _slack_bot(section: SlackSection, environ: Mapping[str, str]) -> Slack:
+    variable = section.token_from or ""
+    token, api = _value(environ, variable), (section.api_url or slack.API).rstrip("/")
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(f"{variable} is not a Slack token", hint="copy it again: it begins with xoxb-")
+    where = origins([slack.API, slack.GOV_API, environ.get(_SLACK_API, "")], environ.get(PLAIN_HTTP, ""))
+    bind = f"if it is an API of Slack, name it where the token is set: {_SLACK_API}={api}"
+    return Slack(Endpoint("Slack", api), Credential(token, where, None, variable, bind), section.channel or "")
+
+
+def _url(environ: Mapping[str, str], variable: str, *, plain: bool = False) -> str:
+    return require_https(_value(environ, variable), variable, plain=plain)
 
 
 def _value(environ: Mapping[str, str], variable: str) -> str:
