@@ -14,7 +14,8 @@ from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableE
 from promoter.gitops import Proposal, Repository, Snapshot
 from promoter.hosting.github import api_url
 from promoter.hosting.github_app import installation_token
-from promoter.hosting.tokens import is_github
+from promoter.hosting.hosts import HOSTS
+from promoter.models import ForgeKind
 from tests.support.git_server import BareRepository, GitServer, bare_repository, isolated_environ
 from tests.support.github_api import GitHub, github_api
 
@@ -285,6 +286,6 @@ def test_whose_tokens_they_are() -> None:
     enterprise = {"GITHUB_SERVER_URL": "https://ghe.example.org", "GITHUB_API_URL": "https://ghe.example.org/api/v3/"}
     assert api_url({}) == "https://api.github.com"
     assert api_url(enterprise) == "https://ghe.example.org/api/v3"
-    assert is_github("github.com", {})
-    assert is_github("ghe.example.org", enterprise)
-    assert not is_github("github.com", enterprise)
+    assert HOSTS[ForgeKind.GITHUB].has("github.com", {})
+    assert HOSTS[ForgeKind.GITHUB].has("ghe.example.org", enterprise)
+    assert not HOSTS[ForgeKind.GITHUB].has("github.com", enterprise)

@@ -2,7 +2,7 @@
 
 seam.py          what a forge can do, and the values it returns
 github.py        GitHub by REST and GraphQL      azure_devops.py  Azure DevOps by REST
-Another forge is a client here, a ForgeKind, its address in hosting/address.py and its token in hosting/tokens.py.
+Another forge is a client here, a ForgeKind, and what its host has of its own in hosting/hosts.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from promoter.credential import Credential
 from promoter.forge.azure_devops import AzureDevOpsPullRequests
 from promoter.forge.github import GitHubPullRequests
 from promoter.forge.seam import Check, Draft, Forge, PullRequest, Standing, State
-from promoter.hosting.address import Address, address_of
+from promoter.hosting.address import address_of
+from promoter.hosting.hosts import Address
 from promoter.models import ForgeKind
 
 __all__ = ["Address", "Check", "Draft", "Forge", "PullRequest", "Standing", "State", "address_of", "connect"]

@@ -15,8 +15,8 @@ from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableE
 from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
 from promoter.forge.seam import Draft, PullRequest, Standing, State
 from promoter.hosting import github
-from promoter.hosting.address import Address
 from promoter.hosting.answers import error_message, json_of, object_id
+from promoter.hosting.hosts import Address
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
 

@@ -15,8 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
 from promoter.gitops.process import with_settings
-from promoter.hosting.address import is_azure_devops
-from promoter.hosting.tokens import JOB_TOKEN, git_token, is_github, own_origins, own_token
+from promoter.hosting.tokens import for_git, git_token, own_origins, own_token
 from promoter.machine import process
 from promoter.models import ForgeKind
 from promoter.redaction import redact
@@ -166,11 +165,7 @@ def _credential(split: SplitResult, environ: Mapping[str, str]) -> Credential | 
     host = split.hostname or ""
     if split.scheme != "https":
         return None
-    if is_github(host, environ) and (token := own_token(ForgeKind.GITHUB, environ, url)):
-        return replace(token, username=username)
-    if is_azure_devops(host) and (token := own_token(ForgeKind.AZURE_DEVOPS, environ, url)):
-        return token if token.name == JOB_TOKEN else replace(token, username=username)
-    return None
+    return for_git(host, environ, url, username)
 
 
 def _in_url(split: SplitResult, environ: Mapping[str, str]) -> Credential | None:

@@ -13,7 +13,8 @@ from promoter.gitops.failures import GitError, Kind
 from promoter.hosting import github
 from promoter.hosting.address import host_and_path
 from promoter.hosting.answers import error_message, object_id
-from promoter.hosting.tokens import is_github, names
+from promoter.hosting.hosts import HOSTS
+from promoter.hosting.tokens import names
 from promoter.models import ForgeKind
 from promoter.session import Http, Limits, RateLimitedError
 
@@ -33,7 +34,7 @@ class GitHubCommits:
     def __init__(self, url: str, branch: str, environ: Mapping[str, str]) -> None:
         host, path = host_and_path(url)
         self.repository = "/".join(path)
-        if not is_github(host, environ) or self.repository.count("/") != 1:
+        if not HOSTS[ForgeKind.GITHUB].has(host, environ) or self.repository.count("/") != 1:
             raise UsageError(
                 f"`git.commit: github-api` needs a repository on GitHub, not {url}",
                 hint="set `git.commit: push`, or name your GitHub Enterprise Server in GITHUB_SERVER_URL",

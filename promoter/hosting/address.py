@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.errors import UsageError, without_credentials
+from promoter.hosting.hosts import HOSTS, Address
 from promoter.models import ForgeKind
 
-_GITHUB, _AZURE = "github.com", "dev.azure.com"
+_ALWAYS_GITHUB = ("github.com", "ssh.github.com")  # also where GITHUB_SERVER_URL names another
 _SCP = re.compile(r"(?:[^@/]+@)?(?P<host>[^:/]+):(?P<path>.+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """`owner` is GitHub's owner, or Azure DevOps' project. `api_url` is the root of GitHub's REST API, or the organization's
-    (collection's) address. Neither has a slash at its end.
-    """
-
-    kind: ForgeKind
-    api_url: str
-    owner: str
-    repository: str
-
-    @property
-    def place(self) -> str:
-        return f"{self.owner}/{self.repository}"
-
-    @property
-    def web_url(self) -> str:
-        """The repository's page, below which both forges have their commits at `/commit/SHA`."""
-        if self.kind is ForgeKind.AZURE_DEVOPS:
-            return f"{self.api_url}/{quote(self.owner)}/_git/{quote(self.repository)}"
-        root = f"https://{_GITHUB}" if self.api_url == f"https://api.{_GITHUB}" else self.api_url.removesuffix("/api/v3")
-        return f"{root}/{quote(self.owner)}/{quote(self.repository)}"
 
 
 def address_of(
@@ -55,14 +31,14 @@ def address_of(
         UsageError: the address does not show it, and it is not configured.
     """
     host, path = host_and_path(url)
-    kind = kind or _kind(host, environ)
+    kind = kind or kind_of(host, environ)
     if kind is None:
         raise UsageError(
             f"cannot determine the forge from URL {without_credentials(url)}",
             hint="set forge.kind and forge.api-url in promoter.yaml",
         )
     api_url = api_url.rstrip("/") if api_url else None
-    found = _github(host, path, environ, api_url) if kind is ForgeKind.GITHUB else _azure_devops(url, host, path, api_url)
+    found = HOSTS[kind].address(url, host, path, environ, api_url)
     if repository:
         owner, _, name = repository.partition("/")
         found = Address(found.kind, found.api_url, owner, name)
@@ -79,44 +55,11 @@ def address_of(
     return found
 
 
-def _kind(host: str, environ: Mapping[str, str]) -> ForgeKind | None:
-    if host in (_GITHUB, f"ssh.{_GITHUB}") or (host and host == urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname):
+def kind_of(host: str, environ: Mapping[str, str]) -> ForgeKind | None:
+    """The forge that has this host name; None for an unknown one."""
+    if host in _ALWAYS_GITHUB:
         return ForgeKind.GITHUB
-    return ForgeKind.AZURE_DEVOPS if is_azure_devops(host) else None
-
-
-def is_azure_devops(host: str) -> bool:
-    return host in (_AZURE, f"ssh.{_AZURE}") or host.endswith(".visualstudio.com")
-
-
-def _github(host: str, path: list[str], environ: Mapping[str, str], api_url: str | None) -> Address:
-    server = urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname
-    if api_url is None and host in (_GITHUB, f"ssh.{_GITHUB}"):
-        api_url = f"https://api.{_GITHUB}"
-    elif api_url is None:
-        named = environ.get("GITHUB_API_URL", "").rstrip("/") if host == server else ""
-        api_url = named or f"https://{host}/api/v3"
-    owner, name = path[-2:] if len(path) >= 2 else ("", "")
-    return Address(ForgeKind.GITHUB, api_url, owner, name)
-
-
-def _azure_devops(url: str, host: str, path: list[str], api_url: str | None) -> Address:
-    """`ORG/PROJECT/_git/NAME`, `ORG/_git/NAME` (the project's name, too), or by SSH `v3/ORG/PROJECT/NAME`."""
-    if path[:1] == ["v3"] and len(path) == 4:
-        organization, project, name = path[1:]
-        root = f"https://{_AZURE}/{quote(organization)}"
-    elif "_git" in path[:-1]:
-        place = path.index("_git")
-        name = path[place + 1]
-        above = path[:place]
-        on_its_own_host = host.endswith(".visualstudio.com")  # the organization is in the host's name
-        project = above.pop() if len(above) > (0 if on_its_own_host else 1) and above[-1] != "DefaultCollection" else name
-        split = urlsplit(url)
-        root = f"{split.scheme}://{split.netloc.rpartition('@')[2]}/{'/'.join(quote(part) for part in above)}".rstrip("/")
-    else:
-        project, name = path[-2:] if len(path) >= 2 else ("", "")
-        root = ""
-    return Address(ForgeKind.AZURE_DEVOPS, api_url or root, project, name)
+    return next((kind for kind, one in HOSTS.items() if one.has(host, environ)), None)
 
 
 def host_and_path(url: str) -> tuple[str, list[str]]:

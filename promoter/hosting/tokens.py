@@ -19,16 +19,10 @@ from urllib.parse import urlsplit
 
 from promoter.credential import PLAIN_HTTP, Credential, hosts, origins
 from promoter.errors import AuthError
-from promoter.hosting.address import is_azure_devops
-from promoter.hosting.github_app import installation_token
+from promoter.hosting.hosts import HOSTS
 from promoter.models import ForgeKind
 
-HOSTS = "PROMOTER_GIT_HOSTS"
-JOB_TOKEN = "SYSTEM_ACCESSTOKEN"  # noqa: S105 - the name of a variable
-_OWN = {
-    ForgeKind.GITHUB: ("GITHUB_TOKEN", "GH_TOKEN"),
-    ForgeKind.AZURE_DEVOPS: (JOB_TOKEN, "AZURE_DEVOPS_EXT_PAT"),
-}
+GIT_HOSTS = "PROMOTER_GIT_HOSTS"
 
 
 class Purpose(StrEnum):
@@ -38,17 +32,14 @@ class Purpose(StrEnum):
     DISPATCH = "PROMOTER_DISPATCH_TOKEN"
 
 
-def is_github(host: str, environ: Mapping[str, str]) -> bool:
-    """Whether the environment's GitHub tokens belong to `host`: to GITHUB_SERVER_URL's host, or to github.com."""
-    return host == (urlsplit(environ.get("GITHUB_SERVER_URL", "")).hostname or "github.com")
-
-
 def git_token(url: str, environ: Mapping[str, str]) -> Credential | None:
     """PROMOTER_GIT_TOKEN, bound to its hosts; None if it is not set. `url` is the address that it is about to be sent to."""
     value = environ.get(Purpose.GIT)
     if not value:
         return None
-    bind = f"if it is meant for that host, name it where the token is set: {HOSTS}={urlsplit(url).netloc.rpartition('@')[2]}"
+    bind = (
+        f"if it is meant for that host, name it where the token is set: {GIT_HOSTS}={urlsplit(url).netloc.rpartition('@')[2]}"
+    )
     return Credential(value, _bound(_git_addresses(url, environ), environ), None, Purpose.GIT, bind)
 
 
@@ -59,19 +50,25 @@ def own_token(kind: ForgeKind, environ: Mapping[str, str], url: str = "") -> Cre
         UsageError: a GitHub App is only partly configured, or its key can't be used.
         AuthError, UnreachableError: GitHub does not give the App a token.
     """
-    where = own_origins(kind, environ, url)
-    bind = "name the server where the token is set: " + (
-        "GITHUB_SERVER_URL=https://HOST" if kind is ForgeKind.GITHUB else f"set {Purpose.GIT} and {HOSTS} in its place"
-    )
-    if kind is ForgeKind.GITHUB and (app := installation_token(environ)):
+    host, where = HOSTS[kind], own_origins(kind, environ, url)
+    bind = f"name the server where the token is set: {host.bind}"
+    if app := host.app_token(environ):
         return Credential(app, where, None, "the GitHub App's token", bind)
-    named = ((name, environ.get(name)) for name in _OWN[kind])
+    named = ((name, environ.get(name)) for name in host.variables)
     return next((Credential(value, where, None, name, bind) for name, value in named if value), None)
+
+
+def for_git(host: str, environ: Mapping[str, str], url: str, username: str) -> Credential | None:
+    """The own token of the forge that has this host name, for its Git server; raises as `own_token`."""
+    for kind, one in HOSTS.items():
+        if one.has(host, environ) and (token := own_token(kind, environ, url)):
+            return one.for_git(token, username)
+    return None
 
 
 def own_origins(kind: ForgeKind, environ: Mapping[str, str], url: str = "") -> frozenset[str]:
     """Where the host's own token may be sent."""
-    return _bound(_github_addresses(environ) if kind is ForgeKind.GITHUB else _azure_addresses(url, environ), environ)
+    return _bound(HOSTS[kind].servers(url, environ), environ)
 
 
 def token(kind: ForgeKind, environ: Mapping[str, str], place: str, url: str) -> Credential:
@@ -94,32 +91,24 @@ def dispatch_token(kind: ForgeKind, environ: Mapping[str, str], place: str, url:
     return _found(kind, found, place, Purpose.DISPATCH)
 
 
-def for_api(kind: ForgeKind, credential: Credential) -> Credential:
-    """In the form that the API takes. Azure DevOps: a job's token and one of Entra are JWTs, and bearer tokens; a personal
-    access token is a password without a user name.
-    """
-    bearer = kind is ForgeKind.GITHUB or (credential.secret.startswith("eyJ") and credential.secret.count(".") == 2)
-    return replace(credential, username=None if bearer else "")
-
-
 def granting(environ: Mapping[str, str], url: str) -> Mapping[str, str]:
     """The environment with the host of `url` among PROMOTER_GIT_HOSTS: the operator named that repository."""
-    known = hosts(environ.get(HOSTS, "")) or {urlsplit(one).netloc for one in _git_addresses("", environ)}
+    known = hosts(environ.get(GIT_HOSTS, "")) or {urlsplit(one).netloc for one in _git_addresses("", environ)}
     host = urlsplit(url).netloc.rpartition("@")[2] if "://" in url else ""
-    return {**environ, HOSTS: " ".join(sorted(filter(None, {*known, host})))}
+    return {**environ, GIT_HOSTS: " ".join(sorted(filter(None, {*known, host})))}
 
 
 def names(kind: ForgeKind, purpose: Purpose = Purpose.GIT) -> str:
     """The variables that may hold a token, for hints."""
     app = ["a GitHub App's variables"] if kind is ForgeKind.GITHUB else []
-    *others, last = [str(purpose), *app, *_OWN[kind]]
+    *others, last = [str(purpose), *app, *HOSTS[kind].variables]
     return f"{', '.join(others)} or {last}"
 
 
 def _found(kind: ForgeKind, found: Credential | None, place: str, purpose: Purpose) -> Credential:
     if found is None:
         raise AuthError(f"no token for {place}", hint=f"set {names(kind, purpose)}")
-    return for_api(kind, found)
+    return HOSTS[kind].for_api(found)
 
 
 def _bound(addresses: Iterable[str], environ: Mapping[str, str]) -> frozenset[str]:
@@ -128,18 +117,6 @@ def _bound(addresses: Iterable[str], environ: Mapping[str, str]) -> frozenset[st
 
 def _git_addresses(url: str, environ: Mapping[str, str]) -> list[str]:
     """Of the hosts that the operator allows, with GitHub's API of each; plain http is for `origins` to decide."""
-    if named := hosts(environ.get(HOSTS, "")):
+    if named := hosts(environ.get(GIT_HOSTS, "")):
         return [f"{scheme}://{prefix}{host}" for host in named for prefix in ("", "api.") for scheme in ("https", "http")]
-    return [*_github_addresses(environ), *_azure_addresses(url, environ)]
-
-
-def _github_addresses(environ: Mapping[str, str]) -> list[str]:
-    server = urlsplit(environ.get("GITHUB_SERVER_URL") or "https://github.com")
-    apis = [environ.get("GITHUB_API_URL", ""), environ.get("GITHUB_GRAPHQL_URL", "")]
-    return [server.geturl(), server._replace(netloc=f"api.{server.netloc}").geturl(), *filter(None, apis)]
-
-
-def _azure_addresses(url: str, environ: Mapping[str, str]) -> list[str]:
-    """With the host of `url` if it is an organization's own."""
-    own = [url] if is_azure_devops(urlsplit(url).hostname or "") else []
-    return ["https://dev.azure.com", *filter(None, [environ.get("SYSTEM_COLLECTIONURI", "")]), *own]
+    return [server for host in HOSTS.values() for server in host.servers(url, environ)]

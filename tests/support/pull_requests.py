@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from promoter.credential import Credential, origins
 from promoter.forge import Address, Forge, connect
-from promoter.hosting.tokens import for_api
+from promoter.hosting.hosts import HOSTS
 from promoter.models import ForgeKind
 from tests.support.forge_server import TOKEN, ForgeServer
 
@@ -36,7 +36,7 @@ def settings(server: ForgeServer, kind: ForgeKind) -> str:
 def client(server: ForgeServer, kind: ForgeKind, token: str = TOKEN, slept: list[float] | None = None) -> Forge:
     """A client that waits in no time; `slept` gets what it waited."""
     found = address(server, kind)
-    credential = for_api(kind, Credential(token, origins([found.api_url])))
+    credential = HOSTS[kind].for_api(Credential(token, origins([found.api_url])))
     return connect(found, lambda: credential, (slept if slept is not None else []).append)
 
 
