@@ -12,9 +12,10 @@ import pytest
 
 from promoter import config
 from promoter.commands.check import Checked, Finding, check
+from promoter.commands.check_credentials import credentials
 from promoter.commands.init import init, plan_init
 from promoter.commands.plan import plan
-from promoter.errors import ConfigError, ExitCode, RefusedError
+from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError
 from promoter.model_registry import ModelReference
 from promoter.models import Workload
 from promoter.promotion.clients import Clients
@@ -166,6 +167,51 @@ def test_a_mistake_in_promoter_yaml_ends_it_with_file_and_line(folder: Path) -> 
     edit(folder, "promoter.yaml", "alias: challenger", "allias: challenger")
     with pytest.raises(ConfigError, match="did you mean 'alias'"):
         look(folder)
+
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+def test_credentials_are_listed_with_their_places_and_without_their_values(folder: Path) -> None:
+    edit(
+        folder, "promoter.yaml", "models:", "notices:\n- webhook: {url-from: NOTICES_URL, secret-from: NOTICES_SECRET}\nmodels:"
+    )
+    environ = {
+        "MLFLOW_TRACKING_URI": f"https://reader:{SECRET}@mlflow.corp.example",
+        "ARGOCD_SERVER": "argocd.corp.example",
+        "ARGOCD_AUTH_TOKEN": SECRET,
+        "PROMOTER_GIT_TOKEN": SECRET,
+        "PROMOTER_GIT_HOSTS": "git.corp.example",
+        "GITHUB_APP_ID": "7",
+        "SYSTEM_ACCESSTOKEN": SECRET,
+        "PROMOTER_DISPATCH_TOKEN": SECRET,
+        "NOTICES_URL": f"https://hooks.corp.example/{SECRET}",
+        "NOTICES_SECRET": SECRET,
+    }
+    checked = look(folder, offline=True, **environ)
+    assert {one.name: one.origins for one in checked.credentials} == {
+        "the password in the address https://mlflow.corp.example": ("https://mlflow.corp.example",),
+        "ARGOCD_AUTH_TOKEN": ("https://argocd.corp.example",),
+        "PROMOTER_GIT_TOKEN": ("https://api.git.corp.example", "https://git.corp.example"),
+        "the GitHub App's token": ("https://api.github.com", "https://github.com"),
+        "SYSTEM_ACCESSTOKEN": ("https://dev.azure.com",),
+        "PROMOTER_DISPATCH_TOKEN": (),
+        "NOTICES_URL": ("https://hooks.corp.example",),
+        "NOTICES_SECRET": (),
+    }
+    assert SECRET not in repr(checked)
+
+
+def test_a_login_of_a_registry_is_listed_and_a_broken_one_is_found(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"auths": {"registry.team": {"auth": "cm9ib3Q6aHVudGVyMi1odW50ZXIy"}}}))
+    clients = Clients(config.load(folder / config.FILE), {"DOCKER_CONFIG": str(folder), "PATH": os.environ["PATH"]})
+    refused: list[PromoterError] = []
+    listed = credentials(clients, clients.config.environments, refused.append, offline=False)
+    assert [(one.name, one.origins) for one in listed] == [("the login of registry.team", ("https://registry.team",))]
+    assert refused == []
+    (folder / "config.json").write_text("{")
+    assert credentials(clients, clients.config.environments, refused.append, offline=False) == ()
+    assert ["not readable as JSON" in error.message for error in refused] == [True]
 
 
 # -- services -----------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 
 from promoter.credential import Credential
 from promoter.errors import AuthError, ConfigError, UsageError
-from promoter.image.credentials import docker_credentials, engine_auth, registry_login
-from promoter.image.registry_token import Asking, authorization
+from promoter.image.credentials import docker_credentials, engine_auth, login, registry_login
+from promoter.image.registry_token import Asking, authorization, delegated
 
 SECRET = "hunter2:with:colons"
 AUTH = base64.b64encode(f"robot:{SECRET}".encode()).decode()
@@ -129,6 +130,34 @@ def test_a_password_goes_over_plain_http_only_where_that_is_allowed(tmp_path: Pa
         assert "PROMOTER_PLAIN_HTTP_HOSTS=registry.tools:5000" in caught.value.hint
     allowed = docker_credentials(registry, env | {"PROMOTER_PLAIN_HTTP_HOSTS": registry})
     assert authorization("Basic realm=x", allowed, asking).startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm", "sent"),
+    [
+        ("registry-1.docker.io", "https://auth.docker.io/token", True),
+        ("registry.gitlab.corp.example", "https://gitlab.corp.example/jwt/auth", True),
+        ("quay.io", "https://quay.io/v2/auth", True),
+        ("quay.io", "https://auth.quay.io/v2", True),
+        ("quay.io", "https://other.io/v2/auth", False),
+        ("registry.corp.example", "https://corp.example.evil.net/token", False),
+        ("registry.corp.example", "https://notcorp.example/token", False),
+        ("10.1.2.3:5000", "https://10.1.2.4/token", False),
+        ("10.1.2.3:5000", "https://9.1.2.3/token", False),
+    ],
+)
+def test_a_login_goes_to_token_servers_of_the_registry_s_domain(registry: str, realm: str, sent: bool) -> None:
+    given = login(registry, "hunter2", "robot", {})
+    asking = Asking(f"{registry}/m", f"https://{registry}/v2/m", lambda _: False)
+    server = realm.partition("://")[2].partition("/")[0]
+    allowed = delegated(given, realm, replace(asking, token_servers=f"x.example {server}"))
+    assert allowed.origins == {f"https://{server}"}
+    if sent:
+        assert delegated(given, realm, asking) == allowed
+    else:
+        with pytest.raises(AuthError, match="not sent to the token server") as caught:
+            delegated(given, realm, asking)
+        assert caught.value.hint.endswith(f"PROMOTER_TOKEN_SERVERS={server}")
 
 
 # -- the variables of Azure container registries ------------------------------------------------------------------------

@@ -410,6 +410,11 @@ def test_a_channel_that_cannot_be_used_is_reported_once_and_left_out(
     assert there.at("/own/" if variable == "SLACK_BOT_TOKEN" else "/slack/")
 
 
-def test_a_webhook_of_ones_own_may_be_http_in_the_cluster() -> None:
-    assert require_https("http://hooks.tools:8080/x", "HOOK", plain=True) == "http://hooks.tools:8080/x"
+def test_a_webhook_of_ones_own_is_http_only_where_that_is_allowed() -> None:
+    url = "http://hooks.tools:8080/x"
+    assert require_https(url, "HOOK", "mlflow.tools, hooks.tools:8080") == url
+    assert require_https("http://127.0.0.1:8080/x", "HOOK") == "http://127.0.0.1:8080/x"
+    with pytest.raises(UsageError, match="HOOK is not https") as refused:
+        require_https(url, "HOOK", "mlflow.tools")
+    assert refused.value.hint.endswith("PROMOTER_PLAIN_HTTP_HOSTS=hooks.tools:8080")
     assert keys_of("plain secret\n\n", "SECRET") == (b"plain secret",)

@@ -85,17 +85,10 @@ class ArgoCD:
             AuthError: no token.
         """
         options = _options(environ.get("ARGOCD_OPTS", ""))
-        token = environ.get("ARGOCD_AUTH_TOKEN", "")
-        if not token:
-            raise AuthError("ARGOCD_AUTH_TOKEN is not set", hint="make a token: argocd proj role create-token PROJECT ROLE")
+        auth = Authorization(credential(environ, server))
         bundle = options.get("server-crt") or environ.get("ARGOCD_SERVER_CERT") or environ.get("SSL_CERT_FILE") or True
         insecure = "insecure" in options or environ.get("ARGOCD_INSECURE", "").lower() in {"1", "true", "yes"}
-        url = base_url(environ, server)
-        named = [url] if environ.get("ARGOCD_SERVER") else []
-        where = origins(named, environ.get(PLAIN_HTTP, ""))
-        bind = f"set ARGOCD_SERVER={url} where ARGOCD_AUTH_TOKEN is set: an address in promoter.yaml gets no token"
-        auth = Authorization(Credential(token, where, name="ARGOCD_AUTH_TOKEN", bind=bind))
-        return cls(Http("Argo CD", url, auth=auth, verify=False if insecure else bundle, limits=limits))
+        return cls(Http("Argo CD", base_url(environ, server), auth=auth, verify=False if insecure else bundle, limits=limits))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -285,6 +278,17 @@ class ArgoCD:
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------
+
+
+def credential(environ: Mapping[str, str], server: str | None = None) -> Credential:
+    """The token, bound to the server that the environment names. Raises as `ArgoCD.from_environ`."""
+    token = environ.get("ARGOCD_AUTH_TOKEN", "")
+    if not token:
+        raise AuthError("ARGOCD_AUTH_TOKEN is not set", hint="make a token: argocd proj role create-token PROJECT ROLE")
+    url = base_url(environ, server)
+    where = origins([url] if environ.get("ARGOCD_SERVER") else [], environ.get(PLAIN_HTTP, ""))
+    bind = f"set ARGOCD_SERVER={url} where ARGOCD_AUTH_TOKEN is set: an address in promoter.yaml gets no token"
+    return Credential(token, where, name="ARGOCD_AUTH_TOKEN", bind=bind)
 
 
 def base_url(environ: Mapping[str, str], server: str | None = None) -> str:

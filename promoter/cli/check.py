@@ -34,6 +34,7 @@ def check(
 
 def _text(checked: Checked) -> str:
     lines = [f"ok       {what}" for what in checked.passed]
+    lines += [f"secret   {one.name}: may be sent to {', '.join(one.origins) or 'no place'}" for one in checked.credentials]
     for one in checked.findings:
         lines += [f"{'error' if one.exit_code else 'warning':8} {one.where}: {one.problem}", f"         fix: {one.fix}"]
     return "\n".join(lines)

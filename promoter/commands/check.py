@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
+from promoter.commands.check_credentials import Held, credentials
 from promoter.commands.check_files import WorkTree, placeholders, rendering, same_overlay
 from promoter.errors import ExitCode, PromoterError
 from promoter.kustomize import overlay, promotion_file
@@ -42,9 +43,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was looked at, in order, and what was found."""
+    """What was looked at, in order, the credentials that this process has, and what was found."""
 
     passed: tuple[str, ...]
+    credentials: tuple[Held, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -65,6 +67,8 @@ def check(clients: Clients, environments: Sequence[Environment], *, offline: boo
             looks += _service_looks(clients, environment)
     passed: list[str] = []
     found: list[Finding] = []
+    say("credentials")
+    held = credentials(clients, environments, lambda error: found.append(Finding.of("credentials", error)), offline=offline)
     for what, look in looks:
         say(what)
         try:
@@ -74,7 +78,7 @@ def check(clients: Clients, environments: Sequence[Environment], *, offline: boo
         found += these
         if not these:
             passed.append(what)
-    return Checked(tuple(passed), tuple(dict.fromkeys(found)))
+    return Checked(tuple(passed), held, tuple(dict.fromkeys(found)))
 
 
 # -- what needs no network --------------------------------------------------------------------------------------------

@@ -109,6 +109,12 @@ def api_token(url: str, environ: Mapping[str, str]) -> Credential | None:
     return own_token(ForgeKind.GITHUB, environ)
 
 
+def in_url(url: str, environ: Mapping[str, str]) -> Credential | None:
+    """The password that the URL of a repository carries, for its own host; None without one, and for SSH."""
+    split = _split(url)
+    return _in_url(split, environ) if split.scheme in ("http", "https") else None
+
+
 def ssh_settings(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """GIT_SSH_COMMAND that never asks a person, also where the user chose an SSH command, if it is OpenSSH's."""
     named = shlex.quote(environ["GIT_SSH"]) if environ.get("GIT_SSH") else ""

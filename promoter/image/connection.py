@@ -14,7 +14,7 @@ from promoter.credential import PLAIN_HTTP, origin
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.image.credentials import HUB_HOST, registry_login
 from promoter.image.reference import DOCKER_HUB, ImageReference
-from promoter.image.registry_token import Asking, authorization
+from promoter.image.registry_token import TOKEN_SERVERS, Asking, authorization
 from promoter.session import RETRIED, Http, Limits
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ class Connection:
         challenge = response.headers.get("WWW-Authenticate", "")
         response.close()
         login = registry_login(self._reference.registry, self._env)
-        plain_http = (os.environ if self._env is None else self._env).get(PLAIN_HTTP, "")
-        asking = Asking(self.name, self.base_url, self._plain_http_allowed, plain_http)
+        env = os.environ if self._env is None else self._env
+        allowed = env.get(PLAIN_HTTP, ""), env.get(TOKEN_SERVERS, "")
+        asking = Asking(self.name, self.base_url, self._plain_http_allowed, *allowed)
         self._authorization = authorization(challenge, login, asking)
         return self._send(method, path, **options)
 

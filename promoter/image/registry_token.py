@@ -10,17 +10,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from promoter.boundary import ODD
-from promoter.credential import Credential, origins
+from promoter.credential import Credential, hosts, is_loopback, origins
 from promoter.errors import AuthError, UnreachableError
 from promoter.redaction import redact
 from promoter.session import RETRIED, Http
 
 if TYPE_CHECKING:
     import requests
+
+TOKEN_SERVERS = "PROMOTER_TOKEN_SERVERS"  # noqa: S105 - the name of a variable
+"""The variable that lists more hosts of token servers."""
 
 _CHALLENGE = re.compile(r"\s*(?P<scheme>[A-Za-z]+)\s+(?P<parameters>.*)")
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -29,13 +33,15 @@ _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 @dataclass(frozen=True, slots=True)
 class Asking:
     """A repository whose registry at `url` asked: `name` as people write it. `insecure`: whether a host may be spoken to over
-    plain http; `plain_http` lists the hosts that may get a login so.
+    plain http; `plain_http` lists the hosts that may get a login so, `token_servers` those that may get it though they are not
+    of the registry's domain.
     """
 
     name: str
     url: str
     insecure: Callable[[str], bool]
     plain_http: str = ""
+    token_servers: str = ""
 
 
 def authorization(challenge: str, login: Credential | None, asking: Asking) -> str:
@@ -74,9 +80,8 @@ def _token(parameters: Mapping[str, str], login: Credential | None, asking: Aski
         raise AuthError(
             f"{where}: its token server {realm!r} is not https", hint="no password is sent there; name the host as insecure"
         )
-    # The registry, which has the login, hands it on to its token server.
-    delegated = replace(login, origins=origins([realm], asking.plain_http)) if login else None
-    response = _ask(Http(f"token server of {where}", realm), realm, parameters, delegated)
+    handed_on = delegated(login, realm, asking) if login else None
+    response = _ask(Http(f"token server of {where}", realm), realm, parameters, handed_on)
     if response.status_code in RETRIED:
         raise UnreachableError(
             f"{where}: its token server {url.netloc} answered {response.status_code}", hint="run again later"
@@ -94,6 +99,36 @@ def _token(parameters: Mapping[str, str], login: Credential | None, asking: Aski
         )
     redact.learn(token)
     return token
+
+
+def delegated(login: Credential, realm: str, asking: Asking) -> Credential:
+    """The login for the token server that the registry names: one of its own domain, or one that the operator allows.
+
+    Raises:
+        AuthError: it is neither. The answer of a registry could lead its password anywhere.
+    """
+    registry, server = urlsplit(asking.url).hostname or "", urlsplit(realm).hostname or ""
+    here = is_loopback(asking.url) and is_loopback(realm)
+    if not here and not _same_domain(registry, server) and not {server, urlsplit(realm).netloc} & hosts(asking.token_servers):
+        raise AuthError(
+            f"{asking.name}: the login is not sent to the token server {server}, which is not of the registry's domain",
+            hint=f"if it is the registry's, name it where the login is set: {TOKEN_SERVERS}={server}",
+        )
+    return replace(login, origins=origins([realm], asking.plain_http))
+
+
+def _same_domain(registry: str, server: str) -> bool:
+    """Whether the server is the registry's host, below it, or next to it: auth.docker.io for registry-1.docker.io."""
+    parent = registry.partition(".")[2]
+    domains = [registry, *([parent] if "." in parent and not _is_address(registry) else [])]
+    return any(server == domain or server.endswith(f".{domain}") for domain in domains)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def _ask(server: Http, realm: str, parameters: Mapping[str, str], login: Credential | None) -> requests.Response:

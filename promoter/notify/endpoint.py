@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from promoter.credential import Credential, is_loopback
+from promoter.credential import PLAIN_HTTP, Credential, origin, origins
 from promoter.errors import UnreachableError, UsageError
 from promoter.notify.notice import one_line
 from promoter.session import Http, Limits
@@ -105,11 +105,11 @@ def host_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def require_https(url: str, variable: str, *, plain: bool = False) -> str:
-    """Returns the URL if it is an https one; `plain`: http is allowed too.
+def require_https(url: str, variable: str, plain_http: str = "") -> str:
+    """Returns the URL if it is an https one, or of this machine, or of a host in the list `plain_http`.
 
     Raises:
-        UsageError: it is not. Its value is not shown.
+        UsageError: it is not. No more of its value is shown than the host.
     """
     try:
         parts = urlsplit(url)
@@ -118,6 +118,7 @@ def require_https(url: str, variable: str, *, plain: bool = False) -> str:
         host = None
     if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
         raise UsageError(f"{variable} does not contain a URL", hint="write the whole address into it: https://…")
-    if parts.scheme == "http" and not plain and not is_loopback(url):
-        raise UsageError(f"{variable} is not https", hint="whoever listens on the way could use it: write https://…")
+    if origin(url) not in origins([url], plain_http):
+        hint = f"whoever listens on the way could use it: write https://…, or allow it: {PLAIN_HTTP}={host_of(url)[7:]}"
+        raise UsageError(f"{variable} is not https", hint=hint)
     return url

@@ -154,7 +154,7 @@ def _channel(
             return Teams(Endpoint("Teams", _url(environ, section.url_from)))
         case WebhookSection():
             keys = webhook.keys_of(_value(environ, section.secret_from), section.secret_from)
-            return Webhook(Endpoint("the webhook", _url(environ, section.url_from, plain=True)), keys)
+            return Webhook(Endpoint("the webhook", _url(environ, section.url_from)), keys)
 
 
 def _slack_bot(section: SlackSection, environ: Mapping[str, str]) -> Slack:
@@ -162,13 +162,18 @@ def _slack_bot(section: SlackSection, environ: Mapping[str, str]) -> Slack:
     token, api = _value(environ, variable), (section.api_url or slack.API).rstrip("/")
     if not (token.isascii() and token.isprintable()):
         raise UsageError(f"{variable} is not a Slack token", hint="copy it again: it begins with xoxb-")
-    where = origins([slack.API, slack.GOV_API, environ.get(_SLACK_API, "")], environ.get(PLAIN_HTTP, ""))
+    where = slack_origins(environ)
     bind = f"if it is an API of Slack, name it where the token is set: {_SLACK_API}={api}"
     return Slack(Endpoint("Slack", api), Credential(token, where, None, variable, bind), section.channel or "")
 
 
-def _url(environ: Mapping[str, str], variable: str, *, plain: bool = False) -> str:
-    return require_https(_value(environ, variable), variable, plain=plain)
+def slack_origins(environ: Mapping[str, str]) -> frozenset[str]:
+    """Where a bot's token may be sent."""
+    return origins([slack.API, slack.GOV_API, environ.get(_SLACK_API, "")], environ.get(PLAIN_HTTP, ""))
+
+
+def _url(environ: Mapping[str, str], variable: str) -> str:
+    return require_https(_value(environ, variable), variable, environ.get(PLAIN_HTTP, ""))
 
 
 def _value(environ: Mapping[str, str], variable: str) -> str:
