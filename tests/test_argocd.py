@@ -185,6 +185,24 @@ def test_whether_a_revision_renders_is_argo_cds_word(server: Replay, argocd: Arg
     assert not argocd.renders(APP, "bad")
 
 
+# As Argo CD 3.6.1 answered, shortened; with and without options in argocd-cm, and as it would with names of JSON.
+SETTINGS = b'{"appLabelKey":"app.kubernetes.io/instance","kustomizeOptions":%s,"trackingMethod":"annotation"}'
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (b'{"BuildOptions":"--enable-helm","BinaryPath":"","Versions":null}', "--enable-helm"),
+        (b'{"buildOptions":"--enable-helm"}', "--enable-helm"),
+        (b'{"BuildOptions":"","BinaryPath":"","Versions":null}', ""),
+        (b"null", ""),
+    ],
+)
+def test_the_build_options_are_read_from_the_settings(server: Replay, argocd: ArgoCD, options: bytes, expected: str) -> None:
+    server.on("GET", "/api/v1/settings", Answer(SETTINGS % options, 200, "application/json"))
+    assert argocd.build_options() == expected
+
+
 @pytest.mark.parametrize("answer", [manifests(NOT_THERE), Answer(b"404 page not found", 404, "text/plain")])
 def test_a_revision_that_can_not_be_asked_for_is_not_one_that_fails(server: Replay, argocd: ArgoCD, answer: Answer) -> None:
     server.on("GET", f"{PATH}/manifests", answer, query={"revision": "0123"})

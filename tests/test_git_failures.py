@@ -74,6 +74,109 @@ TEXTS = {
         "remote: ERROR: The project you were looking for could not be found or you don't have permission to view it." + _SSH,
         Kind.AUTH,
     ),
+    "GitHub, a token that may only read": (
+        "push",
+        "remote: Permission to acme/gitops.git denied to ci-bot.\n"
+        "fatal: unable to access 'https://github.com/acme/gitops.git/': The requested URL returned error: 403",
+        Kind.AUTH,
+    ),
+    "GitHub, an archived repository": (
+        "push",
+        f"ERROR: This repository was archived so it is read-only.{_SSH}",
+        Kind.AUTH,
+    ),
+    "GitHub, a reference that can't be written now": (
+        "push",
+        f"remote: fatal error in commit_refs\n{_REJECTED} (failure)",
+        Kind.UNREACHABLE,
+    ),
+    "GitLab, a deploy key that may only read": (
+        "push",
+        f"remote: ERROR: This deploy key does not have write access to this project.{_SSH}",
+        Kind.AUTH,
+    ),
+    "GitLab, a guest": (
+        "push",
+        f"remote: GitLab: You are not allowed to push code to this project.\n{_REJECTED} (pre-receive hook declined)",
+        Kind.AUTH,
+    ),
+    "GitLab, a push rule": (
+        "push",
+        f"remote: GitLab: Commit message does not follow the pattern 'JIRA-\\d+'\n{_REJECTED} (pre-receive hook declined)",
+        Kind.POLICY,
+    ),
+    "GitLab, a wrong token": (
+        "fetch",
+        "remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'https://gitlab.com/acme/gitops.git/'",
+        Kind.AUTH,
+    ),
+    "Azure DevOps, no right to contribute": (
+        "push",
+        f"{_REJECTED} (TF401027: You need the Git 'GenericContribute' permission to perform this action. Details: identity 'x')",
+        Kind.AUTH,
+    ),
+    "Azure DevOps, a repository that is not shown": (
+        "fetch",
+        "remote: TF401019: The Git repository with name or identifier gitops does not exist or you do not have permissions for the "
+        f"operation you are attempting.{_SSH}",
+        Kind.AUTH,
+    ),
+    "Bitbucket, an access key that may only read": (
+        "push",
+        f"repository access denied. access via a deployment key is read-only.{_SSH}",
+        Kind.AUTH,
+    ),
+    "Bitbucket, a key of another repository": ("fetch", f"conq: repository does not exist.{_SSH}", Kind.AUTH),
+    "Bitbucket, no right": ("fetch", f"Unauthorized{_SSH}", Kind.AUTH),
+    "Bitbucket, a branch restriction": (
+        "push",
+        "remote: Branch refs/heads/main can only be modified through pull requests.\nremote: Check your branch permissions "
+        f"configuration with the project administrator.\n{_REJECTED} (pre-receive hook declined)",
+        Kind.POLICY,
+    ),
+    "CodeCommit, a policy of IAM": (
+        "push",
+        "fatal: unable to access 'https://git-codecommit.us-east-1.amazonaws.com/v1/repos/gitops/': The requested URL returned "
+        "error: 403",
+        Kind.AUTH,
+    ),
+    "CodeCommit, too many requests": (
+        "fetch",
+        "fatal: unable to access 'https://git-codecommit.us-east-1.amazonaws.com/v1/repos/gitops/': The requested URL returned "
+        "error: 429",
+        Kind.UNREACHABLE,
+    ),
+    "Gitea, a protected branch": (
+        "push",
+        f"remote: Gitea: Not allowed to push to protected branch main\n{_REJECTED} (pre-receive hook declined)",
+        Kind.POLICY,
+    ),
+    "Gitea, a user who may only read": (
+        "push",
+        f"remote:\nremote: Gitea: User permission denied for writing.\n{_REJECTED} (pre-receive hook declined)",
+        Kind.AUTH,
+    ),
+    "Gitea, a key without access": ("fetch", f"Gitea: Unauthorized{_SSH}", Kind.AUTH),
+    "any server, an answer that was lost": (
+        "push",
+        " ! [remote failure] HEAD -> main (remote failed to report status)",
+        Kind.UNREACHABLE,
+    ),
+    "any server, push options": (
+        "push",
+        "fatal: the receiving end does not support push options\nfatal: the remote end hung up unexpectedly",
+        Kind.OPTIONS,
+    ),
+    "any server, a signed push": (
+        "push",
+        "fatal: the receiving end does not support --signed push\nfatal: the remote end hung up unexpectedly",
+        Kind.OPTIONS,
+    ),
+    "SSH, too many keys": (
+        "fetch",
+        f"Received disconnect from 192.0.2.1 port 22:2: Too many authentication failures{_SSH}",
+        Kind.AUTH,
+    ),
     "SSH, an unknown host": ("fetch", f"Host key verification failed.{_SSH}", Kind.AUTH),
     "SSH, no answer": ("fetch", f"ssh: connect to host github.com port 22: Connection timed out{_SSH}", Kind.UNREACHABLE),
     "HTTP 503": ("fetch", "fatal: unable to access 'https://x/': The requested URL returned error: 503", Kind.UNREACHABLE),

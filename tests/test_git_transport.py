@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.gitops import Proposal, Repository, Snapshot
-from promoter.gitops.credentials import access
+from promoter.gitops.credentials import INTERACTIVE, access, local, ssh_settings
 from promoter.gitops.process import Limits
 from promoter.redaction import redact
 from tests.support.git_server import (
@@ -101,6 +104,72 @@ def test_an_ssh_command_of_the_users_never_asks(tmp_path: Path, where: str) -> N
     with pytest.raises(UnreachableError):
         Repository("git@example.org:a/b", "main", cache=tmp_path / "cache", environ=environ, sleep=lambda _: None).fetch()
     assert all("BatchMode=yes" in line for line in (tmp_path / "asked").read_text().splitlines())
+
+
+_FETCH = """
+import os, sys
+from pathlib import Path
+from promoter.gitops import Repository
+print("tip", Repository(sys.argv[1], "main", cache=Path(sys.argv[2]), environ=os.environ).fetch().commit)
+"""
+
+
+def at_a_terminal(command: list[str], environ: dict[str, str], answers: list[tuple[str, str]]) -> str:
+    """What the command writes to a terminal of its own, where each question gets its answer."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(command[0], command, environ)
+    written = ""
+    try:
+        while more := os.read(terminal, 4096).decode(errors="replace"):
+            written += more
+            if answers and answers[0][0] in written:
+                os.write(terminal, f"{answers.pop(0)[1]}\n".encode())
+    except OSError:
+        pass  # Linux reports the end so
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)
+    return written
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_person_is_asked_only_where_that_is_wanted(tmp_path: Path, origin: BareRepository, interactive: bool) -> None:
+    environ = isolated_environ(tmp_path / "home") | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environ |= {INTERACTIVE: "1"} if interactive else {}
+    with GitServer(tmp_path, Behaviour(username="ada", password=TOKEN)) as server:
+        command = [sys.executable, "-c", _FETCH, f"{server.url}/{origin.path.name}", str(tmp_path / "cache")]
+        questions = [("Username for", "ada"), ("Password for", TOKEN)] * 3
+        shown = at_a_terminal(command, environ, questions)
+    assert (f"tip {origin.tip()}" in shown) is interactive
+    assert ("terminal prompts disabled" in shown) is not interactive
+
+
+@pytest.mark.parametrize(("variable", "command"), [("", "ssh -o ConnectTimeout"), ("GIT_SSH_COMMAND", "ssh -4")])
+def test_ssh_may_ask_where_a_person_is_asked(variable: str, command: str) -> None:
+    environ = {variable: command} if variable else {}
+    may, must_not = (ssh_settings(local({**environ, INTERACTIVE: text}), {})["GIT_SSH_COMMAND"] for text in ("1", ""))
+    assert may.startswith(command)
+    assert must_not.startswith(command)
+    assert ("BatchMode" in may, "BatchMode=yes" in must_not) == (False, True)
+
+
+def test_a_helper_that_never_asks_its_person_has_an_end_too(tmp_path: Path, origin: BareRepository) -> None:
+    environ = isolated_environ(tmp_path / "home") | {INTERACTIVE: "1"}
+    helper = f"!f() {{ echo $$ > {tmp_path}/asked; exec sleep 600; }}; f"
+    (tmp_path / "home/.gitconfig").write_text(f'[credential]\n helper = "{helper}"\n')
+    with GitServer(tmp_path, Behaviour(username="ada", password=TOKEN)) as server:
+        stuck = Repository(
+            f"{server.url}/{origin.path.name}",
+            "main",
+            cache=tmp_path / "cache",
+            environ=environ,
+            patience=0,
+            limits=Limits(60, 0.1, person=1),
+        )
+        with pytest.raises(AuthError, match=r"the credential helper \S+ did not answer in 1 s"):
+            stuck.fetch()
+    assert has_ended(int((tmp_path / "asked").read_text()))
 
 
 def test_an_ssh_program_that_hangs_is_named(tmp_path: Path) -> None:
@@ -263,3 +332,11 @@ def test_a_repository_of_sha256(tmp_path: Path) -> None:
     assert objects == {"commit": 2, "tree": 6, "blob": 2}
     again = Repository(origin.url, "main", cache=tmp_path / "cache", environ=isolated_environ(tmp_path / "home"))
     assert again.fetch().read(OVERLAY) == b"newTag: v1\nours\n"
+
+
+def test_a_server_that_takes_no_push_options_is_named(tmp_path: Path, origin: BareRepository) -> None:
+    environ = isolated_environ(tmp_path / "home")
+    (tmp_path / "home" / ".gitconfig").write_text("[push]\n\tpushOption = ci.skip\n")
+    with pytest.raises(UsageError, match="the receiving end does not support push options") as caught:
+        Repository(origin.url, "main", cache=tmp_path / "cache", environ=environ).apply(lambda _: Proposal({"x": b"1"}, "Try"))
+    assert "push.pushOption" in caught.value.hint

@@ -964,7 +964,7 @@ def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path) -> None:
         ("remote: error: GH006: Protected branch update failed for refs/heads/main.", Kind.POLICY),
         ("remote: error: GH013: Repository rule violations found for refs/heads/main.", Kind.POLICY),
         ("! [remote rejected] abc -> main (TF402455: Pushes to this branch are not permitted)", Kind.POLICY),
-        ("! [remote rejected] abc -> main (TF401027: You need the Git 'GenericContribute' permission)", Kind.POLICY),
+        ("! [remote rejected] abc -> main (TF401027: You need the Git 'GenericContribute' permission)", Kind.AUTH),
         ("remote: GL-HOOK-ERR: no", Kind.POLICY),
         ("! [remote rejected] abc -> main (pre-receive hook declined)", Kind.POLICY),
         ("! [remote rejected] abc -> main (branch is currently checked out)", Kind.POLICY),

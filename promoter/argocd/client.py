@@ -162,14 +162,30 @@ class ArgoCD:
     def sync_windows(self, app: Application) -> SyncWindows:
         return sync_windows(self._get(_path(app, "syncwindows"), app))
 
+    def manifests(self, app: Application, revision: str) -> tuple[str, ...]:
+        """What Argo CD generates from a commit, an object each, as JSON; touches nothing.
+
+        Raises:
+            AuthError, UnreachableError, ArgoCDError: it can't, or did not say; as every call here.
+        """
+        params = {"revision": revision}
+        answer = self._get(_path(app, "manifests"), app, params, retry=False, read_timeout=REFRESH_SECONDS)
+        return require_typed(tuple(answer.get("manifests") or ()), tuple[str, ...])
+
+    def build_options(self) -> str:
+        """kustomize.buildOptions in argocd-cm; not those of a version of kustomize that an Application names."""
+        # The names of this one object begin with capitals: its Go type has no JSON names.
+        options = self._json("GET", "/api/v1/settings").get("kustomizeOptions") or {}
+        return require_typed(options.get("BuildOptions") or options.get("buildOptions") or "", str)
+
     def renders(self, app: Application, revision: str) -> bool:
-        """Whether Argo CD can generate the manifests of a commit; touches nothing.
+        """Whether Argo CD can generate the manifests of a commit.
 
         Raises:
             AuthError, UnreachableError, ArgoCDError: it did not say; as every call here.
         """
         try:
-            self._get(_path(app, "manifests"), app, {"revision": revision}, retry=False, read_timeout=REFRESH_SECONDS)
+            self.manifests(app, revision)
         except ArgoCDError as error:
             if error.code != _UNKNOWN or not _GENERATION.search(error.message):
                 raise

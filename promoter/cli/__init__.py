@@ -20,10 +20,12 @@ from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
-from promoter.errors import ExitCode
+from promoter.errors import ExitCode, UsageError
 from promoter.machine.interrupts import Interrupted, interruptible
 from promoter.output import streams
 from promoter.redaction import redact
+
+_INTERACTIVE = "PROMOTER_INTERACTIVE"  # as gitops.credentials reads it, which is not imported for --help
 
 app = typer.Typer(
     name="promoter",
@@ -35,10 +37,22 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Git, ssh and credential helpers may ask at this terminal.")
+    ] = False,
+) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if interactive and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "--interactive needs a terminal", hint="leave it out in scripts: set PROMOTER_GIT_TOKEN, or load a key"
+        )
+    os.environ.pop(_INTERACTIVE, None)
+    if interactive:
+        os.environ[_INTERACTIVE] = "1"
 
 
 for command in (init, check, model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):

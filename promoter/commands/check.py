@@ -61,7 +61,7 @@ Look = Callable[[], Iterable[Finding]]
 def check(clients: Clients, environments: Sequence[Environment], *, offline: bool, say: Callable[[str], None]) -> Checked:
     """Every look at these environments; `offline` leaves out those that need the network. No look ends the others."""
     tree = WorkTree.around(clients.config.root)
-    looks = [*_file_looks(tree, clients, environments)]
+    looks = [*_file_looks(tree, clients, environments, offline)]
     if not offline:
         for environment in environments:
             looks += _service_looks(clients, environment)
@@ -84,13 +84,15 @@ def check(clients: Clients, environments: Sequence[Environment], *, offline: boo
 # -- what needs no network --------------------------------------------------------------------------------------------
 
 
-def _file_looks(tree: WorkTree, clients: Clients, environments: Sequence[Environment]) -> Iterator[tuple[str, Look]]:
+def _file_looks(
+    tree: WorkTree, clients: Clients, environments: Sequence[Environment], offline: bool
+) -> Iterator[tuple[str, Look]]:
     yield "placeholders of the example", lambda: [Finding(*one) for one in placeholders(tree, environments)]
     yield "one overlay for each environment", lambda: [Finding(*one) for one in same_overlay(clients.config.environments)]
     yield "kustomize", _tool
     for environment in environments:
         if environment.application.repo_url:
-            yield f"overlay of {_name(environment)}", partial(_overlay, tree, environment)
+            yield f"overlay of {_name(environment)}", partial(_overlay, clients, tree, environment, offline)
 
 
 def _tool() -> Iterator[Finding]:
@@ -99,14 +101,16 @@ def _tool() -> Iterator[Finding]:
         yield Finding("kustomize", "neither kustomize nor kubectl is on the PATH: overlays are not built", fix, ExitCode.DONE)
 
 
-def _overlay(tree: WorkTree, environment: Environment) -> Iterator[Finding]:
+def _overlay(clients: Clients, tree: WorkTree, environment: Environment, offline: bool) -> Iterator[Finding]:
     """Raises: PromoterError, as the overlay's files and its render are refused."""
     gates.no_parameter_files(tree, environment)
-    rendering(tree, environment)
+    unknown = rendering(clients, tree, environment, offline=offline)
     files = overlay.read_overlay(tree, environment)
     if files.promotion is not None:
         promotion_file.read(files.promotion_file, files.promotion, environment)
-    yield from ()
+    for problem in unknown:
+        fix = "look at it in Argo CD after the first promotion, or put what is missing into the repository"
+        yield Finding(environment.application.path, problem, fix, ExitCode.DONE)
 
 
 # -- services ---------------------------------------------------------------------------------------------------------

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from promoter.errors import RefusedError
 from promoter.kustomize import overlay
 from promoter.kustomize.release import parse_overlay
-from promoter.kustomize.render import build, sources, tool
-from promoter.kustomize.rendered import carrying
 from promoter.models import Environment, Release
+from promoter.promotion.rendering import rendered_change
+
+if TYPE_CHECKING:
+    from promoter.promotion.clients import Clients
 
 # Names of the example that no real repository has; `example.com` and its like are reserved for documentation (RFC 2606).
 _PLACEHOLDER = re.compile(r"\byour-org\b|\byour-gitops-repository\b|\b(?:[\w-]+\.)*example\.(?:com|org|net)\b|<commit>")
@@ -71,19 +73,15 @@ def same_overlay(environments: Sequence[Environment]) -> Iterator[tuple[str, str
         seen.setdefault(place, name)
 
 
-def rendering(tree: WorkTree, environment: Environment) -> None:
-    """Puts a release into the overlay, in memory, and looks for it in what is rendered.
+def rendering(clients: Clients, tree: WorkTree, environment: Environment, *, offline: bool) -> tuple[str, ...]:
+    """Puts a release into the overlay, in memory, and looks for it in what is rendered; what is not wrong, but unknown.
 
     Raises:
         ConfigError: the overlay has no place for it.
         RefusedError: the overlay does not build, or no workload would run the release.
     """
-    model, path = environment.model, environment.application.path
+    model = environment.model
     release = Release(model.name, "1", _DIGEST, model.repository, "v1-check", _DIGEST)
     files = parse_overlay(overlay.read_overlay(tree, environment)).write(model, release).files
-    if tool() is None:
-        return
-    rendered = build({**sources(tree, path), **files}, path)
-    if rendered is None:
-        raise RefusedError(f"{path} does not render to anything", hint="name the workload under resources:")
-    carrying(rendered, path, release, environment.workloads)
+    rendered = rendered_change(clients, tree, environment, files, release, offline=offline)
+    return rendered.warnings if rendered and rendered.unknown else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,15 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
-from promoter.config import RenderConfig
 from promoter.errors import RefusedError
 from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
-from promoter.kustomize.render import NotBuiltHereError, build, sources, tool
-from promoter.kustomize.rendered import Carriers, carrying
+from promoter.kustomize.render import sources
 from promoter.models import Change, Environment, Image, Model, ModelVersion, Release
 from promoter.promotion import decisions, gates
+from promoter.promotion.rendering import Rendered, asked, rendered_change
 from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ class Plan:
 
     `image` is None when it has to be built first: then the digests of `after` are empty, and the only values filled in
     later. `rendered` is None if kustomize was not found; `workloads`, which will be watched, is empty then.
+    `built`: the overlay was built here, and what it renders runs the release.
     """
 
     environment: Environment
@@ -51,6 +50,7 @@ class Plan:
     commit: str
     warnings: tuple[str, ...] = ()
     workloads: tuple[str, ...] = ()
+    built: bool = False
     _force: bool = field(default=False, repr=False)
     _unattended: bool = field(default=False, repr=False)
     _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
@@ -122,7 +122,7 @@ def plan(
     )
     after = release_of(environment, version, image)
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
-    render_it = partial(rendered_change, snapshot, environment, edited.files, _shown(after), clients.config.render)
+    render_it = partial(_rendered, clients, snapshot, environment, edited.files, _shown(after), before)
     rendered = steps.run("render", render_it, _build_detail, lambda change: change is None) if rendering else None
     return Plan(
         environment=environment,
@@ -136,7 +136,8 @@ def plan(
         rendered=rendered.diff if rendered else None,
         workloads=rendered.carriers.watched if rendered else (),
         commit=snapshot.commit,
-        warnings=(*warned, *_unwatched(rendered)),
+        warnings=(*warned, *(rendered.warnings if rendered else ())),
+        built=rendered is not None and not rendered.unknown,
         _force=force,
         _unattended=unattended,
         _snapshot=snapshot,
@@ -260,48 +261,19 @@ def _where(environment: Environment) -> str:
     return f"{application.path} on {application.target_revision} of {application.repo_url}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """What a change does to what Argo CD applies, as a unified diff, and what carries the release then.
-
-    `unknown` is why this machine can't build the overlay, although Argo CD may.
-    """
-
-    diff: str
-    carriers: Carriers
-    unknown: str = ""
-
-
-def rendered_change(
-    snapshot: Snapshot, environment: Environment, files: Mapping[str, bytes], release: Release, rules: RenderConfig
+def _rendered(
+    clients: Clients,
+    snapshot: Snapshot,
+    environment: Environment,
+    files: Mapping[str, bytes],
+    after: Release,
+    before: Release | None,
 ) -> Rendered | None:
-    """The difference this change makes to what Argo CD applies; None when no tool is here.
-
-    Raises:
-        RefusedError: the overlay does not build with it, or what it renders does not run the release.
-    """
-    directory = environment.application.path
-    if tool() is None:
-        return None
-    now = sources(snapshot, directory)
-    try:
-        after = build({**now, **files}, directory, rules) or ""
-    except NotBuiltHereError as error:
-        return Rendered("", Carriers(()), error.message)
-    carriers = carrying(after, directory, release, environment.workloads)
-    try:
-        before = build(now, directory, rules) or ""
-    except RefusedError:
-        before = ""  # it did not build: everything it renders to now is new
-    diff = difflib.unified_diff(before.splitlines(True), after.splitlines(True), "rendered now", "rendered then")
-    return Rendered("".join(diff), carriers)
-
-
-def _unwatched(rendered: Rendered | None) -> tuple[str, ...]:
-    if rendered and rendered.unknown:
-        return (f"the overlay is not built here, so nothing shows that it runs the release: {rendered.unknown}",)
-    others = rendered.carriers.others if rendered else ()
-    return tuple(f"{one} carries the release and is not watched: it is not a Rollout or Deployment" for one in others)
+    """As `rendered_change`; where nothing is built here, with what Argo CD renders of the tip."""
+    found = rendered_change(clients, snapshot, environment, files, after)
+    if found is None or not found.unknown:
+        return found
+    return replace(found, unknown=f"{found.unknown}; {asked(clients, environment, snapshot.commit, before)}")
 
 
 def _build_detail(rendered: Rendered | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from promoter.commands.plan import promoted_files, promotion_id, release_of, rendered_change
+from promoter.commands.plan import promoted_files, promotion_id, release_of
 from promoter.errors import PromoterError, SupersededError
 from promoter.gitops import Proposal
 from promoter.kustomize import release as kustomize
@@ -20,6 +20,7 @@ from promoter.promotion.ending import Opened
 from promoter.promotion.message import facts
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
+from promoter.promotion.rendering import rendered_change
 from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit:
 
 def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: str) -> Facts:
     passed = [f"not quarantined in {plan.environment.name}"]
-    if plan.rendered is not None:
+    if plan.built:
         passed.append("the overlay builds")
     if clients.argocd_server:
         passed.append("Argo CD follows this branch and path, and overrides no image")
@@ -171,7 +172,7 @@ class _Commit:
         return self._clients.repository(environment.application).worded(proposal)
 
     def _render(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> str | None:
-        change = rendered_change(snapshot, self._plan.environment, files, self._release, self._clients.config.render)
+        change = rendered_change(self._clients, snapshot, self._plan.environment, files, self._release)
         return change.diff if change else None
 
     @property

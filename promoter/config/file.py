@@ -248,8 +248,8 @@ class WatchSection(Section):
 class KustomizeSection(Section):
     """How Argo CD builds overlays, where that is not kustomize's default."""
 
-    build_options: str = Field(
-        "", description="As Argo CD has them (kustomize.buildOptions in argocd-cm): --enable-helm, --load-restrictor NAME."
+    build_options: str | None = Field(
+        None, description="--enable-helm, --load-restrictor NAME. Without them those of Argo CD, where it can be asked."
     )
 
 

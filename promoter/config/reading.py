@@ -35,6 +35,8 @@ from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, NotHereError, UsageError
 from promoter.models import Application, CommitBy, Environment, Model, PullRequestPolicy, Strategy
 
+# Options of kustomize that run programs, or give them a network.
+_RUN_PROGRAMS = ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network")
 _parsed = lru_cache(maxsize=1024)(documents)  # a receiver of webhooks reads the same files again and again
 
 
@@ -98,22 +100,12 @@ def _commit(file: File, document: Document) -> CommitConfig:
 
 def _render(file: File, document: Document) -> RenderConfig:
     """Options that run programs can't be used here; unknown ones are a mistake."""
-    words = iter(file.kustomize.build_options.replace("=", " ").split())
-    options: list[str] = []
-    cannot = ""
-    for word in words:
-        value = next(words, "") if word in ("--load-restrictor", "--load_restrictor") else ""
-        if value in ("LoadRestrictionsNone", "LoadRestrictionsRootOnly"):
-            options += ["--load-restrictor", value]
-        elif word == "--enable-helm":
-            options.append(word)
-        elif word in ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network"):
-            cannot = cannot or word
-        else:
-            shown = f"{word} {value}".strip()
-            hint = "available: --enable-helm, --load-restrictor LoadRestrictionsNone"
-            raise document.error(f"unknown option {shown!r}", ("kustomize", "build-options"), hint=hint)
-    return RenderConfig(tuple(options), file.render.network, cannot)
+    text = file.kustomize.build_options
+    rules = RenderConfig.of(text or "", network=file.render.network)
+    if rules.cannot and rules.cannot not in _RUN_PROGRAMS:
+        hint = "available: --enable-helm, --load-restrictor LoadRestrictionsNone"
+        raise document.error(f"unknown option {rules.cannot!r}", ("kustomize", "build-options"), hint=hint)
+    return replace(rules, written=text is not None)
 
 
 def named_files(path: Path) -> list[str]:

@@ -65,12 +65,30 @@ class CommitConfig:
 class RenderConfig:
     """How overlays are built here: options of kustomize as Argo CD has them, and whether it may reach a network.
 
-    `cannot` is the option with which promoter builds nothing, since it runs programs that an overlay names.
+    `cannot` is the option with which promoter builds nothing: it runs programs that an overlay names, or is not known here.
+    `written`: promoter.yaml has the options, so Argo CD is not asked for its own.
     """
 
     options: tuple[str, ...] = ()
     network: bool = False
     cannot: str = ""
+    written: bool = False
+
+    @classmethod
+    def of(cls, text: str, *, network: bool) -> RenderConfig:
+        """The options in a text as Argo CD has it (kustomize.buildOptions in argocd-cm)."""
+        words = iter(text.replace("=", " ").split())
+        options: list[str] = []
+        cannot = ""
+        for word in words:
+            value = next(words, "") if word in ("--load-restrictor", "--load_restrictor") else ""
+            if value in ("LoadRestrictionsNone", "LoadRestrictionsRootOnly"):
+                options += ["--load-restrictor", value]
+            elif word == "--enable-helm":
+                options.append(word)
+            else:
+                cannot = cannot or f"{word} {value}".strip()
+        return cls(tuple(options), network, cannot)
 
     @property
     def helm(self) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
-from promoter.gitops.process import with_settings
+from promoter.gitops.process import PROMPT, with_settings
 from promoter.hosting.tokens import for_git, git_token, own_origins, own_token
 from promoter.machine import process
 from promoter.models import ForgeKind
@@ -39,8 +39,11 @@ _VARIABLES = (
         *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
     }
 )
-_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
+_TIMES = "-o ConnectTimeout=15 -o ServerAliveInterval=15"
 _BATCH = "-o BatchMode=yes"
+
+INTERACTIVE = "PROMOTER_INTERACTIVE"
+"""The variable that `promoter --interactive` sets, on a terminal: who holds a secret may ask the person there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,15 @@ def address(url: str) -> str:
 
 
 def local(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for git commands that reach no remote: in English, asking nobody, bound to no other repository."""
+    """The environment for git commands that reach no remote: in English, asking nobody, bound to no other repository.
+
+    With `INTERACTIVE` a person may be asked, at the terminal alone.
+    """
     return {
         **process.needed(environ, _VARIABLES, more=True),
         "LC_ALL": "C",
         "LANGUAGE": "C",
-        "GIT_TERMINAL_PROMPT": "0",
+        PROMPT: "1" if environ.get(INTERACTIVE) else "0",
         "GIT_ASKPASS": "",
         "SSH_ASKPASS_REQUIRE": "never",
         "GIT_LITERAL_PATHSPECS": "1",
@@ -116,11 +122,13 @@ def in_url(url: str, environ: Mapping[str, str]) -> Credential | None:
 
 
 def ssh_settings(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-    """GIT_SSH_COMMAND that never asks a person, also where the user chose an SSH command, if it is OpenSSH's."""
+    """GIT_SSH_COMMAND that asks no person, also where the user chose an SSH command, if it is OpenSSH's. Unless one may ask."""
     named = shlex.quote(environ["GIT_SSH"]) if environ.get("GIT_SSH") else ""
     chosen = environ.get("GIT_SSH_COMMAND") or settings.get("core.sshcommand") or named
+    if environ.get(PROMPT) == "1":
+        return {"GIT_SSH_COMMAND": chosen or f"ssh {_TIMES}"}
     if not chosen:
-        return {"GIT_SSH_COMMAND": _SSH}
+        return {"GIT_SSH_COMMAND": f"ssh {_BATCH} {_TIMES}"}
     variant = environ.get("GIT_SSH_VARIANT") or settings.get("ssh.variant") or "auto"
     openssh = variant == "ssh" or (variant == "auto" and _is_openssh(chosen))
     return {"GIT_SSH_COMMAND": f"{chosen} {_BATCH}"} if openssh else {}

@@ -18,6 +18,7 @@ class Kind(Enum):
     RACE = auto()
     MISSING_BRANCH = auto()
     HELPER = auto()
+    OPTIONS = auto()
     SIGNING = auto()
     DUMB = auto()
     FILTER = auto()
@@ -34,11 +35,19 @@ class Kind(Enum):
 # GitLab's GL-HOOK-ERR and Azure DevOps' TF4xxxxx codes.
 _ROWS = (
     (Kind.HELPER, r"^fatal: the credential helper \S+ did not answer in \d+ s$"),
+    (Kind.OPTIONS, r"^fatal: the receiving end does not support (push options|--signed push)"),
     (Kind.FULL, rf"^(?!remote:).*({resources.NO_SPACE})"),
     (Kind.RACE, r"TF401028|already been updated by another client"),
     (
+        Kind.AUTH,
+        r"TF401027|TF401019|TF400813|not allowed to push code to this project|user permission denied for writing|"
+        r"does not have write access to this project|marked as read only|deployment key is read-only|"
+        r"archived so it is read-only|repository access denied|too many authentication failures|conq: repository|"
+        r"^(remote: )?((gitea|forgejo): )?unauthorized",
+    ),
+    (
         Kind.POLICY,
-        r"GH006|GH013|GL-HOOK-ERR|TF402455|TF401027|protected branch|hook declined|must have verified signatures|"
+        r"GH006|GH013|GL-HOOK-ERR|TF402455|protected branch|hook declined|must have verified signatures|"
         r"not allowed to push|pushes to this branch are not permitted|(?<!bypassed )rule violations",
     ),
     (
@@ -46,7 +55,11 @@ _ROWS = (
         r"stale info|fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value provided|"
         r"reference already exists",
     ),
-    (Kind.UNREACHABLE, r"unpacker error|unpack failed|remote unpack|internal (server|api) error|git: internal error"),
+    (
+        Kind.UNREACHABLE,
+        r"unpacker error|unpack failed|remote unpack|internal (server|api) error|git: internal error|"
+        r"fatal error in commit_refs|remote failed to report status",
+    ),
     (Kind.POLICY, r"\[remote rejected\]"),
     (Kind.MISSING_BRANCH, r"couldn't find remote ref"),
     (Kind.SIGNING, r"failed to sign|signing failed|user\.signingkey|load (public )?key|no private key|sign the data"),
@@ -60,7 +73,7 @@ _ROWS = (
         Kind.AUTH,
         r"authentication failed|could not read (username|password)|permission denied \(|returned error: 40[134]|"
         r"http basic: access denied|host key verification failed|permission to .* denied|repository .*not found|"
-        r"marked as read only|enforced SAML SSO|could not be found or you don't have permission|"
+        r"enforced SAML SSO|could not be found or you don't have permission|"
         r"does not appear to be a git repository",
     ),
     (
@@ -97,44 +110,59 @@ def _classified(command: str, lines: list[str]) -> tuple[Kind, str]:
     return Kind.CACHE, decisive[-1] if decisive else ""
 
 
+# The error of each kind, its message and what to do next; of credentials there are two.
+_MEANINGS: dict[Kind, tuple[type[PromoterError], str, str]] = {
+    Kind.POLICY: (
+        RefusedError,
+        "{place} does not accept a direct push: {reason}",
+        "set `write: pull-request` for this environment, or let this identity push to the branch",
+    ),
+    Kind.RACE: (UnreachableError, "{place}: other writers were faster each time: {reason}", "run it again"),
+    Kind.AUTH: (
+        AuthError,
+        "{place} does not exist, or this identity may not read it: {reason}",
+        "check the URL; set PROMOTER_GIT_TOKEN, or configure a git credential helper or an SSH key",
+    ),
+    Kind.HELPER: (
+        AuthError,
+        "{place}: {reason}",
+        "it may be asking a person: log in with it before, or set PROMOTER_GIT_TOKEN",
+    ),
+    Kind.OPTIONS: (
+        UsageError,
+        "{place} does not take what git is configured to send: {reason}",
+        "unset push.pushOption, or push.gpgSign, in the configuration of git for this remote",
+    ),
+    Kind.SIGNING: (
+        UsageError,
+        "the commit can't be signed: {reason}",
+        "commit.gpgSign is set: check user.signingKey and gpg.format, or switch it off with `git config`",
+    ),
+    Kind.DUMB: (
+        RefusedError,
+        "{place} is served as plain files: {reason}",
+        "serve it by smart HTTP (git http-backend or a forge) or by SSH",
+    ),
+    Kind.CERTIFICATE: (UnreachableError, "{place} can't be trusted: {reason}", "name the CA bundle in git's http.sslCAInfo"),
+    Kind.UNREACHABLE: (
+        UnreachableError,
+        "{place} can't be reached: {reason}{doubt}",
+        "check the URL and the network, then run it again",
+    ),
+}
+_MAY_NOT_WRITE = (
+    AuthError,
+    "{place} does not let this identity push: {reason}",
+    "give the token, App or deploy key the right to write to this repository, or use another one",
+)
+_OTHER = (PromoterError, "{place}: git {command} failed: {reason}", "run git with GIT_TRACE=1 to see more")
+
+
 def explained(error: GitError, url: str, branch: str) -> PromoterError:
     """The error a person meets in the end, with git's own words and what to do next."""
     reason = error.line if error.line in error.remote or not error.remote else f"{error.line} ({error.remote})"
+    doubt = "; it is unknown whether the push arrived" if error.command == "push" else ""
+    writes = error.kind is Kind.AUTH and error.command == "push"
+    kind, message, hint = _MAY_NOT_WRITE if writes else _MEANINGS.get(error.kind, _OTHER)
     place = f"{url} (branch {branch})"
-    match error.kind:
-        case Kind.POLICY:
-            return RefusedError(
-                f"{place} does not accept a direct push: {reason}",
-                hint="set `write: pull-request` for this environment, or let this identity push to the branch",
-            )
-        case Kind.RACE:
-            return UnreachableError(f"{place}: other writers were faster each time: {reason}", hint="run it again")
-        case Kind.AUTH:
-            return AuthError(
-                f"{place} does not exist, or this identity may not read it: {reason}",
-                hint="check the URL; set PROMOTER_GIT_TOKEN, or configure a git credential helper or an SSH key",
-            )
-        case Kind.HELPER:
-            return AuthError(
-                f"{place}: {reason}",
-                hint="it may be asking a person: log in with it before, or set PROMOTER_GIT_TOKEN",
-            )
-        case Kind.SIGNING:
-            return UsageError(
-                f"the commit can't be signed: {reason}",
-                hint="commit.gpgSign is set: check user.signingKey and gpg.format, or switch it off with `git config`",
-            )
-        case Kind.DUMB:
-            return RefusedError(
-                f"{place} is served as plain files: {reason}",
-                hint="serve it by smart HTTP (git http-backend or a forge) or by SSH",
-            )
-        case Kind.CERTIFICATE:
-            return UnreachableError(f"{place} can't be trusted: {reason}", hint="name the CA bundle in git's http.sslCAInfo")
-        case Kind.UNREACHABLE:
-            doubt = "; it is unknown whether the push arrived" if error.command == "push" else ""
-            return UnreachableError(
-                f"{place} can't be reached: {reason}{doubt}", hint="check the URL and the network, then run it again"
-            )
-        case _:
-            return PromoterError(f"{place}: git {error.command} failed: {reason}", hint="run git with GIT_TRACE=1 to see more")
+    return kind(message.format(place=place, reason=reason, doubt=doubt, command=error.command), hint=hint)

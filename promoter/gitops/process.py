@@ -26,13 +26,21 @@ _INSTALL = f"install git {'.'.join(map(str, OLDEST_GIT))} or newer and put it on
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: `command` for a git process, `answer` for whoever it asks, a credential helper or a program that signs."""
+    """Seconds: `command` for a git process, `answer` for whoever it asks, a credential helper or a program that signs.
+
+    `person`: in place of `answer` where they may ask a person.
+    """
 
     command: float = 600.0
     answer: float = 60.0
+    person: float = 300.0
 
 
 LIMITS = Limits()
+
+PROMPT = "GIT_TERMINAL_PROMPT"
+"""The variable with which git may ask a person at the terminal, which it needs to share for that; "0" forbids it."""
+
 _ENV = "/usr/bin/env"  # where every Linux and macOS has it: the PATH may hold git alone
 
 
@@ -75,7 +83,8 @@ class Git:
     def _execute(self, arguments: tuple[str, ...], stdin: bytes, environ: Mapping[str, str]) -> tuple[int, bytes, str]:
         with ExitStack() as stack:
             trace = _trace(stack)
-            waiting = cache(partial(Waiting, trace, self._limits.answer))  # of interest after a second
+            answer = self._limits.person if _may_ask(environ) else self._limits.answer
+            waiting = cache(partial(Waiting, trace, answer))  # of interest after a second
             traced = {TRACE: trace} if trace else {}  # a file that the user named goes before
             try:
                 started = _start(["git", *arguments], {**traced, **environ, "GIT_DIR": str(self._directory)})
@@ -114,13 +123,17 @@ def _start(command: list[str], environ: Mapping[str, str]) -> Popen[bytes]:
             istream=PIPE,
             env=dict(environ),
             as_process=True,
-            start_new_session=True,
+            start_new_session=not _may_ask(environ),
         )
     except GitCommandNotFound:
         raise FileNotFoundError from None
     running = cast("Popen[bytes]", started.proc)
     started.proc = None  # or it would end the process with itself
     return running
+
+
+def _may_ask(environ: Mapping[str, str]) -> bool:
+    return environ.get(PROMPT) == "1"
 
 
 def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:

@@ -73,7 +73,7 @@ def build(files: Mapping[str, bytes], directory: str, rules: RenderConfig = DEFA
 def _require_possible(files: Mapping[str, bytes], rules: RenderConfig) -> None:
     """Raises NotBuiltHereError."""
     if rules.cannot:
-        raise NotBuiltHereError(f"kustomize.build-options has {rules.cannot}, which runs programs that an overlay names")
+        raise NotBuiltHereError(f"Argo CD builds it with {rules.cannot}, which promoter does not use")
     if not rules.helm or not (missing := next(charts(files), "")):
         return
     if shutil.which("helm") is None:

@@ -113,7 +113,7 @@ def run(
 
 
 def finish(process: Popen[bytes], stdin: bytes | None, seconds: float, hangs: Callable[[], bool] = lambda: False) -> Done:
-    """Waits for a process that was started in a session of its own, with pipes.
+    """Waits for a process that was started with pipes, in a session of its own unless it may ask at the terminal.
 
     `hangs` is asked every second whether to give up before the deadline.
 
@@ -161,16 +161,28 @@ def _communicate(process: Popen[bytes], deadline: float, hangs: Callable[[], boo
 
 
 def _end(process: Popen[bytes]) -> None:
-    """Ends the process and its children, also those that outlive it."""
+    """Ends the process and its children: all of its group, or, where it shares our own, those that the system lists."""
+    shared = process.poll() is None and os.getpgid(process.pid) == os.getpgrp()
+    family = [process.pid, *_below(process.pid)] if shared else []
     for ending, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, ending)
+        for member in family or [-process.pid]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(member, ending)
         with suppress(TimeoutExpired):
             process.wait(patience)
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+
+
+def _below(process: int) -> list[int]:
+    """The children of a process, and their children (proc_pid_task(5)); empty on a system that lists none."""
+    try:
+        listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+    return [one for child in map(int, listed) for one in (child, *_below(child))]
 
 
 def _absolute(name: str, value: str) -> str:

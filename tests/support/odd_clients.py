@@ -116,6 +116,7 @@ def argocd(_: Path) -> Iterator[tuple[Relay, Ask]]:
                 lambda: client.sync(APP),
                 lambda: client.terminate(APP),
                 lambda: client.renders(APP, commit),
+                client.build_options,
                 lambda: client.can_i("sync", APP),
                 client.version,
                 client.userinfo,
