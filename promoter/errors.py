@@ -92,6 +92,14 @@ class RefusedError(PromoterError):
     exit_code = ExitCode.REFUSED
 
 
+class LinkError(RefusedError):
+    """A path in Git is, or leads through, the symbolic link `link`, the text of which is the blob `id`."""
+
+    def __init__(self, message: str, *, hint: str, link: str, id: str) -> None:
+        self.link, self.id = link, id
+        super().__init__(message, hint=hint)
+
+
 class SupersededError(PromoterError):
     """Another release took the place that this one was planned for."""
 

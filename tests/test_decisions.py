@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from promoter.errors import RefusedError
+from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, State
+from promoter.models import Release
 from promoter.promotion import releases
 from promoter.promotion.decisions import Decisions
 from tests.support.argo_world import digest
@@ -23,7 +28,7 @@ def test_a_failure_is_counted_and_a_quarantine_stays() -> None:
 
     once = fails(NOTHING, quarantine=False)
     assert once.of("2") == Decision("2", State.FAILED, "stuck", NOW, "", "c" * 40, 1, digest(1))
-    assert once.undone == {"2"}
+    assert [once.is_undone(release(version)) for version in (1, 2)] == [False, True]
     again = fails(once.promoted(release(2)), quarantine=True).of("2")
     assert again == Decision("2", State.QUARANTINED, "stuck", NOW, "", "c" * 40, 2, digest(1))
     third = fails(fails(once, quarantine=True), quarantine=False).of("2")
@@ -38,12 +43,12 @@ def test_a_restored_release_is_a_restore_until_somebody_promotes_it() -> None:
     assert restored.restored_after(release(3), release(1)) is None
     wanted = restored.promoted(release(1))
     assert not wanted.is_restore(release(1))
-    assert wanted.undone == frozenset(), "2 failed, and nothing shows any more that it is not deployed"
+    assert not wanted.is_undone(release(2)), "2 failed, and nothing shows any more that it is not deployed"
 
 
 def test_a_person_decides_again() -> None:
     back = NOTHING.rolled_back(release(3), release(2), at=NOW, commit="", by="ada")
-    assert back.undone == {"3"}
+    assert [back.is_undone(release(version)) for version in (2, 3)] == [False, True]
     assert back.is_restore(release(2))
     assert back.restored_after(release(3), release(2)) is None, "nothing failed"
     forth = back.promoted(release(3))
@@ -52,6 +57,38 @@ def test_a_person_decides_again() -> None:
     entry = forced.of("2")
     assert entry is not None
     assert (entry.state, entry.by, entry.failures) == (State.ALLOWED, "ben", 1)
+
+
+def created(version: int, day: int) -> Release:
+    """A release of a model that was registered on that day of November: its versions are counted from 1."""
+    return replace(release(version), tag=f"v{version}-202611{day:02d}090000", digest=digest(10 * day + version))
+
+
+def test_a_model_registered_again_is_not_condemned_and_nothing_is_forgotten() -> None:
+    bad, good = created(2, day=1), created(1, day=1)
+    before = NOTHING.failed(bad, good, "wrong answers", at=NOW, commit="", quarantine=True)
+    again = created(2, day=9)
+    assert before.of("2", datetime(2026, 11, 9, 9, tzinfo=UTC)) is None
+    assert before.of_release(again) is None
+    before.require_not_blocked(again)
+    after = before.failed(again, created(1, day=9), "stuck", at=NOW, commit="", quarantine=False)
+    (content,) = NOTHING.files(after).values()
+    read = replace(after, content=content, entries=promotion_file.read(after.path, content, after.environment))
+    found = [read.of_release(one) for one in (bad, again)]
+    assert [(one.state, one.failures) for one in found if one] == [(State.QUARANTINED, 1), (State.FAILED, 1)]
+    unknown = read.of("2")
+    assert unknown is not None
+    assert unknown.state is State.QUARANTINED, "which of the two is meant is not known"
+    with pytest.raises(RefusedError, match="version 2 is quarantined"):
+        read.require_not_blocked(replace(bad, tag=f"{bad.tag}-0123abcd"))
+
+
+def test_an_entry_without_a_time_is_about_any_version_of_its_number() -> None:
+    known = replace(NOTHING, entries={("2", None): Decision("2", State.REJECTED)})
+    for one in (created(2, day=1), created(2, day=9), release(2)):
+        with pytest.raises(RefusedError, match="version 2 is rejected"):
+            known.require_not_blocked(one)
+    assert known.of("3") is None
 
 
 # -- histories --------------------------------------------------------------------------------------------------------
@@ -76,7 +113,7 @@ def told(seed: int, folder: Path, *, recorded: bool) -> Story:
 
 
 def facts(known: Decisions) -> dict[str, tuple[State, int, str]]:
-    return {version: (one.state, one.failures, one.restored) for version, one in known.entries.items()}
+    return {version: (one.state, one.failures, one.restored) for (version, _), one in known.entries.items()}
 
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["by the file", "by replaying the messages"])

@@ -54,7 +54,7 @@ QUARANTINED = Decision(
 
 
 def decided(*entries: Decision) -> Decisions:
-    return Decisions(ENVIRONMENT, "overlays/staging/promotion.yaml", b"", {one.version: one for one in entries})
+    return Decisions(ENVIRONMENT, "overlays/staging/promotion.yaml", b"", {one.key: one for one in entries})
 
 
 def refusal(decisions: Decisions, *, force: bool = False, unattended: bool = False, tagged: bool = False) -> str:

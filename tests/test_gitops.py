@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promoter.errors import AuthError, ConfigError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.gitops import HistoryLimitError, Proposal, Repository, Snapshot, default_cache
+from promoter.gitops import HistoryLimitError, Proposal, Repository, Snapshot, default_cache, tree
 from promoter.gitops.cache import Cache
 from promoter.gitops.commit import Commit
 from promoter.gitops.failures import GitError, Kind
@@ -1045,3 +1045,20 @@ def test_git_alone_on_the_path_is_enough(tmp_path: Path, origin: BareRepository)
     command = [sys.executable, "-c", program, origin.url, str(tmp_path / "cache")]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, origin.tip()), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "outside"),
+    [
+        ("a/b", "../c", False),
+        ("a/b", "..", False),
+        ("a/b", "../..", True),
+        ("a/b", "../../c", True),
+        ("b", "../c", True),
+        ("b", "/etc", True),
+        ("a/b", "c/../../d", False),
+        ("a/b", "../.git/config", True),
+    ],
+)
+def test_where_a_link_leads(link: str, target: str, outside: bool) -> None:
+    assert tree.leads_outside(link, target) is outside

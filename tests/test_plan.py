@@ -196,6 +196,21 @@ def test_a_base_that_is_a_link_is_never_read(path: WritePath) -> None:
         path.plan(f"{path.model}:1", rendering=True)
 
 
+@pytest.mark.parametrize("links", [{"base": "shared/base"}, {"base/rollout.yaml": "../shared/base/rollout.yaml"}])
+def test_a_link_inside_the_repository_leaves_unknown_what_it_renders_to(path: WritePath, links: dict[str, str]) -> None:
+    if tool() is None:
+        pytest.skip("neither kustomize nor kubectl is here")
+    path.register()
+    names = path.git("ls-tree", "-r", "--name-only", "main", "base/").split()
+    path.commit({f"shared/{name}": path.read(name) for name in names})
+    path.commit(dict.fromkeys(links))
+    path.commit(links)
+    made = path.plan(f"{path.model}:1", rendering=True)
+    link = next(iter(links))
+    assert f"{link} is a symbolic link, which promoter does not follow; Argo CD is not configured" in made.warnings[-1]
+    assert not made.built
+
+
 def test_an_overlay_that_does_not_build_is_refused_unless_the_check_is_left_out(path: WritePath) -> None:
     if tool() is None:
         pytest.skip("neither kustomize nor kubectl is here")

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from promoter.errors import ConfigError
 from promoter.kustomize import promotion_file
-from promoter.kustomize.promotion_file import Decision, State, read, write
+from promoter.kustomize.promotion_file import Decision, Key, State, read, write
 from promoter.models import Application, Environment, Model
 
 PATH = "overlays/staging/promotion.yaml"
@@ -44,6 +44,7 @@ decisions = st.builds(
     commit=st.just("") | st.just("c" * 40),
     failures=st.integers(0, 99),
     restored=st.just("") | st.just("sha256:" + "b" * 64),
+    created=st.none() | st.sampled_from([datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2)]),
 )
 
 
@@ -61,16 +62,16 @@ def test_a_new_file_explains_itself_and_is_read_back() -> None:
         '  failures: "1"',
         f"  restored: sha256:{'a' * 64}",
     ]
-    assert read(PATH, content, STAGING) == {"7": FAILED}
+    assert read(PATH, content, STAGING) == {FAILED.key: FAILED}
 
 
 @given(st.lists(st.tuples(st.sampled_from([STAGING, PRODUCTION]), decisions), max_size=8))
 def test_each_environment_reads_its_own_newest_entries(written: list[tuple[Environment, Decision]]) -> None:
     content: bytes | None = None
-    expected: dict[str, dict[str, Decision]] = {"staging": {}, "production": {}}
+    expected: dict[str, dict[Key, Decision]] = {"staging": {}, "production": {}}
     for environment, decision in written:
         content = write(PATH, content, environment, [decision])
-        expected[environment.name][decision.version] = decision
+        expected[environment.name][decision.key] = decision
     for environment in (STAGING, PRODUCTION):
         assert read(PATH, content or b"", environment) == expected[environment.name]
         if content is not None:
@@ -87,7 +88,7 @@ versions:
     version: 7
     state: rejected   # by hand
 """
-    assert read(PATH, ours.encode(), STAGING) == {"7": Decision("7", State.REJECTED)}
+    assert read(PATH, ours.encode(), STAGING) == {("7", None): Decision("7", State.REJECTED)}
     after = write(PATH, ours.encode(), STAGING, [Decision("7", State.REJECTED, failures=1), Decision("8", State.FAILED)])
     lines = iter(after.decode().splitlines())
     assert all(line in lines for line in ours.splitlines()), "in this order"
@@ -97,7 +98,7 @@ versions:
 @pytest.mark.parametrize("content", [b"", b"# nothing yet\n", b"versions:\n", b"versions: []\n", b"versions: null\n", b"---\n"])
 def test_a_file_without_entries(content: bytes) -> None:
     assert read(PATH, content, STAGING) == {}
-    assert read(PATH, write(PATH, content, STAGING, [FAILED]), STAGING) == {"7": FAILED}
+    assert read(PATH, write(PATH, content, STAGING, [FAILED]), STAGING) == {FAILED.key: FAILED}
 
 
 ENTRY = "versions:\n- environment: staging\n  model: fraud-detector\n  version: '7'\n  state: rejected\n"

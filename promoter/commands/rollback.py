@@ -53,11 +53,9 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
     tip = repository.fetch()
     current = releases.current(repository, environment, tip.commit)
     known = decisions.at(repository, tip.commit, read_overlay(tip, environment), environment)
-    if version:
-        known.require_not_blocked(version)
     if (undone := _undone(known, current)) and version in (None, current.release.version):
         return Rollback(environment, current, current, by, undone)
-    target = _target(releases.history(repository, environment, current.commit.sha), current, version, known.undone)
+    target = _target(releases.history(repository, environment, current.commit.sha), current, version, known)
     if target is None and version == current.release.version:
         target = current
     if target is None:
@@ -65,6 +63,8 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
         raise RefusedError(
             f"environment {environment.name!r} never deployed {wanted}", hint=f"see promoter history {environment.name}"
         )
+    if version:
+        known.require_not_blocked(target.release)
     return Rollback(environment, current, target, by)
 
 
@@ -75,10 +75,10 @@ def _undone(known: Decisions, current: Committed) -> str:
     return journal.of(current.commit).rolled_back_version if known.is_restore(current.release) else ""
 
 
-def _target(earlier: Iterable[Committed], current: Committed, version: str | None, undone: frozenset[str]) -> Committed | None:
+def _target(earlier: Iterable[Committed], current: Committed, version: str | None, known: Decisions) -> Committed | None:
     for committed in earlier:
-        found = committed.release.version
-        if committed.release != current.release and (found == version if version else found not in undone):
+        release = committed.release
+        if release != current.release and (release.version == version if version else not known.is_undone(release)):
             return committed
     return None
 
@@ -119,7 +119,7 @@ def _edit(repository: Repository, planned: Rollback) -> Edit:
     now = datetime.now(UTC)
 
     def decide(known: Decisions) -> Decisions:
-        known.require_not_blocked(target.version)
+        known.require_not_blocked(target)
         return known.rolled_back(current, target, at=now, commit=planned.current.commit.sha, by=planned.by)
 
     return restore_edit(repository, planned.environment, current, target, decide, propose)

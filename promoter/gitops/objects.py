@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from promoter.errors import LinkError, RefusedError
 from promoter.gitops import tree
 from promoter.gitops.failures import GitError
 from promoter.gitops.process import Git
@@ -87,7 +88,13 @@ class Objects:
             GitError: as `listings`.
             RefusedError: a path is, or leads through, a symbolic link or a submodule.
         """
-        return tree.find_all(self.listings(commit, tree.directories(paths)), paths, self.root(commit))
+        try:
+            return tree.find_all(self.listings(commit, tree.directories(paths)), paths, self.root(commit))
+        except LinkError as error:
+            target = self.blobs([error.id])[error.id].decode("utf-8", "surrogateescape")
+            if tree.leads_outside(error.link, target):
+                raise RefusedError(error.message, hint=error.hint) from None
+            raise
 
     def files(self, commit: str, paths: Collection[str]) -> dict[str, str]:
         """The blob's id of every regular file at or below the checked paths. Raises as `find`."""

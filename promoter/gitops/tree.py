@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from promoter.errors import ConfigError, RefusedError
+from promoter.errors import ConfigError, LinkError, RefusedError
 from promoter.machine.paths import climbing, flaw
 
 DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
@@ -204,8 +205,17 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[:depth]) for depth in range(len(parts))]
 
 
+def leads_outside(link: str, target: str) -> bool:
+    """Whether the symbolic link at this path of the repository leads out of it."""
+    found = posixpath.normpath(posixpath.join(posixpath.dirname(link), target))
+    return target.startswith("/") or (found != "." and bool(flaw(found)))
+
+
 def _refuse_detour(step: str, entry: Entry | None, path: str) -> None:
-    if entry is not None and entry.mode in (_LINK, _SUBMODULE):
-        what = "a symbolic link" if entry.mode == _LINK else "a submodule"
-        hint = "name the real path, or put the file itself there" if entry.mode == _LINK else "name a path of this repository"
-        raise RefusedError(f"{path}: {step} is {what}, which promoter does not follow", hint=hint)
+    if entry is not None and entry.mode == _LINK:
+        hint = "name the real path, or put the file itself there"
+        message = f"{path}: {step} is a symbolic link, which promoter does not follow"
+        raise LinkError(message, hint=hint, link=step, id=entry.id)
+    if entry is not None and entry.mode == _SUBMODULE:
+        message = f"{path}: {step} is a submodule, which promoter does not follow"
+        raise RefusedError(message, hint="name a path of this repository")

@@ -40,12 +40,16 @@ class State(StrEnum):
 BLOCKING = frozenset({State.QUARANTINED, State.REJECTED})
 
 
+Key = tuple[str, datetime | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One entry: the version of one model in one environment.
 
-    `since` is in UTC. `commit` is the commit that had deployed the version, `restored` the digest of the image that was
-    deployed in its place after a failure. "" and None if not recorded.
+    `created` is when MLflow created the version, in UTC: a model that is registered again under its name has the same numbers.
+    An entry without it is about any version of the number. `since` is in UTC, too. `commit` is the commit that had deployed the
+    version, `restored` the digest of the image that was deployed in its place after a failure. "" and None if not recorded.
     """
 
     version: str
@@ -56,6 +60,12 @@ class Decision:
     commit: str = ""
     failures: int = 0
     restored: str = ""
+    created: datetime | None = None
+
+    @property
+    def key(self) -> Key:
+        """Which entry it is among those for its environment and model."""
+        return self.version, self.created
 
     @property
     def blocks(self) -> bool:
@@ -66,22 +76,22 @@ class Decision:
 _KEYS = ("environment", "model", *(field.name for field in fields(Decision)))
 
 
-def read(path: str, content: bytes, environment: Environment) -> dict[str, Decision]:
-    """The environment's entries for its model, by version. Entries for others, in a copied folder for example, don't count.
+def read(path: str, content: bytes, environment: Environment) -> dict[Key, Decision]:
+    """The environment's entries for its model. Entries for others, in a copied folder for example, don't count.
 
     Raises:
         ConfigError: the file is not YAML, or an entry can't be read: then the state of every version is unknown.
     """
     file = parse(path, content)
-    found: dict[str, Decision] = {}
+    found: dict[Key, Decision] = {}
     for item in _items(file):
         values = _values(file, item)
         if not _is_of(values, environment):
             continue
         decision = _decision(file, item, values)
-        if decision.version in found:
+        if decision.key in found:
             raise file.error(f"a second entry for version {decision.version}", item, key="versions", hint="keep one of the two")
-        found[decision.version] = decision
+        found[decision.key] = decision
     return found
 
 
@@ -101,7 +111,7 @@ def _with(file: YamlFile, environment: Environment, decision: Decision) -> bytes
     values = _texts(environment, decision)
     for item in _items(file):
         old = _values(file, item)
-        if _is_of(old, environment) and old["version"] == decision.version:
+        if _is_of(old, environment) and (old["version"], old["created"]) == (values["version"], values["created"]):
             present = {key: value for key, value in values.items() if old[key] != value}
             edit = assign(file, item, present, f"versions[{decision.version}].")
             return apply(file, edit.splices) if edit.splices else (file.bom + file.text).encode()
@@ -116,18 +126,22 @@ def _with(file: YamlFile, environment: Environment, decision: Decision) -> bytes
 
 def _texts(environment: Environment, decision: Decision) -> dict[str, str]:
     """Each key's text, in the order in which an entry is written."""
-    since = decision.since.astimezone(UTC).strftime(_TIME) if decision.since else ""
     texts = {
         "version": decision.version,
+        "created": _time_text(decision.created),
         "state": str(decision.state),
         "reason": " ".join(decision.reason.split()),
-        "since": since,
+        "since": _time_text(decision.since),
         "by": " ".join(decision.by.split()),
         "commit": decision.commit,
         "failures": str(decision.failures) if decision.failures else "",
         "restored": decision.restored,
     }
     return {"environment": environment.name, "model": environment.model.name, **texts}
+
+
+def _time_text(time: datetime | None) -> str:
+    return time.astimezone(UTC).strftime(_TIME) if time else ""
 
 
 def _is_of(values: Mapping[str, str], environment: Environment) -> bool:
@@ -187,17 +201,19 @@ def _decision(file: YamlFile, item: Node, values: Mapping[str, str]) -> Decision
         hint = f"available: {', '.join(State)}"
         raise file.error(f"unknown state {values['state']!r}", item, key="versions.state", hint=hint) from None
     kept = {key: values[key] for key in ("version", "reason", "by", "commit", "restored")}
-    return Decision(state=state, since=_time(file, item, values["since"]), failures=_count(file, item, values), **kept)
+    since, created = (_time(file, item, values, key) for key in ("since", "created"))
+    return Decision(state=state, since=since, failures=_count(file, item, values), created=created, **kept)
 
 
-def _time(file: YamlFile, item: Node, text: str) -> datetime | None:
+def _time(file: YamlFile, item: Node, values: Mapping[str, str], key: str) -> datetime | None:
+    text = values[key]
     if not text:
         return None
     try:
         return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
     except ValueError:
         hint = "write it in UTC, for example 2026-01-31T08:00:00Z"
-        raise file.error(f"{text!r} is not a time", item, key="versions.since", hint=hint) from None
+        raise file.error(f"{text!r} is not a time", item, key=f"versions.{key}", hint=hint) from None
 
 
 def _count(file: YamlFile, item: Node, values: Mapping[str, str]) -> int:

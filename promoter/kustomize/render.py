@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from promoter.config.values import RenderConfig
 from promoter.config.yaml import plain_values
-from promoter.errors import ConfigError, RefusedError, UnreachableError
+from promoter.errors import ConfigError, LinkError, RefusedError, UnreachableError
 from promoter.kustomize.outside import KUSTOMIZATION_FILES, charts, require_inside
 from promoter.machine import process, resources
 from promoter.machine.folders import temporary
@@ -131,12 +131,19 @@ _HINT = "Argo CD will fail to render this too; fix the overlay first, or skip th
 
 
 def sources(tree: Tree, directory: str) -> dict[str, bytes]:
-    """What an overlay renders from: its folder and what its kustomizations name, found by asking the tree for each string."""
+    """What an overlay renders from: its folder and what its kustomizations name, found by asking the tree for each string.
+
+    Raises:
+        NotBuiltHereError: something of it is a symbolic link or a submodule, which Argo CD follows.
+    """
     files: dict[str, bytes] = {}
     asked: set[str] = set()
     wanted = {directory}
     while wanted:
-        found = tree.export(sorted(wanted))
+        try:
+            found = tree.export(sorted(wanted))
+        except LinkError as error:
+            raise NotBuiltHereError(error.message, hint=error.hint) from None
         asked |= wanted
         wanted = {
             named

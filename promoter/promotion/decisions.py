@@ -6,14 +6,15 @@ by replaying what promoter's commits recorded; the next commit then writes the f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from promoter.errors import ConfigError, RefusedError
 from promoter.kustomize import promotion_file
-from promoter.kustomize.promotion_file import Decision, State
+from promoter.kustomize.promotion_file import Decision, Key, State
 from promoter.kustomize.release import model_version
 from promoter.models import Environment, Release
 from promoter.promotion import journal
@@ -26,36 +27,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """The environment's entries by version. `content` is the file that holds them, None if it does not exist yet."""
+    """The environment's entries. `content` is the file that holds them, None if it does not exist yet."""
 
     environment: Environment
     path: str
     content: bytes | None
-    entries: Mapping[str, Decision]
+    entries: Mapping[Key, Decision]
 
-    def of(self, version: str) -> Decision | None:
-        return self.entries.get(version)
+    def of(self, version: str, created: datetime | None = None) -> Decision | None:
+        """The entry for the version that MLflow created then; if that is unknown, one for its number, first one that blocks.
 
-    def require_not_blocked(self, version: str) -> None:
+        An entry that has no time is about any version of its number, unless there is one with the right time.
+        """
+        found = [
+            one for one in self.entries.values() if one.version == version and (not created or one.created in (None, created))
+        ]
+        return min(found, key=lambda one: (one.created != created, not one.blocks), default=None)
+
+    def of_release(self, release: Release) -> Decision | None:
+        return self.of(release.version, created_at(release))
+
+    def require_not_blocked(self, release: Release) -> None:
         """Before an earlier release is deployed again.
 
         Raises:
             RefusedError: the version is quarantined or rejected.
         """
-        found = self.of(version)
+        found = self.of_release(release)
         if found is not None and found.blocks:
             raise RefusedError(
-                f"version {version} is {found.state} in {self.environment.name!r}"
+                f"version {release.version} is {found.state} in {self.environment.name!r}"
                 + (f": {found.reason}" if found.reason else ""),
                 hint=f"choose another version (promoter rollback {self.environment.name} --to VERSION), "
                 f"or remove the entry from {self.path}",
             )
 
-    @property
-    def undone(self) -> frozenset[str]:
-        """The versions that failed or that a person does not want, and that were not deployed again since."""
-        standing = (one for one in self.entries.values() if one.state is not State.ALLOWED)
-        return frozenset(one.version for one in standing if one.state is not State.FAILED or one.restored)
+    def is_undone(self, release: Release) -> bool:
+        """Its version failed or a person does not want it, and it was not deployed again since."""
+        one = self.of_release(release)
+        return one is not None and one.state is not State.ALLOWED and (one.state is not State.FAILED or bool(one.restored))
 
     def is_restore(self, release: Release) -> bool:
         """The release was deployed in place of one that failed or was rolled back, and nobody promoted it since."""
@@ -68,14 +78,14 @@ class Decisions:
 
     def restored_after(self, bad: Release, now: Release) -> Decision | None:
         """Why `now` is deployed in place of `bad`, if the cause is that `bad` failed."""
-        one = self.of(bad.version)
+        one = self.of_release(bad)
         failed = one is not None and one.state in (State.FAILED, State.QUARANTINED) and one.restored == now.digest
         return one if failed else None
 
     def files(self, after: Decisions) -> dict[str, bytes]:
         """The edit after which the file has the entries of `after`; empty if it has them already."""
         known = self.entries if self.content is not None else {}
-        changed = [one for one in after.entries.values() if known.get(one.version) != one]
+        changed = [one for one in after.entries.values() if known.get(one.key) != one]
         if self.content is not None and not changed:
             return {}
         return {self.path: promotion_file.write(self.path, self.content, self.environment, changed)}
@@ -85,29 +95,38 @@ class Decisions:
     def promoted(self, release: Release, *, by: str = "") -> Decisions:
         """The release is deployed because somebody wants it, whatever stood against it: the gates were asked before."""
         changed = [replace(one, restored="") for one in self.entries.values() if one.restored == release.digest]
-        if (own := self.of(release.version)) is not None:
+        if (own := self.of_release(release)) is not None:
             lifted = own.state if own.state is State.FAILED else State.ALLOWED
             changed.append(replace(own, state=lifted, restored="", by=by or own.by if lifted is not own.state else own.by))
         return self._with(*changed)
 
     def failed(self, bad: Release, stable: Release, reason: str, *, at: datetime, commit: str, quarantine: bool) -> Decisions:
         """`bad`, which `commit` deployed, was aborted or failed, and `stable` is deployed again."""
-        old = self.of(bad.version) or Decision(bad.version, State.FAILED)
+        old = self.of_release(bad) or Decision(bad.version, State.FAILED, created=created_at(bad))
         state = old.state if old.blocks else State.QUARANTINED if quarantine else State.FAILED
         entry = replace(old, state=state, reason=clean(reason), since=at, commit=commit, restored=stable.digest)
         return self._with(replace(entry, failures=old.failures + 1))
 
     def rolled_back(self, current: Release, target: Release, *, at: datetime, commit: str, by: str = "") -> Decisions:
         """A person does not want `current`, which `commit` deployed, and `target` is deployed again."""
-        old = self.of(current.version) or Decision(current.version, State.ROLLED_BACK)
+        old = self.of_release(current) or Decision(current.version, State.ROLLED_BACK, created=created_at(current))
         state = old.state if old.blocks else State.ROLLED_BACK
         entry = replace(old, state=state, since=at, by=by or old.by, commit=commit, restored=target.digest)
-        wanted = self.of(target.version)
+        wanted = self.of_release(target)
         lifted = [replace(wanted, state=State.ALLOWED)] if wanted and wanted.state is State.ROLLED_BACK else []
         return self._with(*lifted, entry)
 
     def _with(self, *changed: Decision) -> Decisions:
-        return replace(self, entries={**self.entries, **{one.version: one for one in changed}})
+        return replace(self, entries={**self.entries, **{one.key: one for one in changed}})
+
+
+def created_at(release: Release) -> datetime | None:
+    """When MLflow created the version, as its image's tag has it (`image_tag`); None if promoter did not name the image."""
+    found = re.fullmatch(rf"v{re.escape(release.version)}-(\d{{14}})(-.*)?", release.tag)
+    try:
+        return datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC) if found else None
+    except ValueError:
+        return None
 
 
 def at(repository: Repository, commit: str, overlay: Overlay, environment: Environment) -> Decisions:

@@ -41,7 +41,7 @@ def not_undone(decisions: Decisions, version: ModelVersion, *, force: bool, unat
     Raises:
         RefusedError: the version is quarantined or rejected; the error names the record.
     """
-    environment, found = decisions.environment, decisions.of(version.version)
+    environment, found = decisions.environment, decisions.of(version.version, version.created.replace(microsecond=0))
     if not force:
         _not_blocked(decisions, found, version)
     if found is None or not unattended:

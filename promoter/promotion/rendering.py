@@ -55,8 +55,8 @@ def rendered_change(
     directory = environment.application.path
     if tool() is None:
         return None
-    now = sources(tree, directory)
     try:
+        now = sources(tree, directory)
         after, rules = _built(clients, {**now, **files}, directory, offline)
     except NotBuiltHereError as error:
         return Rendered("", Carriers(()), error.message)

@@ -158,7 +158,7 @@ def _edit(repository: Repository, restoration: Restoration) -> Callable[[Snapsho
     now = datetime.now(UTC)
 
     def decide(known: Decisions) -> Decisions:
-        known.require_not_blocked(stable.version)  # somebody rejected it while it was live: a person has to choose
+        known.require_not_blocked(stable)  # somebody rejected it while it was live: a person has to choose
         return known.failed(bad.release, stable, _reason(verdict), at=now, commit=bad.commit.sha, quarantine=verdict.quarantine)
 
     propose = partial(_proposal, restoration)

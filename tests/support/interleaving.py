@@ -287,7 +287,7 @@ class SmallClients(Clients):
 def without_rendering() -> pytest.MonkeyPatch:
     """No tool that renders is found: it would take a second each time. The caller undoes it."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("promoter.commands.plan.tool", lambda: None)
+    patch.setattr("promoter.promotion.rendering.tool", lambda: None)
     return patch
 
 
@@ -416,7 +416,7 @@ def _allowed_to_be_refused(act: Callable[[], None]) -> Callable[[], None]:
 
 def decisions_at(world: World, made: Made, environment: Environment) -> Mapping[str, Decision]:
     path = overlays.promotion_path(environment)
-    return promotion_file.read(path, made.files[path], environment)
+    return {one.version: one for one in promotion_file.read(path, made.files[path], environment).values()}
 
 
 def violations(world: World) -> Iterator[str]:
