@@ -12,6 +12,10 @@ from typing import Any
 # -- model registry ---------------------------------------------------------------------------------------------------
 
 
+MOST_FILES = 10_000
+"""Files of a model version, and folders, unless image.max-files allows more."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """One file of a model version: `path` relative to the model's folder, `size` in bytes, `etag` if the store has one."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promoter.cli.text import model_text
-from promoter.commands.model import Facts, facts
+from promoter.commands.model import Facts, facts, notes
 from promoter.errors import ExitCode, UsageError
+from promoter.output import as_json, data
 from tests.support.write_path import FILES, WritePath, path
 
 __all__ = ["path"]
@@ -55,7 +57,7 @@ def test_as_json_and_for_pipelines(path: WritePath, tmp_path: Path) -> None:
     done = path.run("model", f"{path.model}@challenger", *options, GITHUB_OUTPUT=str(file))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert list(told) == ["version", "tag", "content_digest", "image"]
+    assert list(told) == ["version", "tag", "content_digest", "image", "notes"]
     assert told["content_digest"] == told["image"]["content_digest"] == outcome.release.model_digest
     assert told["image"]["digest"] == outcome.image.digest
     outputs = dict(line.split("=", 1) for line in file.read_text().splitlines())
@@ -85,3 +87,24 @@ def test_without_promoter_yaml_the_environment_is_enough(path: WritePath) -> Non
     with pytest.raises(UsageError, match="MLflow is not configured") as caught:
         facts(None, f"{path.model}:1", {}, digest=False)
     assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_numbers_that_json_lacks_are_null_with_a_note_and_hidden_characters_are_shown(
+    path: WritePath, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may register a version writes its tags and description, and metrics are what training came to."""
+    path.register()
+    known = describe(path)
+    metrics = {"auc": 0.5, "loss": float("nan"), "worst": float("-inf")}
+    told = "\x1b]0;owned\x07\x1b[2Jhidden"
+    version = replace(known.version, metrics=metrics, tags={"team": told}, description=told)
+    odd = replace(known, version=version, notes=notes(metrics))
+    as_json(odd)
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert printed["version"]["metrics"] == {"auc": 0.5, "loss": None, "worst": None}
+    assert printed["notes"] == ["metric loss is NaN", "metric worst is -inf"]
+    data(model_text(odd))
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "hidden" in text

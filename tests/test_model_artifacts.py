@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_a_name_that_means_something_else_somewhere_is_refused(folder: Path, nam
 def test_more_files_than_a_model_has_are_refused(tmp_path: Path) -> None:
     for number in range(10_001):
         (tmp_path / str(number)).touch()
-    with pytest.raises(RefusedError, match="10000 files, then"):
+    with pytest.raises(RefusedError, match="more than 10000 files"):
         LocalArtifacts(str(tmp_path)).list(CREATED)
 
 
@@ -167,3 +168,22 @@ def test_nothing_is_left_on_the_disk_when_reading_breaks_off(mlflow_server: Mlfl
     with pytest.raises(UnreachableError, match=r"failures .* 404"), remote.open(ModelFile("gone", 3)):
         pass
     assert list(temporary.iterdir()) == []
+
+
+def test_one_limit_of_files_and_folders_for_every_store(mlflow_server: MlflowServer, tmp_path: Path) -> None:
+    """300 folders are a model like any other; a limit is one for the server, a folder here, and what MLflow's client reads."""
+    files = {f"part-{number}/weights": b"w" for number in range(300)}
+    mlflow_server.put("mlflow-artifacts:/many", files)
+    mlflow_server.put(f"file://{tmp_path}/many", files)
+
+    def stores(most: int) -> list[LocalArtifacts | ProxiedArtifacts | ClientArtifacts]:
+        found = replace(settings.read(mlflow_server.environ), most_files=most)
+        server = TrackingServer(mlflow_server.url, found)
+        here = f"{tmp_path}/many"
+        return [ProxiedArtifacts(server, "many", most), LocalArtifacts(here, most), ClientArtifacts(f"file://{here}", found)]
+
+    assert [len(artifacts.list(CREATED)) for artifacts in stores(300)] == [300, 300, 300]
+    for artifacts in stores(299):
+        with pytest.raises(RefusedError, match=r"the model version has more than 299 (files|folders)") as refused:
+            artifacts.list(CREATED)
+        assert "image.max-files" in refused.value.hint

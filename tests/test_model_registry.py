@@ -203,6 +203,40 @@ def test_a_link_in_the_model_s_folder_is_refused(mlflow_server: MlflowServer, tm
         resolve(mlflow_server, f"{name}:{version}", tmp_path.as_uri())
 
 
+def test_latest_is_the_newest_version_and_a_number_that_does_not_exist_names_it(
+    mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    for number in range(11):
+        mlflow_server.register("newest", f"models:/{mlflow_server.log_model({'MLmodel': MLMODEL})}")
+        if number == 4:
+            mlflow_server.set_stage("newest", "5", "Production")
+    database = connect({"HOME": str(tmp_path), "MLFLOW_TRACKING_URI": f"sqlite:///{mlflow_server.database}"})
+    mlflow_server.api("POST", "registered-models/create", name="empty")
+    for registry in (connect(mlflow_server.environ), database):
+        with pytest.raises(UsageError, match="has no newest:12") as refused:
+            registry.resolve(ModelReference.parse("models:/newest/12"))
+        assert refused.value.hint == "the newest version of newest is 11"
+        for reference in ("empty:1", "empty/latest"):
+            with pytest.raises(UsageError, match=f"has no {reference}") as refused:
+                registry.resolve(ModelReference.parse(reference))
+            assert refused.value.hint == "empty has no version yet: register one"
+    assert resolve(mlflow_server, "models:/newest/latest").version == "11"
+
+
+def test_an_alias_in_any_alphabet_is_resolved(mlflow_server: MlflowServer) -> None:
+    mlflow_server.register("alphabet", f"models:/{mlflow_server.log_model({'MLmodel': MLMODEL})}", alias="gültig_2")
+    assert resolve(mlflow_server, "alphabet@gültig_2").version == "1"
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
+def test_a_database_that_does_not_exist_is_refused_and_not_made(tmp_path: Path, scheme: str) -> None:
+    missing = tmp_path / "typo.db"
+    environ = {"HOME": str(tmp_path), "MLFLOW_TRACKING_URI": f"{scheme}:///{missing}"}
+    with pytest.raises(UsageError, match=f"database {missing} does not exist"):
+        connect(environ).resolve(ModelReference.parse("iris@champion"))
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- MLflow's own client ----------------------------------------------------------------------------------------------
 
 

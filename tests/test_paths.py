@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promoter.errors import PromoterError
+from promoter.errors import PromoterError, RefusedError
 from promoter.gitops import tree
 from promoter.image.layer import content_digest, sort_checked
 from promoter.image.runtime.whole import _keeping
@@ -36,6 +37,21 @@ ODD = [
     *("a\0b", "a\nb", "a\rb", "a\tb", "a\x1b[31mb", "a\x7fb", "a\x85b", "..\\out", "a\\b"),
 ]
 PLAIN = ["a", "a/b.c", ".github/x", ".gitignore", "a/.gitkeep", "git", "..a", "a..", "...", "-x", "é ü.txt", "a b", "~", "con"]
+
+
+SPACES = ["a\u00a0b.pkl", "a\u2003b", "\u3000"]
+INVISIBLE = [("a\u202eb", "U+202E"), ("a\u200bb", "U+200B"), ("\u2028", "U+2028"), ("a\ue000", "U+E000")]
+
+
+@pytest.mark.parametrize("path", SPACES)
+def test_spaces_of_every_kind_are_allowed_in_names(path: str) -> None:
+    assert [file.path for file in listing(iter([ModelFile(path, 1)]))] == [path]
+
+
+@pytest.mark.parametrize(("path", "code"), INVISIBLE)
+def test_an_invisible_character_is_refused_by_its_number(path: str, code: str) -> None:
+    with pytest.raises(RefusedError, match=f"whose name has the invisible character {re.escape(code)}"):
+        listing(iter([ModelFile(path, 1)]))
 
 
 def put_in_a_layer(path: str) -> None:

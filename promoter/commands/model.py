@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ class Facts:
     tag: str
     content_digest: str | None
     image: Image | None
+    notes: tuple[str, ...] = ()
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -51,4 +53,11 @@ def facts(clients: Clients | None, reference: str, environ: Mapping[str, str], *
     image = clients.publisher(known).find(version) if clients and known else None
 
     computed = content_digest(version.files, lambda file: model_registry.open(version, file)) if digest else None
-    return Facts(version, image_tag(version), computed or (image.content_digest if image else None), image)
+    known_digest = computed or (image.content_digest if image else None)
+    return Facts(version, image_tag(version), known_digest, image, notes(version.metrics))
+
+
+def notes(metrics: Mapping[str, float]) -> tuple[str, ...]:
+    """What JSON can't say: it has no NaN and no infinity, so that `metrics` has null there."""
+    odd = sorted((name, value) for name, value in metrics.items() if not math.isfinite(value))
+    return tuple(f"metric {name} is {'NaN' if math.isnan(value) else value}" for name, value in odd)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import unicodedata
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -15,11 +17,10 @@ from urllib.request import url2pathname
 
 from promoter.errors import RefusedError, UnreachableError
 from promoter.machine.paths import flaw, open_below
-from promoter.models import ModelFile
+from promoter.models import MOST_FILES, ModelFile
 
 # `mlflow artifacts download` leaves this next to the files it fetched; it is not part of the model.
 _IGNORED = "registered_model_meta"
-_MOST_FILES = 10_000
 
 
 class Reader(Protocol):
@@ -47,19 +48,47 @@ class Artifacts(Protocol):
         """
 
 
-def listing(files: Iterator[ModelFile]) -> tuple[ModelFile, ...]:
+def listing(files: Iterator[ModelFile], most: int = MOST_FILES) -> tuple[ModelFile, ...]:
     """The files by path, without what MLflow's client adds; a path that leads out of the folder is refused.
 
     Raises:
-        RefusedError: such a path, the same path twice, or more files than a model has.
+        RefusedError: such a path, the same path twice, or more than `most` files.
     """
     found: dict[str, ModelFile] = {}
     for file in files:
         require_below(file.path)
-        if file.path in found or len(found) == _MOST_FILES:
-            raise untrusted(f"{len(found)} files, then {file.path!r}")
+        if file.path in found:
+            raise untrusted(f"{file.path!r} twice")
+        if len(found) == most:
+            raise too_many("files", most)
         found[file.path] = file
     return tuple(found[path] for path in sorted(found) if path != _IGNORED)
+
+
+class Folders:
+    """Folders still to be looked into, beginning with the model's own (""): each once, and no more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._waiting, self._found = most, deque([""]), 1
+
+    def __iter__(self) -> Iterator[str]:
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def add(self, path: str) -> None:
+        """Raises: RefusedError, if it leads out of the model's folder, or is one too many."""
+        if self._found > self._most:
+            raise too_many("folders", self._most)
+        self._found += 1
+        self._waiting.append(require_below(path))
+
+
+def too_many(what: str, most: int) -> RefusedError:
+    """The error for a listing that does not end."""
+    return RefusedError(
+        f"the model version has more than {most} {what}",
+        hint="if they all belong to the model, raise image.max-files in promoter.yaml",
+    )
 
 
 def untrusted(what: str) -> RefusedError:
@@ -76,10 +105,16 @@ def require_below(path: str) -> str:
     Raises:
         RefusedError: it is absolute, climbs, leads into a `.git`, or is not spelled the one plain way.
     """
-    if flaw(path) or not path.isprintable():
+    if why := flaw(path):
         raise RefusedError(
-            f"the model version lists a file {path!r}, which leads out of its folder, or into a .git, or has an odd name",
+            f"the model version lists a file {path!r}: {why}",
             hint="somebody tampered with its artifacts: look at them in MLflow, then register a clean version",
+        )
+    odd = next((character for character in path if not character.isprintable() and unicodedata.category(character) != "Zs"), "")
+    if odd:
+        raise RefusedError(
+            f"the model version lists a file {path!r}, whose name has the invisible character U+{ord(odd):04X}",
+            hint="log the model again with a name that shows what it is",
         )
     return path
 
@@ -87,7 +122,8 @@ def require_below(path: str) -> str:
 class LocalArtifacts:
     """Files in a folder of this machine, or one mounted here."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, most: int = MOST_FILES) -> None:
+        self._most = most
         parts = urlsplit(uri)
         self._folder = Path(url2pathname(parts.path) if parts.scheme == "file" else uri)
 
@@ -98,10 +134,12 @@ class LocalArtifacts:
                 f"the model's files are in {self._folder}, which does not exist on this machine",
                 hint="mount it here, or start the MLflow server with --serve-artifacts",
             )
-        return listing(self._files())
+        return listing(self._files(), self._most)
 
     def _files(self) -> Iterator[ModelFile]:
-        for folder, folders, names in os.walk(self._folder, onerror=_unreadable):
+        for number, (folder, folders, names) in enumerate(os.walk(self._folder, onerror=_unreadable)):
+            if number > self._most:
+                raise too_many("folders", self._most)
             for name in (*folders, *names):
                 path = Path(folder, name)
                 status = path.lstat()

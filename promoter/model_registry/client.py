@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from promoter.boundary import ODD, unlike
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
 from promoter.machine.folders import temporary
-from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, Reader, listing, require_below, untrusted
-from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
+from promoter.model_registry.artifacts import Artifacts, Folders, LocalArtifacts, Reader, listing, require_below, untrusted
+from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest, newest_version
 from promoter.models import ModelFile
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class ClientStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._where = settings.registry_uri or settings.tracking_uri
+        for uri in (settings.tracking_uri, self._where):
+            _require_database(uri)
 
     def by_version(self, name: str, version: str) -> RegisteredVersion:
         """MlflowClient.get_model_version."""
@@ -61,13 +63,11 @@ class ClientStore:
         with self._client() as client:
             return _registered(client.get_model_version_by_alias(name, alias))
 
-    def by_stage(self, name: str, stage: str) -> RegisteredVersion:
+    def by_stage(self, name: str, stage: str | None) -> RegisteredVersion:
         """MlflowClient.get_latest_versions; its versions lack their aliases, so the version is asked for again."""
         with self._client() as client:
-            versions = client.get_latest_versions(name, [stage])
-        if not versions:
-            raise NotFound(f"no version of {name} is in stage {stage}")
-        return self.by_version(name, str(versions[0].version))
+            versions = client.get_latest_versions(name, [stage] if stage else None)
+        return self.by_version(name, newest_version([str(one.version) for one in versions], name, stage))
 
     def aliases(self, name: str) -> Mapping[str, str]:
         """MlflowClient.get_registered_model: alias -> version."""
@@ -105,7 +105,9 @@ class ClientStore:
             self._settings.sources.require(uri)
             if urlsplit(uri).scheme in _SERVED:
                 raise untrusted(f"they are on {uri}, and MLflow's client would send its credentials there")
-        return LocalArtifacts(uri) if urlsplit(uri).scheme in ("", "file") else ClientArtifacts(uri, self._settings)
+        if urlsplit(uri).scheme in ("", "file"):
+            return LocalArtifacts(uri, self._settings.most_files)
+        return ClientArtifacts(uri, self._settings)
 
     def _resolved(self, uri: str) -> str:
         """Where a folder of a run is (`runs:/ID/PATH`), which may be anywhere."""
@@ -141,6 +143,21 @@ class ClientStore:
                 ) from None
 
 
+def _require_database(uri: str) -> None:
+    """SQLite makes a database where there is none, and MLflow its tables in it: then no model would be registered.
+
+    Raises:
+        UsageError: `uri` names a SQLite file that does not exist.
+    """
+    scheme, _, path = uri.partition(":///")
+    path = path.partition("?")[0]
+    if scheme.partition("+")[0] == "sqlite" and path and path != ":memory:" and not Path(path).exists():
+        raise UsageError(
+            f"MLflow's database {path} does not exist",
+            hint="correct MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI: sqlite:/// and a path, with a fourth / if it is absolute",
+        )
+
+
 class ClientArtifacts:
     """Files that MLflow's artifact repositories can read: s3:, gs:, abfss:, dbfs:, runs:, models: and more."""
 
@@ -150,14 +167,15 @@ class ClientArtifacts:
     def list(self, _: datetime, /) -> tuple[ModelFile, ...]:
         """See Artifacts; MLflow's client does not return ETags."""
         with mlflow_errors(self._uri):
-            return listing(self._files(self._repository(), ""))
+            return listing(self._files(self._repository()), self._settings.most_files)
 
-    def _files(self, repository: Any, folder: str) -> Iterator[ModelFile]:
-        for info in repository.list_artifacts(folder or None):
-            if info.is_dir:
-                yield from self._files(repository, require_below(info.path))
-            else:
-                yield ModelFile(info.path, int(info.file_size or 0))
+    def _files(self, repository: Any) -> Iterator[ModelFile]:
+        for folder in (folders := Folders(self._settings.most_files)):
+            for info in repository.list_artifacts(folder or None):
+                if info.is_dir:
+                    folders.add(info.path)
+                else:
+                    yield ModelFile(info.path, int(info.file_size or 0))
 
     @contextmanager
     def open(self, file: ModelFile) -> Iterator[Reader]:

@@ -44,7 +44,7 @@ def parse(content: bytes, *, reference: str) -> MLmodel:
 
 def requirements(content: bytes) -> tuple[str, ...]:
     """The lines of a requirements.txt that say something."""
-    lines = (line.strip() for line in content.decode("utf-8", errors="replace").splitlines())
+    lines = (line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 

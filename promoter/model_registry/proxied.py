@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ import urllib3.exceptions
 
 from promoter.boundary import ODD
 from promoter.errors import RefusedError, UnreachableError
-from promoter.model_registry.artifacts import Reader, listing, require_below, untrusted
+from promoter.model_registry.artifacts import Folders, Reader, listing
 from promoter.model_registry.store import NotFound
-from promoter.models import ModelFile
+from promoter.models import MOST_FILES, ModelFile
 from promoter.typed import require_typed
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ API = "/api/2.0/mlflow-artifacts/artifacts"
 """Where an MLflow server has them."""
 
 _THREADS = 4
-_MOST_FOLDERS = 256
 # Unzipped, so that the bytes are the file's and the ETag is that of the file, not of a packed copy.
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
@@ -39,8 +37,8 @@ _AS_IT_IS = {"Accept-Encoding": "identity"}
 class ProxiedArtifacts:
     """The files below `path` of an MLflow server's artifact store."""
 
-    def __init__(self, server: TrackingServer, path: str) -> None:
-        self._server, self._path = server, path.strip("/")
+    def __init__(self, server: TrackingServer, path: str, most: int = MOST_FILES) -> None:
+        self._server, self._path, self._most = server, path.strip("/"), most
 
     def list(self, created: datetime, /) -> tuple[ModelFile, ...]:
         """See Artifacts. Small requests for a first byte give the ETags, and only where the server has the files itself.
@@ -48,7 +46,7 @@ class ProxiedArtifacts:
         A server with a cloud store behind it would fetch each file whole to answer, and gives no lasting ETag; it is known
         by its answer for MLmodel. HEAD does not help: MLflow answers it from another place, with another ETag than GET.
         """
-        files = listing(self._files())
+        files = listing(self._files(), self._most)
         described = next((file for file in files if file.path == "MLmodel"), None)
         etag = self._etag(None, described, created) if described else None
         if described is None or etag is None:
@@ -60,18 +58,13 @@ class ProxiedArtifacts:
         return tuple(sorted((replace(described, etag=etag), *tagged), key=lambda file: file.path))
 
     def _files(self) -> Iterator[ModelFile]:
-        folders, asked = deque([""]), 0
-        while folders:
-            asked += 1
-            if asked > _MOST_FOLDERS:
-                raise untrusted(f"{asked} folders")
-            folder = folders.popleft()
+        for folder in (folders := Folders(self._most)):
             where = f"{self._path}/{folder}".strip("/")
             entries = self._server.get("mlflow-artifacts/artifacts", _entries, path=where)
             for name, is_folder, size in entries:
                 path = f"{folder}/{name}" if folder else name
                 if is_folder:
-                    folders.append(require_below(path))
+                    folders.add(path)
                 else:
                     yield ModelFile(path, size)
 

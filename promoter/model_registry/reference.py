@@ -11,7 +11,10 @@ from promoter.errors import UsageError
 _REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/:]+?)(?:(?P<mark>@stage/|[@:/])(?P<pointer>[^/:@]+))?", re.DOTALL)
 _STAGES = {"staging": "Staging", "production": "Production", "archived": "Archived"}
 _VERSION = re.compile(r"[1-9][0-9]*")
-_ALIAS = re.compile(r"[A-Za-z0-9_-]+")
+LATEST = "latest"
+"""In the place of a stage: the newest version, as in MLflow's `models:/name/latest`."""
+
+_ALIAS = re.compile(r"[\w-]+")  # mlflow/utils/validation.py
 _HINT = "write name@alias, name:version, name/Production, models:/name/3, models:/name@alias or models:/name/Production"
 
 
@@ -26,7 +29,9 @@ class ModelReference:
 
     @classmethod
     def parse(cls, text: str) -> ModelReference:
-        """Reads `name@alias`, `name:version`, `name/version`, `name/Stage` or a bare name, each with or without `models:/`.
+        """Reads `name@alias`, `name:version`, `name/version`, `name/Stage`, `name/latest` or a bare name.
+
+        Each with or without `models:/`.
 
         `name@stage/Production` is how an environment's alias names a stage.
 
@@ -47,6 +52,8 @@ class ModelReference:
             return cls(name, version=pointer)
         if mark in ("/", "@stage/") and pointer.lower() in _STAGES:
             return cls(name, stage=_STAGES[pointer.lower()])
+        if mark == "/" and pointer.lower() == LATEST:
+            return cls(name, stage=LATEST)
         raise UsageError(f"{text!r}: {pointer!r} is {_NOT[mark]}", hint=_HINT)
 
     @classmethod
@@ -77,6 +84,6 @@ class ModelReference:
 _NOT = {
     "@": "no alias (letters, digits, _ and -)",
     ":": "no version (a number from 1)",
-    "/": "neither a version (a number from 1) nor a stage (Staging, Production, Archived)",
+    "/": "neither a version (a number from 1) nor a stage (Staging, Production, Archived) nor latest",
     "@stage/": "no stage (Staging, Production, Archived)",
 }

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError, without_credentials
 from promoter.model_registry import mlmodel, settings
-from promoter.model_registry.reference import ModelReference
+from promoter.model_registry.reference import LATEST, ModelReference
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, Store
-from promoter.models import ModelFile, ModelVersion
+from promoter.models import MOST_FILES, ModelFile, ModelVersion
 
 if TYPE_CHECKING:
     from promoter.model_registry.artifacts import Artifacts, Reader
@@ -26,11 +26,13 @@ def connect(
     *,
     tracking_uri: str | None = None,
     sources: Sequence[str] = (),
+    most_files: int = MOST_FILES,
     limits: Limits | None = None,
 ) -> ModelRegistry:
     """The model registry that this environment leads to; `tracking_uri` is used where it names none. Nothing is asked yet.
 
-    `sources`: where model files may be, apart from the tracking server (see `Sources`).
+    `sources`: where model files may be, apart from the tracking server (see `Sources`). A version may have `most_files`, and as
+    many folders.
 
     MLFLOW_REGISTRY_URI wins over MLFLOW_TRACKING_URI, which wins over `tracking_uri`. http and https are spoken directly;
     every other address, and authentication by a plug-in, goes through MLflow's own client.
@@ -38,7 +40,7 @@ def connect(
     Raises:
         UsageError: no address, or a variable with a value that can't be used.
     """
-    found = settings.read(environ, tracking_uri=tracking_uri, sources=sources)
+    found = replace(settings.read(environ, tracking_uri=tracking_uri, sources=sources), most_files=most_files)
     if limits is not None:
         found = replace(found, limits=limits)
     where = without_credentials(found.registry_uri or found.tracking_uri)
@@ -139,7 +141,7 @@ class ModelRegistry:
         if reference.alias is not None:
             return self._store.by_alias(reference.name, reference.alias)
         if reference.stage is not None:
-            return self._store.by_stage(reference.name, reference.stage)
+            return self._store.by_stage(reference.name, None if reference.stage == LATEST else reference.stage)
         raise UsageError(f"{reference} names no version", hint=f"write {reference}@alias or {reference}:version")
 
     def _find(self, reference: ModelReference) -> RegisteredVersion:
@@ -147,6 +149,8 @@ class ModelRegistry:
             return self._named(reference)
         except NotFound:
             aliases = self._aliases(reference.name)
+        if reference.version is not None or reference.stage == LATEST:
+            raise self._no_version(reference)
         pointers = ", ".join(f"{alias} (version {version})" for alias, version in sorted(aliases.items()))
         raise UsageError(
             f"MLflow at {self.where} has no {reference}",
@@ -154,6 +158,15 @@ class ModelRegistry:
             if pointers
             else f"{reference.name} has no alias yet: set one in MLflow",
         )
+
+    def _no_version(self, reference: ModelReference) -> UsageError:
+        try:
+            newest = self._store.by_stage(reference.name, None).version
+        except NotFound:
+            hint = f"{reference.name} has no version yet: register one"
+        else:
+            hint = f"the newest version of {reference.name} is {newest}"
+        return UsageError(f"MLflow at {self.where} has no {reference}", hint=hint)
 
     def _aliases(self, name: str) -> Mapping[str, str]:
         try:

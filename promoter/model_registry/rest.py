@@ -10,7 +10,7 @@ from promoter.boundary import Server, odd_answers_are_errors
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, untrusted
 from promoter.model_registry.proxied import API, ProxiedArtifacts
 from promoter.model_registry.server import TrackingServer
-from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest
+from promoter.model_registry.store import LoggedModel, RegisteredVersion, from_milliseconds, newest, newest_version
 from promoter.typed import require_typed
 
 if TYPE_CHECKING:
@@ -36,13 +36,11 @@ class RestStore:
         """GET registered-models/alias."""
         return _about(self._registry.get("mlflow/registered-models/alias", _registered, name=name, alias=alias), name)
 
-    def by_stage(self, name: str, stage: str) -> RegisteredVersion:
+    def by_stage(self, name: str, stage: str | None) -> RegisteredVersion:
         """POST registered-models/get-latest-versions; its versions lack their aliases, so the version is asked for again."""
-        body = {"name": name, "stages": [stage]}
+        body = {"name": name, **({"stages": [stage]} if stage else {})}
         versions = self._registry.post("mlflow/registered-models/get-latest-versions", body, _versions)
-        if not versions:
-            raise NotFound(f"no version of {name} is in stage {stage}")
-        return self.by_version(name, versions[0])
+        return self.by_version(name, newest_version(versions, name, stage))
 
     def aliases(self, name: str) -> Mapping[str, str]:
         """GET registered-models/get: alias -> version."""
@@ -74,10 +72,10 @@ class RestStore:
             uri = self._of_run(uri)
         parts = urlsplit(uri)
         if parts.scheme in ("mlflow-artifacts", "http", "https"):
-            return ProxiedArtifacts(*self._served(uri, parts))
+            return ProxiedArtifacts(*self._served(uri, parts), self._settings.most_files)
         self._settings.sources.require(uri)
         if parts.scheme in ("", "file"):
-            return LocalArtifacts(uri)
+            return LocalArtifacts(uri, self._settings.most_files)
         # Imported here: only clouds need mlflow.
         from promoter.model_registry.client import ClientArtifacts
 

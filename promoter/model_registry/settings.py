@@ -12,6 +12,7 @@ from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
 from promoter.machine.home import home
 from promoter.model_registry.sources import Sources
+from promoter.models import MOST_FILES
 from promoter.session import Limits
 
 _BIND = "set MLFLOW_TRACKING_URI in the environment, next to the credential: an address in promoter.yaml gets none"
@@ -24,7 +25,7 @@ class Settings:
 
     `registry_uri` is None if only MLFLOW_TRACKING_URI is set. `credential` is for the addresses that the environment
     names; `sent` describes it in words. `plugin` names what only MLflow's own client can do. `plain_http` lists the
-    hosts that credentials go to without TLS.
+    hosts that credentials go to without TLS. `most_files`: what a model version may have, and as many folders.
     """
 
     tracking_uri: str
@@ -38,6 +39,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     sources: Sources = field(default_factory=Sources)
     plain_http: str = ""
+    most_files: int = MOST_FILES
 
     @property
     def rest(self) -> bool:

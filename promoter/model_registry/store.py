@@ -51,7 +51,7 @@ class Store(Protocol):
 
     def by_version(self, name: str, version: str) -> RegisteredVersion: ...
     def by_alias(self, name: str, alias: str) -> RegisteredVersion: ...
-    def by_stage(self, name: str, stage: str) -> RegisteredVersion: ...
+    def by_stage(self, name: str, stage: str | None) -> RegisteredVersion: ...  # None: the newest of all
     def aliases(self, name: str) -> Mapping[str, str]: ...
     def download_uri(self, registered: RegisteredVersion) -> str: ...
     def logged_model(self, model_id: str) -> LoggedModel: ...
@@ -63,6 +63,17 @@ class Store(Protocol):
 def from_milliseconds(timestamp: int | str) -> datetime:
     """MLflow's timestamps are milliseconds since 1970, which its JSON may write as a string."""
     return _EPOCH + timedelta(milliseconds=int(timestamp))
+
+
+def newest_version(versions: Iterable[str], name: str, stage: str | None) -> str:
+    """The highest number.
+
+    Raises:
+        NotFound: `versions` is empty.
+    """
+    if not (numbers := [int(version) for version in versions]):
+        raise NotFound(f"no version of {name} is in stage {stage}" if stage else f"{name} has no version")
+    return str(max(numbers))
 
 
 def newest(metrics: Iterable[tuple[str, Any, Any, Any]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import sys
@@ -80,6 +81,8 @@ def plain(value: Any) -> Any:
         return [plain(child) for child in value]
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # RFC 8259 has no number for it
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Path):
