@@ -141,10 +141,14 @@ def settings(**changes: Any) -> ImageConfig:
         model=Embed.EMBED,
         embed_limit=None,
         base="python:{python}-slim",
+        packages=(),
+        ignore_conda=(),
+        trial=True,
         constraints=None,
         dockerfile=None,
         build_args={},
         strategy=Strategy.LAYER,
+        max_files=10_000,
         sources=(),
     )
     return replace(plain, **changes)

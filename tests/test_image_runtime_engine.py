@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 import json
 import logging
 import os
 import socket
+import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +25,10 @@ import requests
 from promoter import config
 from promoter.errors import RefusedError, UnreachableError
 from promoter.image.base import BaseImage, Platform, read_base
+from promoter.image.layer import Open
 from promoter.image.manifest import CONTENT_DIGEST, TITLE
 from promoter.image.oci import CONFIG, LAYER, Descriptor, canonical, decode, objects, section, sha256
-from promoter.image.reference import ImageReference
+from promoter.image.reference import ImageReference, image_tag
 from promoter.image.registry import RegistryRepository
 from promoter.image.runtime.lock import resolve
 from promoter.image.runtime.requirements import read_requirements
@@ -33,7 +36,7 @@ from promoter.image.runtime.wheels import download_wheels
 from promoter.model_registry import ModelReference
 from promoter.models import Image, ModelVersion
 from promoter.promotion.clients import Clients
-from tests.support.docker_engine import DockerEngine, PythonBase, cached, docker_engine, machine_environ, python_base
+from tests.support.docker_engine import DockerEngine, PythonBase, cached, debian, docker_engine, machine_environ, python_base
 from tests.support.mlflow_server import MlflowServer, sklearn_files
 from tests.support.models import listing, model_version, store
 from tests.support.package_index import TOKEN, PackageIndex, serving_wheels
@@ -357,6 +360,154 @@ def test_build_of_the_whole_image_is_found_like_any_other(
     ]
     history = docker_engine.client.history(pulled)
     assert history[0]["Comment"] == f"model {MODEL}:1"
+
+
+BROKEN = {
+    "raises": ("raise KeyError('feature_table_v2')", r"KeyError: 'feature_table_v2' \(at .*code\.py:\d+ "),
+    "writes next to itself": ("open('/opt/cache', 'w')", "OSError: .*Read-only file system: '/opt/cache'"),
+    "needs the network": ("import socket; socket.create_connection(('192.0.2.1', 80), 5)", "OSError: .*Network is unreachable"),
+    "crashes": ("import os; os.kill(os.getpid(), 11)", r"its process was ended by SIGSEGV: File .*code\.py"),
+    "ends the process": ("import os; os._exit(7)", "its process was ended with 7"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_model_that_can_not_be_loaded_is_refused_with_its_reason_and_nothing_is_published(
+    world: World, first: Image, model_files: dict[str, bytes], tmp_path: Path, how: str
+) -> None:
+    """In a runtime that is built for it, whose steps the engine has from `first`, and in one that is there already."""
+    line, reason = BROKEN[how]
+    version, opened = broken(world, model_files, tmp_path, line)
+    for repository in (f"models/broken-{list(BROKEN).index(how)}", "models/fraud"):
+        clients = world.clients(repository=repository)
+        before = blobs_of(world.registry)
+        with pytest.raises(RefusedError, match=f"nothing is published: .*{reason}") as refused:
+            clients.publisher(clients.config.models[MODEL]).ensure(version, opened)
+        assert "image.trial: false" in refused.value.hint
+        assert world.repository(repository).read_manifest(image_tag(version)) is None
+        new = {digest for digest in blobs_of(world.registry) if digest not in before}
+        assert len(new) <= 3, "more than the lock of its requirements"
+    assert world.repository("models/broken-0").read_manifest("runtime") is None
+
+
+def test_a_model_is_tried_once_for_an_image_and_never_for_one_that_is_there(
+    world: World, first: Image, model_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    version, opened = broken(world, model_files, tmp_path, "pass")
+    for expected in (1, 0):
+        world.said.clear()
+        clients = world.clients(repository="models/tried")
+        clients.publisher(clients.config.models[MODEL]).ensure(version, opened)
+        assert len([line for line in world.said if line.startswith(f"loading {version.reference} in the image")]) == expected
+    version, opened = broken(world, model_files, tmp_path, BROKEN["raises"][0])
+    untried = world.clients({"trial": False}, "models/untried")
+    assert not untried.publisher(untried.config.models[MODEL]).ensure(version, opened).reused
+    assert f"{version.reference} is not tried: image.trial is false" in world.said
+
+
+def broken(world: World, model_files: Mapping[str, bytes], folder: Path, line: str) -> tuple[ModelVersion, Open]:
+    """A version whose code runs this line when it is loaded."""
+    code = f"""\
+import mlflow
+class Model(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        {line}
+    def predict(self, context, model_input, params=None):
+        return [1.0]
+mlflow.models.set_model(Model())
+"""
+    import mlflow.pyfunc
+
+    (folder / "code.py").write_text(code)
+    target = folder / f"model-{len(list(folder.iterdir()))}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(str(target), python_model=str(folder / "code.py"), pip_requirements=[])
+    for name in ("requirements.txt", "python_env.yaml"):
+        (target / name).write_bytes(model_files[name])
+    files = {file.relative_to(target).as_posix(): file.read_bytes() for file in target.rglob("*") if file.is_file()}
+    return model_version(listing(files), name=MODEL), store(files).open
+
+
+BOOSTER = """\
+import lightgbm, numpy
+        rows = numpy.array([[1.0], [2.0]] * 20)
+        self.booster = lightgbm.train({"verbose": -1}, lightgbm.Dataset(rows, rows[:, 0]), 1)
+"""
+
+
+def test_library_that_the_base_lacks_is_named_and_installed_by_image_packages(
+    world: World,
+    docker_engine: DockerEngine,
+    python_base: PythonBase,
+    registry_server: RegistryServer,
+    model_files: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    """LightGBM on a base without libgomp.so.1; then on one with apt-get, which has a repository of its own."""
+    wanted = {**model_files, "requirements.txt": model_files["requirements.txt"] + b"lightgbm\n"}
+    version, opened = broken(world, wanted, tmp_path, BOOSTER)
+    index = read_requirements(version, opened)
+    wheels = cached("wheels", json.dumps([index.python, *index.lines]), lambda folder: fetched(version, opened, folder))
+    with serving_wheels(wheels) as served:
+        clients = world.clients(repository="models/booster", PIP_INDEX_URL=served.url)
+        with pytest.raises(RefusedError) as refused:
+            clients.publisher(clients.config.models[MODEL]).ensure(version, opened)
+        assert "needs libgomp.so.1, which the base image does not have (Debian: libgomp1)" in refused.value.message
+        assert refused.value.hint == "set image.packages: [libgomp1], or image.base to an image that has it"
+        assert world.repository("models/booster").read_manifest("runtime") is None
+        base = apt_base(docker_engine, python_base, registry_server, tmp_path / "apt")
+        clients = world.clients({"base": base, "packages": ["libgomp1"]}, "models/booster", PIP_INDEX_URL=served.url)
+        image = clients.publisher(clients.config.models[MODEL]).ensure(version, opened)
+    look = "import lightgbm, pathlib; print(sorted(p.name for p in pathlib.Path('/var/lib/apt/lists').iterdir()))"
+    assert run(docker_engine, pull(docker_engine, world, image), ["-c", look]) == "[]"
+
+
+def fetched(version: ModelVersion, opened: Open, folder: Path) -> None:
+    requirements = read_requirements(version, opened)
+    lock = folder.with_suffix(".txt")
+    try:
+        lock.write_text(resolve(requirements, AMD64, "", machine_environ()))
+        download_wheels(lock, requirements.python, AMD64, folder, machine_environ())
+    except UnreachableError as error:
+        pytest.skip(f"no package index is reachable from here: {error}")
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def apt_base(engine: DockerEngine, base: PythonBase, registry: RegistryServer, folder: Path) -> str:
+    """Debian's Python and apt-get, with libgomp1 and what it needs in a repository below /repository; its reference."""
+    tar = debian("apt")
+    (folder / "repository").mkdir(parents=True)
+    environ = machine_environ()
+    done = subprocess.run(
+        ["apt-get", "download", "libgomp1", "gcc-12-base"],
+        cwd=folder / "repository",
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"no Debian package can be fetched here: {done.stderr[-300:]}")
+    listed = []
+    for package in sorted((folder / "repository").glob("*.deb")):
+        fields = subprocess.run(["dpkg-deb", "-f", str(package)], capture_output=True, text=True, check=True).stdout
+        content = package.read_bytes()
+        listed.append(
+            f"{fields}Filename: ./{package.name}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+        )
+    (folder / "repository" / "Packages").write_text("\n".join(listed))
+    (folder / "Dockerfile").write_text(
+        "FROM debian-with-apt:1\nCOPY repository /repository\n"
+        'RUN rm -rf /etc/apt/sources.list* && echo "deb [trusted=yes] file:/repository ./" > /etc/apt/sources.list\n'
+    )
+    engine.client.import_image_from_file(str(tar), repository="debian-with-apt", tag="1")
+    name = f"{registry.host}/debian-apt"
+    said = list(engine.client.build(path=str(folder), tag=f"{name}:1", network_mode="none", rm=True, decode=True))
+    assert not [line for line in said if "error" in line], said
+    list(engine.client.push(name, tag="1", stream=True, decode=True))
+    return f"{name}:1"
 
 
 DOCKERFILE = """\

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 from cyclonedx.model.bom import Bom
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from promoter.image.runtime import install
+from promoter.image.runtime.engine import base_hint
 
 
 @pytest.fixture
@@ -101,3 +105,50 @@ def test_the_bill_of_materials_lists_what_was_installed(runtime: Path) -> None:
     packages = [(one.purl.type, one.purl.name, one.purl.version) for one in bill.components]
     assert packages == [("pypi", "plain-one", "4.5"), ("pypi", "torch", "2.9.0+cpu"), ("pypi", "zope-event", "4.5")]
     assert install.bill_of_materials() == text
+
+
+def test_needs_of_a_compiled_file_are_those_that_its_linker_wrote() -> None:
+    """Every compiled file of NumPy, which patchelf has changed after it was linked, as binutils reads it."""
+    if not shutil.which("readelf"):
+        pytest.skip("readelf (package binutils) is missing")
+    files = [path for path in Path(numpy.__file__).parents[1].glob("numpy*/**/*.so*") if path.is_file()]
+    assert len(files) > 10
+    needs = {path: install.needed_libraries(path) for path in files}
+    for path, found in needs.items():
+        printed = subprocess.run(["readelf", "-d", path], capture_output=True, text=True, check=True).stdout
+        assert found == re.findall(r"\(NEEDED\).*\[(.+)\]", printed), path
+    assert any("libc.so.6" in found for found in needs.values())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 200, b"MZ" * 99, b"\x7fELF\x01\x01" + bytes(99)]
+)
+def test_a_file_that_is_no_library_needs_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.so").write_bytes(content)
+    assert install.needed_libraries(tmp_path / "odd.so") == []
+
+
+def test_every_library_that_the_base_lacks_is_named_at_once(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import ends at the first; the files of the other wheels name theirs. One that only a plug-in needs is not asked for."""
+    gone = "OSError('libgomp.so.1: cannot open shared object file: No such file or directory')"
+    add(runtime, "booster", f"raise {gone}")
+    add(runtime, "vision", "")
+    add(runtime, "plugin", "")
+    needs = {
+        "lib_booster.so": ["libgomp.so.1"],
+        "lib_vision.so": ["libGL.so.1", "libc.so.6"],
+        "lib_plugin.so": ["libtbb.so.12"],
+    }
+    monkeypatch.setattr(install, "needed_libraries", lambda path: needs.get(path.name, []))
+    monkeypatch.setattr(install, "base_libraries", lambda: {"libc.so.6"})
+    assert install.missing_libraries() == {
+        "libgomp.so.1": "booster 4.5",
+        "libGL.so.1": "vision 4.5",
+        "libtbb.so.12": "plugin 4.5",
+    }
+    assert checked() == (
+        "promoter: what was installed does not run on the base image: "
+        "booster 4.5 needs libgomp.so.1, which the base image does not have (Debian: libgomp1); "
+        "vision 4.5 needs libGL.so.1, which it does not have either (Debian: libgl1)"
+    )
+    assert base_hint(str(checked())) == "set image.packages: [libgl1, libgomp1], or image.base to an image that has it"

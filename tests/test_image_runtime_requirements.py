@@ -35,7 +35,10 @@ def read(files: dict[str, bytes]) -> Requirements:
     ("lines", "wanted"),
     [
         ("mlflow==3.17.2\nscikit-learn==1.9.1\n", {"mlflow-skinny==3.17.2", "scikit-learn==1.9.1"}),
-        ("MLflow[databricks, genai] == 3.17.2 ; python_version > '3.9'", {"mlflow-skinny == 3.17.2 ; python_version > '3.9'"}),
+        (
+            "MLflow[databricks, genai] == 3.17.2 ; python_version > '3.9'",
+            {"mlflow-skinny[databricks, genai] == 3.17.2 ; python_version > '3.9'"},
+        ),
         ("mlflow-skinny==3.1\nmlflow-tracing==3.1", {"mlflow-skinny==3.1", "mlflow-tracing==3.1"}),
         ("# nothing of MLflow\n\nxgboost==3.0.0  # boosted\n", {"mlflow-skinny==3.4.1", "xgboost==3.0.0"}),
         (
@@ -92,7 +95,7 @@ def test_constraints_that_were_logged_with_the_model() -> None:
         ("-e .", "is an editable requirement"),
         ("--editable=git+https://github.com/x/y", "is an editable requirement"),
         ("-r other.txt", "uses -r"),
-        ("--pre", "uses --pre"),
+        ("--report x", "uses --report"),
         ("-c nowhere.txt", "names nowhere.txt, which is not among the model's files"),
         ("torch @ https://example.com/torch.whl", "is a URL or a path: torch"),
         ("git+https://github.com/x/y.git@main#egg=y", "is a URL or a path: git+https://github.com/x/y.git"),
@@ -127,7 +130,7 @@ def test_credentials_of_an_index_are_refused_and_not_repeated(file: str) -> None
         ({"requirements.txt": b"mlflow==3.1"}, "does not say which Python it requires"),
         ({"requirements.txt": b"\xff", "python_env.yaml": ENV}, "requirements.txt of fraud-detector:7 is not UTF-8"),
         ({"requirements.txt": b"#" * (1 << 21), "python_env.yaml": ENV}, "is 2097152 bytes long"),
-        ({"conda.yaml": CONDA.replace(b"- pip<=24", b"- cudatoolkit=11")}, "asks for the conda package 'cudatoolkit=11'"),
+        ({"conda.yaml": CONDA.replace(b"- pip<=24", b"- cudatoolkit=11")}, "asks conda for cudatoolkit, which pip does not"),
     ],
 )
 def test_models_that_do_not_hold_enough(files: dict[str, bytes], told: str) -> None:
@@ -135,6 +138,29 @@ def test_models_that_do_not_hold_enough(files: dict[str, bytes], told: str) -> N
         read(files)
     assert told in refused.value.message
     assert refused.value.hint
+
+
+def test_conda_packages_besides_requirements_are_refused_by_name_unless_they_are_ignored() -> None:
+    """As MLflow writes `conda_env={...}`: the pip part to requirements.txt as well, the rest to conda.yaml only."""
+    conda = CONDA.replace(b"- pip<=24", b"- pip\n- conda-forge::LightGBM=4.5\n- libgomp >=13")
+    files = {"requirements.txt": b"mlflow==3.17.2\n", "conda.yaml": conda, "python_env.yaml": ENV}
+    with pytest.raises(RefusedError) as refused:
+        read(files)
+    assert (
+        refused.value.message == "conda.yaml of fraud-detector:7 asks conda for libgomp, lightgbm, which pip does not install"
+    )
+    assert "image.ignore-conda: [libgomp, lightgbm]" in refused.value.hint
+    version, opened = model_version(listing(files)), store(files).open
+    with pytest.raises(RefusedError, match="asks conda for libgomp, which"):
+        read_requirements(version, opened, ["lightgbm"])
+    assert "mlflow-skinny==3.17.2" in read_requirements(version, opened, ["LightGBM", "libgomp"]).lines
+
+
+def test_prereleases_and_a_byte_order_mark() -> None:
+    found = read({"requirements.txt": b"\xef\xbb\xbfmlflow==3.17.2\n--pre\nxgboost\n", "python_env.yaml": ENV})
+    assert found.prereleases
+    assert {"mlflow-skinny==3.17.2", "xgboost"} <= set(found.lines)
+    assert not read({"requirements.txt": b"mlflow==3.17.2\n", "python_env.yaml": ENV}).prereleases
 
 
 def test_conda_file_that_is_no_yaml() -> None:

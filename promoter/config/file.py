@@ -24,7 +24,18 @@ from promoter.config.notices import NoticeSection
 from promoter.config.section import Section
 from promoter.config.values import FIELDS, FILE, nearest
 from promoter.config.yaml import Document
-from promoter.models import CommitBy, Compress, Embed, ForgeKind, MergeMethod, OnAlias, OnFailure, Strategy, Write
+from promoter.models import (
+    MOST_FILES,
+    CommitBy,
+    Compress,
+    Embed,
+    ForgeKind,
+    MergeMethod,
+    OnAlias,
+    OnFailure,
+    Strategy,
+    Write,
+)
 
 DEFAULT_PLATFORM = "linux/amd64"
 DEFAULT_HISTORY_LIMIT = 1_000_000
@@ -147,6 +158,13 @@ class ImageSection(Section):
         min_length=1,
         description="Image that runtimes are built on; {python} is the model's Python (3.11).",
     )
+    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$")], ...] = Field(
+        (), strict=False, description="Debian packages (libgomp1) that are installed on the base with its own apt-get."
+    )
+    ignore_conda: tuple[str, ...] = Field(
+        (), strict=False, description="Conda packages of a model's conda.yaml that its runtime goes without, by name."
+    )
+    trial: bool = Field(True, description="Load a model in the image that was built for it before anything is published.")
     constraints: str | None = Field(
         None, min_length=1, description="A pip constraints file; requirements are locked within it."
     )
@@ -169,6 +187,9 @@ class ImageSection(Section):
     )
     embed_limit: Annotated[int | None, BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = Field(
         None, ge=0, description="Models of more than this many bytes (2147483648, or 2 GiB) are not embedded."
+    )
+    max_files: int = Field(
+        MOST_FILES, ge=1, description="Files that a model version may have at most, and folders, in every store."
     )
     sources: tuple[Annotated[str, Field(pattern=_SOURCE)], ...] = Field(
         (), strict=False, description="Where model files may be, apart from the tracking server: folders, beginnings of URIs."

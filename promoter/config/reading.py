@@ -165,12 +165,19 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         model=section.model,
         embed_limit=section.embed_limit,
         base=section.base,
+        packages=section.packages,
+        ignore_conda=section.ignore_conda,
+        trial=section.trial,
         constraints=_file(section.constraints, root, document, ("image", "constraints")),
         dockerfile=_file(section.dockerfile, root, document, ("image", "dockerfile")),
         build_args=section.build_args,
         strategy=section.strategy,
+        max_files=section.max_files,
         sources=section.sources,
     )
+
+
+_OF_RUNTIMES = ("base", "packages", "ignore_conda", "trial", "constraints", "dockerfile", "build_args", "strategy")
 
 
 def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
@@ -180,12 +187,14 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
         ignored["layout"] = "needs image.runtime: the runtimes that promoter builds are kept in a container registry"
     if section.dockerfile is None and section.build_args:
         ignored["build_args"] = "is for image.dockerfile, which is not set"
+    if section.dockerfile is not None and section.packages:
+        ignored["packages"] = "is for promoter's own Dockerfile; install them in yours"
     if section.strategy is Strategy.BUILD:
         layer_only = "is for image.strategy: layer; a whole image is what its Dockerfile makes of it"
         ignored |= dict.fromkeys(("compress", "model", "embed_limit"), layer_only)
     if section.runtime is not None:
         ready = "can't go with image.runtime, which names an image that is ready"
-        ignored |= dict.fromkeys(("base", "constraints", "dockerfile", "build_args", "strategy"), ready)
+        ignored |= dict.fromkeys(_OF_RUNTIMES, ready)
     for key, why in ignored.items():
         if key in section.model_fields_set:
             raise document.error(

@@ -32,10 +32,14 @@ class ImageConfig:
     model: Embed
     embed_limit: int | None
     base: str
+    packages: tuple[str, ...]
+    ignore_conda: tuple[str, ...]
+    trial: bool
     constraints: Path | None
     dockerfile: Path | None
     build_args: Mapping[str, str]
     strategy: Strategy
+    max_files: int
     sources: tuple[str, ...]
 
 

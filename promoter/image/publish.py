@@ -20,6 +20,9 @@ from promoter.models import Blob, Image, ModelVersion
 Runtime = Callable[[ModelVersion, Open], BaseImage | None]
 """Finds or builds the image that the model's layer goes on; None if an image contains only the model."""
 
+Attempt = Callable[[BaseImage | None, ModelVersion, Open], None]
+"""Tries a model on its runtime before anything of it is published; raises RefusedError if it can't be loaded."""
+
 _RUNTIME_TAG = re.compile(r"runtime-([0-9a-f]{8})[0-9a-f]*")
 
 
@@ -48,8 +51,9 @@ class Publisher:
         *,
         packing: Packing | None = None,
         elsewhere: Sequence[Repository] = (),
+        attempt: Attempt = lambda *_: None,
     ) -> None:
-        self._target, self._repository, self._runtime = target, repository, runtime
+        self._target, self._repository, self._runtime, self._attempt = target, repository, runtime, attempt
         self._platform, self._packing = Platform.parse(platform), packing or Packing()
         self._elsewhere = tuple(elsewhere)
 
@@ -193,6 +197,7 @@ class Publisher:
     def _put_on(
         self, runtime: BaseImage | None, version: ModelVersion, tag: str, open_file: Open, model: PackedModel | None = None
     ) -> Image:
+        self._attempt(runtime, version, open_file)
         base = read_base(runtime, self._platform)
         layers = copy_layers(self._target, base, runtime.repository) if runtime else []
         model = model or write_model(self._target, version, open_file, self._packing, base)

@@ -55,7 +55,8 @@ class Clients:
     def model_registry(self) -> ModelRegistry:
         from promoter.model_registry import connect
 
-        return connect(self.environ, tracking_uri=self.config.tracking_uri, sources=self.config.image.sources)
+        image = self.config.image
+        return connect(self.environ, tracking_uri=self.config.tracking_uri, sources=image.sources, most_files=image.max_files)
 
     @property
     def argocd_server(self) -> str | None:
@@ -213,8 +214,19 @@ class Clients:
         if builder and image.strategy is Strategy.BUILD:
             return WholePublisher(target, model.repository, builder, image.platform, elsewhere=elsewhere)
         packing = Packing(image.compress, image.model, image.embed_limit)
-        runtime = builder or self._ready_runtime
-        return Publisher(target, model.repository, runtime, image.platform, packing=packing, elsewhere=elsewhere)
+        if builder is None:
+            return Publisher(
+                target, model.repository, self._ready_runtime, image.platform, packing=packing, elsewhere=elsewhere
+            )
+        return Publisher(
+            target,
+            model.repository,
+            builder,
+            image.platform,
+            packing=packing,
+            elsewhere=elsewhere,
+            attempt=builder.attempt,
+        )
 
     def runtime(self, model: Model, version: ModelVersion, open_file: Open) -> BaseImage | None:
         """The image that the version would be put on today, as far as it is known without making one."""

@@ -75,6 +75,7 @@ def _configuration(wanted: Wanted) -> str:
         "",
         "image:",
         "  base: python:{python}-slim # {python} is the model's Python version",
+        "  # packages: [libgomp1] # Debian packages that the base lacks: LightGBM needs this one",
     ]
     if wanted.argocd:
         lines += ["", "argocd:", f"  server: {wanted.argocd}"]

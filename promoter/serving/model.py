@@ -114,16 +114,8 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
         StartError: it can't be loaded, or can't predict its own example.
     """
     started = time.monotonic()
-    # MLflow's scoring server sets this, and models may read it.
-    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    try:
-        scoring.scoring_server()
-        log.adopt_mlflow()
-        model = PyfuncModel(scoring.load(str(folder)), max_rows, observe_rows)
-    except BaseException as error:  # the process must end with a reason, whatever a model's code raises
-        raise StartError(f"the model at {folder} can't be loaded: {log.summary(error)}") from error
-    _warm(model, folder)
+    model = load_pyfunc(folder, max_rows, observe_rows)
+    warm(model, folder)
     log.quiet_mlflow()
     # These objects live as long as the process: a collection that visits them all would delay requests by tenths of a second.
     gc.collect()
@@ -131,7 +123,29 @@ def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> 
     return model, time.monotonic() - started
 
 
-def _warm(model: PyfuncModel, folder: Path) -> None:
+def load_pyfunc(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> PyfuncModel:
+    """The model as it is, not warmed up.
+
+    Raises:
+        StartError: it can't be loaded.
+    """
+    # MLflow's scoring server sets this, and models may read it.
+    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        scoring.scoring_server()
+        log.adopt_mlflow()
+        return PyfuncModel(scoring.load(str(folder)), max_rows, observe_rows)
+    except BaseException as error:  # the process must end with a reason, whatever a model's code raises
+        raise StartError(f"the model at {folder} can't be loaded: {log.summary(error)}") from error
+
+
+def warm(model: PyfuncModel, folder: Path) -> None:
+    """Has it predict the example that was logged with it, if there is one.
+
+    Raises:
+        StartError: it can't.
+    """
     example = logged_request(folder)
     if example is None:
         _log.warning("the model has no example to warm it up with: log it with input_example=")

@@ -108,20 +108,25 @@ def _client(host: str) -> docker.APIClient | None:
 @pytest.fixture(scope="session")
 def python_base() -> PythonBase:
     """Made once by mmdebstrap, from the suite and the mirror that this machine's own packages come from."""
+    tar = debian("extract")
+    with tarfile.open(tar) as listing:
+        found = [match[1] for name in listing.getnames() if (match := re.fullmatch(r"\./usr/bin/python(3\.\d+)", name))]
+    return PythonBase(tar, found[0])
+
+
+def debian(variant: str) -> Path:
+    """A root file system with Python in a tar, made by mmdebstrap once: variant `extract` has nothing else, `apt` a shell too."""
     suite, mirror = _suite(), _mirror()
     if not shutil.which("mmdebstrap") or suite is None or mirror is None:
         pytest.skip("no base image can be made here: mmdebstrap (package mmdebstrap) is missing, or this is no Debian")
-    recipe = ["mmdebstrap", "--quiet", "--variant=extract", "--format=tar", f"--include={_PACKAGES}", suite]
+    recipe = ["mmdebstrap", "--quiet", f"--variant={variant}", "--format=tar", f"--include={_PACKAGES}", suite]
 
     def make(tar: Path) -> None:
         done = subprocess.run([*recipe, str(tar), mirror], env=_ENVIRON, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             pytest.skip(f"no base image can be made here: mmdebstrap failed: {done.stderr[-300:]}")
 
-    tar = cached("base", " ".join(recipe), make)
-    with tarfile.open(tar) as listing:
-        found = [match[1] for name in listing.getnames() if (match := re.fullmatch(r"\./usr/bin/python(3\.\d+)", name))]
-    return PythonBase(tar, found[0])
+    return cached("base", " ".join(recipe), make)
 
 
 def cached(name: str, recipe: str, make: Callable[[Path], None]) -> Path:

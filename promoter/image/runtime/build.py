@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promoter.errors import PromoterError
+from promoter.errors import PromoterError, UnreachableError
 from promoter.image.base import BaseImage
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
 from promoter.image.runtime.recipe import Recipe
+from promoter.machine.folders import temporary
 
 if TYPE_CHECKING:
     from promoter.config import ImageConfig
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from promoter.models import ModelVersion
 
 _NEWEST = "runtime"
+# Only what was asked for: no recommendations, no lists, no logs with times in them.
+_PACKAGES = """\
+FROM {base}
+USER 0
+RUN apt-get update \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages} \\
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
+"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class RuntimeBuilder:
     settings: ImageConfig
     env: Mapping[str, str]
     say: Callable[[str], None]
+    tried: set[tuple[str, str]] = field(default_factory=set, compare=False)
+    """Runtime and version of each model that was loaded in one."""
 
     def __call__(self, version: ModelVersion, open_file: Open) -> BaseImage:
         """The runtime of this version (see `promoter.image.publish.Runtime`); if it exists, no engine is needed.
@@ -47,8 +58,34 @@ class RuntimeBuilder:
         if self.target.read_manifest(tag) is None:
             with recipe.context() as (folder, dockerfile):
                 build_and_push(recipe, folder, dockerfile, recipe.source.runtime_stage, tag, _NEWEST)
+            self.tried.add((tag, version.version))
         # By its tag: what it is made of is to be seen, and its digest is the registry's to say.
         return BaseImage(self.target, tag)
+
+    def attempt(self, runtime: BaseImage | None, version: ModelVersion, open_file: Open) -> None:
+        """Loads the model in a runtime that was built for an earlier version, where the engine has that at hand.
+
+        Without an engine nothing is fetched for it: that a new version of a model needs none is what layers are for.
+
+        Raises:
+            RefusedError: the model can't be loaded.
+        """
+        from promoter.image.runtime.engine import Engine
+        from promoter.image.runtime.trial import try_model
+
+        if runtime is None or (runtime.reference, version.version) in self.tried:
+            return
+        image = f"{self.target.name}:{runtime.reference}"
+        try:
+            engine = Engine(self.env, self.say)
+        except UnreachableError:
+            self.say(f"{version.reference} is not tried in {runtime.reference}: there is no Docker engine here")
+            return
+        with engine:
+            if engine.has(image):
+                try_model(engine, image, self.recipe(version, open_file))
+            else:
+                self.say(f"{version.reference} is not tried in {runtime.reference}: the Docker engine does not have it")
 
     def find(self, version: ModelVersion, open_file: Open) -> BaseImage | None:
         """The runtime of this version, if its requirements were locked and it was built; raises as `__call__`."""
@@ -76,7 +113,9 @@ def require_engine(recipe: Recipe) -> None:
 
 
 def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | None, tag: str, newest: str) -> str | None:
-    """Builds the Dockerfile up to `stage` (None: its end) and pushes it as `tag`; returns its digest, if the engine reports it.
+    """Builds the Dockerfile up to `stage` (None: its end), loads the recipe's model in it, and pushes it as `tag`.
+
+    Returns its digest, if the engine reports it.
 
     The tag `newest` moves to it: that image is the cache of an engine that built none of them itself.
 
@@ -84,6 +123,7 @@ def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | 
         RefusedError, AuthError, UnreachableError: as the engine and, to it, the registries answer.
     """
     from promoter.image.runtime.engine import Build, Engine
+    from promoter.image.runtime.trial import try_model
 
     named = ImageReference.parse(recipe.target.name)
     with Engine(recipe.env, recipe.say) as engine:
@@ -92,14 +132,30 @@ def build_and_push(recipe: Recipe, folder: Path, dockerfile: Path, stage: str | 
         cache = _cache(recipe, engine, replace(named, tag=newest))
         # Our own steps need no network; a user's may.
         network = "none" if recipe.source.folder is None else None
-        build = Build(folder, dockerfile, recipe.platform, stage, recipe.arguments, recipe.labels, cache, network)
+        arguments = {**recipe.arguments, **_base_with_packages(recipe, engine)}
+        build = Build(folder, dockerfile, recipe.platform, stage, arguments, recipe.labels, cache, network)
         image = engine.build(build)
+        try_model(engine, image, recipe, inside=recipe.whole and recipe.source.names("model"))
         digest = engine.push(image, replace(named, tag=tag))
         try:
             engine.push(image, replace(named, tag=newest))
         except PromoterError as error:  # a repository whose tags can't be moved has no cache, and works
             recipe.say(f"tag {newest} was not moved: {error.message}")
     return digest
+
+
+def _base_with_packages(recipe: Recipe, engine: Engine) -> dict[str, str]:
+    """The base with image.packages, from the sources that the base itself names; an image of the engine's own."""
+    from promoter.image.runtime.engine import Build
+
+    packages = recipe.settings.packages
+    if not packages or recipe.pinned_base is None:
+        return {}
+    recipe.say(f"installing {', '.join(packages)} on {recipe.pinned_base}")
+    with temporary("build") as folder:
+        dockerfile = folder / "Dockerfile"
+        dockerfile.write_text(_PACKAGES.format(base=recipe.pinned_base, packages=" ".join(packages)))
+        return {"BASE_IMAGE": engine.build(Build(folder, dockerfile, recipe.platform, network=None))}
 
 
 def _cache(recipe: Recipe, engine: Engine, newest: ImageReference) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ _ANSWER_SECONDS = 600  # an engine that packs a large layer sends nothing for mi
 _LAST_LINES = 20
 _STEP = re.compile(r"Step \d+/\d+ : .*")
 # The messages for people that install.py, or a user's own step, prints.
-_SENTENCE = "promoter: "
+SENTENCE = "promoter: "
+_DEBIAN = re.compile(r"\(Debian: ([^)]+)\)")
 _USUAL = "unix:///var/run/docker.sock"
 _DENIED = ("denied", "unauthorized", "authentication required", "no basic auth", "forbidden")
 _MISSING = ("not found", "manifest unknown", "name unknown", "does not exist")
@@ -45,6 +46,15 @@ class Build:
     labels: Mapping[str, str] = field(default_factory=dict)
     cache_from: str | None = None
     network: str | None = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a container left: its exit code (None: it did not end in time), its last lines, whether memory ran out."""
+
+    exit_code: int | None
+    lines: tuple[str, ...]
+    out_of_memory: bool
 
 
 class _Client(docker.APIClient):
@@ -136,6 +146,57 @@ class Engine(AbstractContextManager["Engine"]):
             )
         return image
 
+    def command(self, image: str) -> list[str]:
+        """What a container of this image runs."""
+        with _asked(f"look at {image}"):
+            config = self._client.inspect_image(image)["Config"]
+        return [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        files: Mapping[str, Iterator[bytes]],
+        seconds: int,
+    ) -> Ran:
+        """Runs the command as the image's own user, with nothing to write but /tmp, no network and no capability.
+
+        `files` are tar archives that are unpacked in these folders first.
+
+        Raises:
+            UnreachableError: the engine does not answer, or its disk is full.
+        """
+        settings = self._client.create_host_config(
+            network_mode="none",
+            read_only=True,
+            tmpfs={"/tmp": ""},  # noqa: S108 - of the container
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+        )
+        with _asked(f"start {image}"):
+            container = self._client.create_container(
+                image,
+                command=list(command[1:]),
+                entrypoint=list(command[:1]),
+                environment=dict(environ),
+                volumes=list(files),
+                host_config=settings,
+            )["Id"]
+            try:
+                for folder, archive in files.items():
+                    self._client.put_archive(container, folder, archive)
+                self._client.start(container)
+                try:
+                    code = self._client.wait(container, timeout=seconds)["StatusCode"]
+                except requests.exceptions.RequestException:  # its time is up, or the next question fails too
+                    code = None
+                lines = self._client.logs(container, tail=_LAST_LINES).decode(errors="replace").splitlines()
+                state = self._client.inspect_container(container)["State"]
+            finally:
+                self._client.remove_container(container, force=True, v=True)
+        return Ran(code, tuple(map(_plain, lines)), bool(state.get("OOMKilled")))
+
     def push(self, image: str, target: ImageReference) -> str | None:
         """Pushes the image with this id under the target's name and tag; returns the manifest's digest if reported.
 
@@ -217,14 +278,21 @@ def _failure(doing: str, reason: str, name: str) -> PromoterError:
 def _build_failure(reason: str, output: Iterable[str]) -> PromoterError:
     lines = [line for line in output if line.strip()]
     for line in lines:
-        if line.startswith(_SENTENCE):
-            return RefusedError(line.removeprefix(_SENTENCE), hint="set image.base to an image that has it")
+        if line.startswith(SENTENCE):
+            return RefusedError(line.removeprefix(SENTENCE), hint=base_hint(line))
     if any("no space left" in line.lower() for line in (*lines, reason)):
         return UnreachableError(f"can't build the image: {reason}", hint="free the engine's disk: `docker system prune`")
     last = "\n".join(f"  {line}" for line in lines)
     return RefusedError(
         f"can't build the image: {' '.join(reason.split())}\n{last}", hint="the lines above are the build's last"
     )
+
+
+def base_hint(message: str) -> str:
+    """How a base gets what a message names as `(Debian: PACKAGE)`."""
+    packages = sorted(set(_DEBIAN.findall(message)))
+    instead = "set image.base to an image that has it"
+    return f"set image.packages: [{', '.join(packages)}], or {instead.removeprefix('set ')}" if packages else instead
 
 
 def _plain(line: str) -> str:

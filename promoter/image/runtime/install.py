@@ -9,6 +9,7 @@ import json
 import os
 import py_compile
 import re
+import struct
 import subprocess
 import sys
 import venv
@@ -20,6 +21,7 @@ SERVER = Path("/opt/promoter")
 
 # Imports each package that has compiled code: the loader names the first shared library that neither a wheel nor the base has.
 # Nodes provide GPU drivers. Any other failure may come from a missing GPU, file or setting, not from the base.
+GPU = ("libcuda.", "libcudart.", "libnvidia", "libtpu", "libhip", "librocm")
 PACKAGES = """
 import importlib, importlib.metadata, sys
 for package in importlib.metadata.distributions():
@@ -31,7 +33,7 @@ for package in importlib.metadata.distributions():
             importlib.import_module(name)
         except BaseException as error:
             words = str(error)
-            if "cannot open shared object file" in words and not words.startswith(("libcuda", "libnvidia")):
+            if "cannot open shared object file" in words and not words.startswith(GPU):
                 sys.exit(f"{package.name} {package.version} needs {words.split(':')[0]}, which the base image does not have")
 """
 # The Debian packages of the libraries that are missing most often.
@@ -88,15 +90,76 @@ def check() -> None:
     quiet = {"HOME": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environ = {**os.environ, **quiet, "PYTHONPATH": str(SERVER)}
     server = "import promoter.serving.server" if any(SERVER.iterdir()) else ""
-    for program in (f"import mlflow.pyfunc\n{server}", PACKAGES):
+    for program in (f"import mlflow.pyfunc\n{server}", f"GPU = {GPU}\n{PACKAGES}"):
         command = [str(RUNTIME / "bin/python"), "-c", program]
         done = subprocess.run(
             command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", check=False
         )
         if done.returncode:
             reason = " ".join(done.stderr.strip().splitlines()[-1:])
-            package = next((f" (Debian: {name})" for library, name in DEBIAN.items() if library in reason), "")
-            sys.exit(f"promoter: what was installed does not run on the base image: {reason}{package}")
+            others = [
+                f"{package} needs {library}, which it does not have either"
+                for library, package in missing_libraries().items()
+                if library not in reason and library in DEBIAN and ".so" in reason
+            ]
+            reason = "; ".join(with_packages(text) for text in (reason, *others))
+            sys.exit(f"promoter: what was installed does not run on the base image: {reason}")
+
+
+def with_packages(text: str) -> str:
+    """The text, with the Debian package of a library that it names."""
+    package = next((f" (Debian: {name})" for library, name in DEBIAN.items() if library in text), "")
+    return text + package
+
+
+def missing_libraries() -> dict[str, str]:
+    """Libraries that files of the wheels need and neither a wheel nor the base has, each with the first package that needs it.
+
+    One of them alone proves nothing: packages have plug-ins that are loaded only where their library exists.
+    """
+    site = next((RUNTIME / "lib").glob("python*")) / "site-packages"
+    found = {path.name for path in site.rglob("*.so*")} | base_libraries()
+    missing: dict[str, str] = {}
+    for package in importlib.metadata.distributions(path=[str(site)]):
+        for file in package.files or ():
+            if file.name.endswith(".so") or ".so." in file.name:
+                for library in needed_libraries(Path(str(package.locate_file(file)))):
+                    if library not in found and not library.startswith(GPU):
+                        missing.setdefault(library, f"{package.metadata['Name']} {package.version}")
+    return missing
+
+
+def base_libraries() -> set[str]:
+    """The names of all libraries where the loader of the base looks (ld.so(8))."""
+    configured = [line.strip() for file in Path("/etc/ld.so.conf.d").glob("*.conf") for line in file.read_text().splitlines()]
+    named = [*configured, *os.environ.get("LD_LIBRARY_PATH", "").split(":")]
+    usual = [Path(name) for name in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", sys.base_prefix + "/lib")]
+    folders = [*usual, *(Path(name) for name in named if name.startswith("/"))]
+    folders += [folder for above in usual for folder in above.glob("*-linux-*")]
+    return {path.name for folder in folders for path in folder.glob("*.so*")}
+
+
+def needed_libraries(path: Path) -> list[str]:
+    """DT_NEEDED of a 64-bit little-endian ELF file (https://gabi.xinuos.com/elf/08-dynamic.html); [] for any other."""
+    try:
+        data = path.read_bytes()
+        if data[:6] != b"\x7fELF\x02\x01":
+            return []
+        (table,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+        # type, flags, offset in the file, address, physical address, length
+        segments = [struct.unpack_from("<IIQQQQ", data, table + number * size) for number in range(count)]
+        entries = []
+        for kind, _, offset, _, _, length in segments:
+            if kind == 2:  # PT_DYNAMIC
+                entries = [struct.unpack_from("<QQ", data, at) for at in range(offset, offset + length, 16)]
+        strings = next((value for tag, value in entries if tag == 5), 0)  # DT_STRTAB, an address
+        start = next(
+            (strings - at + offset for kind, _, offset, at, _, n in segments if kind == 1 and at <= strings < at + n), 0
+        )
+        names = [start + value for tag, value in entries if tag == 1]  # DT_NEEDED
+        return [data[at : data.index(b"\0", at)].decode() for at in names]
+    except (OSError, ValueError, ArithmeticError, struct.error):
+        return []
 
 
 def bill_of_materials() -> str:

@@ -24,12 +24,14 @@ _TEXT = "text/plain"
 
 def lock_tag(requirements: Requirements, platform: Platform, constraints: str) -> str:
     """`lock-<16 hex>`: the same wherever the same is asked for."""
-    asked = {
+    asked: dict[str, object] = {
         "lines": requirements.lines,
         "constraints": [*requirements.constraints, constraints],
         "python": requirements.python,
         "platform": str(platform),
     }
+    if requirements.prereleases:
+        asked["prereleases"] = True
     return f"lock-{sha256(canonical(asked)).removeprefix('sha256:')[:16]}"
 
 
@@ -113,6 +115,7 @@ def resolve(requirements: Requirements, platform: Platform, constraints: str, en
         options += ["--only-binary", ":all:", "--generate-hashes", "--constraints", str(limits)]
         # Neither the command nor the index is written into it.
         options += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--quiet"]
+        options += ["--prerelease", "allow"] if requirements.prereleases else []
         # Nothing is installed: the Python at hand will do, and none is to be looked for or downloaded.
         options += ["--python", sys.executable, "--no-python-downloads", "-"]
         done = uv(["pip", "compile", *options], "\n".join(requirements.lines) + "\n", env)

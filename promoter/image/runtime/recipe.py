@@ -55,7 +55,7 @@ class Recipe:
 
     @cached_property
     def requirements(self) -> Requirements:
-        return read_requirements(self.version, self.open_file)
+        return read_requirements(self.version, self.open_file, self.settings.ignore_conda)
 
     @cached_property
     def constraints(self) -> str:
@@ -96,7 +96,7 @@ class Recipe:
     def key(self) -> str:
         """16 hexadecimal digits of everything that decides what is built, but for a version's own model."""
         source = self.source
-        decides = {
+        decides: dict[str, object] = {
             "source": source.digest(),
             "platform": str(self.platform),
             "base": self.base.digest if source.takes("BASE_IMAGE") else None,
@@ -105,6 +105,8 @@ class Recipe:
             "python": self.requirements.python if source.takes("MODEL_PYTHON") else None,
             "build-args": dict(self.settings.build_args),
         }
+        if self.settings.packages:
+            decides["packages"] = sorted(self.settings.packages)
         return sha256(canonical(decides)).removeprefix("sha256:")[:16]
 
     @property

@@ -23,7 +23,7 @@ SERVING = Path(__file__).parents[2] / "serving"
 
 _LARGEST, _LARGEST_MLMODEL = 64 * 1024, 1 << 20  # bytes; an MLmodel has the whole signature
 _SHOWN = 200  # characters of a line in an error
-_NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?")
+_NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?")
 _OPTIONS = re.compile(r"\s--hash[= ]")  # what follows a requirement; the lock has hashes of its own
 _LOCAL = re.compile(r"[./~]|.*\.(whl|zip|tar\.gz)(\s|$)")
 # ${TOKEN} is a variable that pip fills in, not a secret.
@@ -31,6 +31,10 @@ _CREDENTIALS = re.compile(r"://(?!(?:\$\{\w+\}:?)+@)[^/\s@]+@")
 _INDEX_OPTIONS = frozenset(
     {"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host", "--prefer-binary"}
 )
+_PRERELEASES = "--pre"
+# What MLflow itself asks conda for in every conda.yaml; and the name of a package (channel::name=version).
+_CONDA_OWN = frozenset({"python", "pip", "setuptools", "wheel"})
+_CONDA_NAME = re.compile(r"(?:[^:\s]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 # python_env.yaml; conda.yaml; MLmodel, in the order in which they are believed.
 _PYTHON = {
     "python_env.yaml": re.compile(r"^python:[ \t]*['\"]?(\d+\.\d+)", re.MULTILINE),
@@ -46,18 +50,22 @@ _MLFLOW_VERSION = re.compile(r"^mlflow_version:[ \t]*['\"]?([\w.]+)", re.MULTILI
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """`python` is the minor version (3.11); the others are lines as pip reads them (PEP 508)."""
+    """`python` is the minor version (3.11); `lines` and `constraints` are as pip reads them (PEP 508).
+
+    `prereleases`: the model asks for them (`--pre`).
+    """
 
     python: str
     lines: tuple[str, ...]
     constraints: tuple[str, ...] = ()
+    prereleases: bool = False
 
 
-def read_requirements(version: ModelVersion, open_file: Open) -> Requirements:
+def read_requirements(version: ModelVersion, open_file: Open, ignore_conda: Collection[str] = ()) -> Requirements:
     """The model's own requirements with MLflow slimmed to what serving needs, and those of the server and the build.
 
     requirements.txt counts, or the pip part of conda.yaml without it. Options that name an index are left out: where packages
-    come from is the host's business.
+    come from is the host's business. Packages of conda itself are refused unless `ignore_conda` names them.
 
     Raises:
         RefusedError: a line that can't be locked or would leak a credential, or no file that lists what the model needs.
@@ -66,15 +74,19 @@ def read_requirements(version: ModelVersion, open_file: Open) -> Requirements:
     files = _Files(version, open_file)
     constraints: list[str] = []
     lines = []
+    prereleases = False
+    _refuse_conda_packages(files, ignore_conda)
     for where, line in _model_lines(files):
+        prereleases = prereleases or line == _PRERELEASES
         if file := _constraints_file(line):
             named = files.text(file)
             if named is None:
                 raise _refused(where, f"names {file}, which is not among the model's files")
             constraints += [_requirement(place, text) for place, text in _logical_lines(files.where(file), named)]
-        elif requirement := _requirement(where, line):
+        elif line != _PRERELEASES and (requirement := _requirement(where, line)):
             lines.append(requirement)
-    return Requirements(_python(files), _for_serving(lines, files), tuple(sorted(filter(None, constraints))))
+    limits = tuple(sorted(filter(None, constraints)))
+    return Requirements(_python(files), _for_serving(lines, files), limits, prereleases)
 
 
 @dataclass(frozen=True)
@@ -123,14 +135,33 @@ def _model_lines(files: _Files) -> Iterable[tuple[str, str]]:
 
 
 def _conda_lines(where: str, text: str) -> Iterator[tuple[str, str]]:
-    value = documents(text, where)
-    dependencies = value[0].value.get("dependencies") if value and isinstance(value[0].value, dict) else None
-    for dependency in dependencies or ():
+    for dependency in _conda_dependencies(where, text):
         if isinstance(dependency, dict):
             for line in dependency.get("pip") or ():
                 yield from _logical_lines(where, str(line))
-        elif not re.match(r"(python|pip|setuptools|wheel)\b", str(dependency)):
-            raise _refused(where, f"asks for the conda package {dependency!r}", "log it with pip requirements")
+
+
+def _conda_dependencies(where: str, text: str) -> Iterable[object]:
+    value = documents(text, where)
+    dependencies = value[0].value.get("dependencies") if value and isinstance(value[0].value, dict) else None
+    return dependencies if isinstance(dependencies, list) else ()
+
+
+def _refuse_conda_packages(files: _Files, ignored: Collection[str]) -> None:
+    """Packages that conda would install: MLflow writes them to conda.yaml only, and requirements.txt looks complete without.
+
+    Raises:
+        RefusedError: there are such packages, and they are not `ignored`.
+    """
+    where = files.where("conda.yaml")
+    asked = [str(one) for one in _conda_dependencies(where, files.text("conda.yaml") or "") if not isinstance(one, dict)]
+    names = [match[1].lower() for text in asked if (match := _CONDA_NAME.match(text.strip()))]
+    if refused := sorted({*names} - _CONDA_OWN - {name.lower() for name in ignored}):
+        raise RefusedError(
+            f"{where} asks conda for {', '.join(refused)}, which pip does not install",
+            hint="log it with pip requirements that include them; if the model works without, or image.base has them: "
+            f"image.ignore-conda: [{', '.join(refused)}]",
+        )
 
 
 def _logical_lines(where: str, text: str) -> Iterator[tuple[str, str]]:
@@ -198,7 +229,7 @@ def _python(files: _Files) -> str:
 
 def _for_serving(lines: Iterable[str], files: _Files) -> tuple[str, ...]:
     """With mlflow-skinny in the place of mlflow: what a server never uses is most of it (850 MB against 140)."""
-    wanted = [_NAME.sub("mlflow-skinny", line, count=1) if _named(line) == "mlflow" else line for line in lines]
+    wanted = [_NAME.sub(r"mlflow-skinny\2", line, count=1) if _named(line) == "mlflow" else line for line in lines]
     names = {_named(line) for line in wanted}
     if "mlflow-skinny" not in names:
         match = _MLFLOW_VERSION.search(files.text("MLmodel") or "")
