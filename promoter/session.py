@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from promoter.boundary import LARGEST_ANSWER, unlike
 from promoter.credential import Credential
-from promoter.errors import UnreachableError, without_credentials
+from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
 
 _PIECE = 64 * 1024
 RETRIED = frozenset({429, 500, 502, 503, 504})
@@ -62,8 +67,126 @@ class Limits:
     rate_limits: float = 300.0
 
 
+_STEP = 64 * 1024  # bytes of a stream that have to arrive in the time that its pace gives
+
+
+class _Socket:
+    """A socket whose reads end by a deadline, or whose bytes come at a least pace; all else is the socket's own."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        self._plain: Any = plain
+        self.settimeout, self.sendall, self.fileno = plain.settimeout, plain.sendall, plain.fileno  # what is called the most
+        self.shutdown, self.close = plain.shutdown, plain.close
+        self._decref_socketios: Any = cast("Any", plain)._decref_socketios
+        self._until: float | None = None
+        self._patience: float | None = None
+        self._waited, self._came = 0.0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def limit(self, seconds: float | None) -> None:
+        """From now on all reads together take so many seconds."""
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._patience = None
+
+    def pace(self, seconds: float) -> None:
+        """From now on the next 64 KiB, and those after them, are waited for so many seconds."""
+        self._until, self._patience = None, seconds
+        self._waited, self._came = 0.0, 0
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        self._plain._io_refs += 1  # as socket.makefile does: closing the file then closes the socket
+        return io.BufferedReader(socket.SocketIO(cast("socket.socket", self), "r"))
+
+    def recv_into(self, buffer: Any) -> int:
+        """Raises TimeoutError when the time is over."""
+        usual = self._plain.gettimeout()
+        started = time.monotonic()
+        left = self._left(started)
+        if left is not None:
+            if left <= 0:
+                raise TimeoutError("the answer did not arrive in time")
+            self._plain.settimeout(left if usual is None else min(left, usual))
+        try:
+            count = cast("int", self._plain.recv_into(buffer))
+        finally:
+            self._plain.settimeout(usual)
+        self._waited, self._came = self._waited + time.monotonic() - started, self._came + count
+        if self._came >= _STEP:
+            self._waited, self._came = 0.0, 0
+        return count
+
+    def _left(self, now: float) -> float | None:
+        if self._until is not None:
+            return self._until - now
+        return None if self._patience is None else self._patience - self._waited
+
+
+class _Timely:
+    """Part of a connection: the head of an answer has to arrive, as a whole, within the read timeout.
+
+    The limits of urllib3 are for a single read of the socket: a server that sends a byte now and then keeps them from passing.
+    """
+
+    sock: Any
+    timeout: Any
+
+    def connect(self) -> None:
+        """A socket of TLS in TLS, for a proxy that speaks it, keeps the limits of single reads."""
+        super().connect()  # type: ignore[misc]  # a part
+        if isinstance(self.sock, socket.socket):
+            self.sock = _Socket(self.sock)
+
+    def getresponse(self) -> Any:
+        timed = self.sock if isinstance(self.sock, _Socket) else None
+        if timed and isinstance(self.timeout, int | float):
+            timed.limit(self.timeout)
+        response = super().getresponse()  # type: ignore[misc]
+        if timed:
+            timed.limit(None)
+        return response
+
+
+class _Connection(_Timely, HTTPConnection):
+    """Over TCP."""
+
+
+class _TlsConnection(_Timely, HTTPSConnection):
+    """Over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Opens such connections, to proxies too."""
+
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, **named)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **named)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+_POOLS = {"http": _Pool, "https": _TlsPool}
+
+
 class _Session(requests.Session):
     """Follows no redirect; `requests` would read the whole body of one, only to know where it leads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _Adapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Nowhere, whatever `resp` names."""
@@ -121,6 +244,7 @@ class Http:
         stream: bool = False,
         retry: bool | None = None,
         retry_lost: bool = True,
+        paced: bool = True,
         read_timeout: float | None = None,
         send_timeout: float | None = None,
     ) -> requests.Response:
@@ -131,8 +255,8 @@ class Http:
         carried out. `send_timeout` is for connecting and for each piece of `data`.
 
         What a rate limit refused was not carried out, so it is sent again, whatever the method.
-        `stream`: the body of a success is left to the caller. Every other body is read here, within LARGEST_ANSWER and
-        `limits.body`.
+        `stream`: the body of a success is left to the caller; `paced`: 64 KiB of it have to arrive in every `limits.body`
+        seconds that are waited for it. Every other body is read here, within LARGEST_ANSWER and `limits.body`.
 
         Raises:
             UnreachableError: no answer at all within the limits; RateLimitedError when a rate limit lasts too long;
@@ -147,6 +271,7 @@ class Http:
                 method,
                 url,
                 stream=stream,
+                paced=paced,
                 params=params,
                 json=json,
                 data=data,
@@ -171,7 +296,7 @@ class Http:
             self._sleep(wait)
         raise AssertionError("unreachable: the deadline ends the loop")
 
-    def _ask(self, method: str, url: str, *, stream: bool, **options: Any) -> requests.Response | Exception:
+    def _ask(self, method: str, url: str, *, stream: bool, paced: bool, **options: Any) -> requests.Response | Exception:
         """One try: the answer, read unless the caller does it, or why there is none although another try may get one.
 
         Raises: as `request`, for what no other try changes.
@@ -182,6 +307,8 @@ class Http:
             )
             if not stream or not response.ok:
                 self._read(response, url)
+            elif paced and (timed := _socket_of(response)):
+                timed.pace(self.limits.body)
         except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
             raise self._unreachable(url, error) from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -190,6 +317,8 @@ class Http:
 
     def _read(self, response: requests.Response, url: str) -> None:
         """The whole body, so that `content`, `text` and `json()` wait for nothing."""
+        if timed := _socket_of(response):
+            timed.limit(self.limits.body)
         body, deadline = bytearray(), self._clock() + self.limits.body
         try:
             while piece := response.raw.read1(_PIECE, decode_content=True):
@@ -197,11 +326,19 @@ class Http:
                 if len(body) > LARGEST_ANSWER:
                     raise unlike(self.name, self._shown(url), f"more than {LARGEST_ANSWER // 1024**2} MiB")
                 if self._clock() > deadline:
-                    raise unlike(self.name, self._shown(url), f"no end of it within {self.limits.body:.0f} s")
+                    raise self._late(url)
+        except urllib3.exceptions.ReadTimeoutError:
+            response.close()
+            if self._clock() > deadline:
+                raise self._late(url) from None
+            raise
         except BaseException:
             response.close()
             raise
         response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
+
+    def _late(self, url: str) -> UnexpectedAnswerError:
+        return unlike(self.name, self._shown(url), f"no end of it within {self.limits.body:.0f} s")
 
     def _wait_for_limit(self, seconds: float, together: float) -> None:
         if together > self.limits.rate_limits:
@@ -242,6 +379,11 @@ class Http:
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         return host if self._secret_path else without_credentials(url.partition("?")[0])
+
+
+def _socket_of(response: requests.Response) -> _Socket | None:
+    connected = getattr(response.raw.connection, "sock", None)
+    return connected if isinstance(connected, _Socket) else None
 
 
 def _reason(error: Exception | None) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import socketserver
 import threading
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
+import urllib3.exceptions
 
 from promoter.boundary import LARGEST_ANSWER
 from promoter.credential import Credential, origins
@@ -113,6 +115,68 @@ def test_the_refusal_of_a_stream_is_bounded_too(endless: str) -> None:
 def test_a_body_has_one_deadline(endless: str) -> None:
     with pytest.raises(UnexpectedAnswerError, match="no end of it within 0 s"):
         Http("server", endless, limits=Limits(read=5, body=0.3)).request("GET", "/dripping")
+
+
+EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of a deflate stream: stored, without a byte (RFC 1951, 3.2.4)
+HOLLOW = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1000000\r\n\r\n" + gzip.compress(b"")[:10]
+SLOW = {
+    "a head": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    "a status": (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X-More: x\r\n"),
+    "a chunk's size": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "what unpacks to nothing": (HOLLOW, EMPTY_BLOCK),
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+}
+"""What a server begins with, and goes on with a little at a time, for ever."""
+
+
+@contextmanager
+def dripping(kind: str) -> Iterator[str]:
+    begins, goes_on = SLOW[kind]
+    stopped = threading.Event()
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with suppress(OSError):
+                self.request.sendall(begins)
+                while not stopped.wait(0.02):
+                    self.request.sendall(goes_on)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Dripping) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            stopped.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_an_answer_that_drips_is_an_error_wherever_it_does(kind: str) -> None:
+    with dripping(kind) as url, pytest.raises((UnreachableError, UnexpectedAnswerError)):
+        Http("server", url, limits=Limits(read=0.5, body=0.5, total=0)).request("GET", "/")
+
+
+def test_a_streamed_file_that_drips_is_given_up() -> None:
+    with dripping("a body") as url:
+        http = Http("server", url, limits=Limits(read=5, body=0.3, total=0))
+        response = http.request("GET", "/", stream=True)
+        with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+            response.raw.read(1000)
+        response.close()
+
+
+def test_a_stream_of_events_may_be_slow() -> None:
+    with dripping("a body") as url:
+        response = Http("server", url, limits=Limits(read=5, body=0.1, total=0)).request("GET", "/", stream=True, paced=False)
+        assert response.raw.read(20) == b"x" * 20
+        response.close()
 
 
 def test_a_body_that_breaks_off_is_asked_for_again() -> None:

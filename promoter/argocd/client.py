@@ -232,7 +232,9 @@ class ArgoCD:
         fields = "result.type,result.application.metadata.name,result.application.status.sync,result.application.status.health"
         params = {"name": app.name, "fields": f"{fields},result.application.status.operationState.phase"}
         path = "/api/v1/stream/applications"
-        response = self._call("GET", path, params=_of(app, params), app=app, headers=_EVENTS, stream=True, read_timeout=silence)
+        response = self._call(
+            "GET", path, params=_of(app, params), app=app, headers=_EVENTS, stream=True, paced=False, read_timeout=silence
+        )
         with closing(response):
             try:
                 for line in response.iter_lines(chunk_size=None):
