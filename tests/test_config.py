@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from promoter import config
+from promoter.config.yaml import documents, plain_values
 from promoter.errors import ConfigError, ExitCode, UsageError
 from promoter.models import Compress, Embed, ForgeKind, MergeMethod
 from promoter.scaffold import template
@@ -321,3 +322,10 @@ def test_the_forge_is_found_by_the_address_unless_it_is_configured(repository: P
     edit(repository, "image:\n", "forge: {kind: azure-devops, api-url: https://tfs.example.com/Main}\nimage:\n")
     forge = config.load(repository / config.FILE).forge
     assert (forge.kind, forge.api_url, forge.repository) == (ForgeKind.AZURE_DEVOPS, "https://tfs.example.com/Main", None)
+
+
+def test_an_anchor_that_is_set_again_is_no_warning() -> None:
+    text = "a: &x 1\nb: *x\nc: &x 2\nd: *x\n"
+    (document,) = documents(text, "f")
+    assert document.value == {"a": 1, "b": 1, "c": 2, "d": 2}
+    assert plain_values(text, "f") == [document.value]

@@ -96,6 +96,17 @@ def test_what_is_there_is_not_walked_again_and_a_new_tip_is_walked_down_to_it(
     assert expected[1:] == first
 
 
+def test_a_move_that_brings_a_release_too_is_followed(tmp_path: Path) -> None:
+    story = Story(tmp_path, recorded=True)
+    story.promote(2)
+    before = walked(story.repository(), story)
+    story.git("mv", story.path, "overlays/moved")
+    story.path = "overlays/moved"
+    story.write(3)
+    story.commit("Move the overlay and deploy 3 by hand")
+    assert walked(story.repository(), story) == [story.git("rev-parse", "HEAD"), *before]
+
+
 def flip(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

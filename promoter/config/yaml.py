@@ -83,8 +83,8 @@ def plain_values(text: str, file: str) -> list[Any]:
         ConfigError: not YAML.
     """
     try:
-        _require_bounded(YAML(typ="safe").compose_all(text), file)
-        return list(YAML(typ="safe").load_all(text))
+        _require_bounded(_loader(pure=False).compose_all(text), file)
+        return list(_loader(pure=False).load_all(text))
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
     except RecursionError:
@@ -122,8 +122,10 @@ def _too_deep(file: str) -> ConfigError:
     return ConfigError("is nested too deeply", file=file, hint="no file of promoter or Kustomize is as deep as that")
 
 
-def _loader() -> YAML:
-    return YAML(typ="safe", pure=True)
+def _loader(*, pure: bool = True) -> YAML:
+    loader = YAML(typ="safe", pure=pure)
+    loader.composer.warn_double_anchors = False  # an anchor may be set again: the nearest one counts (YAML 1.2, 7.1)
+    return loader
 
 
 def _child(node: Node | None, part: str | int) -> tuple[Node, int] | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from promoter.argocd.state import RunningRelease
 from promoter.errors import ConfigError, RefusedError, SupersededError
 from promoter.gitops import Commit, Repository
-from promoter.kustomize.overlay import deployed, overlay_paths, read_overlay, release_path
+from promoter.kustomize.overlay import deployed, overlay_paths, promotion_path, read_overlay, release_path
 from promoter.models import Environment, Release
 from promoter.promotion import decisions
 from promoter.verdict.observation import Expectation
@@ -139,12 +140,20 @@ def _followed(
             continue
         seen.add(commit.sha)
         yield environment, commit
-        if _brings_the_file(repository, environment, commit) and (
-            moved := repository.moved_from(commit.sha, release_path(environment))
-        ):
-            before = moved.removesuffix(environment.model.release_file).rstrip("/")
-            place = replace(environment, application=replace(environment.application, path=before))
-            yield from _followed(repository, place, commit.parents[0], full, seen)
+        if _brings_the_file(repository, environment, commit) and (before := _before(repository, environment, commit)):
+            yield from _followed(repository, before, commit.parents[0], full, seen)
+
+
+def _before(repository: Repository, environment: Environment, commit: Commit) -> Environment | None:
+    """The environment before the commit moved its folder; None if it created it. What moved unchanged shows it."""
+    release_file = environment.model.release_file
+    moved = repository.moved_from(commit.sha, release_path(environment))
+    if moved is None and (found := repository.moved_from(commit.sha, promotion_path(environment))):
+        moved = posixpath.join(posixpath.dirname(found), posixpath.basename(release_file))  # a release came with the move
+    if moved is None:
+        return None
+    path = moved.removesuffix(release_file).rstrip("/")
+    return replace(environment, application=replace(environment.application, path=path))
 
 
 def _brings_the_file(repository: Repository, environment: Environment, commit: Commit) -> bool:
