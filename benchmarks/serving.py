@@ -17,11 +17,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import requests
 
 from benchmarks.figures import Figure, Section
 from tests.support.serving import free_port, pyfunc_model, serving
+
+
+class Bar(TypedDict, total=False):
+    at_most: float
+    at_least: float
+
 
 _CLIENTS, _SECONDS, _ROUNDS = 64, 5, 3
 # More connections than MAX_QUEUE has places, each waiting at random before it asks: the offered load does not give way.
@@ -40,6 +47,18 @@ done = function(summary, latency, requests)
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end
 """
+# Calls at a time of a model that waits.
+_CALLS = 16
+_BARS: Mapping[str, Bar] = {
+    "requests/s, unmerged / MLflow's server": {"at_least": 1.5},
+    "p99, unmerged / MLflow's server": {"at_most": 1},
+    "requests/s, BATCH=row-wise / MLflow's server": {"at_least": 5},
+    "requests/s, BATCH=row-wise / MLflow's server, 5 ms a call": {"at_least": 3},
+    f"requests/s, CONCURRENCY={_CALLS} / MLflow's server, 5 ms a call": {"at_least": 1},
+    f"p99, CONCURRENCY={_CALLS} / MLflow's server, 5 ms a call": {"at_most": 1},
+    "offered load of the overload / capacity": {"at_least": 2},
+    "answers 200 under that / capacity": {"at_least": 0.8},
+}
 _FIVE_MILLISECONDS = '''
 import time
 import mlflow
@@ -83,14 +102,16 @@ def measure() -> Section:
         f"Inference server and MLflow's own (1 worker, {_CLIENTS} clients, 1 row a request, best of {_ROUNDS} rounds in turn)"
     )
     if not shutil.which("wrk"):
-        return Section(title, (), (), ("wrk is not on this machine: not measured.",))
+        unknown = tuple(Figure(name, None, **bar) for name, bar in _BARS.items())
+        return Section(title, (), unknown, ("wrk (Debian's and Ubuntu's package wrk) is not on this machine: not measured.",))
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         models = {"small": _small(folder / "small"), "slow": _slow(folder / "slow")}
         urls = {
             f"{server} {model}": stack.enter_context(start(models[model], folder / f"{server}-{model}"))
             for model in models
-            for server, start in (("mlflow", _mlflow), ("plain", _plain), ("row-wise", _row_wise))
+            for server, start in _SERVERS.items()
+            if (server, model) != ("concurrent", "small")  # it computes: threads would only take turns
         }
         best = {name: Load(0, 0, 1, 0, 0) for name in urls}
         for _ in range(_ROUNDS):
@@ -103,7 +124,12 @@ def measure() -> Section:
 
 
 def _rows(best: Mapping[str, Load], overload: Load, capacity: float) -> tuple[tuple[str, str], ...]:
-    servers = {"mlflow": "mlflow models serve", "plain": "promoter.serving", "row-wise": "promoter.serving, BATCH=row-wise"}
+    servers = {
+        "mlflow": "mlflow models serve",
+        "plain": "promoter.serving",
+        "concurrent": f"promoter.serving, CONCURRENCY={_CALLS}",
+        "row-wise": "promoter.serving, BATCH=row-wise",
+    }
     models = {"small": "scikit-learn, 30 columns", "slow": "5 ms a call"}
     rows = [(f"{servers[name.split()[0]]}: {models[name.split()[1]]}", str(load)) for name, load in best.items()]
     times = f"{overload.offered / capacity:.1f} × its capacity"
@@ -114,14 +140,20 @@ def _figures(best: Mapping[str, Load], overload: Load, capacity: float) -> tuple
     def ratio(one: str, other: str) -> float:
         return best[one].good / best[other].good
 
-    return (
-        Figure("requests/s, unmerged / MLflow's server", ratio("plain small", "mlflow small"), at_least=1.5),
-        Figure("p99, unmerged / MLflow's server", best["plain small"].p99 / best["mlflow small"].p99, at_most=1),
-        Figure("requests/s, BATCH=row-wise / MLflow's server", ratio("row-wise small", "mlflow small"), at_least=5),
-        Figure("requests/s, BATCH=row-wise / MLflow's server, 5 ms a call", ratio("row-wise slow", "mlflow slow"), at_least=3),
-        Figure("offered load of the overload / capacity", overload.offered / capacity, at_least=2),
-        Figure("answers 200 under that / capacity", overload.good / capacity, at_least=0.8),
+    def slower(one: str, other: str) -> float:
+        return best[one].p99 / best[other].p99
+
+    values = (
+        ratio("plain small", "mlflow small"),
+        slower("plain small", "mlflow small"),
+        ratio("row-wise small", "mlflow small"),
+        ratio("row-wise slow", "mlflow slow"),
+        ratio("concurrent slow", "mlflow slow"),
+        slower("concurrent slow", "mlflow slow"),
+        overload.offered / capacity,
+        overload.good / capacity,
     )
+    return tuple(Figure(name, value, **bar) for (name, bar), value in zip(_BARS.items(), values, strict=True))
 
 
 def _ask(url: str, model: Path, folder: Path, clients: int = _CLIENTS, pause: float = 0.0) -> Load:
@@ -144,6 +176,12 @@ def _plain(model: Path, scratch: Path, **environ: str) -> Iterator[str]:
 @contextmanager
 def _row_wise(model: Path, scratch: Path) -> Iterator[str]:
     with _plain(model, scratch, BATCH="row-wise") as url:
+        yield url
+
+
+@contextmanager
+def _concurrent(model: Path, scratch: Path) -> Iterator[str]:
+    with _plain(model, scratch, CONCURRENCY=str(_CALLS)) as url:
         yield url
 
 
@@ -173,6 +211,9 @@ def _mlflow(model: Path, scratch: Path) -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+_SERVERS = {"mlflow": _mlflow, "plain": _plain, "concurrent": _concurrent, "row-wise": _row_wise}
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -7,7 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -187,3 +187,15 @@ def test_one_limit_of_files_and_folders_for_every_store(mlflow_server: MlflowSer
         with pytest.raises(RefusedError, match=r"the model version has more than 299 (files|folders)") as refused:
             artifacts.list(CREATED)
         assert "image.max-files" in refused.value.hint
+
+
+def test_etags_that_take_too_long_are_given_up_for_all_files(mlflow_server: MlflowServer) -> None:
+    """Some of them would prove nothing about the version."""
+    mlflow_server.put("mlflow-artifacts:/slow", {"MLmodel": b"flavors: {}", **{f"part-{number}": b"w" for number in range(40)}})
+    server = TrackingServer(mlflow_server.url, settings.read(mlflow_server.environ))
+    later = datetime.now(UTC) + timedelta(days=1)
+    known = ProxiedArtifacts(server, "slow", etag_seconds=600).list(later)
+    given_up = ProxiedArtifacts(server, "slow", etag_seconds=0).list(later)
+    assert {bool(file.etag) for file in known} == {True}
+    assert {file.etag for file in given_up} == {None}
+    assert [file.path for file in known] == [file.path for file in given_up]

@@ -137,7 +137,7 @@ def test_answers_are_those_of_mlflow(server: Server, orders: Path, path: str, bo
 def test_health_and_version_name_the_model(server: Server, orders: Path) -> None:
     named = {"model_name": "fraud-detector", "model_version": "42", "model_digest": digest(orders)}
     assert server.get("/health").json() == {"status": "ok", **named}
-    assert server.get("/version").json().items() >= named.items()
+    assert server.get("/info").json().items() >= named.items()
     answer = server.predict({"dataframe_records": RECORDS})
     assert (answer.headers["X-Model-Version"], answer.headers["X-Model-Digest"]) == ("42", digest(orders))
 
@@ -152,7 +152,13 @@ def test_the_field_that_is_wrong_is_named(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/predict", 405), ("POST", "/health", 405), ("GET", "/nothing", 404), ("GET", "/predict/", 404)],
+    [
+        ("GET", "/predict", 405),
+        ("POST", "/health", 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/predict/", 405),
+        ("GET", "/predict//", 404),
+    ],
 )
 def test_what_is_not_there_is_reported_in_json(server: Server, method: str, path: str, status: int) -> None:
     answer = requests.request(method, server.url + path, timeout=60)
@@ -162,9 +168,8 @@ def test_what_is_not_there_is_reported_in_json(server: Server, method: str, path
 
 
 def test_too_much_at_once_is_refused(server: Server) -> None:
-    many = server.predict({"dataframe_records": RECORDS * 17})
-    assert many.status_code == 413
-    assert "34 rows" in many.json()["error"]
+    many = server.predict({"dataframe_records": RECORDS * 17})  # rows are limited where requests are merged
+    assert len(many.json()["predictions"]) == 34
     large = json.dumps({"dataframe_records": [{"customer": "x" * 20001}]}).encode()
     for body in (large, (large[at : at + 5000] for at in range(0, len(large), 5000))):  # announced, and in chunks
         answer = requests.post(server.url + "/predict", data=body, headers={"Content-Type": JSON}, timeout=60)

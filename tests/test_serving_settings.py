@@ -58,6 +58,7 @@ def test_the_variables() -> None:
         ("PORT", "http", "a whole number from 1 to 65535"),
         ("PORT", "65536", "a whole number from 1 to 65535"),
         ("WORKERS", "0", "a whole number from 1 to 64"),
+        ("CONCURRENCY", "257", "a whole number from 0 to 256"),
         ("WORKERS", "1.5", "a whole number from 1 to 64"),
         ("INFERENCE_TIMEOUT", "nan", "a number from 0.001 to 3600"),
         ("INFERENCE_TIMEOUT", "0", "a number from 0.001 to 3600"),

@@ -23,14 +23,15 @@ from promoter.serving.workers import Workers
 
 # It answers with the bodies it was asked together: "a+b" to each of a and b.
 ECHO = """
-import os, socket, sys, time
+import os, socket, sys, threading, time
 from promoter.serving.messages import Message, packed, read
 channel = socket.socket(fileno=int(sys.argv[1]))
 stream = channel.makefile("rb")
 if sys.argv[2] == "first":
     channel.sendall(packed(Message("prepared")))
-channel.sendall(packed(Message("ready", {"seconds": 0.5, "openapi": {"a": 1}})))
-while (message := read(stream)) is not None:
+channel.sendall(packed(Message("ready", {"seconds": 0.5, "openapi": {"a": 1}, "concurrency": int(sys.argv[3])})))
+sending = threading.Lock()
+def answer(message):
     for body in message.bodies:
         if body.startswith(b"gate "):
             while not os.path.exists(body[5:]):
@@ -41,7 +42,11 @@ while (message := read(stream)) is not None:
             os._exit(3)
     together = b"+".join(message.bodies)
     errors = [{"status": 422, "body": {"error": "bad", "field": "f"}, "logged": {}} if body == b"bad" else None for body in message.bodies]
-    channel.sendall(packed(Message("answers", {"errors": errors, "rows": [len(errors)]}, [together] * len(errors))))
+    header = {"number": message.header["number"], "errors": errors, "rows": [len(errors)]}
+    with sending:
+        channel.sendall(packed(Message("answers", header, [together] * len(errors))))
+while (message := read(stream)) is not None:
+    threading.Thread(target=answer, args=[message], daemon=True).start()
 """
 DIES = "import sys; sys.exit(7)"
 
@@ -52,13 +57,13 @@ class Service:
     def __init__(self, program: str = ECHO, **settings: Any) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.failed: list[int] = []
-        self._program = program
+        self._program, self._calls = program, settings.get("concurrency", 1)
         chosen = Settings(**{"inference_timeout": 60.0, "max_queue": 8, **settings})
         self.workers = Workers(chosen, Metrics(), Path(tempfile.gettempdir()), self._start, self.failed.append)
 
     def _start(self, channel: Any, first: bool) -> subprocess.Popen[bytes]:
         descriptor = channel.fileno()
-        command = [sys.executable, "-c", self._program, str(descriptor), "first" if first else "next"]
+        command = [sys.executable, "-c", self._program, str(descriptor), "first" if first else "next", str(self._calls)]
         self.processes.append(subprocess.Popen(command, pass_fds=[descriptor]))
         return self.processes[-1]
 
@@ -155,6 +160,34 @@ def test_a_request_that_ends_the_process_costs_nobody_else(tmp_path: Path) -> No
         assert await asyncio.gather(*waiting) == ["a", 500, "c"]
 
     assert len(served(story, batch="row-wise").processes) == 3
+
+
+def test_a_process_takes_as_many_calls_at_a_time_as_it_is_said_to(tmp_path: Path) -> None:
+    async def story(service: Service) -> None:
+        gates = [asyncio.create_task(service.ask(f"gate {tmp_path}/open")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await service.ask("a") == "a"  # the third call of three
+        last = asyncio.create_task(service.ask(f"gate {tmp_path}/open"))
+        await asyncio.sleep(0)
+        behind = asyncio.create_task(service.ask("b"))
+        await asyncio.sleep(0.2)
+        assert not behind.done()
+        Path(tmp_path, "open").touch()
+        assert await asyncio.gather(*gates, last, behind) == [*[f"gate {tmp_path}/open"] * 3, "b"]
+
+    assert len(served(story, concurrency=3).processes) == 1
+
+
+def test_a_call_that_ends_its_process_costs_those_beside_it_nothing(tmp_path: Path) -> None:
+    """They are asked again, each alone, so that the one to blame is found."""
+
+    async def story(service: Service) -> None:
+        asked = [asyncio.create_task(service.ask(text)) for text in (f"gate {tmp_path}/open", "die", f"gate {tmp_path}/open")]
+        await service.until(lambda: len(service.processes) == 2)
+        Path(tmp_path, "open").touch()
+        assert await asyncio.gather(*asked) == [f"gate {tmp_path}/open", 500, f"gate {tmp_path}/open"]
+
+    assert len(served(story, concurrency=3).processes) == 3
 
 
 def test_an_idle_process_that_is_killed_is_replaced() -> None:

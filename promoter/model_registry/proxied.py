@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 API = "/api/2.0/mlflow-artifacts/artifacts"
 """Where an MLflow server has them."""
 
-_THREADS = 4
+_THREADS = 16
+# For all ETags of a version together. Thousands of small files are read again, rather than waited for at every command.
+_ETAG_SECONDS = 3.0
 # Unzipped, so that the bytes are the file's and the ETag is that of the file, not of a packed copy.
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
@@ -37,14 +41,18 @@ _AS_IT_IS = {"Accept-Encoding": "identity"}
 class ProxiedArtifacts:
     """The files below `path` of an MLflow server's artifact store."""
 
-    def __init__(self, server: TrackingServer, path: str, most: int = MOST_FILES) -> None:
-        self._server, self._path, self._most = server, path.strip("/"), most
+    def __init__(
+        self, server: TrackingServer, path: str, most: int = MOST_FILES, *, etag_seconds: float = _ETAG_SECONDS
+    ) -> None:
+        self._server, self._path, self._most, self._etag_seconds = server, path.strip("/"), most, etag_seconds
 
     def list(self, created: datetime, /) -> tuple[ModelFile, ...]:
         """See Artifacts. Small requests for a first byte give the ETags, and only where the server has the files itself.
 
         A server with a cloud store behind it would fetch each file whole to answer, and gives no lasting ETag; it is known
         by its answer for MLmodel. HEAD does not help: MLflow answers it from another place, with another ETag than GET.
+
+        If they take longer than `etag_seconds`, no file has one.
         """
         files = listing(self._files(), self._most)
         described = next((file for file in files if file.path == "MLmodel"), None)
@@ -53,8 +61,11 @@ class ProxiedArtifacts:
             return files
         others = [file for file in files if file is not described]
         lanes = [others[start::_THREADS] for start in range(min(_THREADS, len(others)))]
+        deadline = time.monotonic() + self._etag_seconds
         with ThreadPoolExecutor(_THREADS) as pool:
-            tagged = [file for lane in pool.map(lambda lane: self._tagged(lane, created), lanes) for file in lane]
+            tagged = [file for lane in pool.map(lambda lane: self._tagged(lane, created, deadline), lanes) for file in lane]
+        if len(tagged) < len(others):
+            return files
         return tuple(sorted((replace(described, etag=etag), *tagged), key=lambda file: file.path))
 
     def _files(self) -> Iterator[ModelFile]:
@@ -68,9 +79,11 @@ class ProxiedArtifacts:
                 else:
                     yield ModelFile(path, size)
 
-    def _tagged(self, files: Sequence[ModelFile], created: datetime) -> Sequence[ModelFile]:
+    def _tagged(self, files: Sequence[ModelFile], created: datetime, deadline: float) -> Sequence[ModelFile]:
+        """As many of them as are answered for in time."""
         http = self._server.http()
-        return [replace(file, etag=self._etag(http, file, created)) for file in files]
+        in_time = takewhile(lambda _: time.monotonic() < deadline, files)
+        return [replace(file, etag=self._etag(http, file, created)) for file in in_time]
 
     def _etag(self, http: Http | None, file: ModelFile, created: datetime) -> str | None:
         first_byte = {"Range": "bytes=0-0"} if file.size else {}

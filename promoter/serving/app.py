@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import platform
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from promoter.serving.body import read_body
 from promoter.serving.errors import RequestError
 from promoter.serving.metrics import Metrics
 from promoter.serving.model import Request as ModelRequest
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _access_log = logging.getLogger("promoter.serving.access")
-PATHS = ("/predict", "/invocations", "/health", "/ready", "/metrics", "/version", "/openapi.json")
-_PREDICT = frozenset(PATHS[:2])
+PATHS = (
+    *("/predict", "/invocations", "/v1/chat/completions"),
+    *("/health", "/ping", "/ready", "/metrics", "/info", "/version", "/openapi.json"),
+)
+_PREDICT = frozenset(PATHS[:3])
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_BODY_SECONDS = 30.0
 _CLIENT_GONE = 499  # nginx's number: nobody reads this answer
 
 
@@ -61,7 +63,16 @@ class Service:
         reason = {} if ready or not self.workers.last_words else {"reason": self.workers.last_words}
         return JSONResponse({"ready": ready, **reason}, status_code=200 if ready else 503)
 
+    async def ping(self, _: Request) -> Response:
+        """As MLflow's own server answers, which listens only when it has loaded the model."""
+        ready = self.workers.ready and not self.draining
+        return Response("\n", status_code=200 if ready else 503, media_type="application/json")
+
     async def version(self, _: Request) -> Response:
+        """As MLflow's own server answers."""
+        return Response(_mlflow_version(), media_type="application/json")
+
+    async def info(self, _: Request) -> Response:
         versions = {"mlflow": _mlflow_version(), "python": platform.python_version()}
         return JSONResponse({**self.model, "model_stage": self.settings.model_stage, **versions})
 
@@ -75,7 +86,7 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         try:
-            body = await _body(request, self.settings.max_body_bytes)
+            body = await read_body(request, self.settings.max_body_bytes)
             answer = await self.workers.answer(ModelRequest(body, request.headers.get("content-type", "")))
         except RequestError as error:
             if error.status == 500:
@@ -89,9 +100,12 @@ def application(service: Service) -> ASGIApp:
     handlers: dict[str, tuple[Callable[[Request], Any], str]] = {
         "/predict": (service.predict, "POST"),
         "/invocations": (service.predict, "POST"),
+        "/v1/chat/completions": (service.predict, "POST"),
         "/health": (service.health, "GET"),
+        "/ping": (service.ping, "GET"),
         "/ready": (service.ready, "GET"),
         "/metrics": (service.metric_text, "GET"),
+        "/info": (service.info, "GET"),
         "/version": (service.version, "GET"),
         "/openapi.json": (service.document, "GET"),
     }
@@ -111,6 +125,8 @@ class _Observed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
+        if scope["path"].endswith("/") and scope["path"][:-1] in PATHS:
+            scope["path"] = scope["path"][:-1]
         request_id = scope["request_id"] = _request_id(scope)
         status = _CLIENT_GONE
 
@@ -148,44 +164,6 @@ def _request_id(scope: Scope) -> str:
             if _REQUEST_ID.fullmatch(given):
                 return given
     return os.urandom(16).hex()
-
-
-async def _body(request: Request, most_bytes: int) -> bytes:
-    """Raises: RequestError, 413 when it is too long, 408 when it does not come, 400 when its client has gone."""
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:20]) > most_bytes:
-        raise _too_large()
-    message = await request.receive()
-    if not message.get("more_body"):  # nearly always: all of it came with the headers
-        return _chunk(message, most_bytes)
-    try:
-        return await asyncio.wait_for(_rest(request, message, most_bytes), _BODY_SECONDS)
-    except asyncio.TimeoutError:  # another class than the built-in one on Python 3.10
-        raise RequestError(
-            408, f"the body did not arrive within {_BODY_SECONDS:g} s", headers={"Connection": "close"}
-        ) from None
-
-
-async def _rest(request: Request, message: Message, most_bytes: int) -> bytes:
-    chunks = bytearray(_chunk(message, most_bytes))
-    while message.get("more_body"):
-        message = await request.receive()
-        chunks += _chunk(message, most_bytes - len(chunks))
-    return bytes(chunks)
-
-
-def _chunk(message: Message, most_bytes: int) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise RequestError(400, "the client has gone")
-    body: bytes = message.get("body", b"")
-    if len(body) > most_bytes:
-        raise _too_large()
-    return body
-
-
-def _too_large() -> RequestError:
-    # What is left of the body is not read: the connection can't be used again.
-    return RequestError(413, "the body has more bytes than MAX_BODY_BYTES allows", headers={"Connection": "close"})
 
 
 def _error(error: RequestError) -> Response:

@@ -12,6 +12,7 @@ MOST_COLUMNS = 10_000
 LARGEST = 64 * 1024 * 1024
 """Bytes of a Parquet body, unpacked."""
 
+_ROWS_AT_ONCE = 65_536
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -43,7 +44,7 @@ def require_parquet(body: bytes, max_rows: int) -> None:
     _require_size(packed)
     unpacked = 0
     # No value of a row is longer than the whole file unpacked, so that many rows are within the limit.
-    for batch in file.iter_batches(batch_size=max(1, min(max_rows, LARGEST // max(1, packed)))):
+    for batch in file.iter_batches(batch_size=max(1, min(max_rows, _ROWS_AT_ONCE, LARGEST // max(1, packed)))):
         unpacked += batch.nbytes
         _require_size(unpacked)
 

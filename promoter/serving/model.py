@@ -15,6 +15,7 @@ from promoter.serving import log, scoring
 from promoter.serving.decode import JSON, Decoded, Decoder
 from promoter.serving.errors import RequestError, StartError
 from promoter.serving.examples import logged_request
+from promoter.serving.settings import MOST_CONCURRENT
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ class PyfuncModel:
         encoder: Any = NumpyEncoder  # MLflow has no annotations here
         self._encode: Callable[[object], str] = encoder().encode
         self._jsonable: Any = _get_jsonable_obj
+
+    @property
+    def concurrency(self) -> int:
+        """Calls at a time, as `metadata={"concurrency": 8}` of `log_model` asks for; 1 where it does not."""
+        asked = (getattr(self._pyfunc.metadata, "metadata", None) or {}).get("concurrency")
+        return asked if isinstance(asked, int) and 1 <= asked <= MOST_CONCURRENT else 1
 
     @property
     def signature(self) -> Any:

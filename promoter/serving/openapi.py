@@ -23,7 +23,7 @@ _SCALARS: Mapping[str, Schema] = {
 }
 _ERRORS = {
     "400": "The body does not match its Content-Type or the signature; `field` and `expected` if one field is to blame",
-    "413": "More than MAX_BODY_BYTES or MAX_BATCH_SIZE",
+    "413": "More than MAX_BODY_BYTES; with BATCH=row-wise, more rows than MAX_BATCH_SIZE",
     "415": "Another Content-Type",
     "422": "The model refused the input",
     "500": "The model failed",
@@ -46,6 +46,9 @@ def document(settings: Settings, signature: Any) -> Schema:
             "/invocations": predict,
             "/health": plain,
             "/ready": ready,
+            "/v1/chat/completions": predict,
+            "/ping": ready,
+            "/info": plain,
             "/version": plain,
             "/metrics": metrics,
             "/openapi.json": plain,

@@ -30,7 +30,7 @@ class ModelServer:
         self._settings = settings
         metrics = Metrics()
         metrics.model(settings.model_name, settings.model_version, settings.model_digest)
-        self._workers = Workers(settings, metrics, scratch, start_process(scratch), self._fail)
+        self._workers = Workers(settings, metrics, scratch, start_process(scratch, settings.workers), self._fail)
         self._service = Service(settings, self._workers, metrics)
         config = uvicorn.Config(
             application(self._service),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +12,8 @@ from promoter.serving.errors import SettingsError
 
 _T = TypeVar("_T")
 
+MOST_CONCURRENT = 256
+NO_LIMIT = sys.maxsize
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 BATCHES = ("off", "row-wise")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -22,7 +25,8 @@ class Settings:
     """The settings from environment variables; docs/serving.md has the table.
 
     `model_digest` is "" if nothing pins the content; `model_uri` is "" if the model is embedded at `model_path`.
-    `max_batch_size` counts rows of one predict call, `max_queue` requests that wait for a worker.
+    `max_batch_size` counts rows of a predict call that merges requests, `max_queue` requests that wait for a worker.
+    `concurrency` counts calls at a time in one worker; 0 is what the model's metadata asks for, or 1.
     """
 
     model_name: str = ""
@@ -34,6 +38,7 @@ class Settings:
     host: str = "0.0.0.0"  # noqa: S104 - inside a container the port is what the Service reaches
     port: int = 8000
     workers: int = 1
+    concurrency: int = 0
     log_level: str = "INFO"
     batch: str = "off"
     max_batch_size: int = 32
@@ -56,6 +61,7 @@ class Settings:
             host=reader.text("HOST", cls.host),
             port=reader.number("PORT", cls.port, int, 1, 65535),
             workers=reader.number("WORKERS", cls.workers, int, 1, 64),
+            concurrency=reader.number("CONCURRENCY", cls.concurrency, int, 0, MOST_CONCURRENT),
             log_level=reader.one_of("LOG_LEVEL", cls.log_level, LOG_LEVELS, str.upper),
             batch=reader.one_of("BATCH", cls.batch, BATCHES, str.lower),
             max_batch_size=reader.number("MAX_BATCH_SIZE", cls.max_batch_size, int, 1, 1_000_000),
@@ -67,6 +73,11 @@ class Settings:
         if reader.problems:
             raise SettingsError(reader.problems)
         return settings
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of a request: limited only where requests are merged, to those of a predict call."""
+        return self.max_batch_size if self.batch == "row-wise" else NO_LIMIT
 
 
 class _Reader:

@@ -26,7 +26,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         folder = Path(settings.model_path)
-        model = load_pyfunc(folder, settings.max_batch_size, lambda _: None)
+        model = load_pyfunc(folder, settings.max_rows, lambda _: None)
     except (SettingsError, StartError) as error:
         _report(str(error))
         return 2 if isinstance(error, SettingsError) else 1

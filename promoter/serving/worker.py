@@ -11,8 +11,11 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from promoter.serving import log
 from promoter.serving.batching import Answer, answer_alone, answer_together
@@ -34,40 +37,62 @@ def main(channel: socket.socket, scratch: Path, *, first: bool) -> int:
     record_crashes(scratch)
     for number in (signal.SIGTERM, signal.SIGINT):  # the server ends its processes when it has drained
         signal.signal(number, signal.SIG_IGN)
-    rows: list[float] = []
     with channel, channel.makefile("rb") as stream:
         try:
             if first:
                 prepare(settings, scratch)
                 _send(channel, Message("prepared"))
-            model, seconds = load(model_folder(settings, scratch), settings.max_batch_size, rows.append)
-            ready = Message("ready", {"seconds": seconds, "openapi": document(settings, model.signature)})
+            answering = _Answering(settings, channel)
+            model, seconds = load(model_folder(settings, scratch), settings.max_rows, answering.observe)
+            calls = settings.concurrency or model.concurrency
+            described = {"seconds": seconds, "openapi": document(settings, model.signature), "concurrency": calls}
         except BaseException as error:  # whatever it is, the server has to know
             why = str(error) if isinstance(error, StartError) else f"the model's process can't start: {log.summary(error)}"
             _send(channel, Message("failed", {"error": why}))
             return 1
-        _send(channel, ready)
-        rows.clear()
-        while (message := read(stream)) is not None:
-            answers = _answers(settings, model, message)
-            _send(channel, _answers_message(answers, rows))
-            rows.clear()
+        _send(channel, Message("ready", described))
+        answering.serve(model, stream, calls)
     return 0
 
 
-def _answers(settings: Settings, model: PyfuncModel, message: Message) -> Sequence[Answer]:
-    kinds = message.header["content_types"]
-    requests = [Request(body, kind) for body, kind in zip(message.bodies, kinds, strict=True)]
-    if settings.batch == "off":
-        return [answer_alone(model, request) for request in requests]
-    return answer_together(model, requests, settings.max_batch_size)
+class _Answering:
+    """Answers what arrives, one message after the other, or several at a time, each in a thread."""
 
+    def __init__(self, settings: Settings, channel: socket.socket) -> None:
+        self._settings, self._channel = settings, channel
+        self._rows: list[float] = []
+        self._sending = threading.Lock()
 
-def _answers_message(answers: Sequence[Answer], rows: Sequence[float]) -> Message:
-    """An exception's text stays here because it may repeat what a client sent; the server logs its type and place."""
-    errors = [_error(answer) if isinstance(answer, RequestError) else None for answer in answers]
-    bodies = [b"" if isinstance(answer, RequestError) else answer for answer in answers]
-    return Message("answers", {"errors": errors, "rows": rows}, bodies)
+    def observe(self, rows: float) -> None:
+        """A predict call of so many rows."""
+        self._rows.append(rows)
+
+    def serve(self, model: PyfuncModel, stream: IO[bytes], calls: int) -> None:
+        """Until the server is gone."""
+        self._rows.clear()
+        if calls == 1:  # in this thread: libraries exist that work in no other
+            while (message := read(stream)) is not None:
+                self._answer(model, message)
+            return
+        threads = ThreadPoolExecutor(calls)
+        while (message := read(stream)) is not None:
+            threads.submit(self._answer, model, message)
+
+    def _answer(self, model: PyfuncModel, message: Message) -> None:
+        kinds = message.header["content_types"]
+        requests = [Request(body, kind) for body, kind in zip(message.bodies, kinds, strict=True)]
+        answers: Sequence[Answer]
+        if self._settings.batch == "off":
+            answers = [answer_alone(model, request) for request in requests]
+        else:
+            answers = answer_together(model, requests, self._settings.max_batch_size)
+        # An exception's text stays here because it may repeat what a client sent; the server logs its type and place.
+        errors = [_error(answer) if isinstance(answer, RequestError) else None for answer in answers]
+        bodies = [b"" if isinstance(answer, RequestError) else answer for answer in answers]
+        with self._sending:
+            rows, self._rows = self._rows, []
+            header = {"number": message.header["number"], "errors": errors, "rows": rows}
+            _send(self._channel, Message("answers", header, bodies))
 
 
 def _error(error: RequestError) -> dict[str, object]:

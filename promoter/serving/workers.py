@@ -1,14 +1,15 @@
 """The request queue, and the model processes that take from it. All of it runs in the server's event loop.
 
-A request waits until a process is free; at most MAX_QUEUE wait. A process gets one request at a time, or with BATCH=row-wise
-all that wait, up to MAX_BATCH_SIZE. A process that takes longer than INFERENCE_TIMEOUT is killed and replaced, like one
-that crashed.
+A request waits until a process is free; at most MAX_QUEUE wait. A process gets CONCURRENCY calls at a time, each of one
+request, or with BATCH=row-wise of all that wait, up to MAX_BATCH_SIZE. A process that takes longer than INFERENCE_TIMEOUT is
+killed and replaced, like one that crashed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from promoter.serving.cpu import threads_of_libraries
 from promoter.serving.errors import RequestError
 from promoter.serving.last_words import LastWords
 from promoter.serving.messages import Message, Parser, packed
@@ -38,17 +40,20 @@ Start = Callable[[socket.socket, bool], "subprocess.Popen[bytes]"]
 class _Job:
     request: Request
     answer: asyncio.Future[bytes]
-    alone: bool = False  # its process ended while it was in a batch
+    alone: bool = False  # its process ended while it was not the only one there
 
 
 class _Worker(asyncio.Protocol):
-    """One process, and the jobs it works on."""
+    """One process, and the calls it works on: by number, each with its jobs. `calls` is how many it takes at a time."""
 
     def __init__(self, process: subprocess.Popen[bytes], owner: Workers) -> None:
         self.process, self._owner = process, owner
         self.ready, self.ended = False, False
         self.words = LastWords(owner.scratch)
-        self.jobs: Sequence[_Job] = ()
+        self.calls = 1
+        self._working: dict[int, Sequence[_Job]] = {}
+        self._number = 0
+        self._killed = False
         self._parser = Parser()
         self._transport: asyncio.WriteTransport | None = None
 
@@ -68,13 +73,30 @@ class _Worker(asyncio.Protocol):
             self.process.wait()
         self._owner.lost(self)
 
+    @property
+    def jobs(self) -> list[_Job]:
+        return [job for jobs in self._working.values() for job in jobs]
+
+    @property
+    def free(self) -> int:
+        """Calls that it would take now; what has to be alone gets a process of its own."""
+        if not self.ready or self._killed or any(job.alone for job in self.jobs):
+            return 0
+        return self.calls - len(self._working)
+
+    def take(self, number: int) -> Sequence[_Job]:
+        """The jobs of a call that has returned."""
+        return self._working.pop(number)
+
     def send(self, jobs: Sequence[_Job]) -> None:
-        self.jobs = jobs
-        header = {"content_types": [job.request.content_type for job in jobs]}
+        self._number += 1
+        self._working[self._number] = jobs
+        header = {"number": self._number, "content_types": [job.request.content_type for job in jobs]}
         assert self._transport is not None  # noqa: S101 - it was ready
         self._transport.write(packed(Message("requests", header, [job.request.body for job in jobs])))
 
     def end(self) -> None:
+        self._killed = True
         self.process.kill()
         if self._transport is not None:
             self._transport.abort()
@@ -92,8 +114,7 @@ class Workers:
         self.scratch = scratch
         self._settings, self._metrics, self._start, self._on_failed = settings, metrics, start, on_failed
         self._at_once = settings.max_batch_size if settings.batch == "row-wise" else 1
-        self._workers: set[_Worker] = set()
-        self._idle: list[_Worker] = []
+        self._workers: list[_Worker] = []
         self._waiting: deque[_Job] = deque()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
@@ -146,9 +167,7 @@ class Workers:
 
     def lost(self, worker: _Worker) -> None:
         """Handles the end of a process: it is replaced only if it was ready before, since otherwise the next would fail too."""
-        self._workers.discard(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
+        self._workers.remove(worker)
         if self._ending:
             return
         self._blame(worker.jobs)
@@ -163,7 +182,7 @@ class Workers:
             self._on_failed(1)
 
     def _blame(self, jobs: Sequence[_Job]) -> None:
-        """Tries each request of a batch again alone, which shows the one that ended the process."""
+        """Tries each request that was there again alone, which shows the one that ended the process."""
         for job in reversed([job for job in jobs if not job.answer.done()]):
             if len(jobs) == 1:
                 job.answer.set_exception(RequestError(500, "the model's process has ended"))
@@ -175,41 +194,43 @@ class Workers:
         near, far = socket.socketpair()
         with far:
             worker = _Worker(self._start(far, first), self)
-        self._workers.add(worker)
+        self._workers.append(worker)
         loop = asyncio.get_running_loop()
         task = loop.create_task(loop.create_unix_connection(lambda: worker, sock=near))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _is_ready(self, worker: _Worker, message: Message) -> None:
-        worker.ready = True
+        worker.ready, worker.calls = True, message.header["concurrency"]
         self.openapi = message.header["openapi"]
         self._metrics.load_seconds.set(message.header["seconds"])
         _log.info("the model is loaded", extra={"fields": {"seconds": round(message.header["seconds"], 3)}})
         self.started = self.started or self.ready
         self.last_words = "" if self.ready else self.last_words
-        self._idle.append(worker)
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._waiting and self._idle:
+        """To the process with the fewest calls; one that has to be alone waits for a process that has none."""
+        while self._waiting:
+            worker = max(self._workers, key=lambda one: one.free, default=None)
+            if worker is None or worker.free < 1 or (self._waiting[0].alone and worker.jobs):
+                return
             jobs = [self._waiting.popleft()]
             while not jobs[0].alone and self._waiting and not self._waiting[0].alone and len(jobs) < self._at_once:
                 jobs.append(self._waiting.popleft())
-            self._idle.pop(0).send(jobs)
+            worker.send(jobs)
 
     def _answered(self, worker: _Worker, message: Message) -> None:
         for rows in message.header["rows"]:
             self._metrics.batch_size.observe(rows)
-        for job, error, body in zip(worker.jobs, message.header["errors"], message.bodies, strict=True):
+        jobs = worker.take(message.header["number"])
+        for job, error, body in zip(jobs, message.header["errors"], message.bodies, strict=True):
             if job.answer.done():  # its client is gone
                 continue
             if error is None:
                 job.answer.set_result(body)
             else:
                 job.answer.set_exception(RequestError.received(error["status"], error["body"], error["logged"]))
-        worker.jobs = ()
-        self._idle.append(worker)
         self._dispatch()
 
     def _expire(self, job: _Job) -> None:
@@ -232,12 +253,13 @@ class Workers:
             asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
 
-def start_process(scratch: Path) -> Start:
-    """Returns a function that starts model processes with their files in `scratch`."""
+def start_process(scratch: Path, workers: int) -> Start:
+    """Returns a function that starts model processes, one of `workers`, with their files in `scratch`."""
+    environ = {**threads_of_libraries(workers), **os.environ}
 
     def start(channel: socket.socket, first: bool) -> subprocess.Popen[bytes]:
         descriptor = channel.fileno()
         command = [sys.executable, "-m", "promoter.serving.worker", str(descriptor), str(scratch), "first" if first else "next"]
-        return subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL, env=environ)
 
     return start

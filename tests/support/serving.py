@@ -201,14 +201,14 @@ def pixels_model(folder: Path) -> Path:
         return pyfunc_model(folder, PIXELS, signature, np.array([[1.0, 2.0]]))
 
 
-def pyfunc_model(folder: Path, source: str, signature: Any, example: Any) -> Path:
+def pyfunc_model(folder: Path, source: str, signature: Any, example: Any, **more: Any) -> Path:
     """A model whose code is this script."""
     import mlflow.pyfunc
 
     script = folder.parent / f"{folder.name}.py"
     script.write_text(source)
     mlflow.pyfunc.save_model(
-        str(folder), python_model=str(script), signature=signature, input_example=example, pip_requirements=[]
+        str(folder), python_model=str(script), signature=signature, input_example=example, pip_requirements=[], **more
     )
     return folder
 
