@@ -13,6 +13,12 @@ from promoter.errors import UnexpectedAnswerError
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is read as a whole, unpacked. A stream's reader has a limit of its own."""
 
+MOST_VALUES = 500_000
+"""Values in an answer that is read as a whole: a few bytes of JSON each, some fifty times as many as objects of Python."""
+
+OPENING = (b",", b"[", b"{")
+"""Each value in JSON but the first stands behind one of these."""
+
 ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What code raises that reads an answer of another form than it expects."""
 

@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from promoter.boundary import LARGEST_ANSWER, unlike
+from promoter.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, unlike
 from promoter.credential import Credential
 from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
 
@@ -335,6 +335,8 @@ class Http:
         except BaseException:
             response.close()
             raise
+        if sum(map(body.count, OPENING)) > MOST_VALUES:
+            raise unlike(self.name, self._shown(url), f"more than {MOST_VALUES} values")
         response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
 
     def _late(self, url: str) -> UnexpectedAnswerError:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import urllib3.exceptions
 
-from promoter.boundary import LARGEST_ANSWER
+from promoter.boundary import LARGEST_ANSWER, MOST_VALUES
 from promoter.credential import Credential, origins
 from promoter.errors import UnexpectedAnswerError, UnreachableError, UsageError
 from promoter.session import Authorization, Http, Limits, whole_number
@@ -115,6 +115,51 @@ def test_the_refusal_of_a_stream_is_bounded_too(endless: str) -> None:
 def test_a_body_has_one_deadline(endless: str) -> None:
     with pytest.raises(UnexpectedAnswerError, match="no end of it within 0 s"):
         Http("server", endless, limits=Limits(read=5, body=0.3)).request("GET", "/dripping")
+
+
+FLAT = {
+    "lists": b"[" + b"[]," * (LARGEST_ANSWER // 3 - 2) + b"[]]",
+    "mappings": b"[" + b"{}," * (LARGEST_ANSWER // 3 - 2) + b"{}]",
+    "keys": b"{" + b",".join(b'"%x":{}' % number for number in range(1_000_000)) + b"}",
+    "depth": b"[" * LARGEST_ANSWER,
+}
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with serving(Answering) as url:
+        yield url
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_an_answer_of_too_many_values_is_not_read(kind: str) -> None:
+    with answering(FLAT[kind]) as url:
+        server = Http("server", url)
+        with pytest.raises(UnexpectedAnswerError, match="more than 500000 values"):
+            server.request("GET", "/").json()
+
+
+def test_as_many_values_as_are_read_take_bounded_memory() -> None:
+    body = b"[" + b'{"a":1},' * (MOST_VALUES // 2 - 2) + b"{}]"
+    with answering(body) as url:
+        server = Http("server", url)
+        tracemalloc.start()
+        try:
+            assert len(server.request("GET", "/").json()) == MOST_VALUES // 2 - 1
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 100 << 20
 
 
 EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of a deflate stream: stored, without a byte (RFC 1951, 3.2.4)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from promoter.boundary import LARGEST_ANSWER, ODD
+from promoter.boundary import LARGEST_ANSWER, MOST_VALUES, ODD, OPENING
 from promoter.errors import RefusedError
 from promoter.models import Origin
 
@@ -114,7 +114,7 @@ def decode(data: bytes, where: str) -> dict[str, Any]:
         RefusedError: it is something else; `where` names what was read.
     """
     try:
-        value = json.loads(data)
+        value = None if sum(map(data.count, OPENING)) > MOST_VALUES else json.loads(data)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
