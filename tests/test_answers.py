@@ -109,7 +109,8 @@ def test_the_observed_generation_is_a_string_or_a_number(written: Any, observed:
     [
         ({"metadata": {"name": "m"}}, "Rollout m: metadata.generation is missing"),
         ({"status": {"observedGeneration": "three"}}, "status.observedGeneration is 'three'"),
-        ({"spec": {"workloadRef": {"name": "m"}}}, "has no pod template of its own"),
+        ({"spec": {}}, "has no pod template"),
+        ({"spec": {"workloadRef": {"kind": "Deployment", "name": "d"}}}, "Rollout m takes its pods from Deployment d"),
     ],
 )
 def test_what_a_verdict_depends_on_must_be_there(changes: dict[str, Any], said: str) -> None:

@@ -138,6 +138,21 @@ def test_an_image_override_masks_the_release(it: World) -> None:
     assert watched.verdict.override == override
 
 
+def test_a_rollout_by_workload_ref_in_mid_watch_needs_a_person(it: World) -> None:
+    """As the API server has one: no spec.template at all."""
+
+    def refers(manifest: dict[str, Any]) -> None:
+        if manifest["kind"] == "Rollout":
+            del manifest["spec"]["template"]
+            manifest["spec"]["workloadRef"] = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "pods"}
+
+    committed = it.promote(2)
+    it.clock.after(5, lambda: it.argocd.faults.append(changed(refers, "resource")))
+    assert it.follow(committed).exit_code is ExitCode.NEEDS_PERSON
+    assert it.told[-1].reason is Reason.UNWATCHABLE
+    assert "takes its pods from Deployment pods (spec.workloadRef)" in it.told[-1].summary
+
+
 def test_an_application_that_is_gone_needs_a_person(it: World) -> None:
     gone = Answer(404, b'{"error":"not found","code":5,"message":"applications.argoproj.io not found"}')
     with it.argocd.fault(always(gone, "application")):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from promoter.argocd.errors import UnwatchableError
 from promoter.argocd.state import (
     AnalysisRunState,
     ApplicationState,
@@ -168,16 +169,21 @@ def workload(manifest: Json) -> Workload:
     """A live Rollout or Deployment.
 
     Raises:
+        UnwatchableError: a Rollout with spec.workloadRef.
         UnexpectedAnswerError: no generation, an observedGeneration that is not a number, or no pod template.
     """
     metadata, spec, status = _at(manifest, "metadata"), _at(manifest, "spec"), _at(manifest, "status")
     kind, name = manifest.get("kind", ""), metadata.get("name", "")
     if not isinstance(metadata.get("generation"), int):
         raise UnexpectedAnswerError(f"{kind} {name}: metadata.generation is missing")
-    if "template" not in spec:
-        raise UnexpectedAnswerError(
-            f"{kind} {name} has no pod template of its own", hint="promoter can't watch a Rollout that uses workloadRef"
+    if reference := _at(spec, "workloadRef"):
+        source = f"{reference.get('kind', '')} {reference.get('name', '')}"
+        raise UnwatchableError(
+            f"{kind} {name} takes its pods from {source} (spec.workloadRef)",
+            hint="promoter can't watch that: move the pod template into the Rollout",
         )
+    if "template" not in spec:
+        raise UnexpectedAnswerError(f"{kind} {name} has no pod template")
     annotations = _at(metadata, "annotations")
     return Workload(
         ref=ResourceRef(*_group_version(manifest, kind, metadata)),

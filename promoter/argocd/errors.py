@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from promoter.errors import AuthError, ExitCode, PromoterError, UnreachableError
+from promoter.errors import AuthError, ExitCode, PromoterError, UnexpectedAnswerError, UnreachableError
 
 if TYPE_CHECKING:
     from promoter.session import Http
@@ -30,6 +30,10 @@ class ArgoCDError(PromoterError):
 
 class NotFoundError(ArgoCDError):
     """No such Application in this project, or no such object below it."""
+
+
+class UnwatchableError(UnexpectedAnswerError):
+    """A Rollout that takes its pods from another object: its state does not show which release they run."""
 
 
 class SyncWindowError(ArgoCDError):

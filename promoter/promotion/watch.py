@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from promoter.argocd.client import ArgoCD
+from promoter.argocd.errors import UnwatchableError
 from promoter.errors import AuthError, ExitCode, PromoterError, UnreachableError
 from promoter.models import Application
 from promoter.promotion.ending import EXIT_CODES
@@ -181,6 +182,8 @@ class Watcher:
             if self._refusals > 1:
                 raise
             return None
+        except UnwatchableError as error:
+            return Verdict(Kind.NEEDS_PERSON, error.message, Reason.UNWATCHABLE, (error.hint,))
         except PromoterError as error:
             # Nothing that one look meets ends the watch: the deadline does, with an outcome.
             self._report(replace(course.verdict, summary=f"no answer at the moment: {error.message}"))

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     CHANGED_BY_HAND = "changed by hand"
     MOVED = "follows something else"
     SCALED_TO_ZERO = "scaled to zero"
+    UNWATCHABLE = "can't be watched"
 
 
 _ON_THE_WAY = frozenset({Kind.NOT_OBSERVED, Kind.SYNCING, Kind.ROLLING})

@@ -170,3 +170,14 @@ def test_the_application_follows_another_path_in_mid_watch(environment: Environm
     run.finish()
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "follows something else")), str(run)
     assert "overlays/other" in _last(run)["summary"], str(run)
+
+
+def test_a_rollout_that_takes_its_pods_from_elsewhere_in_mid_watch(environment: Environment) -> None:
+    run = environment.promoting(GOOD)
+    run.until("rolling")
+    elsewhere = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "pods"}
+    change = {"spec": {"template": None, "workloadRef": elsewhere}}
+    environment.cluster.patch("rollouts.argoproj.io", "inference-service", environment.name, change)
+    run.finish()
+    assert (run.exit_code, run.verdict) == (12, ("needs a person", "can't be watched")), str(run)
+    assert "takes its pods from Deployment pods (spec.workloadRef)" in _last(run)["summary"], str(run)
