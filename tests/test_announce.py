@@ -16,7 +16,7 @@ from promoter.commands.promote import promote
 from promoter.commands.reconcile import Action, Reconciler
 from promoter.demo.sandbox import Behaviour, PodStatus
 from promoter.errors import AuthError, ExitCode, RefusedError, SupersededError, UnreachableError
-from promoter.forge import address_of
+from promoter.hosting.forge import address_of
 from promoter.models import Application, ForgeKind, Release
 from promoter.notify import links
 from promoter.notify.outbox import Outbox

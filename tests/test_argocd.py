@@ -18,10 +18,10 @@ from urllib3.exceptions import InsecureRequestWarning
 from promoter.argocd.client import ArgoCD
 from promoter.argocd.errors import ArgoCDError, NotFoundError, SyncWindowError, of_response
 from promoter.argocd.state import ResourceRef
-from promoter.credential import Credential, origins
 from promoter.errors import AuthError, PromoterError, UnexpectedAnswerError, UnreachableError, UsageError
 from promoter.models import Application
-from promoter.session import Authorization, Http, Limits
+from promoter.transport.credential import Credential, origins
+from promoter.transport.session import Authorization, Http, Limits
 from tests.support.argocd_recordings import recording
 from tests.support.argocd_replay import Answer, Replay, recorded, replay
 

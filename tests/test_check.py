@@ -15,12 +15,12 @@ from promoter.commands.check import Checked, Finding, check
 from promoter.commands.check_credentials import credentials
 from promoter.commands.init import init, plan_init
 from promoter.commands.plan import plan
+from promoter.commands.scaffold import Wanted
 from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError
 from promoter.model_registry import ModelReference
 from promoter.models import Workload
 from promoter.promotion.clients import Clients
 from promoter.promotion.steps import Steps
-from promoter.scaffold import Wanted
 from tests.support.argo_world import world
 from tests.support.faults import Answer, Asked, Forward
 from tests.support.git_server import GitServer

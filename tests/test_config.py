@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from promoter import config
+from promoter.commands.scaffold import template
 from promoter.config.yaml import documents, plain_values
 from promoter.errors import ConfigError, ExitCode, UsageError
 from promoter.models import Compress, Embed, ForgeKind, MergeMethod
-from promoter.scaffold import template
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from promoter.argocd.client import ArgoCD
 from promoter.config.notices import NoticeSection
-from promoter.credential import Credential, hosts, origin, origins
 from promoter.errors import AuthError, RefusedError, UsageError
 from promoter.gitops.credentials import access, api_token
 from promoter.hosting import tokens
@@ -30,6 +29,7 @@ from promoter.models import ForgeKind, NoticeKind
 from promoter.notify.notice import Notice
 from promoter.notify.notifier import connect as notifier
 from promoter.notify.outbox import Outbox
+from promoter.transport.credential import Credential, hosts, origin, origins
 from tests.support.listener import Listener, listening
 from tests.support.mlflow_server import OLDER, MlflowServer, mlflow_server, older_mlflow
 from tests.support.replay import Answer, replaying

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from promoter.cli.text import ending_text
+from promoter.commands.scaffold import template
 from promoter.config import load
 from promoter.demo import demo
 from promoter.demo.cluster import ClusterOptions, edits
@@ -23,7 +24,6 @@ from promoter.demo.place import Place, git, prepare
 from promoter.demo.repository import seed
 from promoter.demo.sandbox.render import render
 from promoter.errors import UsageError
-from promoter.scaffold import template
 
 EXAMPLES = "https://github.com/your-org"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.forge import Draft, Forge, PullRequest, State, address_of
-from promoter.forge.github_queries import STANDING
+from promoter.hosting.forge import Draft, Forge, PullRequest, State, address_of
+from promoter.hosting.forge.github_queries import STANDING
 from promoter.models import ForgeKind, MergeMethod
 from tests.support.forge_repository import METHODS, Check, ForgeRepository
 from tests.support.forge_server import IDENTITY, TOKEN, Answer, ForgeServer, forge_server

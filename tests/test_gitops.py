@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promoter.errors import AuthError, ConfigError, PromoterError, RefusedError, UnreachableError, UsageError
+from promoter.errors.redaction import visible
 from promoter.gitops import HistoryLimitError, Proposal, Repository, Snapshot, default_cache, tree
 from promoter.gitops.cache import Cache
 from promoter.gitops.commit import Commit
 from promoter.gitops.failures import GitError, Kind
-from promoter.redaction import visible
 from tests.support.git_server import (
     BareRepository,
     Behaviour,

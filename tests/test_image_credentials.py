@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from promoter.credential import Credential
 from promoter.errors import AuthError, ConfigError, UsageError
 from promoter.image.credentials import docker_credentials, engine_auth, login, registry_login
 from promoter.image.registry_token import Asking, authorization, delegated
+from promoter.transport.credential import Credential
 
 SECRET = "hunter2:with:colons"
 AUTH = base64.b64encode(f"robot:{SECRET}".encode()).decode()

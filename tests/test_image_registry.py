@@ -15,7 +15,7 @@ from promoter.image.connection import Connection
 from promoter.image.oci import MANIFEST, Descriptor, canonical, read_bytes, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
-from promoter.session import Limits
+from promoter.transport.session import Limits
 from tests.support import fake_registry as fake
 from tests.support.registry_server import (
     PASSWORD,

@@ -16,7 +16,7 @@ from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
 from promoter.image.upload import upload
 from promoter.models import Origin
-from promoter.session import Limits
+from promoter.transport.session import Limits
 from tests.support import fake_registry as fake
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.registry_server import RegistryServer, registry_server

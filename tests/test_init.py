@@ -15,9 +15,9 @@ import yaml
 
 from promoter import config
 from promoter.commands.init import init, plan_init
+from promoter.commands.scaffold import Wanted
 from promoter.errors import RefusedError, UsageError
 from promoter.models import Ci, Workload
-from promoter.scaffold import Wanted
 from tests.support.manifests import build, named
 from tests.support.mlflow_server import MlflowServer
 from tests.support.write_path import WritePath, unique_name

@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from promoter import config
+from promoter.commands.scaffold import template
 from promoter.demo.sandbox.render import render
-from promoter.scaffold import template
 from tests.support.manifests import (
     CHOICES,
     COMPONENTS,

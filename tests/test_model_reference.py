@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from promoter.errors import ExitCode, UsageError
 from promoter.model_registry import ModelReference, connect
 from promoter.model_registry import settings as mlflow_settings
-from promoter.session import Limits
+from promoter.transport.session import Limits
 
 
 @pytest.mark.parametrize(

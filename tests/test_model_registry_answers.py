@@ -18,7 +18,7 @@ import urllib3.exceptions
 
 from promoter.errors import AuthError, ExitCode, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.model_registry import ModelReference, ModelRegistry, connect
-from promoter.session import Limits
+from promoter.transport.session import Limits
 from tests.support.replay import Answer, Replay, replaying
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry import Webhooks, settings
 from promoter.model_registry.server import TrackingServer
-from promoter.session import Limits
+from promoter.transport.session import Limits
 from promoter.webhook.events import WAKING
 from promoter.webhook.register import register
 from promoter.webhook.register import test as send_test

@@ -15,8 +15,8 @@ from dataclasses import replace
 import pytest
 
 from promoter.config.notices import NoticeSection
-from promoter.credential import Credential, origins
 from promoter.errors import UnreachableError, UsageError
+from promoter.errors.redaction import Redactor
 from promoter.models import NoticeKind
 from promoter.notify import github, slack, teams
 from promoter.notify.endpoint import Endpoint, require_https
@@ -25,8 +25,8 @@ from promoter.notify.notice import LONGEST_SENTENCE, LONGEST_URL, MOST_LINES, Li
 from promoter.notify.notifier import Notifier, connect
 from promoter.notify.outbox import Outbox
 from promoter.notify.webhook import keys_of
-from promoter.redaction import Redactor
-from promoter.session import Limits
+from promoter.transport.credential import Credential, origins
+from promoter.transport.session import Limits
 from tests.support.forge_server import TOKEN as GITHUB_TOKEN
 from tests.support.forge_server import ForgeServer, hub
 from tests.support.notice_channels import (

@@ -18,7 +18,7 @@ from promoter.commands.promote import Outcome, promote, proposing
 from promoter.commands.reconcile import Action, Reconciled, Reconciler
 from promoter.commands.rollback import plan_rollback, proposing_rollback
 from promoter.errors import ExitCode, RefusedError, SupersededError
-from promoter.forge import Forge
+from promoter.hosting.forge import Forge
 from promoter.models import ForgeKind
 from promoter.promotion import releases
 from promoter.promotion.clients import Clients

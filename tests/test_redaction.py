@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promoter import output
-from promoter.forge import Draft
+from promoter.errors.redaction import Redactor, redact, visible
 from promoter.gitops.commit import Proposal
+from promoter.hosting.forge import Draft
 from promoter.output import ci
 from promoter.promotion import journal
-from promoter.redaction import Redactor, redact, visible
 
 HOSTILE = "a\x1b[2Jb\u202ec\u200bd\x9be\U000e0041f\rg"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from promoter.commands.scaffold import template
 from promoter.config import RenderConfig
 from promoter.errors import ExitCode, RefusedError, UnreachableError
 from promoter.gitops.tree import normalize
 from promoter.kustomize.render import NotBuiltHereError, render, tool
-from promoter.scaffold import template
 from tests.support.listener import listening
 from tests.support.processes import has_ended
 

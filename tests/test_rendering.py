@@ -13,7 +13,7 @@ from promoter import config
 from promoter.commands.check import check
 from promoter.commands.check_files import WorkTree
 from promoter.commands.init import init, plan_init
-from promoter.credential import PLAIN_HTTP
+from promoter.commands.scaffold import Wanted
 from promoter.errors import ExitCode, RefusedError
 from promoter.kustomize.overlay import read_overlay
 from promoter.kustomize.release import parse_overlay
@@ -21,7 +21,7 @@ from promoter.kustomize.render import tool
 from promoter.models import Environment, Release
 from promoter.promotion.clients import Clients
 from promoter.promotion.rendering import Rendered, asked, rendered_change
-from promoter.scaffold import Wanted
+from promoter.transport.credential import PLAIN_HTTP
 from tests.support.replay import Answer, Replay, replaying
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="neither kustomize nor kubectl is here")

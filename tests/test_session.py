@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 import pytest
 import urllib3.exceptions
 
-from promoter.boundary import LARGEST_ANSWER, MOST_VALUES
-from promoter.credential import Credential, origins
 from promoter.errors import UnexpectedAnswerError, UnreachableError, UsageError
-from promoter.session import Authorization, Http, Limits, whole_number
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES
+from promoter.transport.credential import Credential, origins
+from promoter.transport.session import Authorization, Http, Limits, whole_number
 
 
 class Overloaded(http.server.BaseHTTPRequestHandler):

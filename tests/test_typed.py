@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promoter.typed import require_typed
+from promoter.transport.typed import require_typed
 
 
 @dataclass(frozen=True)

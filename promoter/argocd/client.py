@@ -17,11 +17,11 @@ import requests
 
 from promoter.argocd.answers import analysis_run, application_state, difference, resource_tree, sync_windows, workload
 from promoter.argocd.errors import ArgoCDError, NotFoundError, of_body, of_response
-from promoter.boundary import ODD, odd_answers_are_errors
-from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, UnexpectedAnswerError, UnreachableError, UsageError
-from promoter.session import Authorization, Http, Limits
-from promoter.typed import require_typed
+from promoter.transport.boundary import ODD, odd_answers_are_errors
+from promoter.transport.credential import PLAIN_HTTP, Credential, origins
+from promoter.transport.session import Authorization, Http, Limits
+from promoter.transport.typed import require_typed
 
 if TYPE_CHECKING:
     from promoter.argocd.state import (

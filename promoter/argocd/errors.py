@@ -14,7 +14,7 @@ import requests
 from promoter.errors import AuthError, ExitCode, PromoterError, UnexpectedAnswerError, UnreachableError
 
 if TYPE_CHECKING:
-    from promoter.session import Http
+    from promoter.transport.session import Http
 
 _BUSY = frozenset({429, 502, 503, 504})
 _NOT_FOUND, _PERMISSION_DENIED, _UNAUTHENTICATED = 5, 7, 16

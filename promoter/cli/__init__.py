@@ -21,9 +21,9 @@ from promoter.cli.releases import changed, plan, promote, reconcile, rollback, w
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, UsageError
+from promoter.errors.redaction import redact
 from promoter.machine.interrupts import Interrupted, interruptible
 from promoter.output import streams
-from promoter.redaction import redact
 
 _INTERACTIVE = "PROMOTER_INTERACTIVE"  # as gitops.credentials reads it, which is not imported for --help
 

@@ -53,7 +53,7 @@ def init(
     """Write the files of a GitOps repository for a model, or add a model or an environment to one; overwrites nothing."""
     from promoter import output as out
     from promoter.commands import init as use_case
-    from promoter.scaffold import Wanted
+    from promoter.commands.scaffold import Wanted
 
     asks = sys.stdin.isatty() and not yes
     wanted = Wanted(

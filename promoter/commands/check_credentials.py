@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from promoter.credential import Credential, origin
 from promoter.errors import PromoterError
 from promoter.models import Environment, ForgeKind
+from promoter.transport.credential import Credential, origin
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter import config
+from promoter.commands.scaffold import Wanted, added, new_repository
 from promoter.errors import RefusedError, UsageError
-from promoter.scaffold import Wanted, added, new_repository
 
 
 @dataclass(frozen=True, slots=True)

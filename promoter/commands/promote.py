@@ -25,8 +25,8 @@ from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
     from promoter.commands.plan import Plan
-    from promoter.forge import Forge
     from promoter.gitops import Pushed, Snapshot
+    from promoter.hosting.forge import Forge
     from promoter.kustomize.release import Edited
     from promoter.promotion.clients import Clients
 

@@ -19,8 +19,8 @@ from promoter.promotion.releases import Committed
 from promoter.promotion.restore import restore_edit
 
 if TYPE_CHECKING:
-    from promoter.forge import Forge
     from promoter.gitops import Repository
+    from promoter.hosting.forge import Forge
 
 
 @dataclass(frozen=True, slots=True)

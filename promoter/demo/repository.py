@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from promoter.commands.scaffold import template
 from promoter.demo.place import Place, git
 from promoter.errors import PromoterError
-from promoter.scaffold import template
 
 MODEL = "fraud-detector"
 ALIAS = "challenger"

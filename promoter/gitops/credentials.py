@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
+from promoter.errors.redaction import redact
 from promoter.gitops.process import PROMPT, with_settings
 from promoter.hosting.tokens import for_git, git_token, own_origins, own_token
 from promoter.machine import process
 from promoter.models import ForgeKind
-from promoter.redaction import redact
+from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 
 _USERNAME, _PASSWORD = "PROMOTER_GIT_CREDENTIAL_USERNAME", "PROMOTER_GIT_CREDENTIAL_PASSWORD"
 _HELPER = f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "${_USERNAME}" "${_PASSWORD}"; }}; f"""

@@ -6,8 +6,8 @@ import re
 from enum import Enum, auto
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
+from promoter.errors.redaction import redact
 from promoter.machine import resources
-from promoter.redaction import redact
 
 
 class Kind(Enum):

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from promoter.boundary import reading
 from promoter.errors import AuthError, RefusedError, UnexpectedAnswerError, UnreachableError, UsageError
 from promoter.gitops.credentials import api_token
 from promoter.gitops.failures import GitError, Kind
@@ -16,7 +15,8 @@ from promoter.hosting.answers import error_message, object_id
 from promoter.hosting.hosts import HOSTS
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind
-from promoter.session import Http, Limits, RateLimitedError
+from promoter.transport.boundary import reading
+from promoter.transport.session import Http, Limits, RateLimitedError
 
 _MUTATION = "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }"
 # A repeated request can't commit twice: expectedHeadOid lets only the first one through.

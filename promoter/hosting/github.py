@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from promoter.credential import Credential
 from promoter.hosting.answers import rate_limit
-from promoter.session import Authorization, Http, Limits
+from promoter.transport.credential import Credential
+from promoter.transport.session import Authorization, Http, Limits
 
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 

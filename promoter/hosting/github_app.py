@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from promoter.boundary import reading
-from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, UnreachableError, UsageError
-from promoter.typed import require_typed
+from promoter.transport.boundary import reading
+from promoter.transport.credential import PLAIN_HTTP, Credential, origins
+from promoter.transport.typed import require_typed
 
 _ID, _INSTALLATION, _KEY = "GITHUB_APP_ID", "GITHUB_APP_INSTALLATION_ID", "GITHUB_APP_PRIVATE_KEY"
 _LIFE, _CLOCK_DRIFT = 540, 60  # seconds; GitHub takes no JWT that lives for more than ten minutes, or from the future

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from promoter.credential import Credential
 from promoter.hosting.github_app import installation_token
 from promoter.models import ForgeKind
+from promoter.transport.credential import Credential
 
 JOB_TOKEN = "SYSTEM_ACCESSTOKEN"  # noqa: S105 - the name of a variable
 _GITHUB, _AZURE = "github.com", "dev.azure.com"

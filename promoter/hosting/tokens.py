@@ -17,10 +17,10 @@ from dataclasses import replace
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from promoter.credential import PLAIN_HTTP, Credential, hosts, origins
 from promoter.errors import AuthError
 from promoter.hosting.hosts import HOSTS
 from promoter.models import ForgeKind
+from promoter.transport.credential import PLAIN_HTTP, Credential, hosts, origins
 
 GIT_HOSTS = "PROMOTER_GIT_HOSTS"
 

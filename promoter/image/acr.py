@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from promoter.boundary import ODD
 from promoter.errors import AuthError, UnreachableError, UsageError
-from promoter.session import RETRIED, Http
+from promoter.transport.boundary import ODD
+from promoter.transport.session import RETRIED, Http
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

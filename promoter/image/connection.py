@@ -9,13 +9,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from promoter.boundary import ODD, Server, odd_answers_are_errors
-from promoter.credential import PLAIN_HTTP, origin
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
 from promoter.image.credentials import HUB_HOST, registry_login
 from promoter.image.reference import DOCKER_HUB, ImageReference
 from promoter.image.registry_token import TOKEN_SERVERS, Asking, authorization
-from promoter.session import RETRIED, Http, Limits
+from promoter.transport.boundary import ODD, Server, odd_answers_are_errors
+from promoter.transport.credential import PLAIN_HTTP, origin
+from promoter.transport.session import RETRIED, Http, Limits
 
 if TYPE_CHECKING:
     import requests

@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import AuthError, ConfigError, UsageError
 from promoter.image import acr
 from promoter.image.reference import DOCKER_HUB
 from promoter.machine import process
 from promoter.machine.home import home
+from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 
 HUB_HOST = "registry-1.docker.io"
 """The host of Docker Hub's API."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from promoter.boundary import LARGEST_ANSWER, MOST_VALUES, ODD, OPENING
 from promoter.errors import RefusedError
 from promoter.models import Origin
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, ODD, OPENING
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).

@@ -7,7 +7,6 @@ from http import HTTPStatus
 
 import requests
 
-from promoter.boundary import Server, odd_answers_are_errors
 from promoter.errors import AuthError, UnreachableError
 from promoter.image.connection import Connection
 from promoter.image.layer import CHUNK
@@ -27,7 +26,8 @@ from promoter.image.oci import (
 from promoter.image.reference import ImageReference
 from promoter.image.upload import Session, exists, open_upload, upload
 from promoter.models import Origin
-from promoter.session import Limits
+from promoter.transport.boundary import Server, odd_answers_are_errors
+from promoter.transport.session import Limits
 
 _MANIFESTS = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 

@@ -14,11 +14,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from promoter.boundary import ODD
-from promoter.credential import Credential, hosts, is_loopback, origins
 from promoter.errors import AuthError, UnreachableError
-from promoter.redaction import redact
-from promoter.session import RETRIED, Http
+from promoter.errors.redaction import redact
+from promoter.transport.boundary import ODD
+from promoter.transport.credential import Credential, hosts, is_loopback, origins
+from promoter.transport.session import RETRIED, Http
 
 if TYPE_CHECKING:
     import requests

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from promoter.boundary import ODD, unlike
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
 from promoter.machine.folders import temporary
 from promoter.model_registry.artifacts import Artifacts, Folders, LocalArtifacts, Reader, listing, require_below, untrusted
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest, newest_version
 from promoter.models import ModelFile
+from promoter.transport.boundary import ODD, unlike
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

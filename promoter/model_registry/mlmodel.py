@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promoter.boundary import ODD
 from promoter.errors import RefusedError
 from promoter.models import Signature
-from promoter.typed import require_typed
+from promoter.transport.boundary import ODD
+from promoter.transport.typed import require_typed
 
 
 @dataclass(frozen=True, slots=True)

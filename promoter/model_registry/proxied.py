@@ -15,18 +15,18 @@ from urllib.parse import quote
 
 import urllib3.exceptions
 
-from promoter.boundary import ODD
 from promoter.errors import RefusedError, UnreachableError
 from promoter.model_registry.artifacts import Folders, Reader, listing
 from promoter.model_registry.store import NotFound
 from promoter.models import MOST_FILES, ModelFile
-from promoter.typed import require_typed
+from promoter.transport.boundary import ODD
+from promoter.transport.typed import require_typed
 
 if TYPE_CHECKING:
     import requests
 
     from promoter.model_registry.server import TrackingServer
-    from promoter.session import Http
+    from promoter.transport.session import Http
 
 API = "/api/2.0/mlflow-artifacts/artifacts"
 """Where an MLflow server has them."""

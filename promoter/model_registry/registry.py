@@ -15,7 +15,7 @@ from promoter.models import MOST_FILES, ModelFile, ModelVersion
 
 if TYPE_CHECKING:
     from promoter.model_registry.artifacts import Artifacts, Reader
-    from promoter.session import Limits
+    from promoter.transport.session import Limits
 
 _LARGEST_TEXT = 16 * 1024 * 1024
 _READY = "READY"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from promoter.boundary import Server, odd_answers_are_errors
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, untrusted
 from promoter.model_registry.proxied import API, ProxiedArtifacts
 from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import LoggedModel, RegisteredVersion, from_milliseconds, newest, newest_version
-from promoter.typed import require_typed
+from promoter.transport.boundary import Server, odd_answers_are_errors
+from promoter.transport.typed import require_typed
 
 if TYPE_CHECKING:
     from promoter.model_registry.settings import Settings

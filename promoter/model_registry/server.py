@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from promoter.boundary import ODD, Server, odd
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry.settings import Settings
 from promoter.model_registry.store import NotFound
-from promoter.session import Authorization, Http
+from promoter.transport.boundary import ODD, Server, odd
+from promoter.transport.session import Authorization, Http
 
 if TYPE_CHECKING:
     import requests

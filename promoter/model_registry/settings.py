@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import UsageError
 from promoter.machine.home import home
 from promoter.model_registry.sources import Sources
 from promoter.models import MOST_FILES
-from promoter.session import Limits
+from promoter.transport.credential import PLAIN_HTTP, Credential, origins
+from promoter.transport.session import Limits
 
 _BIND = "set MLFLOW_TRACKING_URI in the environment, next to the credential: an address in promoter.yaml gets none"
 _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}

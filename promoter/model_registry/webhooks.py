@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from promoter.boundary import Server, odd_answers_are_errors, unlike
 from promoter.errors import AuthError, PromoterError, UnreachableError, UsageError
 from promoter.model_registry import settings
 from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import NotFound
-from promoter.typed import require_typed
+from promoter.transport.boundary import Server, odd_answers_are_errors, unlike
+from promoter.transport.typed import require_typed
 
 _PATH = "mlflow/webhooks"
 _MOST_PAGES = 100

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from promoter.credential import PLAIN_HTTP, Credential, origin, origins
 from promoter.errors import UnreachableError, UsageError
 from promoter.notify.notice import one_line
-from promoter.session import Http, Limits
+from promoter.transport.credential import PLAIN_HTTP, Credential, origin, origins
+from promoter.transport.session import Http, Limits
 
 LIMITS = Limits(connect=3.0, read=5.0, body=5.0, total=10.0)
 """Seconds. A promotion does not wait for them, and a process that ends less long than these: see `Outbox`."""

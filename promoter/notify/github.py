@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from promoter.credential import Credential
 from promoter.hosting.github import HEADERS
 from promoter.models import NoticeKind
 from promoter.notify.endpoint import Answer, Endpoint
 from promoter.notify.notice import Notice, one_line
+from promoter.transport.credential import Credential
 
 _TASK = "promote"  # a job with `environment:` makes deployments of its own, whose task is `deploy`
 _LONGEST_DESCRIPTION = 140

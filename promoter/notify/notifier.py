@@ -8,8 +8,8 @@ from functools import partial
 from typing import Protocol
 
 from promoter.config.notices import ChannelSection, GitHubSection, NoticeSection, SlackSection, TeamsSection, WebhookSection
-from promoter.credential import PLAIN_HTTP, Credential, origins
 from promoter.errors import PromoterError, UsageError
+from promoter.errors.redaction import redact
 from promoter.models import NoticeKind
 from promoter.notify import slack, webhook
 from promoter.notify.endpoint import Endpoint, require_https
@@ -19,7 +19,7 @@ from promoter.notify.outbox import Outbox, Sent
 from promoter.notify.slack import Slack, SlackWebhook
 from promoter.notify.teams import Teams
 from promoter.notify.webhook import Webhook
-from promoter.redaction import redact
+from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 
 _SLACK_API = "SLACK_API_URL"
 

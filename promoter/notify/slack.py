@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from promoter.credential import Credential
 from promoter.errors import UnreachableError
 from promoter.models import NoticeKind
 from promoter.notify.endpoint import Answer, Endpoint
 from promoter.notify.notice import Notice
+from promoter.transport.credential import Credential
 
 API, GOV_API = "https://slack.com/api", "https://slack-gov.com/api"
 

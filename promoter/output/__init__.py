@@ -14,11 +14,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from promoter import redaction
-from promoter.errors import UnreachableError
+from promoter.errors import UnreachableError, redaction
+from promoter.errors.redaction import redact, visible
 from promoter.models import Status, Step
 from promoter.output import ci, streams
-from promoter.redaction import redact, visible
 
 if TYPE_CHECKING:
     from promoter.verdict import Verdict

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from promoter.errors import UsageError
-from promoter.redaction import clean, redact, visible
+from promoter.errors.redaction import clean, redact, visible
 
 _GITHUB_CODES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _AZURE_CODES = {"%": "%AZP25", "\r": "%0D", "\n": "%0A", ";": "%3B", "]": "%5D"}

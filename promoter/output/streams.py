@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
-from promoter.redaction import redact
+from promoter.errors.redaction import redact
 
 _PLAIN = {"→": "->", "…": "...", "✓": "+", "✗": "x", "❌": "x", "✅": "+", "\N{NO-BREAK SPACE}": " "}
 _ERRORS = "promoter-plain"

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.argocd.state import ApplicationState
     from promoter.config import Config
-    from promoter.credential import Credential
-    from promoter.forge import Address, Forge
     from promoter.gitops import Repository
+    from promoter.hosting.forge import Address, Forge
     from promoter.image.base import BaseImage
     from promoter.image.layer import Open
     from promoter.image.oci import Repository as ImageRepository
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from promoter.notify.github import Target
     from promoter.notify.notifier import Notifier
     from promoter.promotion.message import Message
+    from promoter.transport.credential import Credential
 
 
 # GitHub Actions, Azure Pipelines, GitLab CI/CD: their documented variables.
@@ -146,8 +146,8 @@ class Clients:
             UsageError: the forge can't be determined.
             AuthError: no token for it.
         """
-        from promoter.forge import connect
         from promoter.hosting import tokens
+        from promoter.hosting.forge import connect
 
         address = self.forge_address(self.config.git.push_url or application.repo_url)
 
@@ -163,7 +163,7 @@ class Clients:
         Raises:
             UsageError: it is ambiguous which one is meant.
         """
-        from promoter.forge import address_of
+        from promoter.hosting.forge import address_of
 
         forge = self.config.forge
         return address_of(url, self.environ, kind=forge.kind, api_url=forge.api_url, repository=forge.repository)

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from promoter.errors import ConfigError, RefusedError
+from promoter.errors.redaction import clean
 from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, Key, State
 from promoter.kustomize.release import model_version
 from promoter.models import Environment, Release
 from promoter.promotion import journal
-from promoter.redaction import clean
 
 if TYPE_CHECKING:
     from promoter.gitops import Commit, Repository

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from promoter.errors.redaction import clean, inert
 from promoter.gitops import Commit
 from promoter.models import Environment, Model, Release
-from promoter.redaction import clean, inert
 
 # In the order in which a message has them.
 _KEYS = {

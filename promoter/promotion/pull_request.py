@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from promoter.config.names import image_name
 from promoter.errors import PromoterError, RefusedError, UnreachableError
-from promoter.forge import Check, Draft, Forge, PullRequest, Standing, State
 from promoter.gitops import Proposal, Repository, Snapshot, trailers_of
+from promoter.hosting.forge import Check, Draft, Forge, PullRequest, Standing, State
 from promoter.kustomize.overlay import unified
 from promoter.models import Environment
 from promoter.promotion import journal

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from promoter.errors.redaction import inert, redact, visible
 from promoter.models import Environment, ModelVersion, OnFailure, Release, Signature, columns
 from promoter.output import size
 from promoter.output.ci import markdown
-from promoter.redaction import inert, redact, visible
 
 _MOST_METRICS = 30
 _LEAST_LINES = 3

@@ -21,8 +21,8 @@ from promoter.promotion.releases import Committed
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
-    from promoter.forge import Forge
     from promoter.gitops import Repository, Snapshot
+    from promoter.hosting.forge import Forge
     from promoter.verdict import Verdict
 
 _LOG_LINES = 10

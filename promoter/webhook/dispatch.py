@@ -8,13 +8,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from promoter.credential import Credential
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.hosting import github
 from promoter.hosting.answers import error_message, rate_limit
 from promoter.hosting.tokens import dispatch_token
 from promoter.models import ForgeKind
-from promoter.session import Authorization, Http
+from promoter.transport.credential import Credential
+from promoter.transport.session import Authorization, Http
 
 if TYPE_CHECKING:
     import requests

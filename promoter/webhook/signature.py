@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from promoter.errors import UsageError
+from promoter.errors.redaction import redact
 from promoter.notify.signing import sign
-from promoter.redaction import redact
 
 WINDOW = 300.0
 """Seconds that a delivery's time may be off: longer than all of MLflow's retries, which carry the time of the first try."""

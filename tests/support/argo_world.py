@@ -11,7 +11,6 @@ from pathlib import Path
 
 from promoter import config
 from promoter.argocd.client import ArgoCD
-from promoter.credential import Credential, origins
 from promoter.demo.sandbox import Application, Behaviour, Measurement, Pod, PodStatus, Sandbox, ScriptedRuntime
 from promoter.models import Environment
 from promoter.promotion import releases, watch
@@ -21,7 +20,8 @@ from promoter.promotion.follow import Follower
 from promoter.promotion.observe import Observer
 from promoter.promotion.releases import Committed
 from promoter.promotion.watch import OnVerdict, Timing, Watcher
-from promoter.session import Authorization, Http, Limits
+from promoter.transport.credential import Credential, origins
+from promoter.transport.session import Authorization, Http, Limits
 from promoter.verdict import Verdict
 from tests.support import sandbox
 from tests.support.faults import Faults, in_front_of

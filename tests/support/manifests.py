@@ -12,10 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from promoter import config
+from promoter.commands.scaffold import template
 from promoter.kustomize.release import Overlay, write_release
 from promoter.kustomize.render import tool
 from promoter.models import Release
-from promoter.scaffold import template
 
 RELEASE = Release("fraud-detector", "7", "sha256:" + "b" * 64, "r.example.com/fraud", "v7-20261123000000", "sha256:" + "a" * 64)
 ENVIRONMENTS = ("staging", "production")

@@ -15,11 +15,10 @@ from promoter import model_registry
 from promoter.argocd.answers import workload
 from promoter.argocd.client import ArgoCD
 from promoter.argocd.state import ResourceRef
-from promoter.credential import Credential, origins
 from promoter.errors import PromoterError
-from promoter.forge import Address, Draft, connect
 from promoter.gitops.failures import GitError
 from promoter.gitops.github_api import GitHubCommits
+from promoter.hosting.forge import Address, Draft, connect
 from promoter.image.base import BaseImage, Platform, read_base
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
@@ -27,7 +26,8 @@ from promoter.model_registry import settings
 from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.webhooks import Webhooks
 from promoter.models import Application, ForgeKind, MergeMethod, Release
-from promoter.session import Http, Limits
+from promoter.transport.credential import Credential, origins
+from promoter.transport.session import Http, Limits
 from promoter.verdict import judge
 from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
 from promoter.webhook.dispatch import System, pipeline

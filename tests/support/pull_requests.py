@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from promoter.credential import Credential, origins
-from promoter.forge import Address, Forge, connect
+from promoter.hosting.forge import Address, Forge, connect
 from promoter.hosting.hosts import HOSTS
 from promoter.models import ForgeKind
+from promoter.transport.credential import Credential, origins
 from tests.support.forge_server import TOKEN, ForgeServer
 
 KINDS = (ForgeKind.GITHUB, ForgeKind.AZURE_DEVOPS)

@@ -17,12 +17,12 @@ import pytest
 from promoter import config
 from promoter.commands.plan import Plan, plan
 from promoter.commands.promote import Outcome, promote
+from promoter.commands.scaffold import template
 from promoter.image.layout import LayoutRepository
 from promoter.image.oci import sha256
 from promoter.model_registry import ModelReference
 from promoter.promotion.clients import Clients
 from promoter.promotion.steps import Steps
-from promoter.scaffold import template
 from tests.support.mlflow_server import MlflowServer
 
 OVERLAY = "overlays/staging"

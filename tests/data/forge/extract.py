@@ -154,7 +154,7 @@ def graphql(file: Path, version: str) -> None:
     """Only the fields that promoter's two documents ask for; input types and enumerations whole."""
     import graphql as ql
 
-    from promoter.forge.github_queries import AUTO_MERGE, STANDING
+    from promoter.hosting.forge.github_queries import AUTO_MERGE, STANDING
 
     schema = ql.build_schema(file.read_text(), assume_valid=True)
     used: dict[str, set[str]] = {}

@@ -18,9 +18,9 @@ from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from promoter.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, unlike
-from promoter.credential import Credential
 from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, unlike
+from promoter.transport.credential import Credential
 
 _PIECE = 64 * 1024
 RETRIED = frozenset({429, 500, 502, 503, 504})

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from promoter.errors.redaction import clean
 from promoter.models import MergeMethod
-from promoter.redaction import clean
 
 
 class State(StrEnum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from promoter.forge.seam import Check, PullRequest, Standing, State
 from promoter.hosting.answers import object_id
+from promoter.hosting.forge.seam import Check, PullRequest, Standing, State
 
 AUTO_MERGE = """\
 mutation ($input: EnablePullRequestAutoMergeInput!) {

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from promoter.credential import Credential
-from promoter.forge.azure_devops import AzureDevOpsPullRequests
-from promoter.forge.github import GitHubPullRequests
-from promoter.forge.seam import Check, Draft, Forge, PullRequest, Standing, State
 from promoter.hosting.address import address_of
+from promoter.hosting.forge.azure_devops import AzureDevOpsPullRequests
+from promoter.hosting.forge.github import GitHubPullRequests
+from promoter.hosting.forge.seam import Check, Draft, Forge, PullRequest, Standing, State
 from promoter.hosting.hosts import Address
 from promoter.models import ForgeKind
+from promoter.transport.credential import Credential
 
 __all__ = ["Address", "Check", "Draft", "Forge", "PullRequest", "Standing", "State", "address_of", "connect"]
 

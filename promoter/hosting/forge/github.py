@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from promoter.boundary import odd_answers_are_errors, reading
-from promoter.credential import Credential
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError
-from promoter.forge.github_queries import AUTO_MERGE, STANDING, standing_of
-from promoter.forge.seam import Draft, PullRequest, Standing, State
 from promoter.hosting import github
 from promoter.hosting.answers import error_message, json_of, object_id
+from promoter.hosting.forge.github_queries import AUTO_MERGE, STANDING, standing_of
+from promoter.hosting.forge.seam import Draft, PullRequest, Standing, State
 from promoter.hosting.hosts import Address
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
+from promoter.transport.boundary import odd_answers_are_errors, reading
+from promoter.transport.credential import Credential
 
 if TYPE_CHECKING:
     import requests

@@ -26,4 +26,4 @@ def workflows() -> Iterator[tuple[str, bytes]]:
 
 def _root() -> Path:
     packed = Path(__file__).parent / "template_files"
-    return packed if packed.is_dir() else Path(__file__).parents[2]
+    return packed if packed.is_dir() else Path(__file__).parents[3]

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from promoter.commands.scaffold import template
+from promoter.commands.scaffold.wanted import Wanted
 from promoter.models import Ci, Workload
-from promoter.scaffold import template
-from promoter.scaffold.wanted import Wanted
 
 # What the shipped files name.
 _MODEL, _REPOSITORY = "fraud-detector", "https://github.com/your-org/your-gitops-repository.git"

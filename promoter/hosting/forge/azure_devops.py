@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from promoter.boundary import odd_answers_are_errors, reading
-from promoter.credential import Credential
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.forge.seam import Check, Draft, PullRequest, Standing, State
 from promoter.hosting.answers import error_message, json_of, object_id, rate_limit
+from promoter.hosting.forge.seam import Check, Draft, PullRequest, Standing, State
 from promoter.hosting.hosts import Address
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
-from promoter.session import Authorization, Http
+from promoter.transport.boundary import odd_answers_are_errors, reading
+from promoter.transport.credential import Credential
+from promoter.transport.session import Authorization, Http
 
 if TYPE_CHECKING:
     import requests

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, UsageError
-from promoter.redaction import redact
+from promoter.errors.redaction import redact
 
 PLAIN_HTTP = "PROMOTER_PLAIN_HTTP_HOSTS"
 _PORTS = {"http": 80, "https": 443}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from promoter.commands.scaffold.repository import environment_entry, model_files, models_entry
+from promoter.commands.scaffold.wanted import Wanted
 from promoter.config.values import FILE
 from promoter.config.yaml import Document, documents
 from promoter.errors import UsageError
-from promoter.scaffold.repository import environment_entry, model_files, models_entry
-from promoter.scaffold.wanted import Wanted
 
 
 def added(configuration: str, wanted: Wanted) -> dict[str, bytes]:

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from promoter.redaction import redact
-from promoter.redaction import without_credentials as without_credentials
+from promoter.errors.redaction import redact
+from promoter.errors.redaction import without_credentials as without_credentials
 
 
 class ExitCode(IntEnum):

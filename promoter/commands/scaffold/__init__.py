@@ -1,0 +1,7 @@
+"""scaffold: the files of a GitOps repository for a model: what `init` writes."""
+
+from promoter.commands.scaffold.addition import added
+from promoter.commands.scaffold.repository import new_repository
+from promoter.commands.scaffold.wanted import Wanted
+
+__all__ = ["Wanted", "added", "new_repository"]
