@@ -455,7 +455,7 @@ def test_json_lines_are_one_object_for_each_event(it: World, capsys: pytest.Capt
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["kind"] for one in said if one["event"] == "verdict"][-1] == "live"
     assert {"failed", "syncing"} <= {one["kind"] for one in said if one["event"] == "verdict"}
-    assert [one["text"] for one in said if one["event"] == "said"][-1].startswith("restored version 1 with commit ")
+    assert [one["text"] for one in said if one["event"] == "message"][-1].startswith("restored version 1 with commit ")
     assert all(one["application"] == "fraud-detector-staging" and one["time"] for one in said)
 
 
