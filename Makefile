@@ -7,7 +7,7 @@ WORKERS ?= 3
 COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header pyproject.toml
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-serving test-cluster coverage soak check audit format bench lock clean
+.PHONY: demo test test-git test-serving test-cluster coverage soak check audit format bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
@@ -21,13 +21,18 @@ coverage: $(READY) ## the tests once more, slower, with the branches of promoter
 test-serving: $(VENV)-serving/.ready ## the inference server's tests on another Python, 3.10 or newer: make test-serving PYTHON=python3.10
 	$(VENV)-serving/bin/python -m pytest tests/test_serving*.py $(ARGS)
 
+test-git: $(READY) ## the tests of Git, with the git of PATH; another one: PATH="$(.ci/git 2.31.0):$PATH" make test-git
+	$(VENV)/bin/python -m pytest tests/test_git_*.py tests/test_gitops.py tests/test_repeat.py tests/test_rollback.py tests/test_restore.py tests/test_publish.py $(ARGS)
+
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 $(ARGS)
 
-soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, many orders of steps, broken files, odd answers; shorter: DELIVERIES=500 SECONDS=60 ORDERS=1000 SEEDS=1000 ANSWERS=1000
+soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, people next to reconciles, faults in gaps, many orders of steps, broken files, odd answers; shorter: DELIVERIES=500 SECONDS=60 PEOPLE=60 CELLS=40 ORDERS=1000 SEEDS=1000 ANSWERS=1000; the same again: SEED=...
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
 	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
-	$(VENV)/bin/python -m tests.soak.interleavings $(or $(ORDERS),10000)
+	$(VENV)/bin/python -m tests.soak.people $(or $(PEOPLE),600) $(SEED)
+	$(VENV)/bin/python -m tests.soak.faults $(or $(CELLS),400) $(SEED)
+	$(VENV)/bin/python -m tests.soak.interleavings $(or $(ORDERS),10000) $(SEED)
 	$(VENV)/bin/python -m tests.soak.mutations $(or $(SEEDS),20000)
 	$(VENV)/bin/python -m tests.soak.answers $(or $(ANSWERS),20000)
 

@@ -116,7 +116,7 @@ def test_a_job_has_the_rights_that_it_names_and_no_others(name: str) -> None:
         == {
             DEPLOY: {"promoter": {*writing, ("id-token", "write")}},
             WATCH: {"changed": {("contents", "read")}, "watch": writing},
-            "ci.yml": {job: {("contents", "read")} for job in ("check", "audit", "serving", "coverage", "image")},
+            "ci.yml": {job: {("contents", "read")} for job in ("check", "audit", "serving", "git", "coverage", "image")},
         }[name]
     )
     checkouts = [step for step in steps_of(file) if step.get("uses", "").startswith("actions/checkout@")]

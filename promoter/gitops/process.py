@@ -17,6 +17,7 @@ from promoter.errors import UsageError
 from promoter.gitops.failures import GitError
 from promoter.gitops.waiting import TRACE, Waiting
 from promoter.machine import process, resources
+from promoter.machine.folders import remove_left
 
 Settings = Iterable[tuple[str, str]]
 
@@ -101,6 +102,7 @@ class Git:
 
 def _trace(stack: ExitStack) -> str:
     """A file for git's trace; empty where none can be written, and git runs without one."""
+    remove_left()
     try:
         return stack.enter_context(tempfile.NamedTemporaryFile(prefix="promoter-git-")).name
     except OSError:

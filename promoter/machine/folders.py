@@ -19,7 +19,9 @@ from promoter.errors import UsageError
 
 _OTHERS = 0o022
 _NAME = re.compile(r"promoter-(render|lock|build|model)-[a-z0-9_]{8}")  # tempfile chooses the end
+_TRACE = re.compile(r"promoter-git-[a-z0-9_]{8}")  # files of gitops/process.py, which nothing holds
 _FRESH = 60.0  # seconds: a folder that was just made may not be held yet
+_LONGEST = 3600.0  # seconds; no git process has so many
 
 
 def are_private(*folders: Path) -> bool:
@@ -51,8 +53,9 @@ def make_private(folder: Path) -> bool:
 @contextmanager
 def temporary(purpose: Literal["render", "lock", "build", "model"]) -> Iterator[Path]:
     """A folder until the end of the block; those of processes that were killed are removed by the next process."""
-    _remove_left()
-    with tempfile.TemporaryDirectory(prefix=f"promoter-{purpose}-") as name:
+    remove_left()
+    # A process that was ended may leave one that still writes there.
+    with tempfile.TemporaryDirectory(prefix=f"promoter-{purpose}-", ignore_cleanup_errors=True) as name:
         held = os.open(name, os.O_RDONLY)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)  # the system lets go when the process dies
@@ -62,11 +65,18 @@ def temporary(purpose: Literal["render", "lock", "build", "model"]) -> Iterator[
 
 
 @cache
-def _remove_left() -> None:
+def remove_left() -> None:
+    """Once in a process: removes the temporary folders, and the traces of git, of processes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob("promoter-*"):
         with suppress(OSError):
+            if _TRACE.fullmatch(folder.name) and _is_old_file(folder.lstat()):
+                folder.unlink()
             if _NAME.fullmatch(folder.name) and are_private(folder) and time.time() - folder.lstat().st_mtime > _FRESH:
                 _remove_unless_held(folder)
+
+
+def _is_old_file(state: os.stat_result) -> bool:
+    return stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid() and time.time() - state.st_mtime > _LONGEST
 
 
 def _remove_unless_held(folder: Path) -> None:

@@ -69,6 +69,8 @@ class PullRequestOpener:
         current = next((one for one in self._found if self._is_open(one)), None)
         before = self._before(current)
         draft = self._draft(branch, base, self._proposal, before)
+        if current is None and self._is_there(self._proposal):
+            return None
         now = self.forge.update(current, draft) if current else self.forge.open(draft)
         if before is not None:
             self.forge.comment(before.number, f"Superseded by {self.forge.reference(now.number)}.")
@@ -120,6 +122,11 @@ class PullRequestOpener:
         labels = (*policy.labels, _URGENT) if self.restoring and _URGENT not in policy.labels else policy.labels
         title = " ".join(proposal.subject.split())[:_LONGEST_TITLE]
         return Draft(branch, base, title, body, labels, policy.reviewers, policy.draft)
+
+    def _is_there(self, proposal: Proposal) -> bool:
+        """Whether the same release was merged since the proposal was made, by a second promoter, whose branch this is too."""
+        tip = self.repository.fetch()
+        return all(tip.read(path) == content for path, content in proposal.files.items() if path not in proposal.dated)
 
     def _merge_when_ready(self, now: PullRequest, proposal: Proposal) -> Sequence[str]:
         policy = self.environment.pull_request

@@ -1,4 +1,4 @@
-"""Promoters, reconciles and people in many random orders: `python -m tests.soak.interleavings [ORDERS]`."""
+"""Promoters, reconciles and people in many random orders: `python -m tests.soak.interleavings [ORDERS [FIRST SEED]]`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.test_interleavings import problems, random_world, told
 _FIRST = 1_000_000  # seeds that `make test` does not have
 
 
-def main(orders: int) -> int:
+def main(orders: int, first: int) -> int:
     """The seeds are printed: one that fails fails again."""
-    patch, first = without_rendering(), _FIRST + int(time.time()) % _FIRST
+    patch = without_rendering()
     print(f"orders of {first} to {first + orders - 1}", flush=True)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -31,4 +31,5 @@ def main(orders: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))
+    given = [int(one) for one in sys.argv[1:]]
+    sys.exit(main(given[0] if given else 10_000, given[1] if given[1:] else _FIRST + int(time.time()) % _FIRST))

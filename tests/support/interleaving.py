@@ -6,6 +6,7 @@ Git is in memory and linear, with compare-and-swap as its only lock, as on a ser
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from promoter.promotion.restore import plan_restore, restore
 from promoter.promotion.steps import Steps
 from promoter.promotion.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
+from tests.support import invariants
 from tests.support.argo_world import MODEL, REPOSITORY, digest, overlay
 
 T = TypeVar("T")
@@ -422,23 +424,18 @@ def decisions_at(world: World, made: Made, environment: Environment) -> Mapping[
 def violations(world: World) -> Iterator[str]:
     """Every sentence that the line of commits contradicts."""
     environment = world.clients.config.environments[0]
-    restored: list[str] = []
-    for before, now in zip(world.line, world.line[1:], strict=False):
-        was, release = deployed(world, before, environment), deployed(world, now, environment)
-        subject = now.commit.subject
-        standing = decisions_at(world, before, environment).get(release.version)
-        if release != was and standing is not None and standing.blocks:
-            yield f"{now.by} deployed version {release.version}, which is {standing.state}: {subject}"
-        attended = not now.by.startswith("reconcile")
-        if release != was and not attended and standing is not None and standing.state is State.ROLLED_BACK:
-            yield f"{now.by} undid a rollback: {subject}"
-        if subject.startswith("Restore "):
-            undone = was.version + before.commit.sha
-            if was.version not in world.bad:
-                yield f"{now.by} restored after version {was.version}, which did not fail"
-            if undone in restored:
-                yield f"version {was.version} was restored twice"
-            restored.append(undone)
-        lost = [path for path in before.files if path.startswith("apps/") and path not in now.files]
-        if lost:
-            yield f"{now.by} lost {lost}"
+    links = [_link(world, made, environment) for made in world.line]
+    yield from invariants.violations(itertools.pairwise(links), world.bad)
+
+
+def _link(world: World, made: Made, environment: Environment) -> invariants.Link:
+    theirs = [path for path in made.files if path.startswith("apps/")]
+    return invariants.Link(
+        made.commit.sha,
+        made.commit.subject,
+        made.by,
+        deployed(world, made, environment),
+        decisions_at(world, made, environment),
+        theirs,
+        attended=not made.by.startswith("reconcile"),
+    )

@@ -1,0 +1,1 @@
+"""Commands, gaps between their steps, and faults that come there: one table, run with real processes."""
