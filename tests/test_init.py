@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,7 +56,9 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
     tmp_path: Path, workload: Workload, environments: tuple[str, ...], ci: Ci
 ) -> None:
     action = ACTION if ci is Ci.GITHUB else ""
-    found = scaffold(tmp_path, wanted(workload=workload, environments=environments, ci=ci, action=action, branch="trunk"))
+    mlflow = "https://mlflow.team.example" if "staging" in environments else ""
+    more: dict[str, Any] = {"workload": workload, "environments": environments, "ci": ci, "action": action, "mlflow": mlflow}
+    found = scaffold(tmp_path, wanted(**more, branch="trunk"))
     assert [one.name for one in found.environments] == list(environments)
     left = [(path, word) for path, content in files(tmp_path).items() for word in PLACEHOLDERS if word.encode() in content]
     assert left == []

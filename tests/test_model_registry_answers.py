@@ -225,7 +225,7 @@ def test_a_logged_model_that_was_deleted_is_refused(mlflow: Replay) -> None:
 @pytest.mark.parametrize("path", ["../secrets", "/etc/passwd", "a/../../b", "a//b", "./a", "..", "", "a\\b", "a\nb"])
 def test_a_listing_that_leads_out_of_the_folder_is_refused(mlflow: Replay, path: str) -> None:
     mlflow.answers[LISTING] = Answer({"files": [{"path": path, "is_dir": False, "file_size": 1}]})
-    with pytest.raises(RefusedError, match="leads out of its folder") as raised:
+    with pytest.raises(RefusedError, match="the model version lists a file") as raised:
         resolved(mlflow)
     assert raised.value.exit_code == ExitCode.REFUSED
 

@@ -192,7 +192,7 @@ def test_a_chart_needs_the_option_and_what_is_not_here_is_not_built(shipped: dic
 
 
 def test_plugins_are_never_run(shipped: dict[str, bytes]) -> None:
-    with pytest.raises(NotBuiltHereError, match="--enable-exec, which runs programs"):
+    with pytest.raises(NotBuiltHereError, match="--enable-exec, which promoter does not use"):
         render(Files(shipped), "overlays/staging", {}, RenderConfig(cannot="--enable-exec"))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
 from promoter.commands.check_credentials import Held, credentials
-from promoter.commands.check_files import WorkTree, placeholders, rendering, same_overlay
+from promoter.commands.check_files import WorkTree, manifest, placeholders, rendering, same_overlay
 from promoter.errors import ExitCode, PromoterError
 from promoter.kustomize import overlay, promotion_file
 from promoter.kustomize.render import sources, tool
@@ -93,6 +94,7 @@ def _file_looks(
     for environment in environments:
         if environment.application.repo_url:
             yield f"overlay of {_name(environment)}", partial(_overlay, clients, tree, environment, offline)
+            yield f"manifest of {_name(environment)}", partial(_manifest, tree, clients.config.root, environment)
 
 
 def _tool() -> Iterator[Finding]:
@@ -111,6 +113,15 @@ def _overlay(clients: Clients, tree: WorkTree, environment: Environment, offline
     for problem in unknown:
         fix = "look at it in Argo CD after the first promotion, or put what is missing into the repository"
         yield Finding(environment.application.path, problem, fix, ExitCode.DONE)
+
+
+def _manifest(tree: WorkTree, root: Path, environment: Environment) -> Iterator[Finding]:
+    """Raises: RefusedError, for what in the Application's manifest keeps a commit from taking effect."""
+    application = manifest(root, environment)
+    if application is not None:
+        gates.followed(application, environment)
+        gates.rendered_by_argocd(application, environment, sources(tree, environment.application.path))
+    yield from ()
 
 
 # -- services ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promoter import config
+from promoter.argocd.answers import application_state
+from promoter.argocd.state import ApplicationState
+from promoter.config.yaml import plain_values
 from promoter.kustomize import overlay
 from promoter.kustomize.release import parse_overlay
 from promoter.models import Environment, Release
@@ -47,6 +51,21 @@ class WorkTree:
             for file in sorted(start.rglob("*")) if start.is_dir() else [start]:
                 if file.is_file() and file.resolve().is_relative_to(root) and ".git" not in file.relative_to(self.root).parts:
                     yield file.relative_to(self.root).as_posix(), file
+
+
+def manifest(root: Path, environment: Environment) -> ApplicationState | None:
+    """The environment's Application as its manifest has it, without a status; None if promoter.yaml names no manifest for it.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    for name in config.named_files(root / config.FILE):
+        for document in plain_values((root / name).read_text(errors="replace"), name):
+            described = document if isinstance(document, dict) and document.get("kind") == "Application" else {}
+            metadata = described.get("metadata")
+            if isinstance(metadata, dict) and metadata.get("name") == environment.application.name:
+                return application_state(described, path=environment.application.path)
+    return None
 
 
 def placeholders(tree: WorkTree, environments: Sequence[Environment]) -> Iterator[tuple[str, str, str]]:

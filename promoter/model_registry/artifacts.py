@@ -21,6 +21,7 @@ from promoter.models import MOST_FILES, ModelFile
 
 # `mlflow artifacts download` leaves this next to the files it fetched; it is not part of the model.
 _IGNORED = "registered_model_meta"
+_DEEPEST = 50  # folders inside each other: a listing that names itself has no end
 
 
 class Reader(Protocol):
@@ -76,9 +77,11 @@ class Folders:
             yield self._waiting.popleft()
 
     def add(self, path: str) -> None:
-        """Raises: RefusedError, if it leads out of the model's folder, or is one too many."""
+        """Raises: RefusedError, if it leads out of the model's folder, lies too deep, or is one too many."""
         if self._found > self._most:
             raise too_many("folders", self._most)
+        if path.count("/") >= _DEEPEST:
+            raise untrusted(f"a folder below {_DEEPEST} others")
         self._found += 1
         self._waiting.append(require_below(path))
 

@@ -90,7 +90,7 @@ def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) 
         text = text.replace(f"modelName: {_MODEL}", f"modelName: {_scalar(wanted.model)}")
     if name == "settings.yaml":
         text = text.replace(f"MODEL_STAGE: {like.capitalize()}", f"MODEL_STAGE: {environment.capitalize()}")
-        text = text.replace(_MLFLOW, wanted.mlflow or _MLFLOW)
+        text = text.replace(_MLFLOW, wanted.mlflow or '"" # only needed where the model is not in the image')
     if name == "kustomization.yaml" and wanted.workload is not Workload.ROLLOUT:
         component = "- ../../../base/components/release\n"
         text = text.replace(component, f"{component}- ../../../base/components/{wanted.workload}\n")
