@@ -59,7 +59,7 @@ class LayoutRepository:
         Raises:
             RefusedError: the blob is missing or damaged.
         """
-        return verified(self._chunks(blob.digest), blob, self.name)
+        return verified(self._chunks(self._blob(blob.digest), blob.digest), blob, self.name)
 
     def write_blob(self, chunks: Iterable[bytes], size: int | None) -> str:
         """See `Repository`.
@@ -149,18 +149,22 @@ class LayoutRepository:
     def _blob(self, digest: str) -> Path:
         if not is_digest(digest):  # it becomes a path
             raise RefusedError(f"{self.name}: '{digest}' is not a sha256 digest")
+        return self._place_of(digest)
+
+    def _place_of(self, digest: str) -> Path:
         return self._path / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
-    def _chunks(self, digest: str) -> Iterator[bytes]:
+    def _chunks(self, place: Path, digest: str) -> Iterator[bytes]:
         try:
-            with self._blob(digest).open("rb") as file:
+            with place.open("rb") as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
         except OSError as error:
             raise RefusedError(f"{self.name}: {digest} can't be read: {error.strerror}", hint="publish it again") from error
 
     def _read(self, digest: str) -> bytes:
-        data = b"".join(self._chunks(digest))
+        """The manifest of a digest that is one."""
+        data = b"".join(self._chunks(self._place_of(digest), digest))
         if sha256(data) != digest:
             raise RefusedError(f"{self.name}: the content of {digest} does not match its digest", hint="publish it again")
         return data
