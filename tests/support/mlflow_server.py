@@ -11,10 +11,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
+
+from tests.support.progress import while_it_works
 
 READY = "LOGGED_MODEL_READY"
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -32,7 +33,6 @@ _WEBHOOKS = {
     "MLFLOW_WEBHOOK_CACHE_TTL": "0",
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
-_SECONDS_TO_START = 120
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,10 @@ def running(folder: Path, python: str = sys.executable, **environ: str) -> Itera
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
+    for _ in while_it_works(process):
+        with suppress(requests.exceptions.RequestException):
             if requests.get(f"{url}/health", timeout=5).ok:
                 return
-        except requests.exceptions.RequestException:
-            time.sleep(0.2)
     pytest.fail(f"the MLflow server did not start:\n{log.read_text()[-2000:]}")
 
 
