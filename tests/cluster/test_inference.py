@@ -69,7 +69,7 @@ def test_second_version_goes_live_by_canary_and_pulls_its_own_layer_only(
     assert any(event.get("pods") for event in run.events), "no pod was shown"
     (analysis,) = environment.analysis_runs()
     assert {result["name"] for result in analysis["metricResults"]} == {
-        "health", "predictions", "success-rate-drop", "latency-ratio",
+        "health", "predictions", "success-rate-drop", "refusal-rate-rise", "latency-ratio",
     }  # fmt: skip
     assert analysis["phase"] == "Successful"
 
