@@ -15,8 +15,9 @@ import pytest
 from promoter.errors import AuthError, UnreachableError, UsageError
 from promoter.errors.redaction import redact
 from promoter.gitops import Proposal, Repository, Snapshot
-from promoter.gitops.credentials import INTERACTIVE, access, local, ssh_settings
+from promoter.gitops.credentials import access, local, ssh_settings
 from promoter.gitops.process import Limits
+from promoter.machine.process import INTERACTIVE
 from tests.support.git_server import (
     BareRepository,
     Behaviour,

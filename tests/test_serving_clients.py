@@ -63,6 +63,36 @@ def test_what_mlflow_s_own_server_has_is_there(server: Server) -> None:
     assert server.get("/health//").status_code == server.get("/").status_code == 404
 
 
+CHAT = """
+import mlflow
+from mlflow.types.llm import ChatChoice, ChatCompletionResponse, ChatMessage
+
+class Echo(mlflow.pyfunc.ChatModel):
+    def predict(self, context, messages, params):
+        said = ChatMessage(role="assistant", content=messages[-1].content.upper())
+        return ChatCompletionResponse(choices=[ChatChoice(index=0, message=said)], model="echo")
+
+mlflow.models.set_model(Echo())
+"""
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow would rather have agents
+def test_a_chat_model_answers_as_clients_of_chat_completions_read_it(tmp_path: Path) -> None:
+    import mlflow.pyfunc
+
+    (tmp_path / "code.py").write_text(CHAT)
+    mlflow.pyfunc.save_model(str(tmp_path / "model"), python_model=str(tmp_path / "code.py"))
+    asked = {"messages": [{"role": "user", "content": "hello"}]}
+    with serving(tmp_path, tmp_path / "model") as server:
+        server.wait_until_ready()
+        answers = [
+            requests.post(f"{server.url}{path}", json=asked, timeout=60).json()
+            for path in ("/v1/chat/completions", "/invocations")
+        ]
+    messages = [answer["choices"][0]["message"] for answer in answers]
+    assert [(one["role"], one["content"]) for one in messages] == [("assistant", "HELLO")] * 2
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "identity"])
 def test_packed_bodies_are_read(server: Server, encoding: str) -> None:
     body = json.dumps(BODY).encode()

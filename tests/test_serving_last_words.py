@@ -26,6 +26,7 @@ WAYS = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crashes": lambda: ctypes.string_at(0),
     "aborts": os.abort,
+    "breaks": lambda: sys.modules["__main__"].__dict__.update(_send=None),
 }
 
 class Model:
@@ -46,6 +47,14 @@ def dying(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "code" / "dying.py").write_text(LOADER)
     (folder / "MLmodel").write_text("flavors:\n  python_function:\n    loader_module: dying\n    code: code\n")
     return folder
+
+
+@pytest.mark.parametrize("calls", ["1", "4"])
+def test_a_process_that_can_not_answer_ends_however_many_calls_it_takes(tmp_path: Path, dying: Path, calls: str) -> None:
+    with serving(tmp_path, dying, LATER="breaks", CONCURRENCY=calls, INFERENCE_TIMEOUT="300") as server:
+        server.wait_until_ready()
+        answer = server.predict({"inputs": [1.0]})
+        assert (answer.status_code, "process has ended" in answer.text) == (500, True)
 
 
 @pytest.mark.parametrize(

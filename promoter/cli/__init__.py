@@ -23,9 +23,8 @@ from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, UsageError
 from promoter.errors.redaction import redact
 from promoter.machine.interrupts import Interrupted, interruptible
+from promoter.machine.process import INTERACTIVE
 from promoter.output import streams
-
-_INTERACTIVE = "PROMOTER_INTERACTIVE"  # as gitops.credentials reads it, which is not imported for --help
 
 app = typer.Typer(
     name="promoter",
@@ -50,9 +49,9 @@ def root(
         raise UsageError(
             "--interactive needs a terminal", hint="leave it out in scripts: set PROMOTER_GIT_TOKEN, or load a key"
         )
-    os.environ.pop(_INTERACTIVE, None)
+    os.environ.pop(INTERACTIVE, None)
     if interactive:
-        os.environ[_INTERACTIVE] = "1"
+        os.environ[INTERACTIVE] = "1"
 
 
 for command in (init, check, model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
 from promoter.commands.check_credentials import Held, credentials
-from promoter.commands.check_files import WorkTree, manifest, placeholders, rendering, same_overlay
+from promoter.commands.check_files import Manifests, WorkTree, placeholders, rendering, same_overlay
 from promoter.errors import ExitCode, PromoterError
 from promoter.kustomize import overlay, promotion_file
 from promoter.kustomize.render import sources, tool
@@ -91,10 +90,11 @@ def _file_looks(
     yield "placeholders of the example", lambda: [Finding(*one) for one in placeholders(tree, environments)]
     yield "one overlay for each environment", lambda: [Finding(*one) for one in same_overlay(clients.config.environments)]
     yield "kustomize", _tool
+    manifests = Manifests(clients.config.root)
     for environment in environments:
         if environment.application.repo_url:
             yield f"overlay of {_name(environment)}", partial(_overlay, clients, tree, environment, offline)
-            yield f"manifest of {_name(environment)}", partial(_manifest, tree, clients.config.root, environment)
+            yield f"manifest of {_name(environment)}", partial(_manifest, tree, manifests, environment)
 
 
 def _tool() -> Iterator[Finding]:
@@ -115,9 +115,9 @@ def _overlay(clients: Clients, tree: WorkTree, environment: Environment, offline
         yield Finding(environment.application.path, problem, fix, ExitCode.DONE)
 
 
-def _manifest(tree: WorkTree, root: Path, environment: Environment) -> Iterator[Finding]:
+def _manifest(tree: WorkTree, manifests: Manifests, environment: Environment) -> Iterator[Finding]:
     """Raises: RefusedError, for what in the Application's manifest keeps a commit from taking effect."""
-    application = manifest(root, environment)
+    application = manifests.of(environment)
     if application is not None:
         gates.followed(application, environment)
         gates.rendered_by_argocd(application, environment, sources(tree, environment.application.path))

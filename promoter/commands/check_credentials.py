@@ -103,8 +103,7 @@ def _notices(clients: Clients) -> Iterator[Held]:
     from promoter.notify.notifier import slack_origins
 
     for notice in clients.config.notices:
-        for variable in notice.variables:
+        for key, variable in notice.variables.items():
             if value := clients.environ.get(variable, "").strip():
-                slack = variable.startswith("SLACK_BOT_TOKEN")
-                places = slack_origins(clients.environ) if slack else filter(None, [origin(value)])
-                yield Held(variable, tuple(sorted(places)))
+                places = {"url_from": {origin(value)} - {""}, "token_from": slack_origins(clients.environ)}
+                yield Held(variable, tuple(sorted(places.get(key, ()))))

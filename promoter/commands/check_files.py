@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promoter import config
 from promoter.argocd.answers import application_state
@@ -53,19 +54,27 @@ class WorkTree:
                     yield file.relative_to(self.root).as_posix(), file
 
 
-def manifest(root: Path, environment: Environment) -> ApplicationState | None:
-    """The environment's Application as its manifest has it, without a status; None if promoter.yaml names no manifest for it.
+@dataclass(frozen=True)
+class Manifests:
+    """The Applications in the manifests that the promoter.yaml in this folder names, read once."""
 
-    Raises:
-        ConfigError: it is not YAML.
-    """
-    for name in config.named_files(root / config.FILE):
-        for document in plain_values((root / name).read_text(errors="replace"), name):
-            described = document if isinstance(document, dict) and document.get("kind") == "Application" else {}
-            metadata = described.get("metadata")
-            if isinstance(metadata, dict) and metadata.get("name") == environment.application.name:
-                return application_state(described, path=environment.application.path)
-    return None
+    root: Path
+
+    def of(self, environment: Environment) -> ApplicationState | None:
+        """The environment's Application, without a status; None if no manifest has it.
+
+        Raises:
+            ConfigError: a manifest is not YAML.
+        """
+        described = self._described.get(environment.application.name)
+        return application_state(described, path=environment.application.path) if described else None
+
+    @cached_property
+    def _described(self) -> dict[str, dict[str, Any]]:
+        names = config.named_files(self.root / config.FILE)
+        documents = (one for name in names for one in plain_values((self.root / name).read_text(errors="replace"), name))
+        applications = (one for one in documents if isinstance(one, dict) and one.get("kind") == "Application")
+        return {str(one["metadata"].get("name")): one for one in applications if isinstance(one.get("metadata"), dict)}
 
 
 def placeholders(tree: WorkTree, environments: Sequence[Environment]) -> Iterator[tuple[str, str, str]]:

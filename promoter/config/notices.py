@@ -92,9 +92,9 @@ class NoticeSection(Section):
         return self._channels[self.name]
 
     @property
-    def variables(self) -> tuple[str, ...]:
-        """The variables that hold the channel's secrets."""
-        return tuple(value for key, value in self.channel if key.endswith("_from") and value)
+    def variables(self) -> dict[str, str]:
+        """The variables that hold the channel's secrets, by the key that names each."""
+        return {key: value for key, value in self.channel if key.endswith("_from") and value}
 
     @property
     def _channels(self) -> dict[str, ChannelSection]:

@@ -42,9 +42,6 @@ _VARIABLES = (
 _TIMES = "-o ConnectTimeout=15 -o ServerAliveInterval=15"
 _BATCH = "-o BatchMode=yes"
 
-INTERACTIVE = "PROMOTER_INTERACTIVE"
-"""The variable that `promoter --interactive` sets, on a terminal: who holds a secret may ask the person there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -71,13 +68,13 @@ def address(url: str) -> str:
 def local(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for git commands that reach no remote: in English, asking nobody, bound to no other repository.
 
-    With `INTERACTIVE` a person may be asked, at the terminal alone.
+    With `process.INTERACTIVE` a person may be asked, at the terminal alone.
     """
     return {
         **process.needed(environ, _VARIABLES, more=True),
         "LC_ALL": "C",
         "LANGUAGE": "C",
-        PROMPT: "1" if environ.get(INTERACTIVE) else "0",
+        PROMPT: "1" if environ.get(process.INTERACTIVE) else "0",
         "GIT_ASKPASS": "",
         "SSH_ASKPASS_REQUIRE": "never",
         "GIT_LITERAL_PATHSPECS": "1",

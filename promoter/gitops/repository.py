@@ -201,7 +201,7 @@ class Repository:
 
         Nothing is fetched for it, and None, too, when some of the commits in between are not here.
         """
-        plain = [tree.normalize(path) for path in paths]
+        plain = tree.normalize_all(paths)
 
         def read() -> list[Commit] | None:
             if not self._remote.log.is_whole(start, above):

@@ -51,7 +51,7 @@ class Publisher:
         *,
         packing: Packing | None = None,
         elsewhere: Sequence[Repository] = (),
-        attempt: Attempt = lambda *_: None,
+        attempt: Attempt | None = None,
     ) -> None:
         self._target, self._repository, self._runtime, self._attempt = target, repository, runtime, attempt
         self._platform, self._packing = Platform.parse(platform), packing or Packing()
@@ -197,7 +197,8 @@ class Publisher:
     def _put_on(
         self, runtime: BaseImage | None, version: ModelVersion, tag: str, open_file: Open, model: PackedModel | None = None
     ) -> Image:
-        self._attempt(runtime, version, open_file)
+        if self._attempt is not None:
+            self._attempt(runtime, version, open_file)
         base = read_base(runtime, self._platform)
         layers = copy_layers(self._target, base, runtime.repository) if runtime else []
         model = model or write_model(self._target, version, open_file, self._packing, base)

@@ -30,6 +30,9 @@ DESKTOP = frozenset({"DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "
 MORE_VARIABLES = "PROMOTER_PASS_ENV"
 """The variable that names more variables for the tools that log in somewhere."""
 
+INTERACTIVE = "PROMOTER_INTERACTIVE"
+"""The variable that `promoter --interactive` sets, on a terminal: who holds a secret may ask the person there."""
+
 _PATHS = (
     CERTIFICATES
     | FOLDERS

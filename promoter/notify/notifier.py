@@ -125,7 +125,7 @@ def connect(
 
     `repository` and `shared` are as `GitHub` has them.
     """
-    redact.learn_environment(environ, [name for one in configured for name in one.variables])
+    redact.learn_environment(environ, [name for one in configured for name in one.variables.values()])
     routes, missing = [], []
     for number, one in enumerate(configured):
         name = f"{one.name} (notices[{number}])"

@@ -214,18 +214,14 @@ class Clients:
         if builder and image.strategy is Strategy.BUILD:
             return WholePublisher(target, model.repository, builder, image.platform, elsewhere=elsewhere)
         packing = Packing(image.compress, image.model, image.embed_limit)
-        if builder is None:
-            return Publisher(
-                target, model.repository, self._ready_runtime, image.platform, packing=packing, elsewhere=elsewhere
-            )
         return Publisher(
             target,
             model.repository,
-            builder,
+            builder or self._ready_runtime,
             image.platform,
             packing=packing,
             elsewhere=elsewhere,
-            attempt=builder.attempt,
+            attempt=builder.attempt if builder else None,
         )
 
     def runtime(self, model: Model, version: ModelVersion, open_file: Open) -> BaseImage | None:

@@ -126,7 +126,8 @@ class PullRequestOpener:
     def _is_there(self, proposal: Proposal) -> bool:
         """Whether the same release was merged since the proposal was made, by a second promoter, whose branch this is too."""
         tip = self.repository.fetch()
-        return all(tip.read(path) == content for path, content in proposal.files.items() if path not in proposal.dated)
+        lasting = {path: content for path, content in proposal.files.items() if path not in proposal.dated}
+        return bool(lasting) and all(tip.read(path) == content for path, content in lasting.items())
 
     def _merge_when_ready(self, now: PullRequest, proposal: Proposal) -> Sequence[str]:
         policy = self.environment.pull_request

@@ -12,8 +12,9 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -76,7 +77,7 @@ class _Answering:
             return
         threads = ThreadPoolExecutor(calls)
         while (message := read(stream)) is not None:
-            threads.submit(self._answer, model, message)
+            threads.submit(self._answer, model, message).add_done_callback(_end_without_answer)
 
     def _answer(self, model: PyfuncModel, message: Message) -> None:
         kinds = message.header["content_types"]
@@ -93,6 +94,13 @@ class _Answering:
             rows, self._rows = self._rows, []
             header = {"number": message.header["number"], "errors": errors, "rows": rows}
             _send(self._channel, Message("answers", header, bodies))
+
+
+def _end_without_answer(call: Future[None]) -> None:
+    """As one call at a time ends the process: then the server answers what was asked of it, and starts another."""
+    if (error := call.exception()) is not None:
+        traceback.print_exception(error)
+        os._exit(1)
 
 
 def _error(error: RequestError) -> dict[str, object]:

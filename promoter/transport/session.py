@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -265,19 +266,27 @@ class Http:
         url = path if "://" in path else self.base_url + path
         self._last = url
         again = (method in _IDEMPOTENT if retry is None else retry) and not hasattr(data, "read")
+        ask = partial(
+            self._ask,
+            method,
+            url,
+            stream=stream,
+            paced=paced,
+            params=params,
+            json=json,
+            data=data,
+            headers=dict(headers or {}),
+            timeout=(send_timeout or self.limits.connect, read_timeout or self.limits.read),
+        )
+        return self._persistently(ask, url, again=again, retry_lost=retry_lost)
+
+    def _persistently(
+        self, ask: Callable[[], requests.Response | Exception], url: str, *, again: bool, retry_lost: bool
+    ) -> requests.Response:
+        """The answer of one try, or of another one while that can help; raises as `request`."""
         deadline, limited_for = self._clock() + self.limits.total, 0.0
         for attempt in range(1_000_000):
-            answer = self._ask(
-                method,
-                url,
-                stream=stream,
-                paced=paced,
-                params=params,
-                json=json,
-                data=data,
-                headers=dict(headers or {}),
-                timeout=(send_timeout or self.limits.connect, read_timeout or self.limits.read),
-            )
+            answer = ask()
             response = answer if isinstance(answer, requests.Response) else None
             if response is not None and (seconds := self._rate_limit(response)) is not None:
                 limited_for += seconds

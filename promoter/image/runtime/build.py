@@ -79,7 +79,7 @@ class RuntimeBuilder:
         try:
             engine = Engine(self.env, self.say)
         except UnreachableError:
-            self.say(f"{version.reference} is not tried in {runtime.reference}: there is no Docker engine here")
+            self.say(f"{version.reference} is not tried in {runtime.reference}: no Docker engine answers")
             return
         with engine:
             if engine.has(image):

@@ -28,10 +28,11 @@ def try_model(engine: Engine, image: str, recipe: Recipe, *, inside: bool = Fals
         RefusedError: the model can't be loaded there.
         UnreachableError, AuthError: the engine does not answer, or a model file can't be read.
     """
-    version, command = recipe.version, engine.command(image)
+    version = recipe.version
     if not recipe.settings.trial:
         recipe.say(f"{version.reference} is not tried: image.trial is false")
         return
+    command = engine.command(image)
     if _SERVER not in command:
         recipe.say(f"{version.reference} is not tried: the image does not start promoter's server")
         return
