@@ -333,6 +333,13 @@ class Workload(StrEnum):
     DEPLOYMENT = "deployment"
 
 
+class Serving(StrEnum):
+    """Whose server answers for the model: promoter's, on the manifests that it ships, or one that has an overlay already."""
+
+    PROMOTER = "promoter"
+    OWN = "own"
+
+
 class Ci(StrEnum):
     """The pipeline that promotes."""
 

@@ -11,7 +11,7 @@ import typer
 
 from promoter.cli.options import Output, OutputOption
 from promoter.errors import ExitCode, UsageError
-from promoter.models import Ci, Workload
+from promoter.models import Ci, Serving, Workload
 
 if TYPE_CHECKING:
     from promoter.commands.init import Scaffold
@@ -43,6 +43,15 @@ def init(
         str, typer.Option("--argocd", metavar="HOST", help="Argo CD's address, if ARGOCD_SERVER is not set.")
     ] = "",
     mlflow: Annotated[str, typer.Option("--mlflow", metavar="URL", help="MLflow, if MLFLOW_TRACKING_URI is not set.")] = "",
+    serving: Annotated[
+        Serving, typer.Option("--serving", help="own: adopt overlays that exist, with a server of your own.")
+    ] = Serving.PROMOTER,
+    overlay: Annotated[
+        str, typer.Option("--overlay", metavar="DIR", help="The overlays to adopt, with {environment} in the path.")
+    ] = "overlays/{environment}",
+    container: Annotated[
+        str, typer.Option("--container", metavar="[WORKLOAD/]NAME", help="Which of their containers serves the model.")
+    ] = "",
     ci: Annotated[Ci, typer.Option("--ci", help="Workflows to write.")] = Ci.NONE,
     action: Annotated[
         str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the workflows find promoter's action.")
@@ -67,6 +76,9 @@ def init(
         workload=workload,
         ci=ci,
         action=action,
+        serving=serving,
+        overlays=overlay,
+        container=container,
     )
     scaffold = use_case.plan_init(folder, wanted)
     out.say(_tree(scaffold))
@@ -109,6 +121,7 @@ def _tree(scaffold: Scaffold) -> str:
 def _next(scaffold: Scaffold) -> str:
     wanted = scaffold.wanted
     first = wanted.environments[0]
+    apply = f"  kubectl apply -f environments/{wanted.name}-project.yaml -f {wanted.application(first)}"
     here = "" if scaffold.folder == Path() else f"cd {scaffold.folder} && "
     return "\n".join(
         (
@@ -116,7 +129,7 @@ def _next(scaffold: Scaffold) -> str:
             f"  {here}git add -A && git commit -m 'Add {wanted.name}' && git push origin {wanted.branch}",
             "  promoter check",
             f"  promoter promote {wanted.model}@{wanted.alias(first)} --to {first} --no-watch",
-            f"  kubectl apply -f environments/{wanted.name}-project.yaml -f {wanted.application(first)}",
+            *((apply,) if wanted.serving is Serving.PROMOTER else ()),
             f"  promoter watch {first}",
         )
     )

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter import config
-from promoter.commands.scaffold import Wanted, added, new_repository
+from promoter.commands.check_files import WorkTree
+from promoter.commands.scaffold import Wanted, added, new_repository, own_repository
 from promoter.errors import RefusedError, UsageError
+from promoter.models import Serving
+
+_LARGEST = 1 << 20  # bytes of a manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,36 @@ def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
         ConfigError: its promoter.yaml can't be used.
     """
     existing = folder / config.FILE
+    if existing.exists():
+        config.load(existing)
+    if wanted.serving is Serving.OWN:
+        return _adoption(folder, wanted, existing.read_text() if existing.exists() else "")
     if not existing.exists():
         return Scaffold(folder, wanted, _missing(folder, new_repository(wanted)), {})
-    config.load(existing)
     files = added(existing.read_text(), wanted)
     changed = {config.FILE: files.pop(config.FILE)}
     return Scaffold(folder, wanted, _missing(folder, files), changed)
+
+
+def _adoption(folder: Path, wanted: Wanted, configuration: str) -> Scaffold:
+    """Raises as `own_repository`."""
+    tree = WorkTree(folder)
+    files = own_repository(tree, _manifests(folder), wanted, configuration)
+    there = {path: tree.read(path) for path in files}
+    new = {path: content for path, content in files.items() if there[path] is None}
+    changed = {path: content for path, content in files.items() if there[path] not in (None, content)}
+    return Scaffold(folder, wanted, new, changed)
+
+
+def _manifests(folder: Path) -> dict[str, bytes]:
+    """The YAML files that may contain an Application, by path."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*.y*ml")):
+        name = path.relative_to(folder)
+        if path.is_file() and path.stat().st_size <= _LARGEST and not any(part.startswith(".") for part in name.parts):
+            content = path.read_bytes()
+            found |= {name.as_posix(): content} if b"Application" in content else {}
+    return found
 
 
 def _missing(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:

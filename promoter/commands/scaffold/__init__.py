@@ -1,7 +1,8 @@
 """scaffold: the files of a GitOps repository for a model: what `init` writes."""
 
 from promoter.commands.scaffold.addition import added
+from promoter.commands.scaffold.own import own_repository
 from promoter.commands.scaffold.repository import new_repository
 from promoter.commands.scaffold.wanted import Wanted
 
-__all__ = ["Wanted", "added", "new_repository"]
+__all__ = ["Wanted", "added", "new_repository", "own_repository"]

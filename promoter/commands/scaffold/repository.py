@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 from promoter.commands.scaffold import template
 from promoter.commands.scaffold.wanted import Wanted
+from promoter.config.values import FILE
 from promoter.models import Ci, Workload
 
 # What the shipped files name.
@@ -16,6 +16,10 @@ _MLFLOW, _BRANCH = "http://mlflow-tracking:5000", "targetRevision: main"
 _ACTION = "./ # in another repository: your-org/promoter@<commit>"
 _RECEIVER = ("base/promoter/", "overlays/promoter/")  # promoter's own pods have addresses of their own: docs/in-cluster.md
 _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)\Z)[a-z][a-z-]*[a-z0-9]*")  # YAML 1.1 reads these words as values
+_IMAGE = [
+    "  base: python:{python}-slim # {python} is the model's Python version",
+    "  # packages: [libgomp1] # Debian packages that the base lacks: LightGBM needs this one",
+]
 _SIZED_AS = {"production": "production"}  # any other environment is as small as staging
 
 
@@ -24,7 +28,8 @@ def new_repository(wanted: Wanted) -> dict[str, bytes]:
     files = {path: content for path, content in template.files() if path.startswith("base/") and not path.startswith(_RECEIVER)}
     if wanted.ci is Ci.GITHUB:
         files |= {path: _workflow(content, wanted) for path, content in template.workflows()}
-    return {**files, **model_files(wanted), "promoter.yaml": _configuration(wanted).encode()}
+    environments = [line for name in wanted.environments for line in environment_entry(wanted, name)]
+    return {**files, **model_files(wanted), FILE: configuration(wanted, models_entry(wanted), environments, _IMAGE).encode()}
 
 
 def model_files(wanted: Wanted) -> dict[str, bytes]:
@@ -42,40 +47,38 @@ def model_files(wanted: Wanted) -> dict[str, bytes]:
     return {path: text.encode() for path, text in files.items()}
 
 
-def models_entry(wanted: Wanted) -> list[str]:
+def models_entry(wanted: Wanted, image_name: str = "inference-service") -> list[str]:
     """The lines below `models:`."""
-    return [f"  {_scalar(wanted.model)}: # the name of the registered model in MLflow", *_lines(wanted)]
+    return [
+        f"  {scalar(wanted.model)}: # the name of the registered model in MLflow",
+        f"    image: {wanted.image}",
+        f"    kustomize-image: {image_name} # name of the entry under images: in the overlays",
+    ]
 
 
-def environment_entry(wanted: Wanted, environment: str) -> list[str]:
-    """The lines of one environment below `environments:`."""
+def environment_entry(wanted: Wanted, environment: str, application: str = "") -> list[str]:
+    """The lines of one environment below `environments:`; `application` is the value of that key."""
     return [
         f"- name: {environment}",
-        f"  model: {_scalar(wanted.model)}",
-        f"  application: {wanted.application(environment)}",
+        f"  model: {scalar(wanted.model)}",
+        f"  application: {application or wanted.application(environment)}",
         f"  alias: {wanted.alias(environment)}",
     ]
 
 
-def _lines(wanted: Wanted) -> Iterator[str]:
-    yield f"    image: {wanted.image}"
-    yield "    kustomize-image: inference-service # name of the entry under images: in the overlays"
-
-
-def _configuration(wanted: Wanted) -> str:
-    environments = [line for name in wanted.environments for line in environment_entry(wanted, name)]
+def configuration(wanted: Wanted, models: list[str], environments: list[str], image: list[str]) -> str:
+    """A promoter.yaml of these lines below `models:`, `environments:` and `image:`."""
     lines = [
         "# What may be promoted, and to where. promoter reads what Argo CD already knows (application, repository,",
         "# branch, path) from the Application manifests named below.",
         "models:",
-        *models_entry(wanted),
+        *models,
         "",
         "environments: # in the order in which a model version passes them",
         *environments,
         "",
         "image:",
-        "  base: python:{python}-slim # {python} is the model's Python version",
-        "  # packages: [libgomp1] # Debian packages that the base lacks: LightGBM needs this one",
+        *image,
     ]
     if wanted.argocd:
         lines += ["", "argocd:", f"  server: {wanted.argocd}"]
@@ -87,7 +90,7 @@ def _configuration(wanted: Wanted) -> str:
 def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) -> str:
     text = text.replace(f"{_MODEL}-{like}", wanted.namespace(environment)).replace("../../base", "../../../base")
     if name == "release.yaml":
-        text = text.replace(f"modelName: {_MODEL}", f"modelName: {_scalar(wanted.model)}")
+        text = text.replace(f"modelName: {_MODEL}", f"modelName: {scalar(wanted.model)}")
     if name == "settings.yaml":
         text = text.replace(f"MODEL_STAGE: {like.capitalize()}", f"MODEL_STAGE: {environment.capitalize()}")
         text = text.replace(_MLFLOW, wanted.mlflow or '"" # only needed where the model is not in the image')
@@ -123,6 +126,6 @@ def _workflow(content: bytes, wanted: Wanted) -> bytes:
     return text.replace("branches: [main]", f"branches: [{wanted.branch}]").encode()
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
     """As a YAML scalar: plain where that is beyond doubt."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text)

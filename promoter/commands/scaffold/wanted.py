@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 
 from promoter.config.names import image_name
 from promoter.errors import UsageError
-from promoter.models import Ci, Workload
+from promoter.models import Ci, Serving, Workload
 
 _ENVIRONMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ALIASES = {"staging": "challenger", "production": "champion"}
@@ -18,7 +19,8 @@ _LONGEST = 63  # characters of a namespace's name
 class Wanted:
     """One model in its environments. `registry` is host and prefix of its images, `repo` what Argo CD reads, at `branch`.
 
-    `action` is what the workflows use, OWNER/REPOSITORY@REF. "" for an address that is not known.
+    `action` is what the workflows use, OWNER/REPOSITORY@REF. "" for an address that is not known. With a server of one's own,
+    `overlays` are those that exist, {environment} in it, and `container` serves the model, where they have several.
 
     Raises:
         UsageError: a name can't be meant.
@@ -34,6 +36,9 @@ class Wanted:
     workload: Workload = Workload.ROLLOUT
     ci: Ci = Ci.NONE
     action: str = ""
+    serving: Serving = Serving.PROMOTER
+    overlays: str = "overlays/{environment}"
+    container: str = ""
 
     def __post_init__(self) -> None:
         if not self.model or any(ord(char) < 32 or char in "/:" for char in self.model):
@@ -47,6 +52,10 @@ class Wanted:
                 )
         if not self.environments or len(set(self.environments)) != len(self.environments):
             raise UsageError("environments are one or several different names", hint="--environments staging,production")
+        if len({self.own_overlay(name) for name in self.environments}) != len(self.environments):
+            raise UsageError(
+                f"{self.overlays!r} is one folder for several environments", hint="write {environment} where their names stand"
+            )
         if self.ci is Ci.GITHUB and not re.fullmatch(r"[\w.-]+/[\w.-]+@[\w./-]+", self.action):
             raise UsageError(
                 "the workflows need the repository that has promoter's action",
@@ -67,6 +76,10 @@ class Wanted:
 
     def overlay(self, environment: str) -> str:
         return f"overlays/{self.name}/{environment}"
+
+    def own_overlay(self, environment: str) -> str:
+        """The one that exists, from the repository's root."""
+        return posixpath.normpath(self.overlays.replace("{environment}", environment))
 
     def application(self, environment: str) -> str:
         """The file of its manifest."""
