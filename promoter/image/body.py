@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from promoter.errors import RefusedError
 
-CHUNK_SIZE = 20 << 20
+CHUNK_SIZE = 12 << 20
 """Bytes that are sent at a time, and at most once more if the connection breaks."""
 
 
