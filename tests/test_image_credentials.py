@@ -182,6 +182,24 @@ def test_acr_username_and_password(server: str, registry: str, expected: tuple[s
     assert of(registry_login(registry, VARIABLES | {"ACR_LOGIN_SERVER": server})) == expected
 
 
+@pytest.mark.parametrize(
+    ("server", "registry", "expected"),
+    [
+        ("ghcr.io", "ghcr.io", ROBOT),
+        ("ghcr.io", "docker.io", None),
+        ("docker.io", "docker.io", ROBOT),
+        ("https://index.docker.io/v1/", "docker.io", ROBOT),
+        ("123.dkr.ecr.eu-west-1.amazonaws.com", "123.dkr.ecr.eu-west-1.amazonaws.com", ROBOT),
+        ("https://Europe-docker.pkg.dev/", "europe-docker.pkg.dev", ROBOT),
+        ("contoso.azurecr.io", "contoso.azurecr.io", ROBOT),
+        ("", "ghcr.io", None),
+    ],
+)
+def test_the_login_of_any_registry_by_variables(server: str, registry: str, expected: tuple[str, str] | None) -> None:
+    own = {"PROMOTER_REGISTRY_USERNAME": "robot", "PROMOTER_REGISTRY_PASSWORD": SECRET, "DOCKER_CONFIG": "nowhere"}
+    assert of(registry_login(registry, own | {"PROMOTER_REGISTRY": server})) == expected
+
+
 @pytest.mark.parametrize("missing", ["ACR_USERNAME", "ACR_PASSWORD"])
 def test_half_a_login_is_named(missing: str) -> None:
     env = {name: value for name, value in VARIABLES.items() if name != missing}

@@ -114,7 +114,7 @@ def test_a_job_has_the_rights_that_it_names_and_no_others(name: str) -> None:
     assert (
         rights
         == {
-            DEPLOY: {"promoter": {*writing, ("id-token", "write")}},
+            DEPLOY: {"promoter": {*writing, ("id-token", "write"), ("packages", "write")}},
             WATCH: {"changed": {("contents", "read")}, "watch": writing},
             "ci.yml": {job: {("contents", "read")} for job in ("check", "audit", "serving", "git", "coverage", "image")},
         }[name]
@@ -180,9 +180,11 @@ def test_the_schema_refuses_what_it_does_not_know() -> None:
 
 def test_azure_scripts_hold_no_expression_and_no_macro() -> None:
     scripts = [
-        step.get("bash") or step.get("inputs", {}).get("inlineScript") for step in load(".azure-pipelines/steps.yml")["steps"]
+        step.get("bash") or step.get("inputs", {}).get("inlineScript")
+        for connection in ("", "azure")
+        for step in steps_template(command="promote", azureServiceConnection=connection)
     ]
-    assert len([script for script in scripts if script]) == 2  # the third, of a cancelled run, is below a condition
+    assert len([script for script in scripts if script]) == 6  # each time to install, to promote, and after a cancelled run
     assert [script for script in scripts if script and ("${{" in script or "$(" in script)] == []
 
 
@@ -384,6 +386,17 @@ def test_a_run_with_parameters_promotes(it: Rig, tmp_path: Path) -> None:
     assert re.search(r"^### ✅ .* live", done.summary, re.MULTILINE)
     assert done.used["Docker@2"] == {"command": "login", "containerRegistry": "acr"}
     assert done.issues == []
+
+
+def test_without_a_service_connection_the_group_has_the_registrys_login(it: Rig, tmp_path: Path) -> None:
+    secrets = {"PROMOTER_REGISTRY_PASSWORD": "registry-secret"}
+    steps = steps_template(command="promote")
+    assert [step.get("task") for step in steps] == ["UsePythonVersion@0", None, None, None]
+    assert {step.get("name"): step.get("condition") for step in steps[2:]} == {
+        "promoter": "succeeded()",
+        "reconcile": "canceled()",
+    }
+    assert all(step["env"][name] == f"$({name})" for step in steps[2:] for name in secrets)
 
 
 def test_a_failure_becomes_an_issue_and_a_summary(it: Rig, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ HUB_HOST = "registry-1.docker.io"
 _Found = tuple[str | None, str]  # user name (None: an identity token) and secret
 
 _HUB_KEY = "https://index.docker.io/v1/"
+_HUB_NAMES = frozenset({DOCKER_HUB, HUB_HOST, "index.docker.io"})
 _HELPER_SECONDS = 60
 _HELPER_VARIABLES = (
     process.NETWORK | process.FOLDERS | process.DESKTOP | {"DOCKER_CONFIG", "GNUPGHOME", "GPG_TTY", "PASSWORD_STORE_*"}
@@ -53,12 +54,12 @@ def login(registry: str, secret: str, username: str | None, env: Mapping[str, st
 def registry_login(registry: str, env: Mapping[str, str] | None = None) -> Credential | None:
     """The login for this registry (`host[:port]`, or `docker.io`); None is anonymous.
 
-    Docker's configuration comes first, then ACR_USERNAME and ACR_PASSWORD, then at an Azure container registry the identity of
-    the process. Asked again each time: what this returns may be short-lived.
+    Docker's configuration comes first, then PROMOTER_REGISTRY_USERNAME and _PASSWORD, then ACR_USERNAME and _PASSWORD, then at
+    an Azure container registry the identity of the process. Asked again each time: what this returns may be short-lived.
 
     Raises:
         ConfigError: Docker's config.json can't be read.
-        UsageError: of ACR_USERNAME and ACR_PASSWORD only one is set, or the `azure` extra is not installed.
+        UsageError: of a user name and a password only one is set, or the `azure` extra is not installed.
         AuthError: a credential helper failed, or Azure does not know us.
         UnreachableError: the Azure container registry can't answer now.
     """
@@ -121,18 +122,28 @@ def docker_credentials(registry: str, env: Mapping[str, str] | None = None) -> C
 
 
 def _from_variables(registry: str, env: Mapping[str, str]) -> Credential | None:
-    """ACR_USERNAME and ACR_PASSWORD, which are for the host in ACR_LOGIN_SERVER; without that, for Azure's registries."""
+    """A user name and password for the host in PROMOTER_REGISTRY, or of Azure's for that in ACR_LOGIN_SERVER.
+
+    Without ACR_LOGIN_SERVER Azure's are for every Azure container registry.
+    """
+    for prefix, server in (("PROMOTER_REGISTRY", env.get("PROMOTER_REGISTRY")), ("ACR", env.get("ACR_LOGIN_SERVER"))):
+        if not (_is(registry, server) if server else prefix == "ACR" and acr.cloud_of(registry) is not None):
+            continue
+        username, password = env.get(f"{prefix}_USERNAME"), env.get(f"{prefix}_PASSWORD")
+        if bool(username) != bool(password):
+            missing = f"{prefix}_PASSWORD" if username else f"{prefix}_USERNAME"
+            raise UsageError(f"{registry}: {missing} is not set, its counterpart is", hint="set both of them, or neither")
+        if username and password:
+            return login(registry, password, username, env)
+    return None
+
+
+def _is(registry: str, server: str) -> bool:
+    """Whether the variable names this registry: as a host, or as an address of it."""
     from docker.auth import convert_to_hostname
 
-    server = env.get("ACR_LOGIN_SERVER")
-    meant = registry.lower() == convert_to_hostname(server.lower()) if server else acr.cloud_of(registry) is not None
-    if not meant:
-        return None
-    username, password = env.get("ACR_USERNAME"), env.get("ACR_PASSWORD")
-    if bool(username) != bool(password):
-        missing = "ACR_PASSWORD" if username else "ACR_USERNAME"
-        raise UsageError(f"{registry}: {missing} is not set, its counterpart is", hint="set both of them, or neither")
-    return login(registry, password, username, env) if username and password else None
+    host = convert_to_hostname(server.lower())
+    return registry.lower() in {host, DOCKER_HUB if host in _HUB_NAMES else host}
 
 
 def _key(registry: str) -> str:

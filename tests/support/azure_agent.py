@@ -14,6 +14,7 @@ from typing import Any
 from tests.support import expressions
 from tests.support.pipeline_files import ROOT, Ran, load, machine, run_script, stand_in
 
+_INSERT = "${{ insert }}"
 _COMMAND = re.compile(r"##vso\[(\S+?)(?: ([^\]]*))?\](.*)")
 _DECODED = (("%3B", ";"), ("%5D", "]"), ("%0D", "\r"), ("%0A", "\n"), ("%AZP25", "%"))
 
@@ -72,7 +73,7 @@ class Agent:
         opened = {name.upper().replace(".", "_"): value for name, value in {**predefined, **self.group}.items()}
         environ = {**machine(), "TF_BUILD": "True", **opened}
         for step in steps:
-            if not _holds(step.get("condition", "success()"), variables):
+            if not _holds(step.get("condition", "succeeded()"), variables):
                 continue
             if not self._step(done, step, variables, environ, temp):
                 done.failed = True
@@ -138,7 +139,8 @@ def _parameters(declared: list[Mapping[str, Any]], given: Mapping[str, Any]) -> 
 
 def _expand(node: Any, context: expressions.Context) -> Any:
     if isinstance(node, Mapping):
-        return {key: _expand(value, context) for key, value in node.items()}
+        inserted = _expand(node[_INSERT], context) if _INSERT in node else {}
+        return {**inserted, **{key: _expand(value, context) for key, value in node.items() if key != _INSERT}}
     if isinstance(node, list):
         return [child for one in node for child in _elements(one, context)]
     return expressions.insert(node, context)
@@ -156,6 +158,9 @@ def _elements(one: Any, context: expressions.Context) -> Iterator[Any]:
 
 
 def _template(one: Mapping[str, Any], context: expressions.Context) -> list[Any]:
-    file = load(one["template"])
+    place = (
+        one["template"] if "/" in one["template"] else f".azure-pipelines/{one['template']}"
+    )  # relative to the file that names it
+    file = load(place)
     given = _parameters(file["parameters"], _expand(one["parameters"], context))
     return list(_expand(file["steps"], {"parameters": given, "variables": {}}))

@@ -69,6 +69,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "format": _format,
     "fromjson": json.loads,
     "success": lambda: True,
+    "succeeded": lambda: True,
     "cancelled": lambda: False,
     "canceled": lambda: False,
     "and": lambda *all_of: all(all_of),
