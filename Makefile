@@ -5,6 +5,8 @@ READY := $(VENV)/.ready
 # Many tests wait for a server more than they compute; those of a file share one, so they stay together.
 WORKERS ?= 3
 COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header pyproject.toml
+# As many scenarios at once: each has a namespace, an Application and a repository of its own.
+SCENARIOS ?= 2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: demo test test-git test-serving test-cluster coverage soak check audit format bench lock clean
@@ -25,7 +27,7 @@ test-git: $(READY) ## the tests of Git, with the git of PATH; another one: PATH=
 	$(VENV)/bin/python -m pytest tests/test_git_*.py tests/test_gitops.py tests/test_repeat.py tests/test_rollback.py tests/test_restore.py tests/test_publish.py $(ARGS)
 
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
-	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 $(ARGS)
+	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 --numprocesses $(SCENARIOS) --dist loadfile $(ARGS)
 
 soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, people next to reconciles, faults in gaps, many orders of steps, broken files, odd answers; shorter: DELIVERIES=500 SECONDS=60 PEOPLE=60 CELLS=40 ORDERS=1000 SEEDS=1000 ANSWERS=1000; the same again: SEED=...
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)

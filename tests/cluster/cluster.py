@@ -113,12 +113,15 @@ def required(name: str) -> str:
     return value
 
 
-def eventually(what: str, look: Callable[[], T | None], seconds: float = _SECONDS) -> T:
-    """The first answer of `look` that is neither None nor False; fails when none comes in this time."""
+def eventually(what: str, look: Callable[[], T | None], seconds: float = _SECONDS, every: float = 1.0) -> T:
+    """The first answer of `look` that is neither None nor False; fails when none comes in this time.
+
+    A look is mostly a kubectl: many of them a second starve a small cluster.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
         if found is not None and found is not False:
             return found
-        time.sleep(0.3)
+        time.sleep(every)
     pytest.fail(f"after {seconds:.0f} s still not: {what}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster.cluster import ENVIRON, eventually
 
@@ -71,7 +72,7 @@ class Run:
             assert found or self.process.poll() is None, f"ended before {kind!r}: {self}"
             return found
 
-        return eventually(f"a verdict {kind!r} in {self.arguments}", look)
+        return eventually(f"a verdict {kind!r} in {self.arguments}", look, every=0.2)
 
     @property
     def exit_code(self) -> int | None:
@@ -98,11 +99,12 @@ class Run:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                self.events.append(json.loads(line))
-            except ValueError:
-                self.noise.append(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                try:
+                    self.events.append(json.loads(line))
+                except ValueError:
+                    self.noise.append(line)
 
     def __str__(self) -> str:
         printed = "\n".join([json.dumps(event) for event in self.events[-8:]] + self.noise)
@@ -138,12 +140,27 @@ class Promoter:
         self.runs.append(run)
         return run
 
+    def configure(self, environment: Mapping[str, Any] | None = None, **sections: Any) -> None:
+        """Changes promoter.yaml: keys of its one environment, and whole sections."""
+        file = self.folder / "promoter.yaml"
+        config = yaml.safe_load(file.read_text()) | sections
+        config["environments"][0] |= environment or {}
+        file.write_text(yaml.safe_dump(config))
+
     def value(self, *arguments: str) -> dict[str, Any]:
-        """What a command prints that ends with one value and watches nothing."""
+        """What a command prints that ends well, with one value, and watches nothing."""
+        exit_code, value = self.ask(*arguments)
+        assert exit_code == 0, f"{arguments}: exit code {exit_code}"
+        return dict(value)
+
+    def ask(self, *arguments: str, **environ: str) -> tuple[int, Any]:
+        """The exit code and the value that such a command prints, however it ends."""
         words = [*self._command(), *arguments, "--output", "json", "--config", str(self.folder / "promoter.yaml")]
-        done = subprocess.run(words, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=2 * _SECONDS)
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        return dict(json.loads(done.stdout))
+        done = subprocess.run(
+            words, cwd=self.folder, env={**self.environ, **environ}, capture_output=True, text=True, timeout=2 * _SECONDS
+        )
+        assert done.stdout, f"{words}: {done.stderr}"
+        return done.returncode, json.loads(done.stdout)
 
     def _command(self) -> list[str]:
         return shlex.split(ENVIRON.get("CLUSTER_PROMOTER", "")) or [sys.executable, "-m", "promoter"]

@@ -17,23 +17,14 @@ from tests.cluster.model_versions import forgive, register
 from tests.cluster.repository import GitRepository
 from tests.support.mlflow_server import MlflowServer, running
 
-ROWS = pytest.StashKey[list[results.Row]]()
-FACTS = pytest.StashKey[list[str]]()
 _TABLE = ROOT / "docs" / "cluster-results.md"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ROWS] = []
-    config.stash[FACTS] = []
     config.addinivalue_line("markers", "variant(name): the folder under variants/ that the test's overlay builds on")
     config.addinivalue_line("markers", "unreleased: the overlay deploys no release and Argo CD has no Application yet")
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    rows = session.config.stash[ROWS]
-    if ENVIRON.get("PROMOTER_CLUSTER_TABLE") and rows:
-        facts = session.config.stash[FACTS]
-        results.write(rows, facts, _TABLE)
+    if ENVIRON.get("PROMOTER_CLUSTER_TABLE") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(results.Table(_TABLE))
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +69,7 @@ def environment(
     finally:
         made.remove()
         forgive(mlflow_versions)
-    request.config.stash[ROWS].append(row_of(request, made))
+    results.add(request.node, row_of(request, made))
     failures = made.traffic.failures if made.traffic else []
     assert not failures, f"{len(failures)} requests failed: {failures[:10]}"
 

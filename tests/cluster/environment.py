@@ -90,16 +90,16 @@ class Environment:
 
     # -- what promoter is asked to do ---------------------------------------------------------------------------------
 
-    def promoting(self, version: str, **environ: str) -> Run:
+    def promoting(self, version: str, *options: str, **environ: str) -> Run:
         """Begins to promote a version and to watch it."""
-        return self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, **environ)
+        return self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, *options, **environ)
 
-    def promote(self, version: str, **environ: str) -> Run:
-        return self.promoting(version, **environ).finish()
+    def promote(self, version: str, *options: str, **environ: str) -> Run:
+        return self.promoting(version, *options, **environ).finish()
 
     def commit(self, version: str, **environ: str) -> str:
         """Promotes without watching; gives the commit."""
-        run = self.promoter.start("promote", f"{MODEL}:{version}", "--to", NAME, "--no-watch", **environ).finish()
+        run = self.promote(version, "--no-watch", **environ)
         assert run.exit_code == 0, str(run)
         return run.commit
 
@@ -111,6 +111,11 @@ class Environment:
 
     def reconcile(self) -> Run:
         return self.promoter.start("reconcile", NAME).finish()
+
+    def agreement(self, **environ: str) -> tuple[int, bool | None]:
+        """The exit code of `promoter status`, and whether it finds that alias, Git and cluster agree: None is unknown."""
+        exit_code, (standing,) = self.promoter.ask("status", NAME, **environ)
+        return exit_code, standing["agree"]
 
     # -- what people do alongside promoter -------------------------------------------------------------------------------
 

@@ -55,6 +55,9 @@ class GitRepository:
     def message(self, commit: str) -> str:
         return self._bare("log", "-1", "--format=%B", commit)
 
+    def delete_branch(self) -> None:
+        self._bare("update-ref", "-d", f"refs/heads/{BRANCH}")
+
     def folder(self, path: str, commit: str = BRANCH) -> dict[str, bytes]:
         """Names and contents of the files in one folder at a commit."""
         names = self._bare("ls-tree", "-r", "--name-only", f"{commit}:{path}").splitlines()

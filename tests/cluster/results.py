@@ -1,12 +1,19 @@
-"""The table of results: what each scenario ended with, as Markdown, when PROMOTER_CLUSTER_TABLE is set."""
+"""The table of results: what each scenario ended with, as Markdown, when PROMOTER_CLUSTER_TABLE is set.
+
+A test leaves its lines with its report, which reaches the process that writes the table also from a worker.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.cluster.command import Run
+
+if TYPE_CHECKING:
+    import pytest
 
 _HEAD = """# Results of the cluster tests
 
@@ -40,7 +47,36 @@ class Row:
         return f"| {self.scenario} | {verdicts} | {codes} | {seconds:.0f} | {self.requests} | {self.failed} |\n"
 
 
-def write(rows: Sequence[Row], facts: Sequence[str], file: Path) -> None:
-    """The rows in which promoter ran (the rest are checks of the rig itself), and what else was measured, a line each."""
-    told = "".join(f"- {fact}\n" for fact in facts)
-    file.write_text(_HEAD + "".join(row.line() for row in rows if row.runs) + (f"\n{told}" if told else ""))
+_ROW, _FACT = "row", "fact"
+
+
+def add(item: pytest.Item, row: Row) -> None:
+    """Only where promoter ran: the others are checks of the rig itself."""
+    if row.runs:
+        item.user_properties.append((_ROW, row.line()))
+
+
+def add_fact(item: pytest.Item, fact: str) -> None:
+    """What else a test measured, in a line."""
+    item.user_properties.append((_FACT, fact))
+
+
+@dataclass
+class Table:
+    """A plugin of pytest: collects the lines of all tests, and writes them at the end."""
+
+    file: Path
+    lines: dict[str, list[tuple[str, object]]] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "teardown":
+            self.lines[report.nodeid] = report.user_properties
+
+    def pytest_sessionfinish(self) -> None:
+        rows = self._all(_ROW)
+        facts = [f"- {fact}\n" for fact in self._all(_FACT)]
+        if rows:
+            self.file.write_text(_HEAD + "".join(rows) + ("\n" if facts else "") + "".join(facts))
+
+    def _all(self, kind: str) -> list[str]:
+        return [str(text) for node in sorted(self.lines) for key, text in self.lines[node] if key == kind]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import inference
+from tests.cluster import inference, results
 from tests.cluster.cluster import Cluster, eventually
-from tests.cluster.conftest import FACTS, ROWS, row_of
+from tests.cluster.conftest import row_of
 from tests.cluster.images import Service
 from tests.cluster.inference import BROKEN, DRIFTING, FIRST, LEAKING, SECOND, SLOW, Images, InferenceEnvironment
 from tests.cluster.manifests import OVERLAY
@@ -46,7 +46,7 @@ def environment(
         variant = marker.args[0] if marker else request.getfixturevalue("variant")
         made = stack.enter_context(inference.environment(cluster, service, images, versions, tmp_path, variant))
         yield made
-        request.config.stash[ROWS].append(row_of(request, made))
+        results.add(request.node, row_of(request, made))
 
 
 def assert_none_failed(environment: InferenceEnvironment) -> None:
@@ -78,10 +78,9 @@ def test_second_version_goes_live_by_canary_and_pulls_its_own_layer_only(
         for digest in (environment.before.digest, environment.overlay_digest())  # type: ignore[union-attr] # it was created
     )
     assert second, "the kubelet did not pull the second version by its digest"
-    facts = request.config.stash[FACTS]
     assert sent < 1_000_000, f"{sent} bytes were sent for a version whose runtime is there"
-    facts.append(f"first version pulled: {_shortest(first) or 'by an earlier test'}")
-    facts.append(f"second version, {sent} bytes sent to the container registry, pulled: {_shortest(second)}")
+    results.add_fact(request.node, f"first version pulled: {_shortest(first) or 'by an earlier test'}")
+    results.add_fact(request.node, f"second version, {sent} bytes sent to the container registry, pulled: {_shortest(second)}")
 
 
 def _shortest(pulls: list[str]) -> str:

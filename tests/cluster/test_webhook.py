@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import pytest
 import requests
-import yaml
 
 from promoter.model_registry import Webhooks
 from promoter.webhook.register import register
@@ -37,7 +36,7 @@ class Alias:
         self.server.set_alias(MODEL, _ALIAS, version)
 
     def reaches(self, stage: str, look: Callable[[], bool | str | None]) -> None:
-        eventually(stage, look, 180)
+        eventually(stage, look, 180, every=0.3)
         assert self.run.process.poll() is None, str(self.run)
         self.environment.stages[stage] = time.monotonic() - self.since
 
@@ -46,10 +45,8 @@ class Alias:
 def alias(environment: Environment, mlflow_versions: MlflowServer) -> Iterator[Alias]:
     """A receiver that only events wake, and MLflow's webhook on it."""
     folder, port = environment.promoter.folder, free_port()
-    file, secret = folder / "promoter.yaml", folder / "secret"
-    config = yaml.safe_load(file.read_text())
-    config["environments"][0] |= {"alias": _ALIAS, "on-alias": "promote"}
-    file.write_text(yaml.safe_dump(config))
+    secret = folder / "secret"
+    environment.promoter.configure({"alias": _ALIAS, "on-alias": "promote"})
     secret.write_text(_SECRET)
     mlflow_versions.set_alias(MODEL, _ALIAS, STABLE)
     options = ("--port", str(port), "--secret-file", str(secret), "--interval", "3600")
