@@ -1,4 +1,4 @@
-"""What people and controllers do to a release that is being watched, and what is told about it."""
+"""What people and controllers do to a release during a watch, and what promoter reports of it."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ patch: |-
 """
 
 
-def told(run: Run) -> str:
-    """All that was reported of the last verdict: its summary and evidence."""
+def reported(run: Run) -> str:
+    """Summary and evidence of the last verdict."""
     last = next(event for event in reversed(run.events) if event["event"] == "verdict")
     return "\n".join([last["summary"], *last["evidence"]])
 
@@ -62,7 +62,7 @@ def test_a_sync_is_asked_for_where_auto_sync_is_off(environment: Environment) ->
     environment.patch_application(_NO_AUTO_SYNC)
     run = environment.promote(GOOD)
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "auto-sync off")), str(run)
-    assert f"argocd app sync {environment.name}" in told(run)
+    assert f"argocd app sync {environment.name}" in reported(run)
     again = environment.promoter.start("watch", NAME, "--commit", run.commit, "--sync").finish()
     environment.assert_live(again)
 
@@ -71,8 +71,8 @@ def test_a_sync_that_argocd_refuses_is_reported_with_the_right_that_is_missing(e
     environment.patch_application(_NO_AUTO_SYNC)
     run = environment.promote(GOOD, "--sync", ARGOCD_AUTH_TOKEN=required("CLUSTER_READER_TOKEN"))
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "auto-sync off")), str(run)
-    assert "sync" in told(run)
-    assert "permission denied" in told(run), told(run)
+    assert "sync" in reported(run)
+    assert "permission denied" in reported(run), reported(run)
 
 
 def test_a_person_gets_the_time_that_promoter_yaml_gives_them(environment: Environment) -> None:
@@ -106,7 +106,7 @@ def test_who_paused_is_named(environment: Environment) -> None:
     environment.cluster.patch("rollouts.argoproj.io", WORKLOAD, environment.name, {"spec": {"paused": True}})
     run.finish()
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "paused by hand")), str(run)
-    assert "kubectl" in told(run), told(run)
+    assert "kubectl" in reported(run), reported(run)
     environment.cluster.patch("rollouts.argoproj.io", WORKLOAD, environment.name, {"spec": {"paused": False}})
     environment.assert_live(environment.watch(run.commit))
 
@@ -114,7 +114,7 @@ def test_who_paused_is_named(environment: Environment) -> None:
 @pytest.mark.variant("unscaled")
 @pytest.mark.unreleased
 def test_a_workload_scaled_to_zero_has_nothing_to_prove_after_a_restore(environment: Environment) -> None:
-    """Git is restored, which is all that can be done: the exit code says so, and the message why nothing more is proven."""
+    """Git is restored, and no pod can prove more: exit code 10, and the message gives the reason."""
     environment.release_by_hand(STABLE)
     environment.bootstrap()
     eventually("the first release is live", lambda: environment.is_live(environment.overlay_digest()))
@@ -136,7 +136,7 @@ def test_a_deleted_branch_is_named(environment: Environment) -> None:
     environment.repository.delete_branch()
     run.finish()
     assert (run.exit_code, run.verdict) == (21, ("commit gone", None)), str(run)
-    assert "branch main" in told(run)
+    assert "branch main" in reported(run)
 
 
 @pytest.mark.unreleased
@@ -146,7 +146,7 @@ def test_a_namespace_that_is_being_deleted_is_named(environment: Environment) ->
         environment.bootstrap()
         run = environment.watch(commit)
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "sync")), str(run)
-    assert "the namespace is being deleted" in told(run)
+    assert "the namespace is being deleted" in reported(run)
     assert run.outcome["restored"] is None
 
 
