@@ -77,43 +77,64 @@ def latency(buckets: Mapping[str, int], **labels: str) -> Series:
     return {f'http_request_duration_seconds_bucket{{{text}, le="{le}"}}': f"0+{rate}x240" for le, rate in buckets.items()}
 
 
-def restarts(every: int) -> Series:
+Place = dict[str, str]
+HONOURED: Place = {"namespace": NAMESPACE}
+# As a ServiceMonitor without honorLabels has it: the exporter's own labels win, the object's are renamed.
+RENAMED: Place = {"namespace": "monitoring", "pod": "exporter-0", "container": "exporter", "exported_namespace": NAMESPACE}
+
+
+def labelled(metric: str, place: Place, values: str, **labels: str) -> Series:
+    """One series; labels that the exporter has itself are renamed where it does not honour the object's."""
+    renamed = {f"exported_{key}" if key in place else key: value for key, value in labels.items()}
+    text = ", ".join(f'{key}="{value}"' for key, value in {**place, **renamed}.items())
+    return {f"{metric}{{{text}}}": values}
+
+
+def restarts(every: int, place: Place = HONOURED) -> Series:
     """A counter of restarts, one more at every so many samples."""
     values = " ".join(str(sample // every) for sample in range(240))
-    labels = f'namespace="{NAMESPACE}", pod="inference-service-5d8f7-abcde", container="server"'
-    return {f"kube_pod_container_status_restarts_total{{{labels}}}": values}
+    pod = {"pod": "inference-service-5d8f7-abcde", "container": "server"}
+    return labelled("kube_pod_container_status_restarts_total", place, values, **pod)
 
 
-def replicas(desired: int, available: int) -> Series:
-    labels = f'namespace="{NAMESPACE}", name="inference-service"'
+def replicas(desired: int, available: int, place: Place = HONOURED) -> Series:
+    """And those of another model in another namespace, which misses no pod."""
+    other = {"exported_namespace" if "exported_namespace" in place else "namespace": "other-model"}
     return {
-        f"rollout_info_replicas_desired{{{labels}}}": f"{desired}x240",
-        f"rollout_info_replicas_available{{{labels}}}": f"{available}x240",
+        key: value
+        for kind, count in (("desired", desired), ("available", available))
+        for where, pods in ((place, count), (place | other, 10))
+        for key, value in labelled(f"rollout_info_replicas_{kind}", where, f"{pods}x240", name="inference-service").items()
     }
 
 
-def deployment(desired: int, available: int) -> Series:
-    labels = f'namespace="{NAMESPACE}", deployment="inference-service"'
-    return {
-        f"kube_deployment_spec_replicas{{{labels}}}": f"{desired}x240",
-        f"kube_deployment_status_replicas_available{{{labels}}}": f"{available}x240",
-    }
+def deployment(desired: int, available: int, place: Place = HONOURED) -> Series:
+    name = {"deployment": "inference-service"}
+    return labelled("kube_deployment_spec_replicas", place, f"{desired}x240", **name) | labelled(
+        "kube_deployment_status_replicas_available", place, f"{available}x240", **name
+    )
 
 
-def aborts(happen: bool) -> Series:
+def aborts(happen: bool, place: Place = HONOURED) -> Series:
     values = "0x60 1x180" if happen else "0x240"
-    return {f'rollout_events_total{{namespace="{NAMESPACE}", name="inference-service", reason="RolloutAborted"}}': values}
+    return labelled("rollout_events_total", place, values, name="inference-service", reason="RolloutAborted")
 
 
 QUICK, SLOW = {"0.1": 100, "2.5": 100, "+Inf": 100}, {"0.1": 50, "2.5": 50, "5": 100, "+Inf": 100}
 ALERTS = [
-    ("InferenceServiceRestarts", restarts(20), restarts(120)),
-    ("InferenceServiceReplicas", replicas(3, 2), replicas(3, 3)),
-    ("InferenceServiceReplicas", deployment(3, 2), deployment(3, 3)),
+    *(
+        alert
+        for place in (HONOURED, RENAMED)
+        for alert in (
+            ("InferenceServiceRestarts", restarts(20, place), restarts(120, place)),
+            ("InferenceServiceReplicas", replicas(3, 2, place), replicas(3, 3, place)),
+            ("InferenceServiceReplicas", deployment(3, 2, place), deployment(3, 3, place)),
+            ("InferenceServiceRolloutAborted", aborts(True, place), aborts(False, place)),
+        )
+    ),
     ("InferenceServiceErrors", requests("200", 90) | requests("503", 10), requests("200", 96) | requests("500", 4)),
     ("InferenceServiceErrors", requests("500", 10), requests("200", 9) | requests("500", 99, "/health")),
     ("InferenceServiceLatency", latency(SLOW), latency(QUICK)),
-    ("InferenceServiceRolloutAborted", aborts(True), aborts(False)),
 ]
 
 
@@ -126,6 +147,36 @@ def test_an_alert_is_raised_on_a_bad_day_only(built: Built, tmp_path: Path, aler
         evaluate(tmp_path, bad, rules(built), quiet)
     early = {"": "10m"}.get(BRIEF[alert], "3m")  # before the alert's time has passed
     evaluate(tmp_path, bad, rules(built), [{"eval_time": early, "alertname": alert, "exp_alerts": []}])
+
+
+@pytest.mark.parametrize("place", [HONOURED, RENAMED], ids=["honoured", "renamed"])
+def test_an_alert_names_the_namespace_of_the_model(built: Built, tmp_path: Path, place: Place) -> None:
+    every = {rule["alert"]: rule for rule in rules(built)["groups"][0]["rules"]}
+    annotations = every["InferenceServiceReplicas"]["annotations"]
+    filled = {
+        key: text.replace("{{ $labels.namespace }}", NAMESPACE).replace("{{ $value }}", "5")
+        for key, text in annotations.items()
+    }
+    alert = {"exp_labels": {"severity": "warning", "namespace": NAMESPACE}, "exp_annotations": filled}
+    wanted = {"eval_time": "20m", "alertname": "InferenceServiceReplicas", "exp_alerts": [alert]}
+    evaluate(tmp_path, replicas(5, 2, place), rules(built), [wanted])
+
+
+@pytest.mark.parametrize("place", [HONOURED, RENAMED], ids=["honoured", "renamed"])
+def test_the_dashboard_shows_pods_and_restarts(built: Built, tmp_path: Path, place: Place) -> None:
+    shown = {key: text.replace("$namespace", NAMESPACE) for key, text in expressions(built).items() if "/" in key}
+    series = (
+        replicas(5, 2, place)
+        | restarts(20, place)
+        | labelled("rollout_info_replicas_updated", place, "1x240", name="inference-service")
+    )
+    wanted = {"Pods/A": ("{}", 5.0), "Pods/B": ("{}", 2.0), "Pods/C": ("{}", 1.0)}
+    wanted["Restarts per minute/A"] = ('{pod="inference-service-5d8f7-abcde"}', 0.2)
+    queries = [
+        {"expr": f"round({shown[panel]}, 0.1)", "eval_time": "20m", "exp_samples": [{"labels": labels, "value": value}]}
+        for panel, (labels, value) in wanted.items()
+    ]
+    evaluate(tmp_path, series, queries=queries)
 
 
 def test_the_alerts_are_the_briefs(built: Built) -> None:
