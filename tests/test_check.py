@@ -58,7 +58,7 @@ def test_nothing_is_found_in_what_init_wrote(tmp_path: Path, workload: Workload)
     init(plan_init(tmp_path, Wanted("churn", "registry.team/ml", URL, mlflow="https://mlflow.team", workload=workload)))
     checked = look(tmp_path)
     assert (checked.findings, checked.exit_code) == ((), ExitCode.DONE)
-    assert len(checked.passed) == 7
+    assert len(checked.passed) == 9
 
 
 IMAGE = "- name: inference-service"

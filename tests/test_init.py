@@ -42,6 +42,39 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+LINKS = {
+    "https://github.com/team/gitops.git": "https://github.com/team/gitops/commits/trunk/overlays/churn/staging",
+    "git@github.com:team/gitops.git": "https://github.com/team/gitops/commits/trunk/overlays/churn/staging",
+    "https://dev.azure.com/team/ml/_git/gitops": (
+        "https://dev.azure.com/team/ml/_git/gitops?path=/overlays/churn/staging&version=GBtrunk&_a=history"
+    ),
+    "https://git.team.example/ml/gitops.git": "https://git.team.example/ml/gitops",
+    "ssh://git@git.team.example/ml/gitops.git": "",
+}
+
+
+@pytest.mark.parametrize("repo", LINKS)
+def test_links_lead_from_the_argo_cd_dashboard_and_the_readme_to_the_releases(tmp_path: Path, repo: str) -> None:
+    found = scaffold(tmp_path, wanted(repo=repo, branch="trunk", argocd="argocd.team.example"))
+    [server] = named(build(tmp_path / found.environments[0].application.path), "Rollout").values()
+    links = {key.partition("/")[2]: value for key, value in server["metadata"].get("annotations", {}).items()}
+    mlflow = "https://mlflow.team.example/#/models/churn/versions/"
+    assert links == ({"mlflow": mlflow, "commits": LINKS[repo]} if LINKS[repo] else {})
+    application = yaml.safe_load((tmp_path / "environments/churn-staging.yaml").read_text())
+    info = {one["name"]: one["value"] for one in application["spec"]["info"]}
+    assert info["releases"] == (LINKS[repo] or "promoter history staging")
+    assert info["model"] == "churn, the version that has the alias challenger in MLflow"
+    readme = (tmp_path / "README.md").read_text()
+    assert "https://argocd.team.example/api/badge?name=churn-production&revision=true" in readme
+    assert LINKS[repo] in readme
+
+
+def test_a_readme_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# ours\n")
+    scaffold(tmp_path, wanted())
+    assert (tmp_path / "README.md").read_text() == "# ours\n"
+
+
 @pytest.mark.parametrize(
     ("workload", "environments", "ci"),
     [

@@ -35,6 +35,7 @@ __all__ = ["built"]
 
 everything = pytest.mark.parametrize("components", CHOICES, ids=lambda names: "+".join(names) or "as-shipped")
 everywhere = pytest.mark.parametrize("name", ENVIRONMENTS)
+SHIPPED_WITH = ("release", "links", "link-dashboard")
 REPLICAS = {"staging": 2, "production": 3}
 
 
@@ -44,7 +45,7 @@ def load(path: Path) -> Any:
 
 def test_every_component_is_built_here() -> None:
     folders = {name.split("/")[2] for name, _ in template.files() if name.startswith("base/components/")}
-    assert folders == {*COMPONENTS, "release"}
+    assert folders == {*COMPONENTS, *SHIPPED_WITH}
 
 
 # -- what holds for every overlay with every component --------------------------------------------------------------------
@@ -103,7 +104,7 @@ def test_every_pod_runs_without_privileges(built: Built, name: str, components: 
         }
         assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
         assert set(container["resources"]["requests"]) >= {"cpu", "memory"}
-        assert container["resources"]["limits"]["memory"]
+        assert set(container["resources"]["limits"]) >= {"cpu", "memory"}
 
 
 @everywhere
@@ -136,13 +137,27 @@ def test_pods_are_many_and_apart(built: Built, name: str, components: tuple[str,
     apart = (affinity["podAffinityTerm"], spread)
     assert {one["topologyKey"] for one in apart} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
     assert all(matches(one["labelSelector"], labels) for one in apart)
-    [autoscaler] = named(manifests, "HorizontalPodAutoscaler").values()
-    target = autoscaler["spec"]["scaleTargetRef"]
+    kind = "ScaledObject" if "keda" in components else "HorizontalPodAutoscaler"
+    [scaler] = [item for item in manifests if item["kind"] in ("ScaledObject", "HorizontalPodAutoscaler")]
+    target, scaled = scaler["spec"]["scaleTargetRef"], scaler["spec"]
     assert target == {"apiVersion": made["apiVersion"], "kind": made["kind"], "name": made["metadata"]["name"]}
-    assert autoscaler["metadata"]["annotations"]["argocd.argoproj.io/ignore-healthcheck"] == "true"
-    assert {one["resource"]["name"] for one in autoscaler["spec"]["metrics"]} == {"cpu", "memory"}
-    assert made["spec"]["replicas"] == autoscaler["spec"]["minReplicas"] == REPLICAS[name]
-    assert autoscaler["spec"]["maxReplicas"] == {"staging": 3, "production": 10}[name]
+    if scaler["kind"] == "ScaledObject":
+        least, most, down = (
+            scaled["minReplicaCount"],
+            scaled["maxReplicaCount"],
+            scaled["advanced"]["horizontalPodAutoscalerConfig"],
+        )
+        assert {one["type"] for one in scaled["triggers"]} == {"prometheus", "cpu", "memory"}
+        assert scaled["fallback"]["replicas"] == least
+    else:
+        least, most, down = scaled["minReplicas"], scaled["maxReplicas"], scaled
+        assert scaler["metadata"]["annotations"]["argocd.argoproj.io/ignore-healthcheck"] == "true"
+        assert {one["resource"]["name"] for one in scaled["metrics"]} == {"cpu", "memory"}
+    assert scaler["kind"] == kind
+    assert down["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 300
+    assert down["behavior"] == named(built(name), "HorizontalPodAutoscaler")["inference-service"]["spec"]["behavior"]
+    assert made["spec"]["replicas"] == least == REPLICAS[name]
+    assert most == {"staging": 3, "production": 10}[name]
     [budget] = named(manifests, "PodDisruptionBudget").values()
     assert budget["spec"]["minAvailable"] == REPLICAS[name] - 1
     selected = [matches(budget["spec"]["selector"], one["metadata"]["labels"]) for one in pod_templates(manifests)]
@@ -174,10 +189,51 @@ def test_services_lead_to_the_server(built: Built, name: str, components: tuple[
     ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
     for service in services.values():
         assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
-        assert [(port["port"], port["targetPort"] in ports) for port in service["spec"]["ports"]] == [(80, True)]
+        assert [(port["port"], port["targetPort"] in ports) for port in service["spec"]["ports"]] == [(80, True), (8000, True)]
     missing = {"stable"} if "blue-green" in components else {"stable", "canary"} if "deployment" in components else set()
     wanted = {"inference-service", *(f"inference-service-{role}" for role in {"stable", "canary"} - missing)}
     assert set(services) == wanted
+
+
+@everywhere
+@everything
+def test_links_are_on_the_workload_and_not_on_its_pods(built: Built, name: str, components: tuple[str, ...]) -> None:
+    made, link = workload(built(name, *components)), "link.argocd.argoproj.io/"
+    links = {key.removeprefix(link): value for key, value in made["metadata"]["annotations"].items() if key.startswith(link)}
+    assert links == {
+        "mlflow": f"https://mlflow.example.com/#/models/{RELEASE.model}/versions/{RELEASE.version}",
+        "commits": f"https://github.com/your-org/your-gitops-repository/commits/main/overlays/{name}",
+        "grafana": f"https://grafana.example.com/d/inference-service?var-namespace={made['metadata']['namespace']}",
+    }
+    assert not [key for key in made["spec"]["template"]["metadata"]["annotations"] if key.startswith(link)]
+
+
+def test_the_address_of_mlflow_may_have_a_path_and_a_port(tmp_path: Path) -> None:
+    root = write_template(tmp_path)
+    carry(root, "production", RELEASE)
+    settings = root / "overlays/production/settings.yaml"
+    settings.write_text(
+        settings.read_text().replace("MLFLOW_UI: https://mlflow.example.com", "MLFLOW_UI: https://ml.team:8443/a/b")
+    )
+    annotations = workload(build(settings.parent))["metadata"]["annotations"]
+    wanted = f"https://ml.team:8443/a/b/#/models/{RELEASE.model}/versions/{RELEASE.version}"
+    assert annotations["link.argocd.argoproj.io/mlflow"] == wanted
+
+
+@everywhere
+def test_keda_counts_the_requests_of_this_namespace_for_each_worker(built: Built, name: str) -> None:
+    manifests = built(name, "keda")
+    [scaler] = named(manifests, "ScaledObject").values()
+    [trigger] = [one["metadata"] for one in scaler["spec"]["triggers"] if one["type"] == "prometheus"]
+    series = f'http_requests_in_flight{{namespace="{scaler["metadata"]["namespace"]}"}}'
+    assert trigger["query"] == f"sum(clamp_min({series} - 1, 0))"
+    environ = {one["name"]: one["value"] for one in workload(manifests)["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert trigger["threshold"] == environ["WORKERS"]
+    assert trigger["ignoreNullValues"] == "false", "no series is no load"
+    assert trigger["serverAddress"] == load(built.root / f"overlays/{name}/settings.yaml")["data"]["PROMETHEUS"]
+    # KEDA takes over the HPA of this name: its webhook refuses a second scaler of one workload.
+    assert scaler["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"] in named(built(name), "HorizontalPodAutoscaler")
+    assert scaler["metadata"]["annotations"]["scaledobject.keda.sh/transfer-hpa-ownership"] == "true"
 
 
 # -- the strategies -------------------------------------------------------------------------------------------------------
@@ -228,6 +284,9 @@ def test_the_route_leads_to_stable_and_canary(built: Built, name: str, component
         virtual, [http] = canary["trafficRouting"]["istio"]["virtualService"], route["spec"]["http"]
         assert (virtual["name"], virtual["routes"]) == (route["metadata"]["name"], [http["name"]])
         weights = {one["destination"]["host"]: one["weight"] for one in http["route"]}
+        assert {one["destination"]["port"]["number"] for one in http["route"]} == {80}, (
+            "without it a gateway at 443 finds none of two"
+        )
     else:
         plugin, [rule] = canary["trafficRouting"]["plugins"]["argoproj-labs/gatewayAPI"], route["spec"]["rules"]
         assert plugin == {"httpRoute": route["metadata"]["name"], "namespace": route["metadata"]["namespace"]}
@@ -479,6 +538,10 @@ def test_an_environment_points_at_its_overlay_and_leaves_alone_what_controllers_
         "HTTPRoute": [".spec.rules[].backendRefs[].weight"],
     }
     assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"]
+    info = {one["name"]: one["value"] for one in spec["info"]}
+    assert info["releases"].endswith(f"/commits/main/{application.path}")
+    assert config.load(built.root / config.FILE).environment(name).alias in info["model"].split()
+    assert info["when something is wrong"] == f"promoter status {name}"
 
 
 def test_the_project_holds_the_applications_and_promoter_may_do_three_things(built: Built) -> None:

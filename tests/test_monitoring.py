@@ -159,6 +159,7 @@ def test_an_alert_names_the_namespace_of_the_model(built: Built, tmp_path: Path,
     }
     alert = {"exp_labels": {"severity": "warning", "namespace": NAMESPACE}, "exp_annotations": filled}
     wanted = {"eval_time": "20m", "alertname": "InferenceServiceReplicas", "exp_alerts": [alert]}
+    assert NAMESPACE in filled["summary"]
     evaluate(tmp_path, replicas(5, 2, place), rules(built), [wanted])
 
 
@@ -171,6 +172,7 @@ def test_the_dashboard_shows_pods_and_restarts(built: Built, tmp_path: Path, pla
         | labelled("rollout_info_replicas_updated", place, "1x240", name="inference-service")
     )
     wanted = {"Pods/A": ("{}", 5.0), "Pods/B": ("{}", 2.0), "Pods/C": ("{}", 1.0)}
+    assert wanted.keys() < shown.keys()
     wanted["Restarts per minute/A"] = ('{pod="inference-service-5d8f7-abcde"}', 0.2)
     queries = [
         {"expr": f"round({shown[panel]}, 0.1)", "eval_time": "20m", "exp_samples": [{"labels": labels, "value": value}]}
@@ -228,6 +230,19 @@ def test_the_canary_is_measured_against_stable(built: Built, tmp_path: Path, cas
     evaluate(tmp_path, {**STABLE, **canary}, queries=[{"expr": expr, "eval_time": "5m", "exp_samples": samples}])
     limit = float(spec["successCondition"].rpartition(" ")[2])
     assert (measured != "" and float(measured) <= limit) is passes
+
+
+def test_keda_counts_requests_and_not_those_of_prometheus(built: Built, tmp_path: Path) -> None:
+    [scaler] = named(built("production", "keda"), "ScaledObject").values()
+    query = scaler["spec"]["triggers"][0]["metadata"]["query"]
+    assert NAMESPACE in query
+    series = {
+        f'http_requests_in_flight{{namespace="{NAMESPACE}", pod="{pod}"}}': f"{count}x40" for pod, count in (("a", 1), ("b", 5))
+    }
+    other = {'http_requests_in_flight{namespace="other-model", pod="c"}': "100x40"}
+    evaluate(
+        tmp_path, series | other, queries=[{"expr": query, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 4}]}]
+    )
 
 
 # -- what is scraped and shown --------------------------------------------------------------------------------------------

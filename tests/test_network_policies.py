@@ -84,10 +84,12 @@ def job_pods(manifests: list[Manifest]) -> dict[str, Peer]:
 
 
 def port_behind(manifests: list[Manifest], service: str) -> int:
-    """The container's port that a Service leads to."""
-    [port] = named(manifests, "Service")[service]["spec"]["ports"]
+    """The container's port that a Service leads to, from 80 and from 8000."""
+    targets = {port["port"]: port["targetPort"] for port in named(manifests, "Service")[service]["spec"]["ports"]}
+    assert targets.keys() == {80, 8000}
+    [target] = set(targets.values())
     [container] = workload(manifests)["spec"]["template"]["spec"]["containers"]
-    [found] = [one["containerPort"] for one in container["ports"] if one["name"] == port["targetPort"]]
+    [found] = [one["containerPort"] for one in container["ports"] if one["name"] == target]
     return int(found)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
 from promoter.commands.check_credentials import Held, credentials
-from promoter.commands.check_files import Manifests, WorkTree, placeholders, rendering, same_overlay
+from promoter.commands.check_files import Manifests, WorkTree, contradicting, placeholders, rendering, same_overlay
 from promoter.errors import ExitCode, PromoterError
 from promoter.kustomize import overlay, promotion_file
 from promoter.kustomize.render import sources, tool
@@ -94,6 +94,7 @@ def _file_looks(
     for environment in environments:
         if environment.application.repo_url:
             yield f"overlay of {_name(environment)}", partial(_overlay, clients, tree, environment, offline)
+            yield f"components of {_name(environment)}", partial(_components, tree, environment)
             yield f"manifest of {_name(environment)}", partial(_manifest, tree, manifests, environment)
 
 
@@ -113,6 +114,10 @@ def _overlay(clients: Clients, tree: WorkTree, environment: Environment, offline
     for problem in unknown:
         fix = "look at it in Argo CD after the first promotion, or put what is missing into the repository"
         yield Finding(environment.application.path, problem, fix, ExitCode.DONE)
+
+
+def _components(tree: WorkTree, environment: Environment) -> Iterator[Finding]:
+    yield from (Finding(*one) for one in contradicting(tree, environment))
 
 
 def _manifest(tree: WorkTree, manifests: Manifests, environment: Environment) -> Iterator[Finding]:

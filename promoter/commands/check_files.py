@@ -14,7 +14,9 @@ from promoter.argocd.answers import application_state
 from promoter.argocd.state import ApplicationState
 from promoter.config.yaml import plain_values
 from promoter.kustomize import overlay
+from promoter.kustomize.components import components, contradictions
 from promoter.kustomize.release import parse_overlay
+from promoter.kustomize.render import sources
 from promoter.models import Environment, Release
 from promoter.promotion.rendering import rendered_change
 
@@ -99,6 +101,13 @@ def same_overlay(environments: Sequence[Environment]) -> Iterator[tuple[str, str
             problem = f"{seen[place]} and {name} have the same release file {place[2]}"
             yield application.path, problem, "give each an overlay of its own, or models with different release-file"
         seen.setdefault(place, name)
+
+
+def contradicting(tree: WorkTree, environment: Environment) -> Iterator[tuple[str, str, str]]:
+    """Components of the shipped base that make nonsense of each other, each by name."""
+    directory = environment.application.path
+    for problem, fix in contradictions(components(sources(tree, directory), directory)):
+        yield directory, problem, fix
 
 
 def rendering(clients: Clients, tree: WorkTree, environment: Environment, *, offline: bool) -> tuple[str, ...]:

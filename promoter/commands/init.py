@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promoter import config
 from promoter.commands.check_files import WorkTree
-from promoter.commands.scaffold import Wanted, added, new_repository, own_repository
+from promoter.commands.scaffold import README, Wanted, added, new_repository, own_repository
 from promoter.errors import RefusedError, UsageError
 from promoter.models import Serving
 
@@ -39,7 +39,10 @@ def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
     if wanted.serving is Serving.OWN:
         return _adoption(folder, wanted, existing.read_text() if existing.exists() else "")
     if not existing.exists():
-        return Scaffold(folder, wanted, _missing(folder, new_repository(wanted)), {})
+        files = new_repository(wanted)
+        if (folder / README).exists():  # a repository may have one of its own
+            del files[README]
+        return Scaffold(folder, wanted, _missing(folder, files), {})
     files = added(existing.read_text(), wanted)
     changed = {config.FILE: files.pop(config.FILE)}
     return Scaffold(folder, wanted, _missing(folder, files), changed)

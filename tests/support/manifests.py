@@ -27,6 +27,7 @@ COMPONENTS = (
     "gpu",
     "image-pull-secrets",
     "istio",
+    "keda",
     "monitoring",
     "monitoring-azure",
     "prometheus-analysis",
@@ -34,8 +35,8 @@ COMPONENTS = (
 TOGETHER = (
     ("blue-green", "prometheus-analysis", "monitoring", "gpu"),
     ("blue-green", "artifact-store", "image-pull-secrets", "monitoring-azure"),
-    ("deployment", "monitoring", "artifact-store", "image-pull-secrets", "gpu"),
-    ("istio", "prometheus-analysis", "monitoring", "artifact-store"),
+    ("keda", "deployment", "monitoring", "artifact-store", "image-pull-secrets", "gpu"),
+    ("istio", "prometheus-analysis", "monitoring", "artifact-store", "keda"),
     ("gateway-api", "prometheus-analysis", "monitoring-azure", "artifact-store", "image-pull-secrets", "gpu"),
 )
 CHOICES: tuple[tuple[str, ...], ...] = ((), *((name,) for name in COMPONENTS), *TOGETHER)
@@ -131,6 +132,16 @@ def pod_templates(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
     """Of everything that makes pods."""
     yield workload(manifests)["spec"]["template"]
     yield from (job["template"] for job in jobs(manifests).values())
+
+
+def pod_templates_of(manifests: Sequence[Manifest]) -> Iterator[tuple[str, int, Manifest]]:
+    """The name, the replicas and the pod template of everything that makes pods, promoter's own manifests too."""
+    for kind in ("Rollout", "Deployment"):
+        for name, item in named(manifests, kind).items():
+            yield f"{kind} {name}", item["spec"]["replicas"], item["spec"]["template"]
+    for name, item in named(manifests, "CronJob").items():
+        yield f"CronJob {name}", 1, item["spec"]["jobTemplate"]["spec"]["template"]
+    yield from ((f"Job of the analysis {name}", 1, job["template"]) for name, job in jobs(manifests).items())
 
 
 def matches(selector: Manifest, labels: Manifest) -> bool:

@@ -6,6 +6,7 @@ import json
 import re
 
 from promoter.commands.scaffold import template
+from promoter.commands.scaffold.links import commits, readme
 from promoter.commands.scaffold.wanted import Wanted
 from promoter.config.values import FILE
 from promoter.models import Ci, Workload
@@ -13,6 +14,9 @@ from promoter.models import Ci, Workload
 # What the shipped files name.
 _MODEL, _REPOSITORY = "fraud-detector", "https://github.com/your-org/your-gitops-repository.git"
 _MLFLOW, _BRANCH = "http://mlflow-tracking:5000", "targetRevision: main"
+_LINKS = "https://github.com/your-org/your-gitops-repository/commits/main/overlays"
+_MLFLOW_UI, _DASHBOARD = "https://mlflow.example.com", "https://grafana.example.com/d/inference-service?var-namespace="
+_COMPONENT = "- ../../../base/components/"
 _ACTION = "./ # in another repository: your-org/promoter@<commit>"
 _RECEIVER = ("base/promoter/", "overlays/promoter/")  # promoter's own pods have addresses of their own: docs/in-cluster.md
 _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)\Z)[a-z][a-z-]*[a-z0-9]*")  # YAML 1.1 reads these words as values
@@ -20,6 +24,7 @@ _IMAGE = [
     "  base: python:{python}-slim # {python} is the model's Python version",
     "  # packages: [libgomp1] # Debian packages that the base lacks: LightGBM needs this one",
 ]
+README = "README.md"
 _SIZED_AS = {"production": "production"}  # any other environment is as small as staging
 
 
@@ -29,6 +34,7 @@ def new_repository(wanted: Wanted) -> dict[str, bytes]:
     if wanted.ci is Ci.GITHUB:
         files |= {path: _workflow(content, wanted) for path, content in template.workflows()}
     environments = [line for name in wanted.environments for line in environment_entry(wanted, name)]
+    files |= {README: readme(wanted).encode()}
     return {**files, **model_files(wanted), FILE: configuration(wanted, models_entry(wanted), environments, _IMAGE).encode()}
 
 
@@ -94,15 +100,25 @@ def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) 
     if name == "settings.yaml":
         text = text.replace(f"MODEL_STAGE: {like.capitalize()}", f"MODEL_STAGE: {environment.capitalize()}")
         text = text.replace(_MLFLOW, wanted.mlflow or '"" # only needed where the model is not in the image')
-    if name == "kustomization.yaml" and wanted.workload is not Workload.ROLLOUT:
-        component = "- ../../../base/components/release\n"
-        text = text.replace(component, f"{component}- ../../../base/components/{wanted.workload}\n")
+        text = text.replace(_MLFLOW_UI, wanted.mlflow or '""')
+        text = text.replace(f"{_LINKS}/{like}", commits(wanted, environment) or '""')
+        text = text.replace(f"{_DASHBOARD}{wanted.namespace(environment)}", '""')
+    if name == "kustomization.yaml":
+        text = text.replace(f"{_COMPONENT}link-dashboard\n", "")  # where Grafana is, is not asked for
+        if not wanted.mlflow or not commits(wanted, environment):
+            text = text.replace(f"{_COMPONENT}links\n", "")
+        if wanted.workload is not Workload.ROLLOUT:
+            component = f"{_COMPONENT}release\n"
+            text = text.replace(component, f"{component}{_COMPONENT}{wanted.workload}\n")
     return text
 
 
 def _application(text: str, wanted: Wanted, environment: str) -> str:
     like = _SIZED_AS.get(environment, "staging")
     text = text.replace(f"path: overlays/{like}", f"path: {wanted.overlay(environment)}")
+    text = text.replace(f"alias {wanted.alias(like)} ", f"alias {wanted.alias(environment)} ")
+    text = text.replace(f"value: promoter status {like}", f"value: promoter status {environment}")
+    text = text.replace(f"{_LINKS}/{like}", commits(wanted, environment) or f"promoter history {environment}")
     text = text.replace(f"{_MODEL}-{like}", wanted.namespace(environment)).replace(_MODEL, wanted.name)
     return _with_source(text, wanted)
 

@@ -162,7 +162,16 @@ def _replace(manifests: list[Manifest], replacement: Mapping[str, Any]) -> None:
             for path in target.get("fieldPaths") or []:
                 missing = f'unable to find field "{path}" in replacement target'
                 place, name = _field(manifest, path, missing)
-                place[name] = copy.deepcopy(holder[key])
+                place[name] = _replaced(place[name], copy.deepcopy(holder[key]), target.get("options") or {})
+
+
+def _replaced(old: Any, value: Any, options: Mapping[str, Any]) -> Any:
+    """The value, or the old text with the part at `index` replaced, counted between delimiters."""
+    if not (delimiter := options.get("delimiter")):
+        return value
+    parts = str(old).split(delimiter)
+    parts[options.get("index", 0)] = str(value)
+    return delimiter.join(parts)
 
 
 def _selected(manifest: Manifest, select: Mapping[str, Any]) -> bool:

@@ -17,11 +17,13 @@ OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0", "exampl
 ROLLOUTS = "github.com/argoproj/argo-rollouts@v1.10.2", "manifests/crds"
 ISTIO = "istio.io/api@v1.31.1", "kubernetes"
 GATEWAY = "sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard"
+KEDA = "github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases"
 WANTED = {
     ("argoproj.io", "v1alpha1", "Rollout"): (*ROLLOUTS, "rollout-crd.yaml"),
     ("argoproj.io", "v1alpha1", "AnalysisTemplate"): (*ROLLOUTS, "analysis-template-crd.yaml"),
     ("networking.istio.io", "v1", "VirtualService"): (*ISTIO, "customresourcedefinitions.gen.yaml"),
     ("gateway.networking.k8s.io", "v1", "HTTPRoute"): (*GATEWAY, "gateway.networking.k8s.io_httproutes.yaml"),
+    ("keda.sh", "v1alpha1", "ScaledObject"): (*KEDA, "keda.sh_scaledobjects.yaml"),
     ("monitoring.coreos.com", "v1", "ServiceMonitor"): (*OPERATOR, "monitoring.coreos.com_servicemonitors.yaml"),
     ("monitoring.coreos.com", "v1", "PrometheusRule"): (*OPERATOR, "monitoring.coreos.com_prometheusrules.yaml"),
 }
