@@ -169,10 +169,11 @@ class Compress(StrEnum):
 
 
 class Embed(StrEnum):
-    """Where a server finds its model: in a layer of its image, or behind a URI that it downloads when it starts."""
+    """Where a server finds its model: in a layer of its image, behind a URI that it downloads, or in an image of its own."""
 
     EMBED = "embed"
     URI = "uri"
+    VOLUME = "volume"
 
 
 class Strategy(StrEnum):

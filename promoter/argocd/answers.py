@@ -279,14 +279,16 @@ def _step(document: Json) -> CanaryStep:
 
 
 def pod_template(document: Json) -> PodTemplate:
-    """`spec.template` of a Rollout, Deployment or ReplicaSet."""
+    """`spec.template` of a Rollout, Deployment or ReplicaSet. Images of volumes come after those of containers."""
     containers = _list(_at(document, "spec"), "containers")
+    references = [container.get("image", "") for container in containers]
+    references += filter(None, (_at(one, "image").get("reference") for one in _list(_at(document, "spec"), "volumes")))
     versions = [_variable(container, "MODEL_VERSION") for container in containers]
     names = (_variable(container, "MODEL_NAME") for container in containers)
     server = next((index for index, version in enumerate(versions) if version is not None), 0)
     label = _at(document, "metadata", "labels").get("model-version")
     return PodTemplate(
-        images=tuple(ContainerImage.parse(container.get("image", "")) for container in containers),
+        images=tuple(ContainerImage.parse(reference) for reference in references),
         model_version=next((version for version in versions if version is not None), label),
         server=server,
         model_name=next((name for name in names if name), None),

@@ -52,7 +52,7 @@ class RunningRelease:
 
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
-    """The images of all containers, MODEL_VERSION (env) or model-version (label), and which image is the model server's.
+    """The images of all containers and volumes, MODEL_VERSION (env) or model-version (label), and which is the model server's.
 
     `model_name` is MODEL_NAME (env), if it is set.
     """
@@ -80,7 +80,7 @@ class PodTemplate:
         return self.model_version == release.version and self.model_name in (None, release.model)
 
     def release(self, repository: str = "") -> RunningRelease | None:
-        """The image from `repository` where a container has one, else the model server's; None without containers."""
+        """The image from `repository` where a container or a volume has one, else the model server's; None without any."""
         if not self.images:
             return None
         named = [image for image in self.images if image.repository == repository]

@@ -183,7 +183,9 @@ class ImageSection(Section):
         Compress.NONE, description="none, or gzip if the link to the registry is slow."
     )
     model: Annotated[Embed, Field(strict=False)] = Field(
-        Embed.EMBED, description="embed: the model is a layer of the image. uri: the server downloads it when it starts."
+        Embed.EMBED,
+        description="embed: the model is a layer of the image. uri: the server downloads it when it starts."
+        " volume: the image is the model alone, which pods mount.",
     )
     embed_limit: Annotated[int | None, BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = Field(
         None, ge=0, description="Models of more than this many bytes (2147483648, or 2 GiB) are not embedded."

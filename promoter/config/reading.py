@@ -33,7 +33,7 @@ from promoter.config.values import (
 )
 from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, NotHereError, UsageError
-from promoter.models import Application, CommitBy, Environment, Model, PullRequestPolicy, Strategy
+from promoter.models import Application, CommitBy, Embed, Environment, Model, PullRequestPolicy, Strategy
 
 # Options of kustomize that run programs, or give them a network.
 _RUN_PROGRAMS = ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network")
@@ -157,7 +157,7 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
 def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig:
     _one_way_to_an_image(section, document)
     return ImageConfig(
-        runtime=section.runtime,
+        runtime=_NO_RUNTIME if section.model is Embed.VOLUME else section.runtime,
         platform=section.platform,
         layout=root / section.layout.removeprefix("oci:") if section.layout else None,
         insecure_registries=section.insecure_registries,
@@ -177,13 +177,15 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
     )
 
 
+_NO_RUNTIME = "scratch"
 _OF_RUNTIMES = ("base", "packages", "ignore_conda", "trial", "constraints", "dockerfile", "build_args", "strategy")
 
 
 def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
     """Keys that would be ignored are complained about."""
     ignored: dict[str, str] = {}
-    if section.layout and section.runtime is None:
+    volume = section.model is Embed.VOLUME
+    if section.layout and section.runtime is None and not volume:
         ignored["layout"] = "needs image.runtime: the runtimes that promoter builds are kept in a container registry"
     if section.dockerfile is None and section.build_args:
         ignored["build_args"] = "is for image.dockerfile, which is not set"
@@ -195,6 +197,9 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
     if section.runtime is not None:
         ready = "can't go with image.runtime, which names an image that is ready"
         ignored |= dict.fromkeys(_OF_RUNTIMES, ready)
+    if volume:
+        alone = "can't go with image.model: volume, whose images are the model alone"
+        ignored |= dict.fromkeys((*_OF_RUNTIMES, "runtime", "embed_limit"), alone)
     for key, why in ignored.items():
         if key in section.model_fields_set:
             raise document.error(

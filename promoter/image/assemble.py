@@ -25,7 +25,7 @@ class Packing:
 
     def embeds(self, version: ModelVersion) -> bool:
         """Whether this version's files become a layer."""
-        return self.model is Embed.EMBED and (self.embed_limit is None or version.size <= self.embed_limit)
+        return self.model is not Embed.URI and (self.embed_limit is None or version.size <= self.embed_limit)
 
 
 @dataclass(frozen=True, slots=True)

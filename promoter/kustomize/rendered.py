@@ -15,7 +15,7 @@ _WATCHED = frozenset({("argoproj.io", "Rollout"), ("apps", "Deployment")})
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A rendered object with a pod template: the images of its containers, and the model version that it carries."""
+    """A rendered object with a pod template: the images of its containers and volumes, and the model version it carries."""
 
     group: str
     kind: str
@@ -123,7 +123,8 @@ def _workload(manifest: Mapping[str, Any]) -> Workload | None:
     if not containers:
         return None
     group = str(manifest.get("apiVersion", "")).rpartition("/")[0]
-    images = tuple(str(container.get("image", "")) for container in containers)
+    volumes = [_at(one, "image").get("reference") for one in _list(_at(template, "spec"), "volumes")]
+    images = (*(str(container.get("image", "")) for container in containers), *map(str, filter(None, volumes)))
     label = _at(template, "metadata", "labels").get("model-version")
     version = next(_values(containers, "MODEL_VERSION"), None if label is None else str(label))
     model = next(filter(None, _values(containers, "MODEL_NAME")), None)
