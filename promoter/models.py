@@ -92,6 +92,13 @@ class Origin(StrEnum):
     SENT = "sent"
 
 
+class Builder(StrEnum):
+    """What makes a runtime: a Docker engine, or promoter itself, which unpacks wheels onto a base that it only reads."""
+
+    ENGINE = "engine"
+    UNPACK = "unpack"
+
+
 class Role(StrEnum):
     """What a blob is in an image: its config, a layer of the runtime underneath, or the model's layer."""
 

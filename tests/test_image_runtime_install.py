@@ -99,12 +99,12 @@ def test_the_bill_of_materials_lists_what_was_installed(runtime: Path) -> None:
     for name in ("Zope.Event", "torch", "plain_one"):
         add(runtime, name, "")
     (runtime / "torch-4.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.9.0+cpu\n")
-    text = install.bill_of_materials()
+    text = install.bill_of_materials(install.installed())
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
     bill = Bom.from_json(json.loads(text))  # type: ignore[attr-defined] # made by a decorator
     packages = [(one.purl.type, one.purl.name, one.purl.version) for one in bill.components]
     assert packages == [("pypi", "plain-one", "4.5"), ("pypi", "torch", "2.9.0+cpu"), ("pypi", "zope-event", "4.5")]
-    assert install.bill_of_materials() == text
+    assert install.bill_of_materials(install.installed()) == text
 
 
 def test_needs_of_a_compiled_file_are_those_that_its_linker_wrote() -> None:

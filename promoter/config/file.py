@@ -26,6 +26,7 @@ from promoter.config.values import FIELDS, FILE, nearest
 from promoter.config.yaml import Document
 from promoter.models import (
     MOST_FILES,
+    Builder,
     CommitBy,
     Compress,
     Embed,
@@ -157,6 +158,10 @@ class ImageSection(Section):
         "python:{python}-slim",
         min_length=1,
         description="Image that runtimes are built on; {python} is the model's Python (3.11).",
+    )
+    runtime_builder: Annotated[Builder, Field(strict=False)] = Field(
+        Builder.ENGINE,
+        description="engine: a Docker engine builds the runtime. unpack: promoter unpacks the wheels on the base, without one.",
     )
     packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$")], ...] = Field(
         (), strict=False, description="Debian packages (libgomp1) that are installed on the base with its own apt-get."

@@ -33,7 +33,7 @@ from promoter.config.values import (
 )
 from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, NotHereError, UsageError
-from promoter.models import Application, CommitBy, Embed, Environment, Model, PullRequestPolicy, Strategy
+from promoter.models import Application, Builder, CommitBy, Embed, Environment, Model, PullRequestPolicy, Strategy
 
 # Options of kustomize that run programs, or give them a network.
 _RUN_PROGRAMS = ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network")
@@ -165,6 +165,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         model=section.model,
         embed_limit=section.embed_limit,
         base=section.base,
+        runtime_builder=section.runtime_builder,
         packages=section.packages,
         ignore_conda=section.ignore_conda,
         trial=section.trial,
@@ -178,7 +179,17 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
 
 
 _NO_RUNTIME = "scratch"
-_OF_RUNTIMES = ("base", "packages", "ignore_conda", "trial", "constraints", "dockerfile", "build_args", "strategy")
+_OF_RUNTIMES = (
+    "base",
+    "runtime_builder",
+    "packages",
+    "ignore_conda",
+    "trial",
+    "constraints",
+    "dockerfile",
+    "build_args",
+    "strategy",
+)
 
 
 def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
@@ -191,6 +202,7 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
         ignored["build_args"] = "is for image.dockerfile, which is not set"
     if section.dockerfile is not None and section.packages:
         ignored["packages"] = "is for promoter's own Dockerfile; install them in yours"
+    ignored |= _needs_an_engine(section)
     if section.strategy is Strategy.BUILD:
         layer_only = "is for image.strategy: layer; a whole image is what its Dockerfile makes of it"
         ignored |= dict.fromkeys(("compress", "model", "embed_limit"), layer_only)
@@ -205,6 +217,15 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
             raise document.error(
                 why, ("image", key.replace("_", "-")), hint=f"take {key.replace('_', '-')} out, or set what it needs"
             )
+
+
+def _needs_an_engine(section: ImageSection) -> dict[str, str]:
+    if section.runtime_builder is not Builder.UNPACK:
+        return {}
+    found = {"packages": "needs image.runtime-builder: engine, which installs them on the base"} if section.packages else {}
+    if section.dockerfile is not None or section.strategy is Strategy.BUILD:
+        found["runtime_builder"] = "needs promoter's own runtime: a Docker engine builds image.dockerfile and whole images"
+    return found
 
 
 def _file(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
-from promoter.models import CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
+from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -32,6 +32,7 @@ class ImageConfig:
     model: Embed
     embed_limit: int | None
     base: str
+    runtime_builder: Builder
     packages: tuple[str, ...]
     ignore_conda: tuple[str, ...]
     trial: bool

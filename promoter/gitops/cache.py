@@ -17,7 +17,7 @@ from pathlib import Path
 from promoter.errors import PromoterError, UnreachableError, UsageError
 from promoter.machine import resources
 from promoter.machine.folders import are_private, make_private
-from promoter.machine.home import writable_home
+from promoter.machine.home import cache_folder
 
 _POLL = 0.01
 _ORPHAN = 2.0  # seconds that the git process of a killed promoter gets to finish
@@ -38,9 +38,7 @@ _CONFIGS = {
 
 def default_cache(environ: Mapping[str, str]) -> Path:
     """The folder for the caches of all remotes: $XDG_CACHE_HOME/promoter/git (XDG Base Directory Specification)."""
-    base = environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if base.startswith("/") else writable_home(environ) / ".cache"
-    return home / "promoter" / "git"
+    return cache_folder(environ) / "git"
 
 
 class Cache:

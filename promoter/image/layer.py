@@ -1,7 +1,6 @@
 """Model files as one reproducible image layer: the same files are the same bytes on every machine and every Python.
 
-The tar headers are written here and not by tarfile, whose fields and defaults change between Python versions; a digest that
-Git pins for years must not.
+See tar.py for its headers.
 """
 
 from __future__ import annotations
@@ -12,15 +11,12 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from promoter.errors import RefusedError, UnreachableError
+from promoter.image import tar
 from promoter.machine.paths import flaw
 from promoter.models import ModelFile
 
 MODEL_FOLDER = "opt/model"
 CHUNK = 1 << 20
-
-_BLOCK = 512
-_LARGEST_USTAR_SIZE = 0o77777777777
-_FILE, _DIRECTORY, _PAX = b"0", b"5", b"x"
 
 
 class Readable(Protocol):
@@ -59,7 +55,7 @@ def packed_size(files: Iterable[ModelFile]) -> int:
         RefusedError: a path that can't be packed safely.
     """
     entries = _entries(sort_checked(files))
-    return sum(len(header) + (_padded(file.size) if file else 0) for header, file in entries) + 2 * _BLOCK
+    return sum(len(header) + (tar.padded(file.size) if file else 0) for header, file in entries) + len(tar.END)
 
 
 def pack(files: Iterable[ModelFile], open_file: Open) -> Generator[bytes, None, str]:
@@ -82,9 +78,9 @@ def pack(files: Iterable[ModelFile], open_file: Open) -> Generator[bytes, None, 
         for chunk in _read(file, open_file):
             sha256.update(chunk)
             yield chunk
-        yield bytes(_padded(file.size) - file.size)
+        yield bytes(tar.padded(file.size) - file.size)
         digests.append((file.path, sha256.hexdigest()))
-    yield bytes(2 * _BLOCK)
+    yield tar.END
     return _digest_of_list(digests)
 
 
@@ -101,7 +97,7 @@ def sort_checked(files: Iterable[ModelFile]) -> list[ModelFile]:
     if not listed:
         raise RefusedError("the model version has no files", hint="check that its artifacts were uploaded")
     paths = [file.path for file in listed]
-    taken = _folders(paths)
+    taken = tar.folders(paths)
     for path in paths:
         if path in taken:
             raise RefusedError(f"model file {path!r} is listed twice, or is a folder too", hint="log the model again")
@@ -152,67 +148,11 @@ def _digest_of_list(digests: Sequence[tuple[str, str]]) -> str:
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 
-# -- tar: POSIX.1-2001, "ustar Interchange Format" and "pax Header Block" --------------------------------------------------
-
-
 def _entries(files: Sequence[ModelFile]) -> list[tuple[bytes, ModelFile | None]]:
     """Headers of folders (with None) and files in order; a path sorts after each of its folders, being longer."""
     names: list[tuple[str, ModelFile | None]] = [(f"{MODEL_FOLDER}/{file.path}", file) for file in files]
-    names += [(folder, None) for folder in _folders([name for name, _ in names])]
+    names += [(folder, None) for folder in tar.folders([name for name, _ in names])]
     return [
-        (_header(name, file.size, _FILE) if file else _header(f"{name}/", 0, _DIRECTORY), file)
+        (tar.header(name, file.size) if file else tar.header(f"{name}/", kind=tar.DIRECTORY), file)
         for name, file in sorted(names, key=lambda entry: entry[0].encode())
     ]
-
-
-def _folders(paths: Iterable[str]) -> set[str]:
-    """Every folder above these paths."""
-    return {path[:at] for path in paths for at, character in enumerate(path) if character == "/"}
-
-
-def _header(name: str, size: int, kind: bytes) -> bytes:
-    encoded = name.encode()
-    records = b""
-    if not name.isascii() or len(encoded) > 100:
-        records += _pax_record("path", encoded)
-    if size > _LARGEST_USTAR_SIZE:
-        records += _pax_record("size", str(size).encode())
-        size = 0
-    block = _ustar(name.encode("ascii", "replace")[:100], size, kind)
-    if not records:
-        return block
-    return _ustar(b"././@PaxHeader", len(records), _PAX) + records.ljust(_padded(len(records)), b"\0") + block
-
-
-def _pax_record(key: str, value: bytes) -> bytes:
-    """`<length> <key>=<value>\
-`; the length includes its own digits."""
-    length = rest = len(key) + len(value) + 3
-    while length != rest + len(str(length)):
-        length = rest + len(str(length))
-    return f"{length} {key}=".encode() + value + b"\n"
-
-
-def _ustar(name: bytes, size: int, kind: bytes) -> bytes:
-    mode = 0o755 if kind == _DIRECTORY else 0o644
-    fields = (
-        name.ljust(100, b"\0"),
-        b"%07o\0" % mode,
-        b"0000000\0",  # uid
-        b"0000000\0",  # gid
-        b"%011o\0" % size,
-        b"00000000000\0",  # mtime
-        b"        ",  # checksum: counted as spaces
-        kind,
-        bytes(100),  # link name
-        b"ustar\x0000",
-        bytes(32 + 32),  # user and group name
-        b"0000000\0" * 2,  # device
-        bytes(155 + 12),  # prefix, padding
-    )
-    block = b"".join(fields)
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
-
-
-def _padded(size: int) -> int:
-    return -(-size // _BLOCK) * _BLOCK

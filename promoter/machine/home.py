@@ -31,6 +31,12 @@ def writable_home(environ: Mapping[str, str]) -> Path:
     return found if _is_known() or os.access(found, os.W_OK) else _temporary()
 
 
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """$XDG_CACHE_HOME/promoter (XDG Base Directory Specification): what is lost there costs time only."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else writable_home(environ) / ".cache") / "promoter"
+
+
 def _is_known() -> bool:
     try:
         pwd.getpwuid(os.getuid())

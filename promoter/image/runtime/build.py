@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,8 @@ class RuntimeBuilder:
     say: Callable[[str], None]
     tried: set[tuple[str, str]] = field(default_factory=set, compare=False)
     """Runtime and version of each model that was loaded in one."""
+    unpacked: set[str] = field(default_factory=set, compare=False)
+    """Runtimes that were made here, which no engine has yet."""
 
     def __call__(self, version: ModelVersion, open_file: Open) -> BaseImage:
         """The runtime of this version (see `promoter.image.publish.Runtime`); if it exists, no engine is needed.
@@ -53,19 +56,30 @@ class RuntimeBuilder:
         if (found := self.find(version, open_file)) is not None:
             return found
         recipe = self.recipe(version, open_file)
-        require_engine(recipe)
+        if not recipe.unpacks:
+            require_engine(recipe)
         tag = f"runtime-{recipe.key}"
         if self.target.read_manifest(tag) is None:
-            with recipe.context() as (folder, dockerfile):
-                build_and_push(recipe, folder, dockerfile, recipe.source.runtime_stage, tag, _NEWEST)
-            self.tried.add((tag, version.version))
+            self._make(recipe, tag)
         # By its tag: what it is made of is to be seen, and its digest is the registry's to say.
         return BaseImage(self.target, tag)
+
+    def _make(self, recipe: Recipe, tag: str) -> None:
+        if recipe.unpacks:
+            from promoter.image.runtime.unpacked.make import unpack
+
+            unpack(recipe, tag)
+            self.unpacked.add(tag)
+            return
+        with recipe.context() as (folder, dockerfile):
+            build_and_push(recipe, folder, dockerfile, recipe.source.runtime_stage, tag, _NEWEST)
+        self.tried.add((tag, recipe.version.version))
 
     def attempt(self, runtime: BaseImage | None, version: ModelVersion, open_file: Open) -> None:
         """Loads the model in a runtime that was built for an earlier version, where the engine has that at hand.
 
         Without an engine nothing is fetched for it: that a new version of a model needs none is what layers are for.
+        With one, it pulls a runtime that was unpacked just now.
 
         Raises:
             RefusedError: the model can't be loaded.
@@ -82,6 +96,9 @@ class RuntimeBuilder:
             self.say(f"{version.reference} is not tried in {runtime.reference}: no Docker engine answers")
             return
         with engine:
+            if runtime.reference in self.unpacked and not engine.has(image):
+                with suppress(PromoterError):  # an engine that can't reach the registry is reported below
+                    engine.pull(ImageReference.parse(image))
             if engine.has(image):
                 try_model(engine, image, self.recipe(version, open_file))
             else:

@@ -27,7 +27,7 @@ from promoter.image.runtime.requirements import SERVING
 OFFERED = ".promoter"
 INSTALL = Path(__file__).with_name("install.py")
 _SHIPPED = Path(__file__).with_name("Dockerfile")
-_PACKAGE = '"""Only promoter.serving is here."""\n'
+PACKAGE = '"""Only promoter.serving is here."""\n'
 _CHUNK = 1 << 20
 
 
@@ -83,7 +83,7 @@ class BuildContext:
         if self.names("install.py"):
             content[f"{OFFERED}/install.py"] = file_digest(INSTALL)
         if self.names("server"):
-            content |= {f"{OFFERED}/{name}": file_digest(path) for name, path in _serving()}
+            content |= {f"{OFFERED}/{name}": file_digest(path) for name, path in serving()}
         return sha256(canonical({"dockerfile": self.text, "files": content}))
 
     def write(self, folder: Path) -> Path:
@@ -93,9 +93,9 @@ class BuildContext:
         offered = folder / OFFERED
         offered.mkdir()
         _copy(INSTALL, offered / INSTALL.name)
-        for name, path in _serving():
+        for name, path in serving():
             _copy(path, offered / name)
-        (offered / "server/promoter/__init__.py").write_text(_PACKAGE)
+        (offered / "server/promoter/__init__.py").write_text(PACKAGE)
         dockerfile = offered / "Dockerfile"
         dockerfile.write_text(self.text)
         return dockerfile
@@ -112,7 +112,7 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _serving() -> Iterator[tuple[str, Path]]:
+def serving() -> Iterator[tuple[str, Path]]:
     for path in sorted(SERVING.rglob("*.py")):
         yield f"server/promoter/serving/{path.relative_to(SERVING).as_posix()}", path
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import venv
+from collections.abc import Iterable
 from pathlib import Path
 
 BUILD = Path("/opt/build")
@@ -63,7 +64,7 @@ def main() -> None:
     for folder in (RUNTIME, SERVER):
         compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=tests)
     check()
-    (RUNTIME / "sbom.cdx.json").write_text(bill_of_materials())
+    (RUNTIME / "sbom.cdx.json").write_text(bill_of_materials(installed()))
     for folder in (RUNTIME, SERVER):
         settle(folder)
 
@@ -162,19 +163,21 @@ def needed_libraries(path: Path) -> list[str]:
         return []
 
 
-def bill_of_materials() -> str:
+def installed() -> list[tuple[str, str]]:
+    """Name and version of each package."""
+    site = next((RUNTIME / "lib").glob("python*")) / "site-packages"
+    return [(one.metadata["Name"], one.version) for one in importlib.metadata.distributions(path=[str(site)])]
+
+
+def bill_of_materials(packages: Iterable[tuple[str, str]]) -> str:
     """What was installed, as CycloneDX has it (https://cyclonedx.org/docs/1.5/json): scanners of images look for such a file.
 
     It has neither a time nor a serial number: the same packages make the same layer.
     """
-    site = next((RUNTIME / "lib").glob("python*")) / "site-packages"
-    packages = sorted(
-        (re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(), one.version)
-        for one in importlib.metadata.distributions(path=[str(site)])
-    )
+    named = sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in packages)
     components = [
         {"type": "library", "name": name, "version": version, "bom-ref": purl, "purl": purl}
-        for name, version in packages
+        for name, version in named
         for purl in [f"pkg:pypi/{name}@{version.replace('+', '%2B')}"]
     ]
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}

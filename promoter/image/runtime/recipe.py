@@ -14,11 +14,12 @@ from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.oci import canonical, sha256
 from promoter.image.reference import ImageReference
 from promoter.image.registry import RegistryRepository
-from promoter.image.runtime.context import OFFERED, BuildContext
+from promoter.image.runtime.context import OFFERED, BuildContext, file_digest, serving
 from promoter.image.runtime.lock import ensure_lock, find_lock, read_constraints
 from promoter.image.runtime.requirements import Requirements, read_requirements
 from promoter.image.runtime.wheels import download_wheels
 from promoter.machine.folders import temporary
+from promoter.models import Builder
 
 if TYPE_CHECKING:
     from promoter.config import ImageConfig
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from promoter.models import ModelVersion
 
 _LABEL = "io.github.model-promoter."
+UNPACKED = 1
+"""How runtimes are unpacked. Another number makes other runtimes of the same requirements."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,16 @@ class Recipe:
     def base(self) -> Base:
         """As its registry answers for our platform."""
         name = self.base_name
-        repository = RegistryRepository(name, insecure=self.settings.insecure_registries, env=self.env)
-        return read_base(BaseImage(repository, str(name.digest or name.tag)), self.platform)
+        return read_base(BaseImage(self.base_repository, str(name.digest or name.tag)), self.platform)
+
+    @cached_property
+    def base_repository(self) -> RegistryRepository:
+        return RegistryRepository(self.base_name, insecure=self.settings.insecure_registries, env=self.env)
+
+    @property
+    def unpacks(self) -> bool:
+        """Whether the runtime is unpacked from wheels; an engine builds it otherwise."""
+        return self.settings.runtime_builder is Builder.UNPACK and not self.whole
 
     @property
     def pinned_base(self) -> ImageReference | None:
@@ -95,6 +106,8 @@ class Recipe:
     @cached_property
     def key(self) -> str:
         """16 hexadecimal digits of everything that decides what is built, but for a version's own model."""
+        if self.unpacks:
+            return self._key_of_unpacked
         source = self.source
         decides: dict[str, object] = {
             "source": source.digest(),
@@ -107,6 +120,19 @@ class Recipe:
         }
         if self.settings.packages:
             decides["packages"] = sorted(self.settings.packages)
+        return sha256(canonical(decides)).removeprefix("sha256:")[:16]
+
+    @property
+    def _key_of_unpacked(self) -> str:
+        decides = {
+            "unpacked": UNPACKED,
+            "server": {name: file_digest(path) for name, path in serving()},
+            "platform": str(self.platform),
+            "base": self.base.digest,
+            "lock": sha256(self.lock.encode()),
+            "python": self.requirements.python,
+            "packages": sorted(self.settings.packages),
+        }
         return sha256(canonical(decides)).removeprefix("sha256:")[:16]
 
     @property

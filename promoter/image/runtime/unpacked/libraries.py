@@ -1,0 +1,81 @@
+"""Whether compiled code of wheels finds what it loads: libraries and versions of symbols, in the wheels or in the base."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+
+from promoter.errors import RefusedError
+from promoter.image.base import Platform
+from promoter.image.runtime.install import GPU, with_packages
+from promoter.image.runtime.unpacked.base_files import BaseFiles
+from promoter.image.runtime.unpacked.elf import Library, read_library
+from promoter.image.runtime.unpacked.files import File, Member
+from promoter.image.runtime.unpacked.members import read_member
+
+_COMPILED = re.compile(r".*\.so(\.[^/]*)?")
+_IN_MEMORY = 8 << 20
+# Plug-ins that their package tries to load, and goes without.
+_OPTIONAL = re.compile(r".*/numba/np/ufunc/(tbbpool|omppool)\.[^/]*")
+_HINT = "set image.base to an image that has it; if the model never loads that file, image.runtime-builder: engine"
+
+
+def require_libraries(files: Collection[File], base: BaseFiles, platform: Platform) -> None:
+    """Of every library that the files need.
+
+    Raises:
+        RefusedError: one is missing, too old, or made for another machine.
+    """
+    found = dict(_compiled(files))
+    own = {posixpath.basename(file.path) for file in files} | {library.soname for library in found.values()}
+    there = dict(base.libraries())
+    wrong = [(file, library) for file, library in found.items() if library.machine != platform.architecture]
+    if wrong and len(wrong) == len(found):
+        file, library = wrong[0]
+        raise RefusedError(
+            f"/{file.path} of {file.owner} is for {library.machine}, not for {platform}",
+            hint="report it to who published the package: its wheel's name is for another machine",
+        )
+    missing: dict[str, str] = {}
+    for file, library in found.items():
+        if library.machine == platform.architecture and not _OPTIONAL.fullmatch(file.path):
+            for what in _missing(library, own, there):
+                missing.setdefault(what, file.owner)
+    if missing:
+        told = [f"{owner} needs {what}, which the base image does not have" for what, owner in sorted(missing.items())]
+        reason = "; ".join(with_packages(line) for line in told)
+        raise RefusedError(f"the model's packages would not run on {base.name}: {reason}", hint=_HINT)
+
+
+def _compiled(files: Collection[File]) -> Iterator[tuple[File, Library]]:
+    for file in files:
+        if _COMPILED.fullmatch(file.path) and isinstance(file.content, Member):
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
+                for chunk in read_member(file.content):
+                    copy.write(chunk)
+                library = read_library(copy)
+            if library is not None:
+                yield file, library
+
+
+def _missing(library: Library, own: Collection[str], there: Mapping[str, Library]) -> Iterator[str]:
+    """What is in neither: a library, or a version of one."""
+    required = dict(library.required)
+    for name in library.needed:
+        if name in own or name.startswith(GPU):
+            continue
+        if name not in there:
+            yield name
+        elif lacking := [version for version in required.get(name, ()) if version not in there[name].offered]:
+            yield f"{_newest(lacking)} of {name}"
+
+
+def _newest(versions: Collection[str]) -> str:
+    """GLIBC_2.10 is newer than GLIBC_2.9."""
+    return max(versions, key=_numbers)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -1,0 +1,127 @@
+"""The one door: from a recipe to a runtime in its repository, of layers that are the same bytes wherever they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from promoter.errors import RefusedError
+from promoter.image.oci import CONFIG, MANIFEST, Descriptor, canonical, section, sha256
+from promoter.image.runtime.recipe import Recipe, writing
+from promoter.image.runtime.unpacked.base_files import BaseFiles, Python, read_files
+from promoter.image.runtime.unpacked.environment import OWNER, container, environment
+from promoter.image.runtime.unpacked.files import File, merged
+from promoter.image.runtime.unpacked.libraries import require_libraries
+from promoter.image.runtime.unpacked.members import PackedLayer, pack_files
+from promoter.image.runtime.unpacked.wheel import Wheel
+from promoter.image.runtime.wheels import download_wheels
+from promoter.machine.folders import temporary
+
+_OWN_LAYER = 8 << 20
+"""Packages of as many bytes get a layer of their own: a new version of one does not send the others again."""
+_MOST_LAYERS = 40
+_INSTALLER = "pip"  # in the lock for builds; nothing is installed here
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+def unpack(recipe: Recipe, tag: str) -> None:
+    """Makes the runtime and gives it this tag. Everything is checked before the first byte is sent.
+
+    Raises:
+        RefusedError: base and wheels do not fit, a wheel is damaged or hostile.
+        AuthError, UnreachableError, UsageError: as registries, package index and disk answer.
+    """
+    name = str(recipe.base_name)
+    recipe.say(f"reading {name}")
+    base = read_files(recipe.base, recipe.base_repository, name, recipe.env)
+    python = _python(recipe, base)
+    with temporary("build") as folder:
+        wheels = _wheels(recipe, folder)
+        recipe.say(f"unpacking {len(wheels)} packages")
+        files = runtime_files(python, recipe.lock, wheels)
+        require_libraries(files, base, recipe.platform)
+        layers = [pack_files(group) for group in grouped(files)]
+        _send(recipe, tag, layers)
+
+
+def runtime_files(python: Python, lock: str, wheels: Sequence[Wheel]) -> list[File]:
+    """Everything that is put on the base; raises as `Wheel.files` and `merged`."""
+    unpacked = [file for wheel in wheels for file in wheel.files]
+    return merged([*environment(python.path, python.version, lock, wheels), *unpacked])
+
+
+def grouped(files: Iterable[File]) -> list[list[File]]:
+    """The files of each layer: large packages by themselves, all others together, and last what changes with promoter."""
+    owners: dict[str, list[File]] = {}
+    for file in files:
+        owners.setdefault(file.owner, []).append(file)
+    own = owners.pop(OWNER)
+    sizes = {owner: sum(file.size for file in group) for owner, group in owners.items()}
+    large = sorted((owner for owner in owners if sizes[owner] >= _OWN_LAYER), key=lambda owner: -sizes[owner])[:_MOST_LAYERS]
+    rest = [file for owner, group in owners.items() if owner not in large for file in group]
+    return [group for group in (*(owners[owner] for owner in sorted(large)), rest, own) if group]
+
+
+def _python(recipe: Recipe, base: BaseFiles) -> Python:
+    if base.musl:
+        raise RefusedError(
+            f"{base.name} has musl for its C library, and the lock is of wheels for glibc",
+            hint="name an image.base with glibc, such as python:{python}-slim",
+        )
+    found, wanted = base.python, recipe.requirements.python
+    if found.version != wanted:
+        raise RefusedError(
+            f"the base image {base.name} has Python {found.version}, the model needs Python {wanted}",
+            hint="write image.base with {python} in its tag, or log the model again",
+        )
+    return found
+
+
+def _wheels(recipe: Recipe, folder: Path) -> list[Wheel]:
+    recipe.say(f"fetching the wheels of {recipe.lock.count('==')} packages")
+    lock = folder / "requirements.lock"
+    with writing(folder):
+        lock.write_text(recipe.lock)
+    python = recipe.requirements.python
+    download_wheels(lock, python, recipe.platform, folder / "wheels", recipe.env)
+    found = [Wheel(path, python) for path in (folder / "wheels").iterdir()]
+    return sorted((wheel for wheel in found if wheel.name != _INSTALLER), key=lambda wheel: wheel.name)
+
+
+def _send(recipe: Recipe, tag: str, layers: Collection[PackedLayer]) -> None:
+    target = recipe.target
+    for layer in layers:
+        if not target.has_blob(layer.blob.digest):
+            target.write_blob(layer.chunks, layer.blob.size)
+    for blob in recipe.base.layers:
+        target.copy_blob(blob, recipe.base_repository)
+    config = image_config(recipe, layers)
+    target.write_blob([config], len(config))
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": Descriptor(CONFIG, sha256(config), len(config)).as_json(),
+        "layers": [blob.as_json() for blob in (*recipe.base.layers, *(layer.blob for layer in layers))],
+    }
+    target.create_manifest(tag, canonical(manifest))
+
+
+def image_config(recipe: Recipe, layers: Collection[PackedLayer]) -> bytes:
+    """The base's config with these layers on it, and promoter's server as its command."""
+    base = recipe.base.config
+    inner = container(section(base, "config"))
+    inner["Labels"] = {**section(section(base, "config"), "Labels"), **recipe.labels}
+    diff_ids = [*section(base, "rootfs").get("diff_ids", ()), *(layer.diff_id for layer in layers)]
+    created = str(base.get("created") or _EPOCH)
+    config: dict[str, Any] = {
+        **recipe.platform.as_json(),
+        **base,
+        "created": created,
+        "config": inner,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    }
+    if history := base.get("history"):
+        # A history of fewer layers than there are is worse than none: tools pair them up.
+        config["history"] = [*history, *({"created": created, "created_by": "promoter", "comment": "runtime"} for _ in layers)]
+    return canonical(config)
