@@ -15,14 +15,18 @@ import pytest
 import yaml
 
 from promoter import config
+from promoter.commands.check_files import WorkTree
 from promoter.commands.init import init, plan_init
 from promoter.commands.scaffold import Wanted
 from promoter.errors import RefusedError, UsageError
-from promoter.models import Ci, Workload
+from promoter.kustomize.overlay import read_overlay
+from promoter.kustomize.release import write_release
+from promoter.models import Ci, Environment, Release, Workload
 from tests.support.manifests import build, named
 from tests.support.mlflow_server import MlflowServer
 from tests.support.write_path import WritePath, unique_name
 
+DIGEST = "sha256:" + "a" * 64
 URL = "https://git.example.com/team/gitops.git"
 PLACEHOLDERS = ("fraud-detector", "registry.example.com", "your-org", "mlflow-tracking:5000")
 ACTION = "team/promoter@0123456789abcdef0123456789abcdef01234567"
@@ -36,6 +40,17 @@ def wanted(model: str = "churn", **more: object) -> Wanted:
 def scaffold(folder: Path, value: Wanted) -> config.Config:
     init(plan_init(folder, value))
     return config.load(folder / config.FILE)
+
+
+def release_into(root: Path, environment: Environment) -> set[str]:
+    """Writes a first release; gives the lines of the kustomization that it took out."""
+    found = read_overlay(WorkTree(root), environment)
+    release = Release(environment.model.name, "1", DIGEST, environment.model.repository, "v1-abc", DIGEST)
+    changed = write_release(found, environment.model, release).files
+    for path, content in changed.items():
+        (root / path).write_bytes(content)
+    written = changed.get(found.kustomization_file, found.kustomization)
+    return {*found.kustomization.decode().splitlines()} - {*written.decode().splitlines()}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -56,9 +71,10 @@ LINKS = {
 @pytest.mark.parametrize("repo", LINKS)
 def test_links_lead_from_the_argo_cd_dashboard_and_the_readme_to_the_releases(tmp_path: Path, repo: str) -> None:
     found = scaffold(tmp_path, wanted(repo=repo, branch="trunk", argocd="argocd.team.example"))
+    release_into(tmp_path, found.environments[0])
     [server] = named(build(tmp_path / found.environments[0].application.path), "Rollout").values()
     links = {key.partition("/")[2]: value for key, value in server["metadata"].get("annotations", {}).items()}
-    mlflow = "https://mlflow.team.example/#/models/churn/versions/"
+    mlflow = "https://mlflow.team.example/#/models/churn/versions/1"
     assert links == ({"mlflow": mlflow, "commits": LINKS[repo]} if LINKS[repo] else {})
     application = yaml.safe_load((tmp_path / "environments/churn-staging.yaml").read_text())
     info = {one["name"]: one["value"] for one in application["spec"]["info"]}
@@ -99,6 +115,10 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
         assert (one.application.repo_url, one.application.target_revision) == (URL, "trunk")
         assert one.application.path == f"overlays/churn/{one.name}"
         assert one.model.repository == "registry.team.example/ml/churn"
+        assert {"Rollout", "Deployment", "HorizontalPodAutoscaler"}.isdisjoint(
+            manifest["kind"] for manifest in build(tmp_path / one.application.path)
+        )
+        release_into(tmp_path, one)
         manifests = build(tmp_path / one.application.path)
         kind = "Deployment" if workload is Workload.DEPLOYMENT else "Rollout"
         [server] = named(manifests, kind).values()
@@ -122,6 +142,13 @@ def test_a_model_with_any_name_that_mlflow_allows(tmp_path: Path) -> None:
     assert model == 'Kunden "Abwanderung" 2'
     release = yaml.safe_load(next((tmp_path / "overlays").rglob("staging/release.yaml")).read_text())
     assert release["data"]["modelName"] == model
+
+
+def test_the_first_release_takes_out_one_line(tmp_path: Path) -> None:
+    (staging, _) = scaffold(tmp_path, wanted()).environments
+    line = "- ../../../base/components/unreleased # promoter takes this line out with the first release"
+    assert release_into(tmp_path, staging) == {line}
+    assert release_into(tmp_path, staging) == set()
 
 
 def test_models_and_environments_are_added_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from promoter.kustomize.yaml_edit import is_plain_string, scalar
+from promoter.errors import ConfigError
+from promoter.kustomize.yaml_edit import is_plain_string, remove, scalar
+from promoter.kustomize.yaml_file import Splice, YamlFile, apply, parse
 
 # fmt: off
 AMBIGUOUS = [
@@ -52,3 +54,32 @@ def test_keeps_the_style_that_is_safe() -> None:
     assert scalar("v8")[0] == "v8"
     assert scalar("8")[0] == '"8"'
     assert scalar("a\tb", "'")[0] == '"a\\x09b"'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a:\n- one\n- two # why\n- three\nb: c\n", "a:\n- one\n- three\nb: c\n"),
+        ("a:\r\n  - one\r\n  - two\r\nb: c\r\n", "a:\r\n  - one\r\nb: c\r\n"),
+        ("a:\n- one\n- two", "a:\n- one"),
+        ("# above\na:\n# of two\n- 'two'\n- one\n", "# above\na:\n# of two\n- one\n"),
+    ],
+)
+def test_an_item_is_taken_out_with_its_line(before: str, after: str) -> None:
+    assert apply(*without_two(before)) == after.encode()
+
+
+@pytest.mark.parametrize("text", ["a: [one, two]\n", "a:\n- two\n", "a:\n- one\n-\n  two\n", "a:\n- - two\n  - one\n"])
+def test_an_item_that_has_no_line_of_its_own_stays(text: str) -> None:
+    with pytest.raises(ConfigError, match="can't be taken out without changing something else"):
+        without_two(text)
+
+
+def without_two(text: str) -> tuple[YamlFile, tuple[Splice, ...]]:
+    file = parse("f.yaml", text.encode())
+    sequence = file.get(file.documents[0], "a")
+    assert sequence
+    while not any(child.value == "two" for child in sequence.children):
+        sequence = sequence.children[0]
+    item = next(child for child in sequence.children if child.value == "two")
+    return file, (remove(file, sequence, item, "a"),)

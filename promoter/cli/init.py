@@ -128,8 +128,7 @@ def _next(scaffold: Scaffold) -> str:
             f"wrote {len(scaffold.new) + len(scaffold.changed)} files; next:",
             f"  {here}git add -A && git commit -m 'Add {wanted.name}' && git push origin {wanted.branch}",
             "  promoter check",
-            f"  promoter promote {wanted.model}@{wanted.alias(first)} --to {first} --no-watch",
             *((apply,) if wanted.serving is Serving.PROMOTER else ()),
-            f"  promoter watch {first}",
+            f"  promoter promote {wanted.model}@{wanted.alias(first)} --to {first}",
         )
     )

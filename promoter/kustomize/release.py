@@ -7,6 +7,7 @@ modelDigest), whose values `replacements` copy into the pod template.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from promoter.models import Change, Model, Release
 
 _IMAGE_KEYS = ("newName", "newTag", "digest")
 _DATA_KEYS = ("modelName", "modelVersion", "modelDigest")
+_UNRELEASED = "unreleased"  # the component of an overlay without a release: base/components/unreleased
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class ParsedOverlay:
             ConfigError: a file does not say clearly which values are this model's, or can't be edited without changing
                 something else.
         """
-        edits = (_write_image(self.kustomization, model, release), _write_data(self.release, model, release))
+        image, data = _write_image(self.kustomization, model, release), _write_data(self.release, model, release)
+        edits = (_with_workload(image), data)
         files = {edit.file.path: apply(edit.file, edit.splices) for edit in edits if edit.splices}
         return Edited(files, tuple(change for edit in edits for change in edit.changes))
 
@@ -113,6 +116,25 @@ def deployed(overlay: Overlay, model: Model) -> Release | None:
 def write_release(overlay: Overlay, model: Model, release: Release) -> Edited:
     """As `ParsedOverlay.write`. Raises as it does, and as `parse_overlay`."""
     return parse_overlay(overlay).write(model, release)
+
+
+# -- components -------------------------------------------------------------------------------------------------------
+
+
+def _with_workload(edit: Edit) -> Edit:
+    """Without the component that keeps an overlay without a release from having a workload."""
+    file = edit.file
+    if _UNRELEASED not in file.text:
+        return edit
+    components = file.get(_kustomization(file), "components")
+    if components is None or not components.is_sequence:
+        return edit
+    for item in components.children:
+        if item.is_scalar and posixpath.basename(item.value.rstrip("/")) == _UNRELEASED:
+            taken_out = yaml_edit.remove(file, components, item, "components")
+            change = Change(file.path, "components", item.value, "")
+            return Edit(file, (*edit.splices, taken_out), (*edit.changes, change))
+    return edit
 
 
 # -- images -----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ _PLAIN = re.compile(r"[\w./](?:[\w./@+-]|:(?=[\w./]))*")
 _NUMBER = re.compile(r"[-+]?[\d.][\d.,_:xXoOa-fA-FtTzZ+-]*")
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan"})
 
+_DASH = re.compile(r"[ \t]*-[ \t]+")
 # A tag and an anchor, in either order, with the space and the comments behind each.
 _PROPERTIES = re.compile(r"(?:[!&]\S*\s+(?:#[^\r\n]*\s+)*){1,2}")
 
@@ -102,6 +103,24 @@ def append(file: YamlFile, sequence: Node, values: Mapping[str, str]) -> Splice:
         return _insert_flow(sequence, last, "{" + new.pairs + "}", new.events)
     lines = ["- {" + new.pairs + "}"] if last.flow else new.item_lines
     return _insert_lines(file, last, file.column(sequence), lines, new.events)
+
+
+def remove(file: YamlFile, sequence: Node, item: Node, key: str) -> Splice:
+    """The item's line is taken out, with the comment on it.
+
+    Raises:
+        ConfigError: it does not stand alone on its line, or is the only item; `key` names it in the message.
+    """
+    text = file.text
+    start = 1 + max(text.rfind("\n", 0, item.start), text.rfind("\r", 0, item.start))
+    end = file.line_end(item)
+    if not _DASH.fullmatch(text, start, item.start) or len(sequence.children) == 1:
+        raise file.error("it can't be taken out without changing something else", item, key=key, hint="remove it yourself")
+    if end < len(text):
+        end += len(file.line_break(end))
+    else:  # the last line has no break: that before it goes
+        start = len(text[:start].rstrip("\r\n"))
+    return Splice(start, end, "", item.first, item.last + 1)
 
 
 def add(file: YamlFile, mapping: Node, key: str, values: Mapping[str, str], *, as_item: bool = False) -> list[Splice]:

@@ -6,6 +6,7 @@ import json
 import re
 
 from promoter.commands.scaffold import template
+from promoter.commands.scaffold.lines import inserted
 from promoter.commands.scaffold.links import commits, readme
 from promoter.commands.scaffold.wanted import Wanted
 from promoter.config.values import FILE
@@ -110,6 +111,9 @@ def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) 
         if wanted.workload is not Workload.ROLLOUT:
             component = f"{_COMPONENT}release\n"
             text = text.replace(component, f"{component}{_COMPONENT}{wanted.workload}\n")
+        text = inserted(
+            text, name, "components", [f"{_COMPONENT}unreleased # promoter takes this line out with the first release"]
+        )
     return text
 
 
