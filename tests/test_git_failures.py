@@ -179,6 +179,31 @@ TEXTS = {
     ),
     "SSH, an unknown host": ("fetch", f"Host key verification failed.{_SSH}", Kind.AUTH),
     "SSH, no answer": ("fetch", f"ssh: connect to host github.com port 22: Connection timed out{_SSH}", Kind.UNREACHABLE),
+    "a web page in place of a list of refs": (
+        "fetch",
+        "fatal: https://x/info/refs not valid: could not determine hash algorithm; is this a git repository?",
+        Kind.PAGE,
+    ),
+    "a web page in place of an answer": (
+        "fetch",
+        "fatal: protocol error: bad line length character: <!DO\nfatal: the remote end hung up unexpectedly",
+        Kind.PAGE,
+    ),
+    "a shell that greets": (
+        "fetch",
+        "fatal: protocol error: bad line length character: Welc\nfatal: the remote end hung up unexpectedly",
+        Kind.UNREACHABLE,
+    ),
+    "a redirect to a page": (
+        "fetch",
+        "fatal: unable to update url base from redirection:\n  asked for: https://x/info/refs\n   redirect: https://login/",
+        Kind.PAGE,
+    ),
+    "a redirect that a token may not follow": (
+        "fetch",
+        "fatal: unable to access 'https://dev.azure.com/acme/gitops/': The requested URL returned error: 302",
+        Kind.PAGE,
+    ),
     "HTTP 503": ("fetch", "fatal: unable to access 'https://x/': The requested URL returned error: 503", Kind.UNREACHABLE),
 }
 

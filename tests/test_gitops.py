@@ -215,6 +215,46 @@ def test_dumb_http_is_refused_with_a_way_out(tmp_path: Path, origin: BareReposit
     assert "http-backend" in caught.value.hint
 
 
+PAGES = {
+    "on one line": b"<html>log in</html>",
+    "on many lines": b"<!DOCTYPE html>\n<html>\n\t<title>Log in</title>\n</html>\n",
+    "without a title": b"\n",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_web_page_in_place_of_a_git_server_is_called_one(tmp_path: Path, server: GitServer, page: str) -> None:
+    server.behaviour.page = PAGES[page]
+    url = f"{server.url}/origin.git"
+    repository = open_repository(tmp_path, url)
+
+    for ask in (repository.fetch, repository.default_branch):
+        with pytest.raises(UnreachableError) as caught:
+            ask()
+        assert f"{url} (branch main): what answers is a web page or a redirect, not a Git server" in caught.value.message
+        assert "login page" in caught.value.hint
+
+
+def test_an_empty_repository_is_called_empty_over_http(tmp_path: Path, server: GitServer) -> None:
+    name = bare_repository(tmp_path, "empty.git").path.name
+    repository = open_repository(tmp_path, f"{server.url}/{name}")
+
+    for ask in (repository.fetch, repository.default_branch):
+        with pytest.raises(RefusedError, match="is empty"):
+            ask()
+
+
+def test_a_page_that_comes_after_a_login_ran_out_is_called_one(
+    tmp_path: Path, origin: BareRepository, server: GitServer
+) -> None:
+    """The repository was read before, and its cache is warm."""
+    repository = open_repository(tmp_path, f"{server.url}/origin.git")
+    repository.fetch()
+    server.behaviour.page = PAGES["on one line"]
+    with pytest.raises(UnreachableError, match="a web page"):
+        repository.fetch()
+
+
 def test_a_missing_branch_is_named_alongside_those_there_are(tmp_path: Path, origin: BareRepository) -> None:
     environ = isolated_environ(tmp_path / "home")
     repository = Repository(origin.url, "release/x", cache=tmp_path / "cache", environ=environ)

@@ -2,7 +2,7 @@
 
 from promoter.gitops.cache import default_cache
 from promoter.gitops.commit import Commit, Proposal, Pushed, trailers_of
-from promoter.gitops.remote import BranchGoneError
+from promoter.gitops.refs import BranchGoneError
 from promoter.gitops.repository import HistoryLimitError, Repository
 from promoter.gitops.snapshot import Snapshot
 

@@ -21,6 +21,7 @@ class Kind(Enum):
     OPTIONS = auto()
     SIGNING = auto()
     DUMB = auto()
+    PAGE = auto()
     FILTER = auto()
     SHALLOW = auto()
     FORMAT = auto()
@@ -65,6 +66,11 @@ _ROWS = (
     (Kind.SIGNING, r"failed to sign|signing failed|user\.signingkey|load (public )?key|no private key|sign the data"),
     (Kind.NO_OBJECT, r"not our ref|unadvertised object|did not send"),
     (Kind.DUMB, r"dumb http"),
+    (
+        Kind.PAGE,
+        r"info/refs not valid|bad line length character: \s*<|unable to update url base from redirection|"
+        r"returned error: 30\d",
+    ),
     (Kind.FILTER, r"filter '?[\w:=]+'? not supported|filtering .*not (allowed|supported)|unexpected line: .*filter"),
     (Kind.SHALLOW, r"does not support shallow|shallow .*not supported|does not support --depth"),
     (Kind.FORMAT, r"mismatched algorithms|this repository's object format"),
@@ -142,6 +148,12 @@ _MEANINGS: dict[Kind, tuple[type[PromoterError], str, str]] = {
         RefusedError,
         "{place} is served as plain files: {reason}",
         "serve it by smart HTTP (git http-backend or a forge) or by SSH",
+    ),
+    Kind.PAGE: (
+        UnreachableError,
+        "{place}: what answers is a web page or a redirect, not a Git server: {reason}",
+        "a proxy or the login page of a network or forge may answer in its place, or the repository has moved: "
+        "open the URL in a browser",
     ),
     Kind.CERTIFICATE: (UnreachableError, "{place} can't be trusted: {reason}", "name the CA bundle in git's http.sslCAInfo"),
     Kind.UNREACHABLE: (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from promoter.errors import RefusedError, UsageError
+from promoter.errors import UsageError
 from promoter.gitops.cache import Cache
 from promoter.gitops.configuration import configuration, signs, undated, with_identity
 from promoter.gitops.credentials import access, address, local, ssh_settings
@@ -14,17 +14,12 @@ from promoter.gitops.failures import GitError, Kind
 from promoter.gitops.log import Log
 from promoter.gitops.objects import Objects
 from promoter.gitops.process import LIMITS, Git, Limits
+from promoter.gitops.refs import Refs
 
 FIRST_DEPTH = 64
 """Commits below the tip that are fetched at once when more than the tip is asked for."""
 
-
-class BranchGoneError(RefusedError):
-    """The remote does not have the branch: it was renamed or deleted, or never was."""
-
-
 _REMOTE = "promoter"
-_HEAD_IS = "ref: refs/heads/"
 _TIP = "refs/promoter/tip"
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -72,6 +67,10 @@ class Remote:
         self.lock, self.kept, self.keep = self._cache.lock, self._cache.kept, self._cache.keep
 
     @property
+    def _refs(self) -> Refs:
+        return Refs(self.url, self._list)
+
+    @property
     def folder(self) -> Path:
         """Where the caches of all remotes are."""
         return self._cache.directory.parent
@@ -94,7 +93,7 @@ class Remote:
                 self._first_fetch()
         except GitError as error:
             if error.kind is Kind.MISSING_BRANCH:
-                raise self._missing_branch() from None
+                raise self._refs.missing(self.branch) from None
             raise
         tip = self._tip()
         if tip != self._last_tip:
@@ -131,19 +130,12 @@ class Remote:
 
     def head(self, branch: str) -> str:
         """The commit that another branch points to now; empty if it does not exist. Raises GitError."""
-        return self._over_the_wire("ls-remote", _REMOTE, f"refs/heads/{branch}").decode().partition("\t")[0]
+        return self._refs.head(branch)
 
     def default_branch(self) -> str:
-        """The branch that the remote's HEAD is (git-ls-remote(1), --symref). Raises GitError, BranchGoneError."""
+        """The branch that the remote's HEAD is. Raises GitError, BranchGoneError."""
         self._cache.prepare(self._create, filters=self._filters)
-        lines = self._over_the_wire("ls-remote", "--symref", _REMOTE, "HEAD").decode(errors="replace").splitlines()
-        branches = [line.removeprefix(_HEAD_IS).partition("\t")[0] for line in lines if line.startswith(_HEAD_IS)]
-        if branches:
-            return branches[0]
-        raise BranchGoneError(
-            f"{self.url} has no default branch" if lines else f"{self.url} is empty: it has no default branch",
-            hint="write the branch as targetRevision of the Application",
-        )
+        return self._refs.default_branch()
 
     def deepen(self, commit: str, depth: int) -> None:
         """Fetches history until `depth` commits below the branch's tip, and below `commit` where that is not on it."""
@@ -264,7 +256,16 @@ class Remote:
         deepening = [f"--depth={depth}"] if depth else []
         self._over_the_wire("fetch", *_QUIET, *deepening, _REMOTE, *refspecs, stdin=stdin, settings=[*partial, *settings])
 
-    def _over_the_wire(self, *arguments: str, stdin: bytes = b"", settings: Iterable[tuple[str, str]] = ()) -> bytes:
+    def _list(self, *arguments: str, environ: Mapping[str, str]) -> bytes:
+        return self._over_the_wire("ls-remote", *arguments[:-1], _REMOTE, arguments[-1], environ=environ)
+
+    def _over_the_wire(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        settings: Iterable[tuple[str, str]] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The only commands that know the remote at all: no other one can reach for a missing object on its own."""
         options = [
             (f"remote.{_REMOTE}.url", self.url),
@@ -273,22 +274,10 @@ class Remote:
             ("maintenance.auto", "false"),
         ]
         reached = access(self._given_url, self._environ, self._local)  # again each time: a token may have expired since
-        environ = reached.environ
+        environ = {**reached.environ, **(environ or {})}
         if not self.url.startswith(("http://", "https://", "/", "file://")):
             environ = {**environ, **ssh_settings(environ, configuration(self._git))}
         return self._git.run(*arguments, stdin=stdin, settings=[*options, *settings], environ=environ)
 
     def _refspec(self) -> str:
         return f"+refs/heads/{self.branch}:{_TIP}"
-
-    def _missing_branch(self) -> BranchGoneError:
-        lines = self._over_the_wire("ls-remote", "--heads", _REMOTE).decode(errors="replace").splitlines()
-        branches = [line.partition("refs/heads/")[2] for line in lines]
-        if not branches:
-            return BranchGoneError(
-                f"{self.url} is empty: it has no branch {self.branch}", hint="push a first commit with the overlays to it"
-            )
-        some = ", ".join(branches[:5]) + (", …" if len(branches) > 5 else "")
-        return BranchGoneError(
-            f"{self.url} has no branch {self.branch}; it has {some}", hint="name one of them, or create the branch"
-        )

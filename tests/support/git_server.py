@@ -125,6 +125,7 @@ class Behaviour:
     username: str = ""
     password: str = ""
     dumb: bool = False
+    page: bytes = b""  # a web page, in the place of every answer
     redirect_to: str = ""
     fail: dict[str, list[int]] = field(default_factory=dict)  # statuses to answer next, by what the path ends with
     bearer: str = ""  # the only token taken, in an Authorization: Bearer header
@@ -209,7 +210,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for suffix, statuses in behaviour.fail.items():
             if self.path.endswith(suffix) and statuses:
                 return self._answer(statuses.pop(0), [], b"")
-        if behaviour.dumb:
+        if behaviour.dumb or behaviour.page:
             return self._file(self.owner.root / url.path.lstrip("/"))
         headers = {name.lower(): value for name, value in self.headers.items()}
         head, _, answer = self.owner.backend(self.command, url.path, url.query, headers, body).partition(b"\r\n\r\n")
@@ -228,8 +229,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self.headers.get("Authorization") == f"Basic {pair}"
 
     def _file(self, path: Path) -> None:
+        if page := self.owner.behaviour.page:
+            return self._answer(200, [("Content-Type", "text/html")], page)
         found = path.is_file()
-        self._answer(200 if found else 404, [], path.read_bytes() if found else b"")
+        return self._answer(200 if found else 404, [], path.read_bytes() if found else b"")
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.owner.sent += len(body)
