@@ -13,10 +13,10 @@ import pytest
 from promoter.errors import RefusedError
 from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, State
-from promoter.models import Release
-from promoter.promotion import releases
+from promoter.models import ModelVersion, Release
+from promoter.promotion import gates, releases
 from promoter.promotion.decisions import Decisions
-from tests.support.argo_world import digest
+from tests.support.argo_world import MODEL, digest
 from tests.support.histories import NOTHING, NOW, Story, release
 
 # -- events -----------------------------------------------------------------------------------------------------------
@@ -141,6 +141,50 @@ def test_a_pull_that_hides_the_restoring_commit_hides_no_quarantine(tmp_path: Pa
     entry = story.decisions().of("2")
     assert entry is not None
     assert entry.state is State.QUARANTINED
+
+
+def test_a_squash_that_drops_the_trailers_of_a_restore_lets_nothing_but_a_person_deploy_the_version_again(
+    tmp_path: Path,
+) -> None:
+    story = Story(tmp_path, recorded=False)
+    story.promote(2)
+    deployed = story.git("rev-parse", "HEAD")
+    story.somebody_squashes((3, 1))
+
+    known = story.decisions()
+    entry = known.of("2")
+    assert entry is not None
+    assert (entry.state, entry.commit, entry.restored) == (State.ROLLED_BACK, deployed, digest(1))
+    assert [known.is_undone(release(2)), known.is_restore(release(1))] == [True, True]
+    again = ModelVersion(MODEL, "2", datetime(2026, 11, 1, 9, tzinfo=UTC), "mlflow-artifacts:/x", ())
+    with pytest.raises(RefusedError, match="was rolled back from version 2 by NAME@x"):
+        gates.not_undone(known, again, force=False, unattended=True)
+    gates.not_undone(known, again, force=False, unattended=False)
+
+    story.write(2)
+    story.commit("Deploy 2 by hand")
+    assert story.decisions().of("2") is None, "a person wanted it again"
+
+
+def test_a_squash_takes_nothing_from_what_messages_record(tmp_path: Path) -> None:
+    story = Story(tmp_path, recorded=False)
+    story.promote(2)
+    story.fail(1, quarantine=True)
+    story.somebody_squashes((2, 1))
+    story.promote(3)
+    story.somebody_squashes((4, 1))
+    assert facts(story.decisions()) == {
+        "2": (State.QUARANTINED, 1, digest(1)),
+        "3": (State.ROLLED_BACK, 0, digest(1)),
+    }
+
+
+def test_going_on_by_hand_is_no_going_back(tmp_path: Path) -> None:
+    story = Story(tmp_path, recorded=False)
+    for version in (2, 3, 5, 4):  # 4 never was deployed before
+        story.write(version)
+        story.commit(f"Deploy {version} by hand")
+    assert story.decisions().entries == {}
 
 
 def test_a_person_who_reverts_the_file_decides(tmp_path: Path) -> None:

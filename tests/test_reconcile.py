@@ -22,7 +22,7 @@ from promoter.promotion.steps import silent
 from promoter.promotion.survey import Survey
 from promoter.verdict import Kind, Reason, Verdict
 from promoter.webhook.work import DISPATCHED_AGAIN, Dispatcher
-from tests.support.argo_world import FAILS, MISSING, STUCK, TIMING, World, overlay, world
+from tests.support.argo_world import FAILS, MISSING, STUCK, TIMING, World, before_it_was_registered, overlay, world
 from tests.support.faults import DOWN, UNAUTHENTICATED, always, changed, refresh_dropped
 from tests.support.mlflow_server import MlflowServer
 
@@ -182,6 +182,14 @@ def test_an_alias_that_moved_is_promoted_and_then_agrees(registered: tuple[World
     assert it.committed().release.version == "2"
     assert reconcile(it)[0].action is Action.AGREES
     assert len(it.remote.log()) == 2
+
+
+def test_a_model_registered_again_under_its_name_is_not_taken_for_the_old_one(registered: tuple[World, MlflowServer]) -> None:
+    it, _ = registered
+    it.remote.commit(before_it_was_registered(model=it.model))
+    dispatch = Dispatcher(Pipeline(), clock=lambda: 0.0)
+    done = without_argocd(it, dispatch)
+    assert (done.action, done.detail) == (Action.DISPATCHED, "champion is version 1: elsewhere")
 
 
 def test_a_version_that_failed_its_analysis_is_not_promoted_again(registered: tuple[World, MlflowServer]) -> None:

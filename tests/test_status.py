@@ -17,7 +17,7 @@ from promoter import cli
 from promoter.cli.text import status_text
 from promoter.commands.status import EnvironmentStatus, exit_code, status
 from promoter.errors import ExitCode
-from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
+from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, before_it_was_registered, digest, world
 from tests.support.faults import DOWN, always, changed
 from tests.support.mlflow_server import MlflowServer
 
@@ -134,6 +134,17 @@ def test_an_alias_that_moved_on_is_a_disagreement(tmp_path: Path, mlflow_server:
         one = stand(it)
         assert (one.agree, one.alias_version) == (False, "2")
         assert one.notes == ("champion is version 2, Git has version 1",)
+
+
+def test_a_model_registered_again_has_the_same_numbers_and_is_another_one(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    name = f"detector-{uuid.uuid4().hex[:8]}"
+    mlflow_server.register(name, f"models:/{mlflow_server.log_model()}", alias="champion")
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, lines="  alias: champion\n") as it:
+        it.remote.commit(before_it_was_registered(model=name))
+        one = stand(it)
+    assert (one.agree, one.alias_version, one.alias_state) == (False, "1", "")
+    assert one.notes[0] == "champion is version 1, Git has version 1 of a model of this name that was deleted"
 
 
 @pytest.mark.parametrize(

@@ -198,11 +198,12 @@ class _Commit:
         """Plan again: version numbers do not say which release is wanted, the alias does."""
         reference, version = self._plan.reference, self._plan.version
         alias = reference.alias or (f"stage/{reference.stage}" if reference.stage else None)
-        if alias and self._clients.model_registry.version_of(version.name, alias) == version.version:
+        now = self._clients.model_registry.at_alias(version.name, alias) if alias else None
+        if now and (now.version, now.created) == (version.version, version.created):
             return
-        now = f"version {deployed.version} ({deployed.image})" if deployed else "no release"
+        there = f"version {deployed.version} ({deployed.image})" if deployed else "no release"
         raise SupersededError(
-            f"environment {self._plan.environment.name!r} changed since the plan: {commit[:10]} deploys {now}",
+            f"environment {self._plan.environment.name!r} changed since the plan: {commit[:10]} deploys {there}",
             hint=f"nothing was written; run again if version {version.version} is still wanted",
         )
 

@@ -15,7 +15,7 @@ from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnAlias, OnFailure
 from promoter.output import Progress
-from promoter.promotion import gates, releases
+from promoter.promotion import decisions, gates, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
@@ -113,14 +113,14 @@ class Reconciler:
 
     def _one(self, environment: Environment) -> Reconciled:
         deployed = self._survey.deployed(environment)
-        wanted = self._survey.alias_version(environment)
-        behind = wanted is not None and (deployed is None or deployed.version != wanted)
+        wanted = self._survey.wanted(environment)
+        behind = wanted is not None and not decisions.deploys(deployed, wanted)
         if deployed is not None and not self._survey.content(environment):
             done = self._attend(environment, behind=behind)
             if done is not None:
                 return done
         if behind and wanted is not None:
-            return self._promote(environment, wanted)
+            return self._promote(environment, wanted.version)
         return self._outcome(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
 
     # -- what is done about it ----------------------------------------------------------------------------------------

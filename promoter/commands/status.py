@@ -19,6 +19,7 @@ from promoter.verdict import Kind, judge
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
+    from promoter.model_registry.store import RegisteredVersion
     from promoter.promotion.clients import Clients
     from promoter.promotion.decisions import Decisions
     from promoter.promotion.releases import Committed
@@ -67,19 +68,20 @@ def exit_code(standings: Sequence[EnvironmentStatus]) -> ExitCode:
 
 def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment) -> EnvironmentStatus:
     reading = _Reading()
-    alias = reading.of(lambda: _alias_version(clients, environment))
-    standing = EnvironmentStatus(environment.name, environment.model.name, environment.alias, alias)
+    alias = reading.of(lambda: _at_alias(clients, environment))
+    standing = EnvironmentStatus(environment.name, environment.model.name, environment.alias, alias.version if alias else None)
     found = reading.of(lambda: _in_git(clients, environment))
     if found is None:
         return reading.judged(standing, differs=reading.refused and alias is not None)
-    observer, committed, decision = found.observer, found.committed, found.known.of(alias or "")
-    release, commit = committed.release, committed.commit
-    behind = alias not in (None, release.version)
-    if behind:
+    observer, release, commit = found.observer, found.committed.release, found.committed.commit
+    behind = alias is not None and not decisions.deploys(release, alias)
+    if behind and alias:
+        decision = found.known.of(alias.version, alias.created.replace(microsecond=0))
         state = str(decision.state) if decision else ""
         standing = replace(standing, alias_state=state)
         why = f", which is {state} here" if state else ""
-        reading.notes.append(f"{environment.alias} is version {alias}{why}, Git has version {release.version}")
+        other = " of a model of this name that was deleted" if alias.version == release.version else ""
+        reading.notes.append(f"{environment.alias} is version {alias.version}{why}, Git has version {release.version}{other}")
         behind = decision is None or not _left_alone(decision)
     standing = replace(standing, release=release, commit=commit.sha, since=commit.when)
     if argocd is None:
@@ -122,10 +124,10 @@ class _Reading:
         return replace(standing, agree=agree, exit_code=code, notes=tuple(self.notes))
 
 
-def _alias_version(clients: Clients, environment: Environment) -> str | None:
+def _at_alias(clients: Clients, environment: Environment) -> RegisteredVersion | None:
     if environment.alias is None:
         return None
-    return clients.model_registry.version_of(environment.model.name, environment.alias)
+    return clients.model_registry.at_alias(environment.model.name, environment.alias)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ class ModelRegistry:
         self._store, self.where = store, where
 
     def version_of(self, name: str, alias: str) -> str | None:
+        """The number of `at_alias`. Raises as that does."""
+        found = self.at_alias(name, alias)
+        return found.version if found else None
+
+    def at_alias(self, name: str, alias: str) -> RegisteredVersion | None:
         """The version that the alias (or `stage/Production`) points to now, None when it points to none.
 
         Raises:
@@ -68,7 +73,7 @@ class ModelRegistry:
             AuthError, UnreachableError: MLflow does not let us, or does not answer.
         """
         try:
-            return self._named(ModelReference.at(name, alias)).version
+            return self._named(ModelReference.at(name, alias))
         except NotFound:
             self._aliases(name)
             return None

@@ -6,6 +6,7 @@ by replaying what promoter's commits recorded; the next commit then writes the f
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from promoter.errors import ConfigError, RefusedError
 from promoter.errors.redaction import clean
 from promoter.kustomize import promotion_file
+from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.promotion_file import Decision, Key, State
 from promoter.kustomize.release import model_version
 from promoter.models import Environment, Release
@@ -23,6 +25,9 @@ from promoter.promotion import journal
 if TYPE_CHECKING:
     from promoter.gitops import Commit, Repository
     from promoter.kustomize.release import Overlay
+    from promoter.model_registry.store import RegisteredVersion
+
+_MANY = 1_000_000  # commits of one overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,13 @@ class Decisions:
         return replace(self, entries={**self.entries, **{one.key: one for one in changed}})
 
 
+def deploys(release: Release | None, version: RegisteredVersion) -> bool:
+    """Whether the release is of this very version: a model that is registered again under its name has the same numbers."""
+    if release is None or release.version != version.version:
+        return False
+    return created_at(release) in (None, version.created.replace(microsecond=0))
+
+
 def created_at(release: Release) -> datetime | None:
     """When MLflow created the version, as its image's tag has it (`image_tag`); None if promoter did not name the image."""
     found = re.fullmatch(rf"v{re.escape(release.version)}-(\d{{14}})(-.*)?", release.tag)
@@ -148,7 +160,50 @@ def _replayed(repository: Repository, start: str, decisions: Decisions) -> Decis
         after = _applied(decisions, commit, entry)
         if after.entries != decisions.entries and _did(repository, commit, entry, decisions.environment):
             decisions = after
+    return _went_back(repository, start, decisions)
+
+
+def _went_back(repository: Repository, start: str, decisions: Decisions) -> Decisions:
+    """What no message records: a squash drops the trailers of a restore, and people go back by hand.
+
+    A version was gone back from if an earlier one that had been deployed before took its place, and it was not deployed again.
+    Why is not known any more. It is as if a person had rolled back: nothing but a person deploys it again.
+    """
+    environment = decisions.environment
+    found = _released(repository, start, environment)
+    again = {one.digest for one in (_deployed(repository, start, environment),) if one}
+    for newer, ((commit, now), (deploying, before)) in enumerate(itertools.pairwise(found), 1):
+        again.add(now.digest)
+        back = _is_older(now, before) and now in (release for _, release in found[newer:])
+        if not back or before.digest in again or decisions.of_release(before) or journal.of(commit).by_promoter:
+            continue
+        known = decisions.rolled_back(before, now, at=commit.when, commit=deploying.sha, by=commit.author)
+        decisions = replace(known, entries={**known.entries, **decisions.entries})  # those from messages stay
     return decisions
+
+
+def _released(repository: Repository, start: str, environment: Environment) -> list[tuple[Commit, Release]]:
+    """What the overlay deployed, newest first, each with the commit that began it."""
+    found: list[tuple[Commit, Release]] = []
+    for commit in repository.history(overlay_paths(environment), limit=_MANY, start=start, full=True):
+        release = _deployed(repository, commit.sha, environment)
+        if release and found and found[-1][1] == release:
+            found.pop()
+        if release:
+            found.append((commit, release))
+    return found
+
+
+def _deployed(repository: Repository, commit: str, environment: Environment) -> Release | None:
+    try:
+        return deployed(repository.at(commit), environment)
+    except (ConfigError, RefusedError):
+        return None
+
+
+def _is_older(release: Release, than: Release) -> bool:
+    numbers = (release.version, than.version)
+    return all(number.isdecimal() for number in numbers) and int(release.version) < int(than.version)
 
 
 def _applied(decisions: Decisions, commit: Commit, entry: journal.Entry) -> Decisions:

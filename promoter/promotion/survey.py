@@ -18,6 +18,7 @@ from promoter.promotion.decisions import Decisions
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.argocd.state import ApplicationState
+    from promoter.model_registry.store import RegisteredVersion
     from promoter.promotion.clients import Clients
 
 
@@ -67,7 +68,7 @@ class Survey:
     with_argocd: bool = True
     _applications: Mapping[tuple[str, str], ApplicationState] = field(default_factory=dict)
     _branches: Memo[tuple[str, str], Branch] = field(default_factory=lambda: Memo())
-    _aliases: Memo[tuple[str, str], str | None] = field(default_factory=lambda: Memo())
+    _aliases: Memo[tuple[str, str], RegisteredVersion | None] = field(default_factory=lambda: Memo())
     _without_mlflow: UnreachableError | None = None
 
     @cached_property
@@ -117,15 +118,15 @@ class Survey:
         branch, repository = self.branch(environment.application), self.clients.repository(environment.application)
         return decisions.at(repository, branch.tip, overlay.read_overlay(branch.files, environment), environment)
 
-    def alias_version(self, environment: Environment) -> str | None:
-        """The version that the environment's alias points to; raises as `ModelRegistry.version_of`."""
+    def wanted(self, environment: Environment) -> RegisteredVersion | None:
+        """The version that the environment's alias points to; raises as `ModelRegistry.at_alias`."""
         if environment.alias is None:
             return None
         if self._without_mlflow is not None:
             raise self._without_mlflow  # it is one server for all, and to wait for it once is enough
         model, alias = environment.model.name, environment.alias
         try:
-            return self._aliases.get((model, alias), lambda: self.clients.model_registry.version_of(model, alias))
+            return self._aliases.get((model, alias), lambda: self.clients.model_registry.at_alias(model, alias))
         except UnexpectedAnswerError:
             raise  # about this model
         except UnreachableError as error:
@@ -167,10 +168,10 @@ class Survey:
             deployed = self.deployed(known)
             if deployed is not None and not self.content(known):
                 return True
-            wanted = self.alias_version(known) if known.on_alias is OnAlias.PROMOTE else None
+            wanted = self.wanted(known) if known.on_alias is OnAlias.PROMOTE else None
         except Exception:
             return True  # whatever it is, it is of this environment, and no other one waits for it
-        return wanted is not None and (deployed is None or deployed.version != wanted)
+        return wanted is not None and not decisions.deploys(deployed, wanted)
 
     def _read_branch(self, application: Application) -> Branch:
         tip = self.clients.repository(application).fetch()

@@ -76,6 +76,11 @@ data:
     }
 
 
+def before_it_was_registered(model: str) -> dict[str, str]:
+    """The overlay of version 1 of a model that was deleted before the one that now has its name was registered."""
+    return {path: text.replace("v1-20261101T090000Z", "v1-20200101090000") for path, text in overlay(1, model=model).items()}
+
+
 class Remote(sandbox.Remote):
     """A remote that others write to as well: what they did is taken over before each commit."""
 

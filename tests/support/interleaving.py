@@ -30,6 +30,7 @@ from promoter.kustomize import overlay as overlays
 from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, State
 from promoter.model_registry import ModelReference, ModelRegistry
+from promoter.model_registry.store import RegisteredVersion
 from promoter.models import Application, Environment, Image, Model, ModelVersion, Release
 from promoter.promotion import releases
 from promoter.promotion.clients import Clients
@@ -237,12 +238,12 @@ class SmallRegistry:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def version_of(self, _name: str, _alias: str) -> str:
+    def at_alias(self, name: str, _alias: str) -> RegisteredVersion:
         self._world.schedule.step()
-        return self._world.alias
+        return RegisteredVersion(name, self._world.alias, _START, "", "READY")
 
     def resolve(self, reference: ModelReference) -> ModelVersion:
-        number = reference.version or self.version_of(MODEL, ALIAS)
+        number = reference.version or self.at_alias(MODEL, ALIAS).version
         return ModelVersion(MODEL, number, _START, "mlflow-artifacts:/x", ())
 
     def set_tag(self, *_: str) -> None: ...
