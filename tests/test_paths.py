@@ -16,7 +16,7 @@ from promoter.gitops import tree
 from promoter.image.layer import content_digest, sort_checked
 from promoter.image.runtime.whole import _keeping
 from promoter.kustomize import render
-from promoter.machine.paths import flaw, open_below, write_below
+from promoter.machine.paths import flaw, leads_below, link_below, open_below, write_below
 from promoter.model_registry.artifacts import listing
 from promoter.models import ModelFile
 from promoter.webhook.source import _written
@@ -108,6 +108,31 @@ def test_every_door_lets_it_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_the_configuration_names_no_such_path(path: str) -> None:
     with pytest.raises(PromoterError, match="is not a path inside the repository"):
         tree.normalize(path)
+
+
+@pytest.mark.parametrize(
+    ("target", "leads"),
+    [
+        ("b", True),
+        ("./b/c/", True),
+        ("../b", True),
+        ("../../b", False),
+        ("..", False),
+        ("/etc/passwd", False),
+        ("b/../c", False),  # if b is a link to a folder further up, its parent is somewhere else
+        ("../.git/config", False),
+    ],
+)
+def test_a_link_is_made_only_if_it_leads_to_something_below_the_folder(tmp_path: Path, target: str, leads: bool) -> None:
+    (tmp_path / "in").mkdir()
+    assert leads_below("a/link", target) is leads
+    if not leads:
+        with pytest.raises(ValueError, match="leads out"):
+            link_below(tmp_path / "in", "a/link", target)
+        assert not (tmp_path / "in/a/link").is_symlink()
+    else:
+        link_below(tmp_path / "in", "a/link", target)
+        assert (tmp_path / "in/a/link").readlink() == Path(target)
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from promoter.cli.text import plan_text
-from promoter.commands.plan import UNBUILT, promotion_id
+from promoter.commands.plan import UNBUILT, Plan, promotion_id
 from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.kustomize.render import tool
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path
@@ -197,8 +197,8 @@ def test_a_base_that_is_a_link_is_never_read(path: WritePath) -> None:
         path.plan(f"{path.model}:1", rendering=True)
 
 
-@pytest.mark.parametrize("links", [{"base": "shared/base"}, {"base/rollout.yaml": "../shared/base/rollout.yaml"}])
-def test_a_link_inside_the_repository_leaves_unknown_what_it_renders_to(path: WritePath, links: dict[str, str]) -> None:
+def with_links(path: WritePath, links: dict[str, str]) -> Plan:
+    """The plan in a repository whose base lies in shared/ too, and whose paths `links` are links."""
     if tool() is None:
         pytest.skip("neither kustomize nor kubectl is here")
     path.register()
@@ -206,9 +206,34 @@ def test_a_link_inside_the_repository_leaves_unknown_what_it_renders_to(path: Wr
     path.commit({f"shared/{name}": path.read(name) for name in names})
     path.commit(dict.fromkeys(links))
     path.commit(links)
-    made = path.plan(f"{path.model}:1", rendering=True)
-    link = next(iter(links))
-    assert f"{link} is a symbolic link, which promoter does not follow; Argo CD is not configured" in made.warnings[-1]
+    return path.plan(f"{path.model}:1", rendering=True)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"base": "shared/base"},
+        {"base": "other", "other": "shared/base"},
+        {"base/rollout.yaml": "real.yaml", "base/real.yaml": "more.yaml"},
+    ],
+    ids=["a folder", "a link to a link", "a file"],
+)
+def test_a_link_inside_the_repository_is_followed(path: WritePath, links: dict[str, str]) -> None:
+    path.commit({"base/more.yaml": path.read("base/rollout.yaml")})
+    made = with_links(path, links)
+    assert made.built
+    assert made.warnings == ()
+
+
+def test_a_linked_file_of_another_folder_is_refused_as_kustomize_refuses_it(path: WritePath) -> None:
+    with pytest.raises(RefusedError, match="is not in or below") as caught:
+        with_links(path, {"base/rollout.yaml": "../shared/base/rollout.yaml"})
+    assert "--load-restrictor LoadRestrictionsNone" in caught.value.hint
+
+
+def test_links_that_lead_to_each_other_leave_unknown_what_is_rendered(path: WritePath) -> None:
+    made = with_links(path, {"base": "other", "other": "base"})
+    assert "leads through more than 40 symbolic links" in made.warnings[-1]
     assert not made.built
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from promoter.commands.scaffold import template
 from promoter.config import RenderConfig
-from promoter.errors import ExitCode, RefusedError, UnreachableError
+from promoter.errors import ExitCode, LinkError, RefusedError, UnreachableError
 from promoter.gitops.tree import normalize
 from promoter.kustomize.render import NotBuiltHereError, render, tool
 from tests.support.listener import listening
@@ -205,3 +206,37 @@ def test_a_remote_base_is_refused_before_anything_is_asked(shipped: dict[str, by
         with pytest.raises(RefusedError, match="does not build"):
             render(files, "overlays/staging", {}, RenderConfig(network=True))
         assert b"GET /base.yaml" in listener.received, "else nothing would have been asked anyway"
+
+
+@dataclass(frozen=True)
+class WithALink:
+    """Files of which one is a symbolic link."""
+
+    files: Mapping[str, bytes]
+    link: str
+    target: str
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(path)
+
+    def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        if self.link in paths:
+            raise LinkError(f"{self.link} is a symbolic link", hint="x", link=self.link, id="", target=self.target)
+        return {name: content for name, content in self.files.items() if any(name.startswith(f"{path}/") for path in paths)}
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("base/kustomization.yaml", "real.yaml"),  # what it names, a remote base for example, would not be looked at
+        ("base/rollout.yaml", "../.."),
+        ("base/rollout.yaml", ".."),
+        ("base/rollout.yaml", "linked/../rollout.yaml"),
+    ],
+)
+def test_a_link_that_can_not_be_made_safely_leaves_unknown_what_is_rendered(
+    shipped: dict[str, bytes], link: str, target: str
+) -> None:
+    resources = shipped[OVERLAY].replace(b"resources:\n", f"resources:\n- ../../{link}\n".encode(), 1)
+    with pytest.raises(NotBuiltHereError, match=f"{link} is a symbolic link to {re.escape(target)}"):
+        render(WithALink(shipped | {OVERLAY: resources}, link, target), "overlays/staging", {})

@@ -93,10 +93,10 @@ class RefusedError(PromoterError):
 
 
 class LinkError(RefusedError):
-    """A path in Git is, or leads through, the symbolic link `link`, the text of which is the blob `id`."""
+    """A path in Git is, or leads through, the symbolic link `link`, the text of which is the blob `id`: `target`, once read."""
 
-    def __init__(self, message: str, *, hint: str, link: str, id: str) -> None:
-        self.link, self.id = link, id
+    def __init__(self, message: str, *, hint: str, link: str, id: str, target: str = "") -> None:
+        self.link, self.id, self.target = link, id, target
         super().__init__(message, hint=hint)
 
 

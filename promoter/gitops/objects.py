@@ -94,7 +94,7 @@ class Objects:
             target = self.blobs([error.id])[error.id].decode("utf-8", "surrogateescape")
             if tree.leads_outside(error.link, target):
                 raise RefusedError(error.message, hint=error.hint) from None
-            raise
+            raise LinkError(error.message, hint=error.hint, link=error.link, id=error.id, target=target) from None
 
     def files(self, commit: str, paths: Collection[str]) -> dict[str, str]:
         """The blob's id of every regular file at or below the checked paths. Raises as `find`."""

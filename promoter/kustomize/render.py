@@ -17,10 +17,15 @@ from promoter.errors import ConfigError, LinkError, RefusedError, UnreachableErr
 from promoter.kustomize.outside import KUSTOMIZATION_FILES, charts, require_inside
 from promoter.machine import process, resources
 from promoter.machine.folders import temporary
-from promoter.machine.paths import write_below
+from promoter.machine.paths import leads_below, link_below, write_below
 
 _TIMEOUT = 60.0
+_MOST_LINKS = 40  # one after the other, as Linux has it (path_resolution(7))
 DEFAULTS = RenderConfig()
+
+
+class Link(bytes):
+    """In the place of a file's content: a symbolic link, and where it leads, as Git has it."""
 
 
 class NotBuiltHereError(RefusedError):
@@ -66,7 +71,11 @@ def build(files: Mapping[str, bytes], directory: str, rules: RenderConfig = DEFA
     _require_possible(files, rules)
     with temporary("render") as folder:
         for path, content in files.items():
-            write_below(folder, path, content)
+            if not isinstance(content, Link):
+                write_below(folder, path, content)
+        for path, content in files.items():
+            if isinstance(content, Link):
+                link_below(folder, path, os.fsdecode(content))
         return _run(command, folder, directory, rules)
 
 
@@ -133,17 +142,17 @@ _HINT = "Argo CD will fail to render this too; fix the overlay first, or skip th
 def sources(tree: Tree, directory: str) -> dict[str, bytes]:
     """What an overlay renders from: its folder and what its kustomizations name, found by asking the tree for each string.
 
+    A symbolic link inside the repository is followed, as by Argo CD and kustomize, and is itself a `Link` among the files.
+
     Raises:
-        NotBuiltHereError: something of it is a symbolic link or a submodule, which Argo CD follows.
+        NotBuiltHereError: links lead to each other without end, or to the whole repository.
     """
     files: dict[str, bytes] = {}
     asked: set[str] = set()
     wanted = {directory}
+    links: dict[str, Link] = {}
     while wanted:
-        try:
-            found = tree.export(sorted(wanted))
-        except LinkError as error:
-            raise NotBuiltHereError(error.message, hint=error.hint) from None
+        found = _exported(tree, wanted, links)
         asked |= wanted
         wanted = {
             named
@@ -152,7 +161,32 @@ def sources(tree: Tree, directory: str) -> dict[str, bytes]:
             for named in _named(content, path)
         } - asked
         files.update(found)
-    return files
+    return {**files, **links}
+
+
+def _exported(tree: Tree, wanted: Iterable[str], links: dict[str, Link]) -> Mapping[str, bytes]:
+    """What is there, under its real path; the `links` on the way are added to those that are known.
+
+    A kustomization is not read through a link: what it names would not be looked for, nor refused if it is fetched.
+    """
+    while True:
+        try:
+            return tree.export(sorted({_real(path, links) for path in wanted}))
+        except LinkError as error:
+            if not leads_below(error.link, error.target) or posixpath.basename(error.link) in KUSTOMIZATION_FILES:
+                raise NotBuiltHereError(f"{error.link} is a symbolic link to {error.target}", hint=error.hint) from None
+            links[error.link] = Link(os.fsencode(error.target))
+
+
+def _real(path: str, links: Mapping[str, Link]) -> str:
+    """The path without a link on the way, as far as links are known."""
+    for _ in range(_MOST_LINKS):
+        link = next((one for one in links if path == one or path.startswith(f"{one}/")), None)
+        if link is None:
+            return path
+        target = posixpath.join(posixpath.dirname(link), os.fsdecode(links[link]))
+        path = posixpath.normpath(f"{target}{path.removeprefix(link)}")
+    raise NotBuiltHereError(f"{path} leads through more than {_MOST_LINKS} symbolic links")
 
 
 def _named(content: bytes, path: str) -> Iterator[str]:

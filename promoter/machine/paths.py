@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
@@ -42,14 +43,8 @@ def open_below(folder: Path, path: str, flags: int = os.O_RDONLY) -> int:
     With os.O_CREAT the folders on the way are made. The path has no `flaw`. Raises OSError.
     """
     *folders, name = path.split("/")
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = _folder_below(folder, folders, make=bool(flags & os.O_CREAT))
     try:
-        for part in folders:
-            if flags & os.O_CREAT:
-                _make(part, descriptor)
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
         return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=descriptor)
     finally:
         os.close(descriptor)
@@ -61,6 +56,45 @@ def write_below(folder: Path, path: str, content: bytes) -> None:
         raise ValueError(f"{path!r}: {why}")
     with os.fdopen(open_below(folder, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(content)
+
+
+def leads_below(path: str, target: str) -> bool:
+    """Whether a symbolic link at this path leads to something else below the same folder, whatever is a link there.
+
+    '..' behind a name is not what it seems to be if the name is a link.
+    """
+    up, names = [], target.split("/")
+    while names and names[0] in ("", ".", ".."):
+        up.append(names.pop(0))
+    found = posixpath.normpath(posixpath.join(posixpath.dirname(path), *up, *names))
+    return not target.startswith("/") and ".." not in names and not flaw(found)
+
+
+def link_below(folder: Path, path: str, target: str) -> None:
+    """Makes a symbolic link that `leads_below`. Raises as `write_below`."""
+    above = posixpath.dirname(path)
+    if flaw(path) or not leads_below(path, target):
+        raise ValueError(f"{path!r} to {target!r} leads out of the folder")
+    parent = _folder_below(folder, above.split("/") if above else (), make=True)
+    try:
+        os.symlink(target, posixpath.basename(path), dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _folder_below(folder: Path, names: Iterable[str], *, make: bool) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in names:
+            if make:
+                _make(name, descriptor)
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _make(name: str, folder: int) -> None:
