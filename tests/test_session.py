@@ -6,6 +6,7 @@ import gzip
 import http.server
 import socketserver
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -160,6 +161,22 @@ def test_as_many_values_as_are_read_take_bounded_memory() -> None:
         finally:
             tracemalloc.stop()
     assert peak < 100 << 20
+
+
+FULL_OF_COMMAS = {
+    "a string": b'{"a":"' + b"[{," * MOST_VALUES + b'"}',
+    "a string of escaped quotes": b'{"a":"' + b'\\",\\\\' * MOST_VALUES + b'"}',
+    "a string that has no end": b'"' + b'\\",' * MOST_VALUES,
+}
+
+
+@pytest.mark.parametrize("kind", FULL_OF_COMMAS)
+def test_what_stands_in_strings_is_no_value(kind: str) -> None:
+    """Manifests that Argo CD renders, for example."""
+    with answering(FULL_OF_COMMAS[kind]) as url:
+        started = time.monotonic()
+        assert Http("server", url).request("GET", "/").content == FULL_OF_COMMAS[kind]
+        assert time.monotonic() - started < 20, "each part of it is looked at once"
 
 
 EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of a deflate stream: stored, without a byte (RFC 1951, 3.2.4)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -18,6 +20,9 @@ MOST_VALUES = 500_000
 
 OPENING = (b",", b"[", b"{")
 """Each value in JSON but the first stands behind one of these."""
+
+# One of them, or a whole string, in which they open nothing. One without an end reaches to the end, and is looked at once.
+_TOKEN = re.compile(rb"[,\[{]|\"(?:[^\"\\]|\\.?)*+\"?", re.DOTALL)
 
 ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What code raises that reads an answer of another form than it expects."""
@@ -34,6 +39,12 @@ class Server(Protocol):
 
     @property
     def answered(self) -> str: ...
+
+
+def has_too_many_values(text: bytes | bytearray) -> bool:
+    """Whether JSON of this text has more than MOST_VALUES values, once its strings are left out."""
+    values = (one for one in _TOKEN.finditer(text) if text[one.start()] != ord('"'))
+    return next(itertools.islice(values, MOST_VALUES, None), None) is not None
 
 
 def unlike(name: str, where: str, what: str) -> UnexpectedAnswerError:

@@ -20,7 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
-from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, unlike
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, has_too_many_values, unlike
 from promoter.transport.credential import Credential
 
 _PIECE = 64 * 1024
@@ -344,7 +344,7 @@ class Http:
         except BaseException:
             response.close()
             raise
-        if sum(map(body.count, OPENING)) > MOST_VALUES:
+        if sum(map(body.count, OPENING)) > MOST_VALUES and has_too_many_values(body):
             raise unlike(self.name, self._shown(url), f"more than {MOST_VALUES} values")
         response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
 
