@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ _TABLE = ROOT / "docs" / "cluster-results.md"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "variant(name): the folder under variants/ that the test's overlay builds on")
+    config.addinivalue_line("markers", "alone: no other scenario may run at the same time")
     config.addinivalue_line("markers", "unreleased: the overlay deploys no release and Argo CD has no Application yet")
     if ENVIRON.get("PROMOTER_CLUSTER_TABLE") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(results.Table(_TABLE))
@@ -46,11 +50,33 @@ def mlflow_versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow
         yield server
 
 
+@contextmanager
+def turn(factory: pytest.TempPathFactory, *, alone: bool) -> Iterator[None]:
+    """Lets scenarios of several workers run at a time, but none next to one that has to be `alone`."""
+    folder = factory.getbasetemp()
+    file = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "turn"
+    with file.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
 @pytest.fixture
 def environment(
-    request: pytest.FixtureRequest, cluster: Cluster, service: Service, mlflow_versions: MlflowServer, tmp_path: Path
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    service: Service,
+    mlflow_versions: MlflowServer,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Environment]:
     """An environment whose first release is live; no request to it may fail while the test lasts."""
+    with turn(tmp_path_factory, alone=request.node.get_closest_marker("alone") is not None):
+        yield from _environment(request, cluster, service, mlflow_versions, tmp_path)
+
+
+def _environment(
+    request: pytest.FixtureRequest, cluster: Cluster, service: Service, mlflow_versions: MlflowServer, tmp_path: Path
+) -> Iterator[Environment]:
     marker = request.node.get_closest_marker("variant")
     name = f"promoter-test-{uuid.uuid4().hex[:8]}"
     url = f"{cluster.git_url}/{name}.git"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tests.support.mlflow_server import MlflowServer, sklearn_files
 
 MODEL = "fraud-detector"
@@ -30,9 +32,9 @@ def register(server: MlflowServer) -> None:
         assert registered == version, f"version {registered} was to be {version}"
 
 
-def forgive(server: MlflowServer) -> None:
+def forgive(server: MlflowServer, versions: Iterable[str] = tuple(BEHAVIOURS)) -> None:
     """Removes what the last environment's promoter wrote to the versions: the next one has the same name."""
-    for version in BEHAVIOURS:
+    for version in versions:
         found = server.api("GET", "model-versions/get", name=MODEL, version=version)["model_version"]
         for tag in found.get("tags", []):
             server.api("DELETE", "model-versions/delete-tag", name=MODEL, version=version, key=tag["key"])

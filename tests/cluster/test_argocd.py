@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import yaml
 
 from tests.cluster.cluster import ENVIRON, eventually, required
@@ -61,6 +62,7 @@ def test_deleted_application_needs_a_person(environment: Environment) -> None:
     environment.assert_kept(run)
 
 
+@pytest.mark.alone
 def test_argocd_server_restarts_in_mid_canary(environment: Environment) -> None:
     """CLUSTER_RESTART_ARGOCD is the command, `kubectl -n argocd rollout restart deployment/argocd-server` for example."""
     command = shlex.split(required("CLUSTER_RESTART_ARGOCD"))

@@ -12,10 +12,11 @@ import pytest
 
 from tests.cluster import inference, results
 from tests.cluster.cluster import Cluster, eventually
-from tests.cluster.conftest import row_of
+from tests.cluster.conftest import row_of, turn
 from tests.cluster.images import Service
 from tests.cluster.inference import BROKEN, DRIFTING, FIRST, LEAKING, SECOND, SLOW, Images, InferenceEnvironment
 from tests.cluster.manifests import OVERLAY
+from tests.cluster.model_versions import forgive
 from tests.support.docker_engine import DockerEngine, PythonBase, docker_engine, python_base
 from tests.support.mlflow_server import MlflowServer, running
 
@@ -38,10 +39,18 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]
 
 @pytest.fixture
 def environment(
-    request: pytest.FixtureRequest, cluster: Cluster, service: Service, images: Images, versions: MlflowServer, tmp_path: Path
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    service: Service,
+    images: Images,
+    versions: MlflowServer,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[InferenceEnvironment]:
-    """Version 1 is live. Which requests may fail is each test's own affair."""
+    """Version 1 is live. Which requests may fail is each test's own affair. Latencies are measured: nothing else runs meanwhile."""
     with ExitStack() as stack:
+        stack.enter_context(turn(tmp_path_factory, alone=True))
+        stack.callback(forgive, versions, inference.BEHAVIOURS)
         marker = request.node.get_closest_marker("variant")
         variant = marker.args[0] if marker else request.getfixturevalue("variant")
         made = stack.enter_context(inference.environment(cluster, service, images, versions, tmp_path, variant))
@@ -91,7 +100,7 @@ def _shortest(pulls: list[str]) -> str:
 @pytest.mark.parametrize("variant", ["inference", "inference-blue-green"])
 def test_drifting_predictions_are_restored(environment: InferenceEnvironment, variant: str) -> None:
     run = environment.promote(DRIFTING)
-    assert run.verdict == ("aborted", "analysis failed")
+    assert run.verdict == ("aborted", "analysis failed"), str(run)
     environment.assert_restored(run)
     assert environment.failed_metrics() == {"predictions"}
     assert_none_failed(environment)
@@ -100,7 +109,7 @@ def test_drifting_predictions_are_restored(environment: InferenceEnvironment, va
 @pytest.mark.parametrize("variant", ["inference", "inference-blue-green"])
 def test_slow_answers_are_restored(environment: InferenceEnvironment, variant: str) -> None:
     run = environment.promote(SLOW)
-    assert run.verdict == ("aborted", "analysis failed")
+    assert run.verdict == ("aborted", "analysis failed"), str(run)
     environment.assert_restored(run)
     assert environment.failed_metrics() == {"latency-ratio"}
     assert_none_failed(environment)
@@ -109,7 +118,7 @@ def test_slow_answers_are_restored(environment: InferenceEnvironment, variant: s
 @pytest.mark.parametrize("variant", ["inference", "inference-blue-green"])
 def test_leaked_errors_are_restored(environment: InferenceEnvironment, variant: str) -> None:
     run = environment.promote(LEAKING)
-    assert run.verdict == ("aborted", "analysis failed")
+    assert run.verdict == ("aborted", "analysis failed"), str(run)
     environment.assert_restored(run)
     assert environment.failed_metrics() == {"success-rate-drop"}
     assert environment.traffic is not None
@@ -126,7 +135,7 @@ def test_second_version_goes_live_by_blue_green(environment: InferenceEnvironmen
 @pytest.mark.variant("inference-deployment")
 def test_a_deployment_that_never_becomes_ready_is_restored(environment: InferenceEnvironment) -> None:
     run = environment.promote(BROKEN)
-    assert run.verdict == ("failed", "progress deadline")
+    assert run.verdict == ("failed", "progress deadline"), str(run)
     environment.assert_restored(run)
     assert_none_failed(environment)
 
