@@ -111,7 +111,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("  base:", "  compress: zstd\n  #", "image.compress: is none or gzip: Docker Engine before 23", ""),
         ("  base:", "  embed-limit: 2 GB\n  base:", "image.embed-limit: is a number of bytes", ""),
         ("  base:", "  embed-limit: -1\n  base:", "image.embed-limit: input should be greater than or equal to 0", ""),
-        ("  base:", "  model: url\n  base:", "image.model: input should be 'embed' or 'uri', not 'url'", ""),
+        ("  base:", "  model: url\n  base:", "image.model: input should be 'embed', 'uri' or 'volume', not 'url'", ""),
         ("\nimage:\n", "\nnotices:\n- slck: {}\nimage:\n", "promoter.yaml:21: notices[0].slck: unknown key; did you mean 'slack'?", ""),
         ("\nimage:\n", "\nnotices:\n- teams: {url: x}\nimage:\n", "notices[0].teams.url-from: is required (url-from are the keys here)", ""),
         ("\nimage:\n", "\nnotices:\n- teams: {url-from: 'https://x'}\nimage:\n", "notices[0].teams.url-from: has to be TEAMS_WEBHOOK_URL, or that with a suffix", ""),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from promoter.errors import RefusedError
 from promoter.models import Origin
-from promoter.transport.boundary import LARGEST_ANSWER, ODD, has_too_many_values
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, ODD, OPENING, has_too_many_values
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md
 # Docker's types mean the same (compatibility matrix there).
@@ -114,7 +114,8 @@ def decode(data: bytes, where: str) -> dict[str, Any]:
         RefusedError: it is something else; `where` names what was read.
     """
     try:
-        value = None if has_too_many_values(data) else json.loads(data)
+        many = sum(map(data.count, OPENING)) > MOST_VALUES and has_too_many_values(data)
+        value = None if many else json.loads(data)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

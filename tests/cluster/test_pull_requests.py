@@ -31,6 +31,8 @@ def forge(environment: Environment) -> Iterator[ForgeServer]:
         config = yaml.safe_load(file.read_text() + settings(server, ForgeKind.GITHUB))
         config["environments"][0] |= {"write": "pull-request", "on-failure": "pull-request"}
         file.write_text(yaml.safe_dump(config))
+        # a token of GitHub's goes to the server that stands next to it, and to no other
+        environment.promoter.environ = {**environment.promoter.environ, "GITHUB_API_URL": server.url}
         yield server
 
 
