@@ -15,7 +15,7 @@ ENVIRONMENT = "staging"
 REPOSITORY = "registry.example.com/models/fraud-detector"
 """The image repository, as shipped."""
 
-_GIT_URL = "https://github.com/your-org/your-gitops-repository.git"
+_PAGE = "https://github.com/your-org/your-gitops-repository"
 _IMAGE = "base: python:{python}-slim"
 
 Edits = Mapping[str, Mapping[str, str]]
@@ -49,7 +49,7 @@ def seed(place: Place, edits: Edits) -> None:
     git("init", "--quiet", f"--initial-branch={place.branch}", str(place.checkout))
     place.git("remote", "add", "origin", place.git_url)
     for path, content in template.files():
-        text = content.decode().replace(_GIT_URL, place.git_url)
+        text = content.decode().replace(f"{_PAGE}.git", place.git_url).replace(_PAGE, place.git_url)
         _write(place.checkout / path, _edited(path, text, edits.get(path, {})))
     place.git("add", "--all")
     author = ("-c", "user.name=promoter demo", "-c", "user.email=demo@example.com", "-c", "commit.gpgSign=false")

@@ -86,7 +86,7 @@ def _require_release(directory: str, release: Release, workload: Workload) -> No
             f"{directory}: {workload} renders with model version {workload.model_version!r}, not {release.version!r}",
             hint="copy data.modelVersion of the release file there with `replacements`, as components/release does",
         )
-    other = next((one for one in workload.images if _repository(one) == release.repository), None)
+    other = next((one for one in workload.images if repository_of(one) == release.repository), None)
     if release.image not in workload.images and other is not None:
         raise RefusedError(
             f"{directory}: {workload} renders with {other}, not {release.image}",
@@ -94,7 +94,8 @@ def _require_release(directory: str, release: Release, workload: Workload) -> No
         )
 
 
-def _repository(image: str) -> str:
+def repository_of(image: str) -> str:
+    """An image's name without tag and digest."""
     head, colon, tag = image.partition("@")[0].rpartition(":")
     return head if colon and "/" not in tag else image.partition("@")[0]
 

@@ -20,7 +20,7 @@ from promoter.kustomize.outside import KUSTOMIZATION_FILES
 from promoter.kustomize.promotion_file import FILE_NAME
 from promoter.kustomize.release import Overlay, write_release
 from promoter.kustomize.render import Tree, build, sources
-from promoter.kustomize.rendered import carrying
+from promoter.kustomize.rendered import carrying, repository_of
 from promoter.models import Model, Release
 
 RELEASE_FILE = "release.yaml"
@@ -56,8 +56,7 @@ class Container:
 
     @property
     def repository(self) -> str:
-        head, colon, tag = self.image.partition("@")[0].rpartition(":")
-        return head if colon and "/" not in tag else self.image.partition("@")[0]
+        return repository_of(self.image)
 
     def __str__(self) -> str:
         return f"{self.workload}/{self.name}"
