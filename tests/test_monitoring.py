@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.manifests import Built, built, matches, named, workload
+from tests.cluster.manifests import OVERLAY, write_files
+from tests.support.manifests import Built, build, built, matches, named, workload
 from tests.test_manifests import analyses, resolved
 
 __all__ = ["built"]
@@ -230,6 +231,18 @@ def test_the_canary_is_measured_against_stable(built: Built, tmp_path: Path, cas
     evaluate(tmp_path, {**STABLE, **canary}, queries=[{"expr": expr, "eval_time": "5m", "exp_samples": samples}])
     limit = float(spec["successCondition"].rpartition(" ")[2])
     assert (measured != "" and float(measured) <= limit) is passes
+
+
+@pytest.mark.parametrize("variant", ["inference", "inference-blue-green"])
+def test_what_the_cluster_suite_measures_is_promql(tmp_path: Path, variant: str) -> None:
+    """Its variants change arguments by their place: one more argument in the base, and a window is written over a number."""
+    write_files(tmp_path / "repository", NAMESPACE, variant)
+    manifests = build(tmp_path / "repository" / OVERLAY)
+    metrics = [one for analysis in analyses(manifests) for one in resolved(manifests, analysis).values()]
+    queries = [one["provider"]["prometheus"]["query"] for one in metrics if "prometheus" in one["provider"]]
+    assert len(queries) == 3
+    assert all("[20s]" in query for query in queries)
+    evaluate(tmp_path, {}, queries=[{"expr": query, "eval_time": "1m", "exp_samples": []} for query in queries])
 
 
 def test_keda_counts_requests_and_not_those_of_prometheus(built: Built, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -155,21 +156,26 @@ def test_a_namespace_that_is_being_deleted_needs_a_person_and_no_restore() -> No
 # -- somebody changed it ----------------------------------------------------------------------------------------------
 
 
-def changed(at: Moment, **of_application: Any) -> Verdict:
+BY_A_PERSON = (
+    FieldManager("argocd-controller", datetime(2026, 11, 26, 9, 0, tzinfo=UTC), template=True),
+    FieldManager("kubectl-set", datetime(2026, 11, 26, 8, 30, tzinfo=UTC), template=True),
+    FieldManager("kubectl-edit", datetime(2026, 11, 26, 8, 45, tzinfo=UTC), template=False),
+)
+
+
+def changed(
+    at: Moment, managers: Sequence[FieldManager] = BY_A_PERSON, *, sync_requested: bool = False, **of_application: Any
+) -> Verdict:
     assert at.seen.application is not None
     difference = Difference(template=("spec.template.spec.containers[0].image",))
-    managers = (
-        FieldManager("argocd-controller", datetime(2026, 11, 26, 9, 0, tzinfo=UTC), template=True),
-        FieldManager("kubectl-set", datetime(2026, 11, 26, 8, 30, tzinfo=UTC), template=True),
-        FieldManager("kubectl-edit", datetime(2026, 11, 26, 8, 45, tzinfo=UTC), template=False),
-    )
     applied = {
         "sync": "OutOfSync",
         "resources": resources(at, sync="OutOfSync"),
         "operation": operation(at, phase="Succeeded", revision=at.seen.application.revision),
         **of_application,
     }
-    seen = altered(at.seen, application=applied, workload={"managers": managers}, difference=difference)
+    workload = {"managers": managers}
+    seen = altered(at.seen, application=applied, workload=workload, difference=difference, sync_requested=sync_requested)
     return judge(seen, at.expected)
 
 
@@ -181,6 +187,31 @@ def test_a_change_by_hand_needs_a_person_and_names_who_and_when_and_what() -> No
         "last changed by kubectl-set at 2026-11-26 08:30:00 UTC",
         "argocd app sync fraud-detector-staging",
     )
+
+
+BY_ARGO_CD = (
+    FieldManager("argocd-controller", datetime(2026, 11, 27, 22, 38, 4, tzinfo=UTC), template=True),
+    FieldManager("rollouts-controller", datetime(2026, 11, 27, 22, 38, 5, tzinfo=UTC), template=True),
+)
+
+
+def test_a_sync_that_did_not_write_the_pod_template_is_asked_for_once_more() -> None:
+    """Argo CD 3.4, 2026-11-27: the operation succeeded, the Rollout kept its containers, and no person had touched it."""
+    first = changed(LIVE, managers=BY_ARGO_CD)
+    assert (first.kind, first.reason, first.sync_due) == (Kind.SYNCING, Reason.NOT_APPLIED, True)
+    assert "left the pod template of Rollout" in first.summary
+    again = changed(LIVE, managers=BY_ARGO_CD, sync_requested=True)
+    assert (again.kind, again.reason, again.restore) == (Kind.NEEDS_PERSON, Reason.NOT_APPLIED, False)
+    assert again.evidence[-1] == "argocd app sync fraud-detector-staging"
+
+
+def test_where_auto_sync_is_off_a_person_syncs_what_the_sync_left_out() -> None:
+    verdict = changed(LIVE, managers=BY_ARGO_CD, auto_sync=False)
+    assert (verdict.kind, verdict.reason) == (Kind.NEEDS_PERSON, Reason.NOT_APPLIED)
+
+
+def test_who_changed_it_is_not_known_where_no_manager_is_given() -> None:
+    assert changed(LIVE, managers=()).reason is Reason.CHANGED_BY_HAND
 
 
 def test_self_heal_undoes_it() -> None:

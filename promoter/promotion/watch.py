@@ -18,7 +18,7 @@ from promoter.verdict import Kind, Reason, Verdict, judge
 
 OnVerdict = Callable[[Verdict], None]
 
-_NOT_SYNCED = frozenset({Reason.AUTO_SYNC_OFF, Reason.AUTO_SYNC_SKIPPED})
+_NOT_SYNCED = frozenset({Reason.AUTO_SYNC_OFF, Reason.AUTO_SYNC_SKIPPED, Reason.NOT_APPLIED})
 
 _SPARE_REQUESTS = 3.0
 _FIRST_STREAM_WAIT, _LONGEST_STREAM_WAIT = 5.0, 60.0
@@ -222,7 +222,7 @@ class Watcher:
     def _certain_after(self, verdict: Verdict) -> float:
         if verdict.kind is Kind.LIVE:
             return self.timing.stable_for
-        if verdict.reason is Reason.CHANGED_BY_HAND:
+        if verdict.reason in (Reason.CHANGED_BY_HAND, Reason.NOT_APPLIED):
             return max(self.timing.person, self.timing.sync_grace)  # a sync may be about to undo it
         if verdict.reason is Reason.AUTO_SYNC_OFF and self._asked_for_sync and not self._refusal:
             return max(self.timing.person, self.timing.sync_grace)  # the sync that was asked for may not be seen yet

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from promoter.models import HEAD, source_path
-from promoter.verdict.evidence import TERMINATING, about_difference, about_operation, about_retries, about_workload, out_of_sync
+from promoter.verdict.evidence import (
+    TERMINATING,
+    about_difference,
+    about_operation,
+    about_retries,
+    about_workload,
+    only_controllers_wrote,
+    out_of_sync,
+)
 from promoter.verdict.live import (
     FAILED,
     application_of,
@@ -24,7 +32,7 @@ from promoter.verdict.observation import Deployed
 from promoter.verdict.result import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
-    from promoter.argocd.state import ApplicationState
+    from promoter.argocd.state import ApplicationState, Workload
     from promoter.models import Application
     from promoter.verdict.observation import Expectation, Observation
 
@@ -180,7 +188,7 @@ def held(seen: Observation, _: Expectation) -> Verdict | None:
 def changed_by_hand(seen: Observation, expected: Expectation) -> Verdict | None:
     """The sync that contains our commit succeeded, and since then somebody changed the workload's pod template, or deleted it.
 
-    With self-heal on Argo CD undoes that by itself.
+    Or nobody did, and the sync itself did not write it. With self-heal on Argo CD undoes that by itself.
     """
     application, workload, difference = application_of(seen), seen.workload, seen.difference
     operation = application.operation
@@ -196,8 +204,22 @@ def changed_by_hand(seen: Observation, expected: Expectation) -> Verdict | None:
         return Verdict(Kind.NEEDS_PERSON, summary, Reason.CHANGED_BY_HAND, (command,))
     if workload is None or difference is None or not difference.template:
         return None
+    evidence = (*about_difference(workload, difference), command)
+    if only_controllers_wrote(workload):
+        return _not_applied(seen, workload, evidence)
     summary = f"{workload.ref.kind} {workload.ref.name} was changed by hand: its pod template differs from Git"
-    return Verdict(Kind.NEEDS_PERSON, summary, Reason.CHANGED_BY_HAND, (*about_difference(workload, difference), command))
+    return Verdict(Kind.NEEDS_PERSON, summary, Reason.CHANGED_BY_HAND, evidence)
+
+
+def _not_applied(seen: Observation, workload: Workload, evidence: tuple[str, ...]) -> Verdict:
+    """Argo CD may keep a Rollout's whole list of containers under RespectIgnoreDifferences; the next sync applies it.
+
+    It does so where an entry in the cluster is not in its canonical form, such as `value: ""` (argo-cd issues 16799, 26588).
+    """
+    summary = f"Argo CD's sync of our commit left the pod template of {workload.ref.kind} {workload.ref.name} as it was"
+    if application_of(seen).auto_sync and not seen.sync_requested:
+        return Verdict(Kind.SYNCING, summary, Reason.NOT_APPLIED, evidence, sync_due=True)
+    return Verdict(Kind.NEEDS_PERSON, summary, Reason.NOT_APPLIED, evidence)
 
 
 def syncing(seen: Observation, expected: Expectation) -> Verdict:

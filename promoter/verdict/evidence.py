@@ -140,9 +140,17 @@ def _keeps_pods_from(condition: Condition) -> bool:
 
 
 def about_difference(workload: Workload, difference: Difference) -> tuple[str, ...]:
-    """The fields of the pod template that differ from Git, and the manager that changed it last."""
-    by = _last("changed", [one for one in workload.managers if one.template and one.name not in _CONTROLLERS])
-    return (*(f"{path} differs from Git" for path in difference.template), *by)
+    """The fields of the pod template that differ from Git, and who changed it last."""
+    return (*(f"{path} differs from Git" for path in difference.template), *_last("changed", _persons(workload)))
+
+
+def only_controllers_wrote(workload: Workload) -> bool:
+    """Whether the pod template was written by Argo CD and controllers only; False where the managers are not known."""
+    return any(one.template for one in workload.managers) and not _persons(workload)
+
+
+def _persons(workload: Workload) -> Sequence[FieldManager]:
+    return [one for one in workload.managers if one.template and one.name not in _CONTROLLERS]
 
 
 def about_pause(workload: Workload | None) -> tuple[str, ...]:

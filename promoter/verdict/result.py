@@ -46,6 +46,7 @@ class Reason(StrEnum):
     SYNC_WINDOW = "sync window"
     AUTO_SYNC_OFF = "auto-sync off"
     AUTO_SYNC_SKIPPED = "auto-sync skipped"
+    NOT_APPLIED = "not applied"
     CHANGED_BY_HAND = "changed by hand"
     MOVED = "follows something else"
     SCALED_TO_ZERO = "scaled to zero"
