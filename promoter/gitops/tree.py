@@ -212,10 +212,11 @@ def leads_outside(link: str, target: str) -> bool:
 
 
 def _refuse_detour(step: str, entry: Entry | None, path: str) -> None:
+    where = path if step == path else f"{path}: {step}"
     if entry is not None and entry.mode == _LINK:
         hint = "name the real path, or put the file itself there"
-        message = f"{path}: {step} is a symbolic link, which promoter does not follow"
+        message = f"{where} is a symbolic link, which promoter does not follow"
         raise LinkError(message, hint=hint, link=step, id=entry.id)
     if entry is not None and entry.mode == _SUBMODULE:
-        message = f"{path}: {step} is a submodule, which promoter does not follow"
+        message = f"{where} is a submodule, which promoter does not follow"
         raise RefusedError(message, hint="name a path of this repository")
