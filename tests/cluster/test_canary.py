@@ -139,9 +139,14 @@ def test_first_release_that_fails_has_nothing_to_go_back_to(environment: Environ
 
 @pytest.mark.unreleased
 def test_first_release_that_fails_over_an_empty_overlay(environment: Environment) -> None:
-    """Argo Rollouts aborts it in favour of what it takes for stable: pods that no release ever made."""
+    """Argo Rollouts aborts it in favour of what it takes for stable: pods that no release ever made.
+
+    Argo CD may leave the pod template as it was in its first sync of the release (`not applied`); then the analysis of the
+    second one ends before its deadline.
+    """
     environment.bootstrap()
     eventually("Argo CD has synced the empty overlay", environment.pods)
     run = environment.promote(CRASHING)
-    assert (run.exit_code, run.verdict) == (11, ("aborted", "progress deadline")), str(run)
+    assert (run.exit_code, run.verdict[0]) == (11, "aborted"), str(run)
+    assert run.verdict[1] in {"progress deadline", "analysis could not measure"}, str(run)
     environment.assert_kept(run)
