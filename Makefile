@@ -58,9 +58,11 @@ format: $(READY) ## formats the code, and writes the tree in ARCHITECTURE.md
 bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks
 
-lock: $(READY) ## choose the newest versions that pyproject.toml allows: of everything, and of what .ci/install needs
+lock: $(READY) ## choose the newest versions that pyproject.toml allows: of everything, of what .ci/install needs, and of the server with its tests
 	$(COMPILE) --upgrade --all-extras --group audit --group build --group dev --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --extra azure --extra github-app --group build --output-file requirements.install.lock
+	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --quiet --no-header --upgrade --output-file tests/serving-requirements.lock \
+		promoter/serving/requirements.txt tests/serving-requirements.txt
 
 clean:
 	rm -rf $(VENV) $(VENV)-serving .tools demo
@@ -75,7 +77,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 # What an image of a model has (MLflow and the server's own requirements, not promoter's), and what its tests use.
-$(VENV)-serving/.ready: promoter/serving/requirements.txt tests/serving-requirements.txt
+$(VENV)-serving/.ready: tests/serving-requirements.lock
 	$(PYTHON) -m venv $(VENV)-serving
-	$(VENV)-serving/bin/python -m pip install --quiet --disable-pip-version-check --requirement promoter/serving/requirements.txt --requirement tests/serving-requirements.txt
+	$(VENV)-serving/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
 	@touch $@
