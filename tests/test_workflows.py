@@ -202,6 +202,7 @@ def test_a_dispatch_of_the_receiver_promotes_what_the_alias_names(it: Rig, tmp_p
     assert run.concurrency(DEPLOY, "repository_dispatch", payload) == "promoter-staging"
     job = only(run.run(DEPLOY, "repository_dispatch", payload))
     assert not job.failed, job.log
+    assert job.environment == "staging"
     assert it.deployed("staging") == version
     assert f"version {version} is live" in job.summary
     assert ("notice", f"reconciled: staging {it.model} promoted") in job.annotations
@@ -303,6 +304,7 @@ def test_the_schedule_compares_every_environment(it: Rig, tmp_path: Path) -> Non
     assert run.concurrency(DEPLOY, "schedule", payload) == "promoter-all"
     job = only(run.run(DEPLOY, "schedule", payload))
     assert not job.failed, job.log
+    assert job.environment == ""  # a restore waits for nobody
     assert all(f"| {name} {it.model} |" in job.summary for name in ENVIRONMENTS)
     assert it.remote.tip() == tip
     # A repository in which nothing is configured yet has no failing run every day.

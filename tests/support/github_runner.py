@@ -27,9 +27,10 @@ def event(name: str, **changes: Any) -> dict[str, Any]:
 
 @dataclass
 class Job:
-    """One job that ran: `summary` is its page, `outputs` those that it declares."""
+    """One job that ran: `summary` is its page, `outputs` those that it declares, `environment` the one whose reviewers it waits for."""
 
     name: str
+    environment: str = ""
     ran: list[Ran] = field(default_factory=list)
     used: dict[str, Mapping[str, str]] = field(default_factory=dict)
     steps: dict[str, Any] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Runner:
     # -- jobs and steps -----------------------------------------------------------------------------------------------
 
     def _job(self, key: str, job: Mapping[str, Any], context: expressions.Context) -> Job:
-        made = Job(key)
+        made = Job(key, expressions.text(expressions.insert(job.get("environment", ""), context)))
         folder = self.folder / f"job-{len(list(self.folder.glob('job-*')))}"
         (folder / "temp").mkdir(parents=True)
         (folder / "summary").touch()
