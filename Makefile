@@ -29,7 +29,7 @@ test-git: $(READY) ## the tests of Git, with the git of PATH; another one: PATH=
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 --numprocesses $(SCENARIOS) --dist loadfile $(ARGS)
 
-soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, people next to reconciles, faults in gaps, many orders of steps, broken files, odd answers; shorter: DELIVERIES=500 SECONDS=60 PEOPLE=60 CELLS=40 ORDERS=1000 SEEDS=1000 ANSWERS=1000; the same again: SEED=...
+soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, people next to reconciles, faults in gaps, many orders of steps, broken files, odd answers, requests to two servers; shorter: DELIVERIES=500 SECONDS=60 PEOPLE=60 CELLS=40 ORDERS=1000 SEEDS=1000 ANSWERS=1000 REQUESTS=1000; the same again: SEED=...
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
 	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 	$(VENV)/bin/python -m tests.soak.people $(or $(PEOPLE),600) $(SEED)
@@ -37,6 +37,7 @@ soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters o
 	$(VENV)/bin/python -m tests.soak.interleavings $(or $(ORDERS),10000) $(SEED)
 	$(VENV)/bin/python -m tests.soak.mutations $(or $(SEEDS),20000)
 	$(VENV)/bin/python -m tests.soak.answers $(or $(ANSWERS),20000)
+	$(VENV)/bin/python -m tests.soak.requests $(or $(REQUESTS),20000) $(SEED)
 
 check: $(READY) ## formatting, lint, types, imports, workflows, the tree in ARCHITECTURE.md
 	$(VENV)/bin/ruff format --check .

@@ -1,4 +1,4 @@
-"""What the package says of itself, made by the build backend that pip calls."""
+"""The metadata of the package, as the build backend makes it that pip calls."""
 
 from __future__ import annotations
 

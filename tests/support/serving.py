@@ -150,7 +150,7 @@ def serving(scratch: Path, model: Path | None, python: Path | None = None, /, **
 
 def sklearn_model(folder: Path) -> Path:
     """Two columns of doubles, a regression."""
-    with _quiet():
+    with quiet():
         import mlflow.sklearn
         import pandas as pd
         from sklearn.linear_model import LinearRegression
@@ -162,7 +162,7 @@ def sklearn_model(folder: Path) -> Path:
 
 
 def orders_model(folder: Path) -> Path:
-    with _quiet():
+    with quiet():
         import pandas as pd
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -181,7 +181,7 @@ def orders_model(folder: Path) -> Path:
 
 
 def scaled_model(folder: Path) -> Path:
-    with _quiet():
+    with quiet():
         import pandas as pd
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -192,7 +192,7 @@ def scaled_model(folder: Path) -> Path:
 
 
 def pixels_model(folder: Path) -> Path:
-    with _quiet():
+    with quiet():
         import numpy as np
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
@@ -216,7 +216,7 @@ def pyfunc_model(folder: Path, source: str, signature: Any, example: Any, **more
 def with_expected_output(model: Path, folder: Path) -> Path:
     """A copy with the file that the prediction check compares with."""
     shutil.copytree(model, folder)
-    with _quiet(), (folder / "serving_output_example.json").open("w") as file:
+    with quiet(), (folder / "serving_output_example.json").open("w") as file:
         import mlflow.pyfunc
         from mlflow.pyfunc.scoring_server import predictions_to_json
 
@@ -230,7 +230,7 @@ def digest(folder: Path) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What MLflow, pandas and scikit-learn think of each other's newest release is not what is tested here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
