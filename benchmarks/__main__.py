@@ -14,13 +14,27 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import append, contention, edit, history, huge_repository, promotion, resolve, serving, startup, trace, webhook
+from benchmarks import (
+    append,
+    contention,
+    edit,
+    history,
+    huge_repository,
+    many_files,
+    promotion,
+    resolve,
+    serving,
+    startup,
+    trace,
+    webhook,
+)
 from benchmarks.figures import Section
 
 _MODULES = {
     "startup": startup,
     "edit": edit,
     "resolve": resolve,
+    "files": many_files,
     "trace": trace,
     "promotion": promotion,
     "append": append,
