@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -298,6 +299,15 @@ def test_a_file_that_is_missing_is_found(folder: Path, name: str) -> None:
     checked = look(folder)
     assert checked.findings
     assert checked.exit_code is not ExitCode.DONE
+
+
+def test_overlays_of_another_repository_are_named_as_not_looked_at(folder: Path) -> None:
+    shutil.rmtree(folder / "overlays")
+    checked = look(folder)
+    shown = {one.where: one.problem for one in checked.findings}
+    assert "the overlay was not looked at" in shown["overlays/churn/staging"]
+    assert "https://" in shown["overlays/churn/staging"]
+    assert checked.exit_code is ExitCode.DONE
 
 
 @pytest.mark.parametrize("name", [".argocd-source.yaml", ".argocd-source-churn-staging.yaml"])

@@ -90,6 +90,10 @@ def _file_looks(
     yield "placeholders of the example", lambda: [Finding(*one) for one in placeholders(tree, environments)]
     yield "one overlay for each environment", lambda: [Finding(*one) for one in same_overlay(clients.config.environments)]
     yield "kustomize", _tool
+    known = [one.application for one in clients.config.environments if one.application.repo_url]
+    if known and not any(tree.holds(application.path) for application in known):
+        yield "overlays", partial(_elsewhere, environments)
+        return
     manifests = Manifests(clients.config.root)
     for environment in environments:
         if environment.application.repo_url:
@@ -102,6 +106,15 @@ def _tool() -> Iterator[Finding]:
     if tool() is None:
         fix = "install kustomize: https://kubectl.docs.kubernetes.io/installation/kustomize/"
         yield Finding("kustomize", "neither kustomize nor kubectl is on the PATH: overlays are not built", fix, ExitCode.DONE)
+
+
+def _elsewhere(environments: Sequence[Environment]) -> Iterator[Finding]:
+    """promoter.yaml may be in one repository and every overlay in another."""
+    for environment in environments:
+        application = environment.application
+        if application.repo_url:
+            problem = f"is not in this checkout but in {application.repo_url}: the overlay was not looked at"
+            yield Finding(application.path, problem, "run promoter check in a checkout of that repository too", ExitCode.DONE)
 
 
 def _overlay(clients: Clients, tree: WorkTree, environment: Environment, offline: bool) -> Iterator[Finding]:

@@ -41,6 +41,9 @@ class WorkTree:
         """The checkout that the folder is in; without one the folder itself."""
         return cls(next((place for place in (folder, *folder.parents) if (place / ".git").exists()), folder))
 
+    def holds(self, directory: str) -> bool:
+        return (self.root / directory).is_dir()
+
     def read(self, path: str) -> bytes | None:
         return self.export([path]).get(path)
 

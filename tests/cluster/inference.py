@@ -35,6 +35,7 @@ _EXAMPLE = {"x": [1.0, 2.0], "y": [3.0, 4.0]}
 _EXPECTED = {"predictions": [5.0, 8.0]}
 _LEAKS_AT = 10.0
 _CODE = f"""\
+import os
 import time
 from pathlib import Path
 
@@ -45,7 +46,8 @@ import mlflow.pyfunc
 class Score(mlflow.pyfunc.PythonModel):
     def load_context(self, context):
         self.behaviour = Path(context.artifacts["behaviour"]).read_text()
-        if self.behaviour == "broken":
+        # Where the image is tried before it is published there is no cluster: there it loads.
+        if self.behaviour == "broken" and "KUBERNETES_SERVICE_HOST" in os.environ:
             raise ValueError("the weights can't be read")
 
     def predict(self, context, model_input, params=None):
