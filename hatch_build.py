@@ -17,15 +17,15 @@ class Addresses(MetadataHookInterface):
     def update(self, metadata: dict[str, Any]) -> None:
         """Adds the addresses; `metadata` is the [project] table."""
         repository = os.environ.get("GITHUB_REPOSITORY")
-        address = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{repository}"
-        metadata["urls"] = (
-            {
-                "Source": address,
-                "Documentation": f"{address}/tree/main/docs",
-                "Changelog": f"{address}/blob/main/CHANGELOG.md",
-                "Issues": f"{address}/issues",
-                "Security": f"{address}/blob/main/SECURITY.md",
-            }
-            if repository
-            else {}
-        )
+        metadata["urls"] = _addresses(repository) if repository else {}
+
+
+def _addresses(repository: str) -> dict[str, str]:
+    address = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{repository}"
+    return {
+        "Source": address,
+        "Documentation": f"{address}/tree/main/docs",
+        "Changelog": f"{address}/blob/main/CHANGELOG.md",
+        "Issues": f"{address}/issues",
+        "Security": f"{address}/blob/main/SECURITY.md",
+    }
