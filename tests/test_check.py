@@ -404,7 +404,7 @@ def test_services_that_do_not_answer_are_found_each(path: WritePath) -> None:
     assert found(checked, "MLflow").exit_code is ExitCode.UNREACHABLE
     path.edit("environments/staging.yaml", path.remote.as_uri(), "file:///nowhere.git")
     checked = look(path.folder, offline=False, MLFLOW_TRACKING_URI=path.server.url)
-    assert found(checked, "nowhere.git").exit_code is not ExitCode.DONE
+    assert found(checked, "staging: file:///nowhere.git").exit_code is not ExitCode.DONE
 
 
 def test_a_remote_that_takes_no_push_is_found_and_nothing_is_pushed(path: WritePath) -> None:
