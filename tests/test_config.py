@@ -12,7 +12,7 @@ from promoter import config
 from promoter.commands.scaffold import template
 from promoter.config.yaml import documents, plain_values
 from promoter.errors import ConfigError, ExitCode, UsageError
-from promoter.models import Compress, Embed, ForgeKind, MergeMethod
+from promoter.models import Builder, Compress, Embed, ForgeKind, MergeMethod
 
 
 @pytest.fixture
@@ -292,6 +292,21 @@ def test_a_limit_is_in_bytes_or_larger_units(repository: Path, written: str, lim
     edit(repository, "  base:", f"  embed-limit: {written}\n  model: uri\n  compress: gzip\n  base:")
     image = config.load(repository / config.FILE).image
     assert (image.embed_limit, image.model, image.compress) == (limit, Embed.URI, Compress.GZIP)
+
+
+@pytest.mark.parametrize(
+    ("written", "builder"),
+    [
+        ("platform: linux/amd64", Builder.UNPACK),
+        ("packages: [libgomp1]", Builder.ENGINE),
+        ("strategy: build", Builder.ENGINE),
+        ("dockerfile: promoter.yaml", Builder.ENGINE),
+        ("runtime-builder: engine", Builder.ENGINE),
+    ],
+)
+def test_an_engine_builds_what_only_an_engine_can(repository: Path, written: str, builder: Builder) -> None:
+    edit(repository, "  base:", f"  {written}\n  base:")
+    assert config.load(repository / config.FILE).image.runtime_builder is builder
 
 
 def test_promoter_yaml_is_found_in_a_folder_above(repository: Path) -> None:

@@ -107,7 +107,7 @@ class World:
         settings = {
             "models": {MODEL: {"image": f"{self.registry.host}/{repository}"}},
             "environments": [{"name": "staging", "application": {"name": "x"}}],
-            "image": {"base": self.base, **(image or {})},
+            "image": {"base": self.base, "runtime-builder": "engine", **(image or {})},
         }
         file.write_text(json.dumps(settings))
         return Clients(config.load(file), self.environ | environ, self.said.append)
@@ -236,23 +236,25 @@ for _ in range(5):
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("builder", "kind"), [("engine", "scikit-learn"), *(("unpack", kind) for kind in KINDS)])
 def test_image_answers_as_the_model_does_with_no_network_and_no_rights(
     world: World,
     first: Image,
     docker_engine: DockerEngine,
     model_files: dict[str, bytes],
     tmp_path: Path,
+    builder: str,
     kind: str,
 ) -> None:
-    """With one model process and with four. The requirements are those of `first`, so that its runtime serves all kinds."""
+    """With one model process and with four. The requirements are those of `first`, so that one runtime serves all kinds."""
     make, body = KINDS[kind]
     folder = make(tmp_path / "model")
     for name in ("requirements.txt", "python_env.yaml"):
         (folder / name).write_bytes(model_files[name])
     files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     number = world.mlflow.register(MODEL, f"models:/{world.mlflow.log_model(files)}")
-    image = pull(docker_engine, world, world.ensure(world.clients(), world.version(number)))
+    clients = world.clients({"runtime-builder": builder}, "models/fraud" if builder == "engine" else "models/unpacked")
+    image = pull(docker_engine, world, world.ensure(clients, world.version(number)))
     expected = scoring_server_answer(folder, json.dumps(body))
     for workers in ("1", "4"):
         with isolated(docker_engine, image, {"WORKERS": workers}) as container:
@@ -388,6 +390,18 @@ def test_a_model_that_can_not_be_loaded_is_refused_with_its_reason_and_nothing_i
         new = {digest for digest in blobs_of(world.registry) if digest not in before}
         assert len(new) <= 3, "more than the lock of its requirements"
     assert world.repository("models/broken-0").read_manifest("runtime") is None
+
+
+def test_a_model_is_loaded_in_a_runtime_that_was_unpacked_before_its_image_is_published(
+    world: World, first: Image, model_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The engine pulls what was made without it."""
+    line, reason = BROKEN["raises"]
+    version, opened = broken(world, model_files, tmp_path, line)
+    clients = world.clients({"runtime-builder": "unpack"}, "models/unpacked-broken")
+    with pytest.raises(RefusedError, match=f"nothing is published: .*{reason}"):
+        clients.publisher(clients.config.models[MODEL]).ensure(version, opened)
+    assert world.repository("models/unpacked-broken").read_manifest(image_tag(version)) is None
 
 
 def test_a_model_is_tried_once_for_an_image_and_never_for_one_that_is_there(

@@ -16,7 +16,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from promoter.image.runtime import install
-from promoter.image.runtime.engine import base_hint
+from promoter.image.runtime.packages import base_hint
 
 
 @pytest.fixture

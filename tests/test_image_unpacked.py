@@ -414,7 +414,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **libraries: Libra
     """A wheel whose files are these libraries."""
     from promoter.image.runtime.unpacked import libraries as module
 
-    made = wheel(tmp_path, {f"shop/{name}.so": name.encode() for name in libraries})
+    tmp_path.mkdir(exist_ok=True)
+    made = wheel(tmp_path, {f"shop/{name}" if ".so" in name else f"shop/{name}.so": name.encode() for name in libraries})
     monkeypatch.setattr(module, "read_library", lambda file: libraries[(file.seek(0), file.read())[1].decode()])
     return list(made.files)
 
@@ -439,11 +440,22 @@ def test_what_compiled_code_lacks_is_named(
 
 def test_what_wheels_base_or_nodes_have_is_not_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     needs = Library(
-        "amd64", "", ("libc.so.6", "other.so", "libnamed.so.3", "libcuda.so.1"), (), (("libc.so.6", ("GLIBC_2.28",)),)
+        "amd64",
+        "",
+        ("libc.so.6", "other.so", "libnamed.so.3", "libcuda.so.1", "libcublas.so.13"),
+        (),
+        (("libc.so.6", ("GLIBC_2.28",)),),
     )
     foreign = Library("arm64", "", ("libnowhere.so",))  # debuggers carry such files along
     files = compiled(monkeypatch, tmp_path, native=needs, other=Library("amd64", "libnamed.so.3"), foreign=foreign)
     require_libraries(files, BASE, AMD64)
+    # torch 2.11 has a libgfortran.so.5 that needs a library which no wheel has, and that nothing loads.
+    left = {"libgfortran.so.5": Library("amd64", "libgfortran.so.5", ("libquadmath.so.0",))}
+    require_libraries(compiled(monkeypatch, tmp_path / "left", native=Library("amd64"), **left), BASE, AMD64)
+    named = compiled(monkeypatch, tmp_path / "named", native=Library("amd64", "", ("libgfortran.so.5",)), **left)
+    with pytest.raises(RefusedError, match=r"shop 1\.0 needs libquadmath\.so\.0"):
+        require_libraries(named, BASE, AMD64)
+    files = compiled(monkeypatch, tmp_path, native=needs, other=Library("amd64", "libnamed.so.3"), foreign=foreign)
     without = with_nodes(**{"usr/lib/x86_64-linux-gnu/libc.so.6": Node("file")})
     with pytest.raises(RefusedError, match=r"on base:1: shop 1\.0 needs libc\.so\.6, which the base image does not have$"):
         require_libraries(files, without, AMD64)

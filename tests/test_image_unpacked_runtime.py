@@ -148,7 +148,7 @@ def test_a_runtime_is_made_where_no_engine_is_and_found_ever_after(world: World)
     other = world.builder("unpacked/second")(version, opened)
     assert other.repository.read_manifest(other.reference) == image.repository.read_manifest(image.reference)
     world.builder("unpacked/second").attempt(other, version, opened)
-    assert world.said[-1] == f"fraud-detector:7 is not tried in {image.reference}: no Docker engine answers"
+    assert world.said[-1] == f"fraud-detector:7 is not loaded before it is published: nothing here can run {image.reference}"
 
 
 def test_a_new_pin_sends_one_layer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,12 +159,15 @@ class ImageSection(Section):
         min_length=1,
         description="Image that runtimes are built on; {python} is the model's Python (3.11).",
     )
-    runtime_builder: Annotated[Builder, Field(strict=False)] = Field(
-        Builder.ENGINE,
-        description="engine: a Docker engine builds the runtime. unpack: promoter unpacks the wheels on the base, without one.",
+    runtime_builder: Annotated[Builder | None, Field(strict=False)] = Field(
+        None,
+        description="unpack: promoter unpacks the wheels on the base. engine: a Docker engine builds the runtime;"
+        " the default with packages, dockerfile and strategy: build, which need one.",
     )
     packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$")], ...] = Field(
-        (), strict=False, description="Debian packages (libgomp1) that are installed on the base with its own apt-get."
+        (),
+        strict=False,
+        description="Debian packages (libgomp1) that a Docker engine installs on the base with its own apt-get.",
     )
     ignore_conda: tuple[str, ...] = Field(
         (), strict=False, description="Conda packages of a model's conda.yaml that its runtime goes without, by name."

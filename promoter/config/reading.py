@@ -165,7 +165,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         model=section.model,
         embed_limit=section.embed_limit,
         base=section.base,
-        runtime_builder=section.runtime_builder,
+        runtime_builder=section.runtime_builder or (Builder.ENGINE if _takes_an_engine(section) else Builder.UNPACK),
         packages=section.packages,
         ignore_conda=section.ignore_conda,
         trial=section.trial,
@@ -217,6 +217,10 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
             raise document.error(
                 why, ("image", key.replace("_", "-")), hint=f"take {key.replace('_', '-')} out, or set what it needs"
             )
+
+
+def _takes_an_engine(section: ImageSection) -> bool:
+    return bool(section.packages) or section.dockerfile is not None or section.strategy is Strategy.BUILD
 
 
 def _needs_an_engine(section: ImageSection) -> dict[str, str]:

@@ -6,4 +6,5 @@ lock.py          resolved once, with hashes      engine.py    the Docker engine:
 wheels.py        the locked files, on the host   whole.py     strategy `build`: the model goes in there too
 tools.py         uv and pip                      Dockerfile, install.py: what runs inside the build
 unpacked/        the same without an engine      trial.py: the model is loaded once
+packages.py      what a base lacks
 """

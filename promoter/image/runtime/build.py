@@ -1,4 +1,4 @@
-"""Finds the runtime of a model version in its image repository by its recipe's key, or has the Docker engine build it."""
+"""Finds the runtime of a model version in its image repository by its recipe's key, or makes it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RuntimeBuilder:
         Raises:
             RefusedError: the requirements can't be met or locked, base or result do not fit, a step failed.
             AuthError, UnreachableError: as registries, package index and engine answer.
-            UsageError: the settings can't be meant, or pip is missing.
+            UsageError: the settings can't be meant.
         """
         if (found := self.find(version, open_file)) is not None:
             return found
@@ -93,7 +93,7 @@ class RuntimeBuilder:
         try:
             engine = Engine(self.env, self.say)
         except UnreachableError:
-            self.say(f"{version.reference} is not tried in {runtime.reference}: no Docker engine answers")
+            self.say(f"{version.reference} is not loaded before it is published: nothing here can run {runtime.reference}")
             return
         with engine:
             if runtime.reference in self.unpacked and not engine.has(image):

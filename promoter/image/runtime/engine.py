@@ -21,13 +21,13 @@ from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableE
 from promoter.image.base import Platform
 from promoter.image.credentials import engine_auth, engine_logins
 from promoter.image.reference import ImageReference
+from promoter.image.runtime.packages import base_hint
 
 _ANSWER_SECONDS = 600  # an engine that packs a large layer sends nothing for minutes
 _LAST_LINES = 20
 _STEP = re.compile(r"Step \d+/\d+ : .*")
 # The messages for people that install.py, or a user's own step, prints.
 SENTENCE = "promoter: "
-_DEBIAN = re.compile(r"\(Debian: ([^)]+)\)")
 _USUAL = "unix:///var/run/docker.sock"
 _DENIED = ("denied", "unauthorized", "authentication required", "no basic auth", "forbidden")
 _MISSING = ("not found", "manifest unknown", "name unknown", "does not exist")
@@ -286,13 +286,6 @@ def _build_failure(reason: str, output: Iterable[str]) -> PromoterError:
     return RefusedError(
         f"can't build the image: {' '.join(reason.split())}\n{last}", hint="the lines above are the build's last"
     )
-
-
-def base_hint(message: str) -> str:
-    """How a base gets what a message names as `(Debian: PACKAGE)`."""
-    packages = sorted(set(_DEBIAN.findall(message)))
-    instead = "set image.base to an image that has it"
-    return f"set image.packages: [{', '.join(packages)}], or {instead.removeprefix('set ')}" if packages else instead
 
 
 def _plain(line: str) -> str:

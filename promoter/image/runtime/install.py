@@ -21,8 +21,12 @@ RUNTIME = Path("/opt/runtime")
 SERVER = Path("/opt/promoter")
 
 # Imports each package that has compiled code: the loader names the first shared library that neither a wheel nor the base has.
-# Nodes provide GPU drivers. Any other failure may come from a missing GPU, file or setting, not from the base.
-GPU = ("libcuda.", "libcudart.", "libnvidia", "libtpu", "libhip", "librocm")
+# Nodes provide GPU drivers, and what is made for GPUs is loaded where one is. Any other failure may come from a missing GPU,
+# file or setting, not from the base.
+GPU = (
+    *("libcublas", "libcuda", "libcudnn", "libcufft", "libcupti", "libcurand", "libcusolver", "libcusparse"),
+    *("libhip", "libnccl", "libnv", "librapids", "librmm", "librocm", "libtpu"),
+)
 PACKAGES = """
 import importlib, importlib.metadata, sys
 for package in importlib.metadata.distributions():
@@ -45,6 +49,10 @@ DEBIAN = {
     "libgthread-2.0.so.0": "libglib2.0-0",
     "libpq.so.5": "libpq5",
     "libX11.so.6": "libx11-6",
+    "libXext.so.6": "libxext6",
+    "libSM.so.6": "libsm6",
+    "libICE.so.6": "libice6",
+    "libxcb.so.1": "libxcb1",
     "libsndfile.so.1": "libsndfile1",
     "libodbc.so.2": "unixodbc",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,16 +80,7 @@ def uv(arguments: Sequence[str], text: str, env: Mapping[str, str]) -> Done:
 
 
 def pip(arguments: Sequence[str], env: Mapping[str, str]) -> Done:
-    """Runs the pip of our own Python.
-
-    Raises:
-        UsageError: it has none.
-    """
-    if importlib.util.find_spec("pip") is None:
-        raise UsageError(
-            f"pip is not installed for {sys.executable}: it fetches the packages of a runtime image",
-            hint="install it there (`uv pip install pip` or `python -m ensurepip`), or set image.runtime",
-        )
+    """Runs the pip that was installed with promoter."""
     return _run([*_PIP, *arguments], env)
 
 
@@ -107,9 +97,7 @@ def tool_failure(done: Done, doing: str, refused: str, hint: str) -> PromoterErr
 
 
 def _pip_indexes(env: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings about indexes as uv's environment variables; empty if pip is not installed."""
-    if importlib.util.find_spec("pip") is None:
-        return {}
+    """pip's settings about indexes as uv's environment variables."""
     listed = _run([*_PIP, "config", "list"], env).output
     found: dict[str, str] = {}
     # From the lowest to the highest priority in pip.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import PromoterError, RefusedError
 from promoter.image.layer import MODEL_FOLDER, pack
-from promoter.image.runtime.engine import SENTENCE, Engine, Ran, base_hint
+from promoter.image.runtime.engine import SENTENCE, Engine, Ran
 from promoter.image.runtime.install import with_packages
+from promoter.image.runtime.packages import base_hint
 
 if TYPE_CHECKING:
     from promoter.image.runtime.recipe import Recipe

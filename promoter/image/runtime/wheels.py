@@ -22,7 +22,7 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
     Raises:
         RefusedError: the index does not have a wheel, or has another file.
         AuthError, UnreachableError: as the index answers, or the disk is full.
-        UsageError: pip is not installed, or no wheels exist for the platform.
+        UsageError: no wheels exist for the platform.
     """
     folder.mkdir(parents=True)
     target = ["--python-version", python, "--implementation", "cp"]

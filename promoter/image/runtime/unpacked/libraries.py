@@ -5,11 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from promoter.errors import RefusedError
 from promoter.image.base import Platform
 from promoter.image.runtime.install import GPU, with_packages
+from promoter.image.runtime.packages import base_hint
 from promoter.image.runtime.unpacked.base_files import BaseFiles
 from promoter.image.runtime.unpacked.elf import Library, read_library
 from promoter.image.runtime.unpacked.files import File, Member
@@ -17,9 +18,10 @@ from promoter.image.runtime.unpacked.members import read_member
 
 _COMPILED = re.compile(r".*\.so(\.[^/]*)?")
 _IN_MEMORY = 8 << 20
+# A name with a version (libgfortran.so.5) is that of a library which others load by it, and no module or plug-in.
+_VERSIONED = re.compile(r".*\.so\.\d[^/]*")
 # Plug-ins that their package tries to load, and goes without.
 _OPTIONAL = re.compile(r".*/numba/np/ufunc/(tbbpool|omppool)\.[^/]*")
-_HINT = "set image.base to an image that has it; if the model never loads that file, image.runtime-builder: engine"
 
 
 def require_libraries(files: Collection[File], base: BaseFiles, platform: Platform) -> None:
@@ -40,13 +42,14 @@ def require_libraries(files: Collection[File], base: BaseFiles, platform: Platfo
         )
     missing: dict[str, str] = {}
     for file, library in found.items():
-        if library.machine == platform.architecture and not _OPTIONAL.fullmatch(file.path):
+        if library.machine == platform.architecture and _is_loaded(file.path, library, found.values()):
             for what in _missing(library, own, there):
                 missing.setdefault(what, file.owner)
     if missing:
         told = [f"{owner} needs {what}, which the base image does not have" for what, owner in sorted(missing.items())]
         reason = "; ".join(with_packages(line) for line in told)
-        raise RefusedError(f"the model's packages would not run on {base.name}: {reason}", hint=_HINT)
+        hint = f"{base_hint(reason)}; if the model never loads that file, set image.runtime-builder: engine"
+        raise RefusedError(f"the model's packages would not run on {base.name}: {reason}", hint=hint)
 
 
 def _compiled(files: Collection[File]) -> Iterator[tuple[File, Library]]:
@@ -58,6 +61,13 @@ def _compiled(files: Collection[File]) -> Iterator[tuple[File, Library]]:
                 library = read_library(copy)
             if library is not None:
                 yield file, library
+
+
+def _is_loaded(path: str, library: Library, libraries: Iterable[Library]) -> bool:
+    """Whether anything can be known to load it: what nobody names was copied along, or is for machines with other devices."""
+    name = posixpath.basename(path)
+    named = not _VERSIONED.fullmatch(name) or any({name, library.soname} & {*other.needed} for other in libraries)
+    return named and not _OPTIONAL.fullmatch(path)
 
 
 def _missing(library: Library, own: Collection[str], there: Mapping[str, Library]) -> Iterator[str]:

@@ -1,0 +1,164 @@
+"""The first runtime of a set of requirements: unpacked, and built by a Docker engine from the same lock, in one run.
+
+Wheels are at hand for both, the base is in the registry, and an engine has it already. Each time the repository is empty.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import peers
+from benchmarks.figures import Figure, Section
+from promoter import config
+from promoter.image.reference import ImageReference
+from promoter.image.registry import RegistryRepository
+from promoter.image.runtime.build import RuntimeBuilder
+from promoter.models import Builder
+from tests.support.docker_engine import debian, machine_environ
+from tests.support.models import listing, model_version, store
+from tests.support.registry_server import RegistryServer, running
+
+_ROUNDS = 3
+_REQUIREMENTS = ("mlflow", "scikit-learn")
+_OLDER = "joblib<1.5"  # what changes when one pin does
+_MEMORY = """
+import sys
+from pathlib import Path
+from benchmarks.runtime import Bench
+def kib(name):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+bench = Bench.from_json(sys.argv[1])
+bench.make("unpack")  # whatever is imported on the way is imported, and connections are open
+Path("/proc/self/clear_refs").write_text("5")
+before = kib("VmRSS:")
+bench.make("unpack")
+print(kib("VmHWM:") - before, kib("VmHWM:"))
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A registry with a base in it, whose Python is `python`; `environ` is what promoter has of this machine."""
+
+    host: str
+    python: str
+    environ: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, text: str) -> Bench:
+        return cls(**json.loads(text))
+
+    @property
+    def json(self) -> str:
+        return json.dumps({"host": self.host, "python": self.python, "environ": dict(self.environ)})
+
+    def make(self, builder: str, *more: str, repository: str = "") -> float:
+        """Seconds until the runtime is in its repository, a new one unless named."""
+        files = {
+            "MLmodel": b"flavors: {}\n",
+            "requirements.txt": "\n".join([*_REQUIREMENTS, *more]).encode(),
+            "python_env.yaml": f"python: {self.python}.1\n".encode(),
+        }
+        target = RegistryRepository(ImageReference.parse(f"{self.host}/{repository or uuid.uuid4().hex}"), env=self.environ)
+        with tempfile.TemporaryDirectory() as folder:
+            image = config.load(_settings(Path(folder), f"{self.host}/base:1", builder)).image
+            maker = RuntimeBuilder(target, image, self.environ, lambda _: None)
+            started = time.perf_counter()
+            maker(model_version(listing(files)), store(files).open)
+            return time.perf_counter() - started
+
+
+def _settings(folder: Path, base: str, builder: str) -> Path:
+    file = folder / config.FILE
+    image = {"base": base, "runtime-builder": builder, "trial": False}
+    application = {"name": "x", "repo-url": "https://git.example.com/x.git", "path": "x"}
+    environments = [{"name": "staging", "application": application}]
+    file.write_text(json.dumps({"models": {"m": {"image": "r.example.com/m"}}, "environments": environments, "image": image}))
+    return file
+
+
+def measure() -> Section:
+    with tempfile.TemporaryDirectory() as name, peers.docker_engine() as docker:
+        folder = Path(name)
+        (folder / "registry").mkdir()
+        with running(folder / "registry") as server, _bench(server, folder, docker) as bench:
+            return _section(bench, server, docker)
+
+
+@contextmanager
+def _bench(server: RegistryServer, folder: Path, docker: Mapping[str, str] | None) -> Iterator[Bench]:
+    """The base is this Debian's Python, alone."""
+    tar, base = debian("extract"), f"{server.host}/base:1"
+    python = _python(tar)
+    if docker is None:
+        raise SystemExit("no Docker engine: the base of this measurement is made with one")
+    for command in (["import", str(tar), base], ["push", "--quiet", base]):
+        subprocess.run(["docker", *command], env=docker, capture_output=True, check=True)
+    kept = {key: value for key, value in machine_environ().items() if key.startswith(("PIP_", "UV_", "SSL_", "PATH", "HOME"))}
+    environ = {**kept, "DOCKER_HOST": docker.get("DOCKER_HOST", ""), "XDG_CACHE_HOME": str(folder / "cache")}
+    environ |= {"UV_CACHE_DIR": str(folder / "uv"), "PIP_CACHE_DIR": str(folder / "pip")}
+    yield Bench(server.host, python, environ)
+
+
+def _python(tar: Path) -> str:
+    listed = subprocess.run(["tar", "-tf", str(tar)], capture_output=True, text=True, check=True).stdout.split()
+    return next(name.rpartition("python")[2] for name in listed if name.startswith("./usr/bin/python3."))
+
+
+def _section(bench: Bench, server: RegistryServer, docker: Mapping[str, str] | None) -> Section:
+    bench.make(Builder.UNPACK)  # wheels are fetched, and the base is read
+    ours = statistics.median(_told("unpacked", bench.make(Builder.UNPACK)) for _ in range(_ROUNDS))
+    engine = statistics.median(_told("built", _built(bench, docker)) for _ in range(_ROUNDS))
+    bench.make(Builder.UNPACK, repository="pins")
+    before = _blobs(server)
+    pin = bench.make(Builder.UNPACK, _OLDER, repository="pins")
+    sent = sum(size for name, size in _blobs(server).items() if name not in before)
+    done = subprocess.run([sys.executable, "-c", _MEMORY, bench.json], capture_output=True, text=True, check=True)
+    above, peak = (int(kib) / 1024 for kib in done.stdout.split())
+    return Section(
+        title=f"The first runtime of {' and '.join(_REQUIREMENTS)} (median of {_ROUNDS})",
+        rows=(
+            ("unpacked, into an empty repository", f"{ours:.1f} s"),
+            ("built by a Docker engine from the same lock, and pushed", f"{engine:.1f} s"),
+            (f"unpacked again after a pin changed ({_OLDER}): sent", f"{sent / 2**20:.1f} MiB in {pin:.1f} s"),
+            ("peak memory of the process", f"{peak:.0f} MiB"),
+        ),
+        figures=(
+            Figure("built / unpacked", engine / ours, at_least=5),
+            Figure("memory above the process", above, at_most=40, unit="MiB"),
+        ),
+        notes=(
+            "Both resolve the lock again and read the same wheels.",
+            "`mlflow models build-docker` needs Docker Hub, which is not reached here: not measured.",
+        ),
+    )
+
+
+def _built(bench: Bench, docker: Mapping[str, str] | None) -> float:
+    """Without what the engine has of an earlier round."""
+    base = f"{bench.host}/base:1"
+    listed = subprocess.run(["docker", "images", "--quiet", "--all"], env=docker, capture_output=True, text=True, check=True)
+    kept = subprocess.run(["docker", "images", "--quiet", base], env=docker, capture_output=True, text=True, check=True)
+    others: Sequence[str] = sorted(set(listed.stdout.split()) - set(kept.stdout.split()))
+    if others:
+        subprocess.run(["docker", "rmi", "--force", *others], env=docker, capture_output=True, check=False)
+    return bench.make(Builder.ENGINE)
+
+
+def _blobs(server: RegistryServer) -> dict[str, int]:
+    return {str(path): path.stat().st_size for path in (server.root / "data").rglob("data")}
+
+
+def _told(way: str, seconds: float) -> float:
+    print(f"  {way}: {seconds:.1f} s", file=sys.stderr)
+    return seconds
