@@ -352,4 +352,5 @@ class Ci(StrEnum):
     """The pipeline that promotes."""
 
     GITHUB = "github"
+    AZURE = "azure"
     NONE = "none"

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
 from promoter import config
+from promoter.commands import check_servers
 from promoter.commands.check import Checked, Finding, check
 from promoter.commands.check_credentials import credentials
 from promoter.commands.init import init, plan_init
 from promoter.commands.plan import plan
 from promoter.commands.scaffold import Wanted
 from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError
-from promoter.model_registry import ModelReference
+from promoter.model_registry import ModelReference, Webhooks
 from promoter.models import Workload
 from promoter.promotion.clients import Clients
 from promoter.promotion.steps import Steps
+from promoter.webhook.events import WAKING
 from tests.support.argo_world import world
-from tests.support.faults import Answer, Asked, Forward
+from tests.support.faults import Answer, Asked, Fault, Forward
 from tests.support.git_server import GitServer
 from tests.support.registry_server import PASSWORD, USERNAME, RegistryServer, private_registry_server
-from tests.support.write_path import WritePath, path
+from tests.support.write_path import WritePath, path, unique_name
 
 __all__ = ["path", "private_registry_server"]
 
@@ -450,6 +455,42 @@ def test_argocd_is_asked_for_rights_and_overrides(tmp_path: Path) -> None:
             one = found(looked(), "the token may not sync applications")
         assert one.exit_code is ExitCode.DONE
         assert "p, proj:default:promoter, applications, sync, default/*, allow" in one.fix
+
+
+def server_of(version: str, seconds: float) -> Fault:
+    """An Argo CD of this version, and this many seconds ahead of this machine."""
+    date = formatdate(time.time() + seconds, usegmt=True)
+    answer = Answer(body=json.dumps({"Version": version}).encode(), headers={"Date": date})
+    return lambda asked, _: answer if asked.path.startswith("/api/version") else None
+
+
+@pytest.mark.parametrize(
+    ("version", "ahead", "told"),
+    [
+        ("v3.1.0+abc", 0, []),
+        ("v10.0.0", 50, []),
+        ("", 0, []),
+        ("v2.14.3", 0, ["version v2.14.3 is older than 3.1, which promoter is tested with"]),
+        ("v3.6.1", 400, ["this machine's clock is [34]\\d\\d s behind Argo CD's"]),
+        ("v3.6.1", -400, ["this machine's clock is 4\\d\\d s ahead of Argo CD's"]),
+    ],
+)
+def test_argocds_version_and_clock_are_compared(tmp_path: Path, version: str, ahead: float, told: list[str]) -> None:
+    with world(tmp_path, os.environ) as it, it.argocd.fault(server_of(version, ahead)):
+        problems = [problem for _, problem, _ in check_servers.argocd(it.clients.argocd())]
+    assert len(problems) == len(told)
+    assert all(re.fullmatch(one, problem) for one, problem in zip(told, problems, strict=True)), problems
+
+
+def test_a_webhook_that_mlflow_has_switched_off_is_found(path: WritePath) -> None:
+    webhooks, name = Webhooks.from_environ(path.server.environ), f"promoter-{unique_name()}"
+    made, _ = webhooks.register(name, "https://receiver.example.com/mlflow", WAKING, "secret")
+    assert [one for one in check_servers.webhooks(webhooks) if name in one[1]] == []
+    path.server.api("PATCH", f"webhooks/{made.id}", status="DISABLED")
+    [(where, problem, fix)] = [one for one in check_servers.webhooks(webhooks) if name in one[1]]
+    assert (where, "is not active" in problem) == ("MLflow", True)
+    assert fix.startswith("promoter webhook register https://receiver.example.com/mlflow --name promoter-")
+    webhooks.delete(made)
 
 
 def gone(asked: Asked, _: Forward) -> Answer | None:

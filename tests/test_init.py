@@ -96,7 +96,7 @@ def test_a_readme_that_is_there_stays(tmp_path: Path) -> None:
     [
         (Workload.ROLLOUT, ("staging", "production"), Ci.GITHUB),
         (Workload.ROLLOUT, ("dev", "qa", "eu-production"), Ci.NONE),
-        (Workload.BLUE_GREEN, ("staging", "production"), Ci.NONE),
+        (Workload.BLUE_GREEN, ("staging", "production"), Ci.AZURE),
         (Workload.BLUE_GREEN, ("production",), Ci.GITHUB),
         (Workload.DEPLOYMENT, ("dev", "production"), Ci.NONE),
     ],
@@ -104,7 +104,7 @@ def test_a_readme_that_is_there_stays(tmp_path: Path) -> None:
 def test_every_combination_is_configured_and_renders_without_a_placeholder(
     tmp_path: Path, workload: Workload, environments: tuple[str, ...], ci: Ci
 ) -> None:
-    action = ACTION if ci is Ci.GITHUB else ""
+    action = {Ci.GITHUB: ACTION, Ci.AZURE: "acme/promoter@v1.2.0", Ci.NONE: ""}[ci]
     mlflow = "https://mlflow.team.example" if "staging" in environments else ""
     more: dict[str, Any] = {"workload": workload, "environments": environments, "ci": ci, "action": action, "mlflow": mlflow}
     found = scaffold(tmp_path, wanted(**more, branch="trunk"))
@@ -134,6 +134,24 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
         assert "uses: ./" not in text
         assert f"uses: {ACTION}" in text
         assert "branches: [main]" not in text
+    assert (tmp_path / "azure-pipelines.yml").exists() is (ci is Ci.AZURE)
+
+
+def test_a_pipeline_of_azure_takes_promoter_from_its_repository(tmp_path: Path) -> None:
+    scaffold(tmp_path, wanted(ci=Ci.AZURE, action="acme/promoter@v1.2.0", branch="trunk"))
+    pipeline = yaml.safe_load((tmp_path / "azure-pipelines.yml").read_text())
+    [source] = pipeline["resources"]["repositories"]
+    assert (source["repository"], source["name"], source["ref"]) == ("promoter", "acme/promoter", "refs/tags/v1.2.0")
+    assert pipeline["trigger"]["branches"] == pipeline["schedules"][0]["branches"] == {"include": ["trunk"]}
+    defaults = {one["name"]: one["default"] for one in pipeline["parameters"]}
+    assert (defaults["modelName"], defaults["environment"]) == ("churn", "staging")
+
+
+def test_a_pipeline_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "azure-pipelines.yml").write_text("# ours\n")
+    with pytest.raises(RefusedError, match=r"azure-pipelines\.yml is there already"):
+        scaffold(tmp_path, wanted(ci=Ci.AZURE, action="acme/promoter@v1"))
+    assert files(tmp_path) == {"azure-pipelines.yml": b"# ours\n"}
 
 
 def test_a_model_with_any_name_that_mlflow_allows(tmp_path: Path) -> None:
@@ -198,7 +216,8 @@ def test_a_run_that_was_killed_is_repeated(tmp_path: Path) -> None:
         ({"environments": ("Prod",)}, "'Prod' can't be the name of an environment"),
         ({"environments": ("a", "a")}, "one or several different names"),
         ({"environments": ("x" * 60,)}, "can't be the name of an environment"),
-        ({"ci": Ci.GITHUB}, "the workflows need the repository that has promoter's action"),
+        ({"ci": Ci.GITHUB}, "the pipelines need the repository that has promoter"),
+        ({"ci": Ci.AZURE, "action": f"acme/promoter@{'0' * 40}"}, "Azure Pipelines takes another repository's tag or branch"),
     ],
 )
 def test_what_can_not_be_meant_is_refused(more: dict[str, object], complaint: str) -> None:

@@ -16,7 +16,7 @@ from promoter.errors import PromoterError, RefusedError, UsageError
 from promoter.kustomize.overlay import read_overlay
 from promoter.kustomize.release import deployed, write_release
 from promoter.kustomize.render import build, sources
-from promoter.models import Release, Serving
+from promoter.models import Ci, Release, Serving
 from tests.support.manifests import build as rendered
 
 DIGEST = "sha256:" + "a" * 64
@@ -178,6 +178,16 @@ def test_a_second_run_changes_nothing_more(tmp_path: Path) -> None:
     (root / config.FILE).unlink()
     again = plan_init(root, wanted(make))
     assert (list(again.new), list(again.changed)) == ([config.FILE], [])
+
+
+def test_a_pipeline_is_written_next_to_overlays_that_exist_and_never_over_another(tmp_path: Path) -> None:
+    make = MAKES["a base and nothing else"]
+    asked = wanted(make, ci=Ci.AZURE, action="acme/promoter@v1")
+    root = repository(tmp_path, make)
+    assert "azure-pipelines.yml" in plan_init(root, asked).new
+    (root / "azure-pipelines.yml").write_text("# ours\n")
+    with pytest.raises(RefusedError, match=r"azure-pipelines\.yml is there already"):
+        plan_init(root, asked)
 
 
 def test_another_model_is_added_to_the_promoter_yaml_that_is_there(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from jsonschema import Draft7Validator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from promoter.commands.scaffold import Wanted, pipelines
 from promoter.demo.sandbox import Behaviour, Measurement
+from promoter.models import Ci
 from tests.support.azure_agent import Agent, expanded, steps_template
 from tests.support.expressions import text
 from tests.support.github_runner import WORKFLOWS, Job, Runner, event
@@ -390,6 +393,17 @@ def test_a_run_with_parameters_promotes(it: Rig, tmp_path: Path) -> None:
     assert done.issues == []
 
 
+def test_the_pipeline_that_init_writes_takes_promoter_from_another_repository(it: Rig, tmp_path: Path) -> None:
+    wanted = Wanted(it.model, "registry.example.com", "https://git.example.com/r.git", ci=Ci.AZURE, action="acme/promoter@v1")
+    pipeline = tmp_path / "azure-pipelines.yml"
+    pipeline.write_bytes(pipelines(wanted)[pipeline.name])
+    assert [error.message for error in SCHEMA.iter_errors(scalars(expanded({}, pipeline)))] == []
+    version = it.register("challenger")
+    done = replace(agent(it, tmp_path), pipeline=pipeline).run("Manual", alias="challenger")
+    assert not done.failed, done.log
+    assert it.deployed("staging") == version
+
+
 def test_without_a_service_connection_the_group_has_the_registrys_login(it: Rig, tmp_path: Path) -> None:
     secrets = {"PROMOTER_REGISTRY_PASSWORD": "registry-secret"}
     steps = steps_template(command="promote")
@@ -444,6 +458,9 @@ def test_the_scripts_install_promoter_as_the_lock_has_it(tmp_path: Path) -> None
     assert installed <= locked
     help = subprocess.run([str(folder / "bin/promoter"), "promote", "--help"], env=machine(), capture_output=True, check=False)
     assert help.returncode == 0
+    # pip fetches the wheels of a new runtime.
+    fetches = "from promoter.image.runtime.tools import pip; raise SystemExit(pip(['--version'], {}).status)"
+    assert subprocess.run([str(folder / "bin/python"), "-c", fetches], env=machine(), check=False).returncode == 0
 
 
 ENTRY = r"(?m)^{}==.*(\n    --hash=.*)+\n"

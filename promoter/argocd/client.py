@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -215,6 +217,13 @@ class ArgoCD:
     def version(self) -> str:
         """The server's version, `v3.6.1+...`; answered without a token too."""
         return str(self._json("GET", "/api/version").get("Version", ""))
+
+    def clock(self) -> float | None:
+        """Its clock less this machine's, in seconds; None if its answers have no date (RFC 9110, 6.6.1)."""
+        date = self._call("GET", "/api/version").headers.get("Date", "")
+        with suppress(ValueError, TypeError):
+            return parsedate_to_datetime(date).timestamp() - time.time()
+        return None
 
     def userinfo(self) -> str:
         """The account of the token, as RBAC policies name it; empty if the server does not know it."""

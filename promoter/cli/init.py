@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from configparser import ConfigParser, Error
 from pathlib import Path
@@ -52,10 +53,8 @@ def init(
     container: Annotated[
         str, typer.Option("--container", metavar="[WORKLOAD/]NAME", help="Which of their containers serves the model.")
     ] = "",
-    ci: Annotated[Ci, typer.Option("--ci", help="Workflows to write.")] = Ci.NONE,
-    action: Annotated[
-        str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the workflows find promoter's action.")
-    ] = "",
+    ci: Annotated[Ci, typer.Option("--ci", help="Pipelines to write.")] = Ci.NONE,
+    action: Annotated[str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the pipelines find promoter.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -75,7 +74,7 @@ def init(
         mlflow=mlflow,
         workload=workload,
         ci=ci,
-        action=action,
+        action=action or (_published() if ci is not Ci.NONE else ""),
         serving=serving,
         overlays=overlay,
         container=container,
@@ -109,6 +108,15 @@ def _origin(folder: Path) -> str | None:
         return parser.get('remote "origin"', "url", fallback=None)
     except (Error, UnicodeDecodeError):
         return None
+
+
+def _published() -> str:
+    """Where this very version is, if its package was built by the pipeline of a repository on GitHub."""
+    from importlib.metadata import metadata
+
+    package = metadata("model-promoter")
+    found = re.search(r"^Source, https://github\.com/([\w.-]+/[\w.-]+)$", "\n".join(package.get_all("Project-URL") or ()), re.M)
+    return f"{found[1]}@v{package['Version']}" if found else ""
 
 
 def _tree(scaffold: Scaffold) -> str:

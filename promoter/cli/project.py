@@ -41,7 +41,7 @@ def demo(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep branch, namespace and Application on the cluster.")] = False,
 ) -> None:
-    """OnVerdict the whole story: three versions of a model are promoted, the last is aborted and Git restored."""
+    """Show the whole story: three versions of a model are promoted, the last is aborted and Git restored."""
     from promoter import demo as story
     from promoter.cli.text import ending_text
 

@@ -109,7 +109,7 @@ def register(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """OnVerdict MLflow to call this URL when an alias, a tag or a version is set. The secret is the first that serve knows."""
+    """Have MLflow call this URL when an alias, a tag or a version is set. The secret is the first that serve knows."""
     from promoter.cli.text import webhook_text
     from promoter.webhook import read_secrets
     from promoter.webhook.register import register as apply

@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
+from promoter.commands import check_servers
 from promoter.commands.check_credentials import Held, credentials
 from promoter.commands.check_files import Manifests, WorkTree, contradicting, placeholders, rendering, same_overlay
-from promoter.errors import ExitCode, PromoterError
+from promoter.errors import ExitCode, PromoterError, UsageError
 from promoter.kustomize import overlay, promotion_file
 from promoter.kustomize.render import sources, tool
 from promoter.model_registry import ModelReference
@@ -63,6 +64,7 @@ def check(clients: Clients, environments: Sequence[Environment], *, offline: boo
     tree = WorkTree.around(clients.config.root)
     looks = [*_file_looks(tree, clients, environments, offline)]
     if not offline:
+        looks += _server_looks(clients)
         for environment in environments:
             looks += _service_looks(clients, environment)
     passed: list[str] = []
@@ -140,6 +142,25 @@ def _manifest(tree: WorkTree, manifests: Manifests, environment: Environment) ->
         gates.followed(application, environment)
         gates.rendered_by_argocd(application, environment, sources(tree, environment.application.path))
     yield from ()
+
+
+# -- servers -----------------------------------------------------------------------------------------------------------
+
+
+def _server_looks(clients: Clients) -> Iterator[tuple[str, Look]]:
+    if clients.argocd_server:
+        yield "Argo CD", lambda: [Finding(*one, ExitCode.DONE) for one in check_servers.argocd(clients.argocd())]
+    yield "webhooks of MLflow", partial(_webhooks, clients)
+
+
+def _webhooks(clients: Clients) -> Iterator[Finding]:
+    from promoter.model_registry import Webhooks
+
+    try:
+        known = Webhooks.from_environ(clients.environ, tracking_uri=clients.config.tracking_uri)
+        yield from (Finding(*one, ExitCode.DONE) for one in check_servers.webhooks(known))
+    except UsageError:
+        return  # no REST API: a schedule needs no webhook
 
 
 # -- services ---------------------------------------------------------------------------------------------------------

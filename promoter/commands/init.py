@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promoter import config
 from promoter.commands.check_files import WorkTree
-from promoter.commands.scaffold import README, Wanted, added, new_repository, own_repository
+from promoter.commands.scaffold import README, Wanted, added, new_repository, own_repository, pipelines
 from promoter.errors import RefusedError, UsageError
 from promoter.models import Serving
 
@@ -42,10 +42,10 @@ def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
         files = new_repository(wanted)
         if (folder / README).exists():  # a repository may have one of its own
             del files[README]
-        return Scaffold(folder, wanted, _missing(folder, files), {})
+        return Scaffold(folder, wanted, _missing(folder, files | pipelines(wanted)), {})
     files = added(existing.read_text(), wanted)
     changed = {config.FILE: files.pop(config.FILE)}
-    return Scaffold(folder, wanted, _missing(folder, files), changed)
+    return Scaffold(folder, wanted, _missing(folder, files | pipelines(wanted)), changed)
 
 
 def _adoption(folder: Path, wanted: Wanted, configuration: str) -> Scaffold:
@@ -54,6 +54,7 @@ def _adoption(folder: Path, wanted: Wanted, configuration: str) -> Scaffold:
     files = own_repository(tree, _manifests(folder), wanted, configuration)
     there = {path: tree.read(path) for path in files}
     new = {path: content for path, content in files.items() if there[path] is None}
+    new |= _missing(folder, pipelines(wanted))
     changed = {path: content for path, content in files.items() if there[path] not in (None, content)}
     return Scaffold(folder, wanted, new, changed)
 

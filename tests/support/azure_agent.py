@@ -35,9 +35,9 @@ class Finished:
         return "".join(ran.log for ran in self.ran)
 
 
-def expanded(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def expanded(parameters: Mapping[str, Any], pipeline: Path = ROOT / "azure-pipelines.yml") -> dict[str, Any]:
     """The pipeline as it is once templates are in their places and `${{ }}` has its values."""
-    file = load("azure-pipelines.yml")
+    file = load(str(pipeline))
     given = _parameters(file["parameters"], parameters)
     variables = {one["name"]: one["value"] for one in file["variables"] if "name" in one}
     made = _expand({**file, "parameters": []}, {"parameters": given, "variables": variables})
@@ -52,15 +52,19 @@ def steps_template(**parameters: Any) -> list[Any]:
 
 @dataclass
 class Agent:
-    """`checkout` is the repository that the pipeline runs in; the scripts are this project's. `group`: the variable group."""
+    """`checkout` is the repository that the pipeline runs in; the scripts are this project's. `group`: the variable group.
+
+    A pipeline that checks out both by a path has them below Agent.BuildDirectory.
+    """
 
     folder: Path
     checkout: Path
     group: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    pipeline: Path = ROOT / "azure-pipelines.yml"
 
     def run(self, reason: str, **parameters: Any) -> Finished:
-        pipeline = expanded(parameters)
+        pipeline = expanded(parameters, self.pipeline)
         done = Finished()
         [stage] = [one for one in pipeline["stages"] if _holds(one["condition"], {"Build.Reason": reason})]
         [job] = stage["jobs"]
@@ -68,7 +72,16 @@ class Agent:
         temp = self.folder / f"agent-{len(list(self.folder.glob('agent-*')))}"
         temp.mkdir(parents=True)
         stand_in(temp / "promoter")
-        predefined = {"Build.Reason": reason, "Agent.TempDirectory": str(temp), "Build.SourcesDirectory": str(self.checkout)}
+        (temp / "build").mkdir()
+        for step in steps:
+            if path := step.get("path"):
+                (temp / "build" / path).symlink_to(self.checkout if step["checkout"] == "self" else ROOT)
+        predefined = {
+            "Build.Reason": reason,
+            "Agent.TempDirectory": str(temp),
+            "Agent.BuildDirectory": str(temp / "build"),
+            "Build.SourcesDirectory": str(self.checkout),
+        }
         variables = {**predefined, **self.group, **self.secrets, "System.AccessToken": "azure-token"}
         opened = {name.upper().replace(".", "_"): value for name, value in {**predefined, **self.group}.items()}
         environ = {**machine(), "TF_BUILD": "True", **opened}
@@ -89,8 +102,8 @@ class Agent:
             done.used[step.get("task", "checkout")] = inputs
             return True
         own = {name: _macros(expressions.text(value), variables) for name, value in step["env"].items()}
-        # The scripts that a pipeline of this repository finds in its own checkout.
-        own["SOURCE"] = str(ROOT)
+        if own["SOURCE"] == str(self.checkout):  # the scripts that a pipeline of this repository finds in its own checkout
+            own["SOURCE"] = str(ROOT)
         where = Path(_macros(inputs.get("workingDirectory", str(self.checkout)), variables))
         ran = run_script(step["displayName"], script, [], {**environ, **own}, temp, where)
         done.ran.append(ran)
@@ -158,9 +171,8 @@ def _elements(one: Any, context: expressions.Context) -> Iterator[Any]:
 
 
 def _template(one: Mapping[str, Any], context: expressions.Context) -> list[Any]:
-    place = (
-        one["template"] if "/" in one["template"] else f".azure-pipelines/{one['template']}"
-    )  # relative to the file that names it
+    name = one["template"].removesuffix("@promoter")
+    place = name if "/" in name else f".azure-pipelines/{name}"  # relative to the file that names it
     file = load(place)
     given = _parameters(file["parameters"], _expand(one["parameters"], context))
     return list(_expand(file["steps"], {"parameters": given, "variables": {}}))

@@ -166,8 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.cut:
             self.close_connection = True
             return
-        self.send_response(answer.status)
-        for name, value in {"Content-Type": answer.type, "Content-Length": str(len(answer.body)), **answer.headers}.items():
+        self.send_response_only(answer.status)
+        usual = {"Date": self.date_time_string(), "Content-Type": answer.type, "Content-Length": str(len(answer.body))}
+        for name, value in {**usual, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.body)

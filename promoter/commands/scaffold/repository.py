@@ -10,7 +10,7 @@ from promoter.commands.scaffold.lines import inserted
 from promoter.commands.scaffold.links import commits, readme
 from promoter.commands.scaffold.wanted import Wanted
 from promoter.config.values import FILE
-from promoter.models import Ci, Workload
+from promoter.models import Workload
 
 # What the shipped files name.
 _MODEL, _REPOSITORY = "fraud-detector", "https://github.com/your-org/your-gitops-repository.git"
@@ -18,7 +18,6 @@ _MLFLOW, _BRANCH = "http://mlflow-tracking:5000", "targetRevision: main"
 _LINKS = "https://github.com/your-org/your-gitops-repository/commits/main/overlays"
 _MLFLOW_UI, _DASHBOARD = "https://mlflow.example.com", "https://grafana.example.com/d/inference-service?var-namespace="
 _COMPONENT = "- ../../../base/components/"
-_ACTION = "./ # in another repository: your-org/promoter@<commit>"
 _RECEIVER = ("base/promoter/", "overlays/promoter/")  # promoter's own pods have addresses of their own: docs/in-cluster.md
 _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)\Z)[a-z][a-z-]*[a-z0-9]*")  # YAML 1.1 reads these words as values
 _IMAGE = [
@@ -32,8 +31,6 @@ _SIZED_AS = {"production": "production"}  # any other environment is as small as
 def new_repository(wanted: Wanted) -> dict[str, bytes]:
     """Every file of a repository for this model, by path."""
     files = {path: content for path, content in template.files() if path.startswith("base/") and not path.startswith(_RECEIVER)}
-    if wanted.ci is Ci.GITHUB:
-        files |= {path: _workflow(content, wanted) for path, content in template.workflows()}
     environments = [line for name in wanted.environments for line in environment_entry(wanted, name)]
     files |= {README: readme(wanted).encode()}
     return {**files, **model_files(wanted), FILE: configuration(wanted, models_entry(wanted), environments, _IMAGE).encode()}
@@ -137,13 +134,6 @@ def _project(text: str, wanted: Wanted) -> str:
 
 def _with_source(text: str, wanted: Wanted) -> str:
     return text.replace(_REPOSITORY, wanted.repo).replace(_BRANCH, f"targetRevision: {wanted.branch}")
-
-
-def _workflow(content: bytes, wanted: Wanted) -> bytes:
-    text = (
-        content.decode().replace(f"uses: {_ACTION}", f"uses: {wanted.action}").replace("uses: ./\n", f"uses: {wanted.action}\n")
-    )
-    return text.replace("branches: [main]", f"branches: [{wanted.branch}]").encode()
 
 
 def scalar(text: str) -> str:

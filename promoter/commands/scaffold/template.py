@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from promoter.models import Ci
+
 PARTS = ("base", "overlays", "environments", "promoter.yaml")
-_WORKFLOWS = (".github/workflows/deploy-on-model-promotion.yml", ".github/workflows/watch-on-merge.yml")
+_PIPELINES = {
+    Ci.GITHUB: (".github/workflows/deploy-on-model-promotion.yml", ".github/workflows/watch-on-merge.yml"),
+    Ci.AZURE: ("azure-pipelines.yml",),
+}
 
 
 def files() -> Iterator[tuple[str, bytes]]:
@@ -18,9 +23,9 @@ def files() -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
-def workflows() -> Iterator[tuple[str, bytes]]:
-    """The workflows of GitHub Actions, by path, as `files`."""
-    for path in _WORKFLOWS:
+def pipelines(ci: Ci) -> Iterator[tuple[str, bytes]]:
+    """The pipelines of a CI system, by path, as `files`."""
+    for path in _PIPELINES[ci]:
         yield path, (_root() / path).read_bytes()
 
 

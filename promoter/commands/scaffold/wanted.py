@@ -13,14 +13,15 @@ from promoter.models import Ci, Serving, Workload
 _ENVIRONMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ALIASES = {"staging": "challenger", "production": "champion"}
 _LONGEST = 63  # characters of a namespace's name
+_ACTION, _COMMIT = re.compile(r"[\w.-]+/[\w.-]+@[\w./-]+"), re.compile(r"@[0-9a-f]{40}$")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One model in its environments. `registry` is host and prefix of its images, `repo` what Argo CD reads, at `branch`.
 
-    `action` is what the workflows use, OWNER/REPOSITORY@REF. "" for an address that is not known. With a server of one's own,
-    `overlays` are those that exist, {environment} in it, and `container` serves the model, where they have several.
+    `action` is where pipelines find promoter, OWNER/REPOSITORY@REF. "" for an address that is not known. With a server of one's
+    own, `overlays` are those that exist, {environment} in it, and `container` serves the model, where they have several.
 
     Raises:
         UsageError: a name can't be meant.
@@ -56,10 +57,15 @@ class Wanted:
             raise UsageError(
                 f"{self.overlays!r} is one folder for several environments", hint="write {environment} where their names stand"
             )
-        if self.ci is Ci.GITHUB and not re.fullmatch(r"[\w.-]+/[\w.-]+@[\w./-]+", self.action):
+        if self.ci is not Ci.NONE and not _ACTION.fullmatch(self.action):
             raise UsageError(
-                "the workflows need the repository that has promoter's action",
-                hint="--action OWNER/REPOSITORY@COMMIT, or --ci none",
+                "the pipelines need the repository that has promoter",
+                hint="--action OWNER/REPOSITORY@COMMIT (for Azure a tag), or --ci none",
+            )
+        if self.ci is Ci.AZURE and _COMMIT.search(self.action):
+            raise UsageError(
+                f"--action {self.action}: Azure Pipelines takes another repository's tag or branch, and no commit",
+                hint="--action OWNER/REPOSITORY@TAG, or @refs/heads/BRANCH",
             )
 
     @property
