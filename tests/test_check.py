@@ -458,7 +458,7 @@ def test_argocd_is_asked_for_rights_and_overrides(tmp_path: Path) -> None:
 
 
 def server_of(version: str, seconds: float) -> Fault:
-    """An Argo CD of this version, and this many seconds ahead of this machine."""
+    """An Argo CD of this version, its clock this many seconds ahead of this machine."""
     date = formatdate(time.time() + seconds, usegmt=True)
     answer = Answer(body=json.dumps({"Version": version}).encode(), headers={"Date": date})
     return lambda asked, _: answer if asked.path.startswith("/api/version") else None

@@ -1,6 +1,6 @@
 """The part of `check` that asks servers about themselves: Argo CD's version, clocks, and MLflow's webhooks.
 
-Kubernetes' and Argo Rollouts' versions are not among them: Argo CD tells a project's token neither.
+Those of Kubernetes and Argo Rollouts are not among them: a project's token does not see them.
 """
 
 from __future__ import annotations
