@@ -15,42 +15,16 @@ import pytest
 import yaml
 
 from promoter import config
-from promoter.commands.check_files import WorkTree
-from promoter.commands.init import init, plan_init
-from promoter.commands.scaffold import Wanted
+from promoter.commands.init import plan_init
 from promoter.errors import RefusedError, UsageError
-from promoter.kustomize.overlay import read_overlay
-from promoter.kustomize.release import write_release
-from promoter.models import Ci, Environment, Release, Workload
+from promoter.models import Ci, Workload
 from tests.support.manifests import build, named
 from tests.support.mlflow_server import MlflowServer
+from tests.support.scaffolds import URL, release_into, scaffold, wanted
 from tests.support.write_path import WritePath, unique_name
 
-DIGEST = "sha256:" + "a" * 64
-URL = "https://git.example.com/team/gitops.git"
 PLACEHOLDERS = ("fraud-detector", "registry.example.com", "your-org", "mlflow-tracking:5000")
 ACTION = "team/promoter@0123456789abcdef0123456789abcdef01234567"
-
-
-def wanted(model: str = "churn", **more: object) -> Wanted:
-    values = {"registry": "registry.team.example/ml", "repo": URL, "mlflow": "https://mlflow.team.example", **more}
-    return Wanted(model, **values)  # type: ignore[arg-type]
-
-
-def scaffold(folder: Path, value: Wanted) -> config.Config:
-    init(plan_init(folder, value))
-    return config.load(folder / config.FILE)
-
-
-def release_into(root: Path, environment: Environment) -> set[str]:
-    """Writes a first release; gives the lines of the kustomization that it took out."""
-    found = read_overlay(WorkTree(root), environment)
-    release = Release(environment.model.name, "1", DIGEST, environment.model.repository, "v1-abc", DIGEST)
-    changed = write_release(found, environment.model, release).files
-    for path, content in changed.items():
-        (root / path).write_bytes(content)
-    written = changed.get(found.kustomization_file, found.kustomization)
-    return {*found.kustomization.decode().splitlines()} - {*written.decode().splitlines()}
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -10,12 +10,15 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
+from promoter.models import Workload
 from tests.cluster.cluster import ENVIRON, ROOT, Cluster
 from tests.support.manifests import CHOICES, ENVIRONMENTS, Built, Manifest, build, built, jobs
+from tests.support.scaffolds import release_into, scaffold, wanted
 
 __all__ = ["built"]
 
@@ -75,6 +78,26 @@ def test_the_environments_are_accepted(cluster: Cluster) -> None:
 
 def test_promoter_itself_is_accepted(namespace: str) -> None:
     assert dry_run([moved(item, namespace) for item in build(ROOT / "overlays" / "promoter")]) == []
+
+
+@pytest.mark.parametrize("workload", Workload)
+def test_what_init_writes_is_accepted(
+    cluster: Cluster, namespace: str, kinds: set[str], tmp_path: Path, workload: Workload
+) -> None:
+    """Overlays before and with a first release, the Applications and their project."""
+    found = scaffold(tmp_path, wanted(workload=workload, environments=("dev", "production")))
+    for one in found.environments:
+        for released in (False, True):
+            if released:
+                release_into(tmp_path, one)
+            manifests = [moved(item, namespace) for item in build(tmp_path / one.application.path)]
+            known = [item for item in manifests if f"{item['apiVersion'].rpartition('/')[0]}/{item['kind']}" in kinds]
+            assert len(known) >= 4
+            assert dry_run(known) == []
+    manifests = [yaml.safe_load(file.read_text()) for file in sorted((tmp_path / "environments").glob("*.yaml"))]
+    for manifest in manifests:
+        manifest["metadata"]["namespace"] = cluster.argocd_namespace
+    assert dry_run(manifests) == []
 
 
 def test_a_field_that_is_misspelt_is_not_accepted(built: Built, namespace: str) -> None:
