@@ -16,6 +16,7 @@ import yaml
 
 from promoter import config
 from promoter.commands.init import plan_init
+from promoter.commands.scaffold.record import RECORD
 from promoter.errors import RefusedError, UsageError
 from promoter.models import Ci, Workload
 from tests.support.manifests import build, named
@@ -121,6 +122,36 @@ def test_a_pipeline_of_azure_takes_promoter_from_its_repository(tmp_path: Path) 
     assert (defaults["modelName"], defaults["environment"]) == ("churn", "staging")
 
 
+@pytest.mark.parametrize("option", ["repo", "mlflow"])
+def test_an_address_with_a_secret_is_refused_for_all_of_it_is_committed(option: str) -> None:
+    with pytest.raises(UsageError, match=f"--{option} has a user name or password in it") as refused:
+        wanted(**{option: "https://x-access-token:ghp_s3cret@github.com/team/gitops.git"})
+    assert "ghp_s3cret" not in str(refused.value.message + refused.value.hint)
+
+
+def test_the_token_of_a_clone_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/config").write_text(
+        '[remote "origin"]\n\turl = https://x-access-token:ghp_s3cret@github.com/team/gitops.git\n'
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "promoter",
+        "init",
+        str(tmp_path),
+        "--model",
+        "churn",
+        "--registry",
+        "registry.team.example/ml",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "ghp_s3cret" not in done.stdout + done.stderr
+    written = {path: content for path, content in files(tmp_path).items() if path != ".git/config"}
+    assert [path for path, content in written.items() if b"ghp_s3cret" in content] == []
+    assert b"repoURL: https://github.com/team/gitops.git" in written["environments/churn-staging.yaml"]
+
+
 def test_a_pipeline_that_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "azure-pipelines.yml").write_text("# ours\n")
     with pytest.raises(RefusedError, match=r"azure-pipelines\.yml is there already"):
@@ -152,7 +183,7 @@ def test_models_and_environments_are_added_and_nothing_else_changes(tmp_path: Pa
         found = scaffold(tmp_path, wanted(f"model-{number}"))
         after = files(tmp_path)
         assert len(found.environments) == 2 * (number + 2)
-        assert {path for path in before if before[path] != after[path]} == {config.FILE}
+        assert {path for path in before if before[path] != after[path]} == {config.FILE, RECORD}
         old, new = (them[config.FILE].decode().splitlines() for them in (before, after))
         assert not [line for line in difflib.ndiff(old, new) if line.startswith("-")]
     found = scaffold(tmp_path, wanted(environments=("canada",)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Callable
 from configparser import ConfigParser, Error
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +14,12 @@ import typer
 
 from promoter.cli.options import Output, OutputOption
 from promoter.errors import ExitCode, UsageError
+from promoter.errors.redaction import without_credentials
 from promoter.models import Ci, Serving, Workload
 
 if TYPE_CHECKING:
     from promoter.commands.init import Scaffold
+    from promoter.commands.scaffold import Wanted
 
 
 def init(
@@ -55,30 +59,45 @@ def init(
     ] = "",
     ci: Annotated[Ci, typer.Option("--ci", help="Pipelines to write.")] = Ci.NONE,
     action: Annotated[str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the pipelines find promoter.")] = "",
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Show what this version would change in files that an earlier one wrote; --yes writes it."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the files of a GitOps repository for a model, or add a model or an environment to one; overwrites nothing."""
+    asks = sys.stdin.isatty() and not yes
+
+    def wanted() -> Wanted:
+        from promoter.commands.scaffold import Wanted
+
+        return Wanted(
+            model=_given(model, "--model", "Registered model in MLflow", asks=asks),
+            registry=_given(registry, "--registry", "Container registry and prefix", asks=asks),
+            repo=_given(repo, "--repo", "Repository that Argo CD reads", asks=asks, default=_origin(folder)),
+            environments=tuple(filter(None, (name.strip() for name in environments.split(",")))),
+            branch=branch,
+            argocd=argocd,
+            mlflow=mlflow,
+            workload=workload,
+            ci=ci,
+            action=action or (_published() if ci is not Ci.NONE else ""),
+            serving=serving,
+            overlays=overlay,
+            container=container,
+        )
+
+    if diff:
+        _renew(folder, wanted, output, yes=yes, asks=asks)
+    else:
+        _write(folder, wanted(), output, asks=asks)
+
+
+def _write(folder: Path, wanted: Wanted, output: Output, *, asks: bool) -> None:
     from promoter import output as out
     from promoter.commands import init as use_case
-    from promoter.commands.scaffold import Wanted
 
-    asks = sys.stdin.isatty() and not yes
-    wanted = Wanted(
-        model=_given(model, "--model", "Registered model in MLflow", asks=asks),
-        registry=_given(registry, "--registry", "Container registry and prefix", asks=asks),
-        repo=_given(repo, "--repo", "Repository that Argo CD reads", asks=asks, default=_origin(folder)),
-        environments=tuple(filter(None, (name.strip() for name in environments.split(",")))),
-        branch=branch,
-        argocd=argocd,
-        mlflow=mlflow,
-        workload=workload,
-        ci=ci,
-        action=action or (_published() if ci is not Ci.NONE else ""),
-        serving=serving,
-        overlays=overlay,
-        container=container,
-    )
     scaffold = use_case.plan_init(folder, wanted)
     out.say(_tree(scaffold))
     if asks and not typer.confirm("Write these files?", err=True):
@@ -88,6 +107,27 @@ def init(
         out.as_json({"folder": str(folder), "written": sorted({*scaffold.new, *scaffold.changed})})
     else:
         out.data(_next(scaffold))
+
+
+def _renew(folder: Path, wanted: Callable[[], Wanted], output: Output, *, yes: bool, asks: bool) -> None:
+    from promoter import output as out
+    from promoter.commands.renew import plan_renewal, renew
+    from promoter.commands.scaffold.record import RECORD
+
+    renewal = plan_renewal(folder, None if (folder / RECORD).exists() else wanted(), os.environ)
+    if output is Output.TEXT:
+        for one in renewal.updates:
+            out.data(one.diff, diff=True)
+    for one in renewal.conflicts:
+        out.say(f"{one.path} stays as it is: {one.conflict}")
+    count = len(renewal.updates) - len(renewal.conflicts)
+    write = bool(count) and (yes or (asks and typer.confirm(f"Write {count} files?", err=True)))
+    if write:
+        renew(renewal)
+    out.say(f"{count or 'no'} files {'were written' if write else 'would change'}")
+    if output is Output.JSON:
+        files = [{"path": one.path, "conflict": one.conflict, "diff": one.diff} for one in renewal.updates]
+        out.as_json({"folder": str(folder), "written": write, "files": files})
 
 
 def _given(value: str | None, option: str, question: str, *, asks: bool, default: str | None = None) -> str:
@@ -105,7 +145,8 @@ def _origin(folder: Path) -> str | None:
     parser = ConfigParser(strict=False, interpolation=None, allow_no_value=True)
     try:
         parser.read(folder / ".git" / "config")
-        return parser.get('remote "origin"', "url", fallback=None)
+        address = parser.get('remote "origin"', "url", fallback=None)
+        return without_credentials(address) if address and address.startswith("http") else address
     except (Error, UnicodeDecodeError):
         return None
 

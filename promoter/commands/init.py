@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promoter import config
 from promoter.commands.check_files import WorkTree
 from promoter.commands.scaffold import README, Wanted, added, new_repository, own_repository, pipelines
+from promoter.commands.scaffold.files import read_file, write_files
+from promoter.commands.scaffold.record import RECORD, read, record_of, written
 from promoter.errors import RefusedError, UsageError
 from promoter.models import Serving
 
@@ -39,13 +41,18 @@ def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
     if wanted.serving is Serving.OWN:
         return _adoption(folder, wanted, existing.read_text() if existing.exists() else "")
     if not existing.exists():
-        files = new_repository(wanted)
+        files = new_repository(wanted) | pipelines(wanted)
         if (folder / README).exists():  # a repository may have one of its own
             del files[README]
-        return Scaffold(folder, wanted, _missing(folder, files | pipelines(wanted)), {})
-    files = added(existing.read_text(), wanted)
+        record = written(record_of((wanted,), files))
+        return Scaffold(folder, wanted, _missing(folder, {**files, RECORD: record}), {})
+    files = added(existing.read_text(), wanted) | pipelines(wanted)
     changed = {config.FILE: files.pop(config.FILE)}
-    return Scaffold(folder, wanted, _missing(folder, files | pipelines(wanted)), changed)
+    if (kept := read_file(folder, RECORD)) is not None:
+        before = read(kept)
+        after = record_of((*before.scaffolds, wanted), files)
+        changed[RECORD] = written(replace(after, files={**before.files, **after.files}, texts=before.texts))
+    return Scaffold(folder, wanted, _missing(folder, files), changed)
 
 
 def _adoption(folder: Path, wanted: Wanted, configuration: str) -> Scaffold:
@@ -95,11 +102,4 @@ def init(scaffold: Scaffold) -> None:
     Raises:
         UsageError: a file can't be written.
     """
-    files = {**scaffold.new, **scaffold.changed}
-    try:
-        for path in sorted(files, key=lambda path: path == config.FILE):
-            target = scaffold.folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(files[path])
-    except OSError as error:
-        raise UsageError(f"{error.filename} can't be written: {error.strerror}", hint="choose another folder") from None
+    write_files(scaffold.folder, {**scaffold.new, **scaffold.changed}, last=config.FILE)

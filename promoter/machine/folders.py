@@ -18,7 +18,7 @@ from typing import Literal
 from promoter.errors import UsageError
 
 _OTHERS = 0o022
-_NAME = re.compile(r"promoter-(render|lock|build|model)-[a-z0-9_]{8}")  # tempfile chooses the end
+_NAME = re.compile(r"promoter-(render|lock|build|model|merge)-[a-z0-9_]{8}")  # tempfile chooses the end
 _TRACE = re.compile(r"promoter-git-[a-z0-9_]{8}")  # files of gitops/process.py, which nothing holds
 _FRESH = 60.0  # seconds: a folder that was just made may not be held yet
 _LONGEST = 3600.0  # seconds; no git process has so many
@@ -51,7 +51,7 @@ def make_private(folder: Path) -> bool:
 
 
 @contextmanager
-def temporary(purpose: Literal["render", "lock", "build", "model"]) -> Iterator[Path]:
+def temporary(purpose: Literal["render", "lock", "build", "model", "merge"]) -> Iterator[Path]:
     """A folder until the end of the block; those of processes that were killed are removed by the next process."""
     remove_left()
     # A process that was ended may leave one that still writes there.

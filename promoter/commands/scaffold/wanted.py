@@ -5,9 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from promoter.config.names import image_name
 from promoter.errors import UsageError
+from promoter.errors.redaction import without_credentials
 from promoter.models import Ci, Serving, Workload
 
 _ENVIRONMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -42,6 +44,11 @@ class Wanted:
     container: str = ""
 
     def __post_init__(self) -> None:
+        self._require_names()
+        self._require_no_secret()
+        self._require_action()
+
+    def _require_names(self) -> None:
         if not self.model or any(ord(char) < 32 or char in "/:" for char in self.model):
             raise UsageError(
                 f"{self.model!r} can't be the name of a registered model", hint="MLflow allows neither / nor : in it"
@@ -57,6 +64,18 @@ class Wanted:
             raise UsageError(
                 f"{self.overlays!r} is one folder for several environments", hint="write {environment} where their names stand"
             )
+
+    def _require_no_secret(self) -> None:
+        """All of it is committed."""
+        for option, address in (("--repo", self.repo), ("--mlflow", self.mlflow)):
+            parts = urlsplit(address)
+            if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
+                raise UsageError(
+                    f"{option} has a user name or password in it, which would be committed",
+                    hint=f"{option} {without_credentials(address)}, and the credential in the environment",
+                )
+
+    def _require_action(self) -> None:
         if self.ci is not Ci.NONE and not _ACTION.fullmatch(self.action):
             raise UsageError(
                 "the pipelines need the repository that has promoter",
