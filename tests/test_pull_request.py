@@ -16,6 +16,7 @@ import pytest
 from promoter import config
 from promoter.commands.promote import Outcome, promote, proposing
 from promoter.commands.reconcile import Action, Reconciled, Reconciler
+from promoter.commands.reject import Rejection, plan_rejection, reject
 from promoter.commands.rollback import plan_rollback, proposing_rollback
 from promoter.errors import ExitCode, RefusedError, SupersededError
 from promoter.hosting.forge import Forge
@@ -530,6 +531,24 @@ def test_a_rollback_opens_one(it: Reviewed) -> None:
     it.merge()
     restored = world.committed()
     assert (restored.release.version, restored.commit.trailers["Rolled-Back-Version"]) == ("1", "2")
+
+
+def test_a_rejection_takes_the_place_of_the_versions_own(it: Reviewed, mlflow_server: MlflowServer) -> None:
+    """The promotion can't be merged by mistake any more."""
+    world = it.world
+    environment = world.environment
+    mlflow_server.set_alias(world.model, "champion", "2")
+    assert it.reconcile().action is Action.PROPOSED
+    wanted = Rejection(environment, "2", None, "labels are mixed up", "ada")
+    done = reject(world.clients, plan_rejection(world.clients.repository(environment.application), wanted))
+    assert (done.exit_code, done.commit) == (ExitCode.DONE, None)
+    assert done.pull_request is not None
+    assert [one.state for one in it.server.pulls] == ["closed", "open"]
+    assert "labels are mixed up" in it.server.pulls[1].body
+    it.merge(2)
+    assert world.committed().release.version == "1"
+    assert "state: rejected" in world.remote.show("overlays/staging/promotion.yaml")
+    assert "is rejected in 'staging'" in it.reconcile().detail
 
 
 @both

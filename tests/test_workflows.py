@@ -481,7 +481,15 @@ BUILDERS = ("uv", "hatchling", "editables", "packaging", "pathspec", "pluggy", "
 def test_the_scripts_install_nothing_without_its_hash(tmp_path: Path, package: str, lack: str) -> None:
     """Neither what promoter needs, nor what builds and installs it."""
     source = tmp_path / "source"
-    files = (".ci/install", "requirements.install.lock", "pyproject.toml", "hatch_build.py", "README.md", "promoter.yaml")
+    files = (
+        ".ci/install",
+        "requirements.install.lock",
+        "pyproject.toml",
+        "hatch_build.py",
+        "README.md",
+        "promoter.yaml",
+        "azure-pipelines.yml",
+    )
     for name in files:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)

@@ -13,6 +13,7 @@ import typer
 
 from promoter import __version__
 from promoter.cli.check import check
+from promoter.cli.decide import reject
 from promoter.cli.environments import history, status
 from promoter.cli.init import init
 from promoter.cli.notify import notify
@@ -54,7 +55,23 @@ def root(
         os.environ[INTERACTIVE] = "1"
 
 
-for command in (init, check, model, image, plan, promote, watch, rollback, reconcile, changed, status, history, schema, demo):
+for command in (
+    init,
+    check,
+    model,
+    image,
+    plan,
+    promote,
+    watch,
+    rollback,
+    reject,
+    reconcile,
+    changed,
+    status,
+    history,
+    schema,
+    demo,
+):
     app.command()(command)
 app.add_typer(webhook)
 app.add_typer(notify)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from promoter.commands.plan import Plan
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
+    from promoter.commands.reject import Rejected, Rejection
     from promoter.commands.rollback import Rollback
     from promoter.commands.status import EnvironmentStatus
     from promoter.model_registry import Webhook
@@ -138,6 +139,33 @@ def already_text(planned: Rollback) -> str:
         f"{name} deploys version {current.release.version}{undone}, {since}: nothing to commit\n"
         f"to go back further, name a version: promoter rollback {name} --to VERSION"
     )
+
+
+def rejection_text(planned: Sequence[Rejection]) -> str:
+    """What it means in each environment."""
+    rows = [(f"{one.environment.name} {one.environment.model.name}:{one.version}", _decided(one)) for one in planned]
+    return table(rows)
+
+
+def _decided(one: Rejection) -> str:
+    if one.already:
+        return "is not rejected: nothing to commit" if one.lift else "is rejected already: nothing to commit"
+    if one.lift:
+        return "may be deployed again"
+    if one.target is not None:
+        return f"is deployed there: back to version {one.target.release.version} ({one.target.release.image})"
+    return "is deployed there and stays: no release before it" if one.current else "will not be deployed"
+
+
+def rejected_text(done: Sequence[Rejected]) -> str:
+    """What was written, and what to do where a release comes back."""
+    lines = []
+    for one in done:
+        written = one.pull_request.url if one.pull_request else one.commit or "nothing was written"
+        lines.append(f"{one.environment}: {one.error or written}")
+        if one.back_to and one.commit:
+            lines.append(f"  watch version {one.back_to} come back: promoter watch {one.environment} --model {one.model}")
+    return "\n".join(lines) + "\n"
 
 
 def reconciled_text(done: Sequence[Reconciled]) -> str:

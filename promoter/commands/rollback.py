@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ def plan_rollback(repository: Repository, environment: Environment, version: str
     known = decisions.at(repository, tip.commit, read_overlay(tip, environment), environment)
     if (undone := _undone(known, current)) and version in (None, current.release.version):
         return Rollback(environment, current, current, by, undone)
-    target = _target(releases.history(repository, environment, current.commit.sha), current, version, known)
+    target = earlier(repository, environment, current, known, version)
     if target is None and version == current.release.version:
         target = current
     if target is None:
@@ -75,8 +75,11 @@ def _undone(known: Decisions, current: Committed) -> str:
     return journal.of(current.commit).rolled_back_version if known.is_restore(current.release) else ""
 
 
-def _target(earlier: Iterable[Committed], current: Committed, version: str | None, known: Decisions) -> Committed | None:
-    for committed in earlier:
+def earlier(
+    repository: Repository, environment: Environment, current: Committed, known: Decisions, version: str | None = None
+) -> Committed | None:
+    """The newest release before the current one, of this version; by default of any that was not undone since."""
+    for committed in releases.history(repository, environment, current.commit.sha):
         release = committed.release
         if release != current.release and (release.version == version if version else not known.is_undone(release)):
             return committed

@@ -17,7 +17,7 @@ from promoter.errors import ConfigError, RefusedError
 from promoter.errors.redaction import clean
 from promoter.kustomize import promotion_file
 from promoter.kustomize.overlay import deployed, overlay_paths
-from promoter.kustomize.promotion_file import Decision, Key, State
+from promoter.kustomize.promotion_file import BLOCKING, Decision, Key, State
 from promoter.kustomize.release import model_version
 from promoter.models import Environment, Release
 from promoter.promotion import journal
@@ -82,10 +82,10 @@ class Decisions:
         return next((one for one in entries if one.state is State.ROLLED_BACK), None)
 
     def restored_after(self, bad: Release, now: Release) -> Decision | None:
-        """Why `now` is deployed in place of `bad`, if the cause is that `bad` failed."""
+        """Why `now` is deployed in place of `bad`, if the cause is that `bad` failed or was rejected."""
         one = self.of_release(bad)
-        failed = one is not None and one.state in (State.FAILED, State.QUARANTINED) and one.restored == now.digest
-        return one if failed else None
+        undone = one is not None and one.state in (State.FAILED, *BLOCKING) and one.restored == now.digest
+        return one if undone else None
 
     def files(self, after: Decisions) -> dict[str, bytes]:
         """The edit after which the file has the entries of `after`; empty if it has them already."""
@@ -120,6 +120,27 @@ class Decisions:
         wanted = self.of_release(target)
         lifted = [replace(wanted, state=State.ALLOWED)] if wanted and wanted.state is State.ROLLED_BACK else []
         return self._with(*lifted, entry)
+
+    def rejected(self, version: str, created: datetime | None, reason: str, *, at: datetime, by: str) -> Decisions:
+        """A person does not want the version, wherever it is; of a rejected one the first reason stays."""
+        old = self.of(version, created) or Decision(version, State.ALLOWED, created=created)
+        if old.state is State.REJECTED:
+            return self
+        return self._with(replace(old, state=State.REJECTED, reason=clean(reason), since=at, by=by))
+
+    def rejected_for(self, bad: Release, target: Release, reason: str, *, at: datetime, commit: str, by: str) -> Decisions:
+        """A person does not want `bad`, which `commit` deployed; `target` is deployed again."""
+        known = self.rejected(bad.version, created_at(bad), reason, at=at, by=by)
+        entry = known.of_release(bad)
+        assert entry is not None  # noqa: S101 - it was made just now
+        return known._with(replace(entry, commit=commit, restored=target.digest))
+
+    def lifted(self, version: str, created: datetime | None, *, at: datetime, by: str) -> Decisions:
+        """A rejected version may be deployed again; for any other nothing changes."""
+        old = self.of(version, created)
+        if old is None or old.state is not State.REJECTED:
+            return self
+        return self._with(replace(old, state=State.ALLOWED, since=at, by=by))
 
     def _with(self, *changed: Decision) -> Decisions:
         return replace(self, entries={**self.entries, **{one.key: one for one in changed}})

@@ -25,6 +25,8 @@ _KEYS = {
     "failed_version": "Failed-Version",
     "quarantined": "Quarantined",
     "rolled_back_version": "Rolled-Back-Version",
+    "rejected_version": "Rejected-Version",
+    "lifted_version": "Lifted-Version",
 }
 
 KEYS = frozenset(key.lower() for key in _KEYS.values())
@@ -39,7 +41,7 @@ class Entry:
     """What one commit records; "" where it does not.
 
     `restores` is the commit whose release is deployed again, `abort` the reason of a failed rollout, `quarantined` the
-    versions (NAME:VERSION, one a line) that must not be deployed again.
+    versions (NAME:VERSION, one a line) that must not be deployed again. `lifted_version` was rejected before.
     """
 
     promotion_id: str = ""
@@ -53,11 +55,13 @@ class Entry:
     failed_version: str = ""
     quarantined: str = ""
     rolled_back_version: str = ""
+    rejected_version: str = ""
+    lifted_version: str = ""
 
     @property
     def by_promoter(self) -> bool:
         """promoter made the commit; it is not a person's."""
-        return bool(self.promotion_id or self.restores)
+        return bool(self.promotion_id or self.restores or self.rejected_version or self.lifted_version)
 
     def is_of(self, environment: Environment) -> bool:
         return self.environment == environment.name and self.model == _on_one_line(environment.model.name)
@@ -96,6 +100,17 @@ def restore(environment: Environment, stable: Release, commit: str, bad: Release
 def rollback(environment: Environment, target: Release, commit: str, current: Release) -> Entry:
     """`target`, which `commit` deployed, is deployed again because a person does not want `current`."""
     return _released(environment, target, restores=commit, rolled_back_version=current.version)
+
+
+def rejection(environment: Environment, version: str, *, lift: bool) -> Entry:
+    """A person does not want the version, which is not deployed; or takes that back."""
+    decided = {"lifted_version" if lift else "rejected_version": version}
+    return Entry(model=environment.model.name, environment=environment.name, **decided)
+
+
+def rejection_of_deployed(environment: Environment, target: Release, commit: str, rejected: Release) -> Entry:
+    """As `rollback`, and `rejected` is never deployed again."""
+    return _released(environment, target, restores=commit, rejected_version=rejected.version)
 
 
 def quarantines(entry: Entry, model: str) -> bool:

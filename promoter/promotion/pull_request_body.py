@@ -83,6 +83,12 @@ def going_back(environment: Environment, now: Release, then: Release, diff: str,
     return fitted([head, table, _merging(environment)], [Folded("What changes in Git", diff, "diff")], room)
 
 
+def rejecting(environment: Environment, reference: str, reason: str, diff: str, room: int) -> str:
+    """The body of a rejection's pull request."""
+    head = f"{code(reference)} in {code(environment.name)} is **not wanted**: {code(reason)}"
+    return fitted([head, _merging(environment)], [Folded("What changes in Git", diff, "diff")], room)
+
+
 def fitted(sections: Sequence[str], folded: Sequence[Folded], room: int) -> str:
     """The sections that fit, in their order, then as much of each folded text as there is room for."""
     parts: list[str] = []
