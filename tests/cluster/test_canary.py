@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.cluster import eventually
 from tests.cluster.environment import Environment
-from tests.cluster.model_versions import CRASHING, GOOD, UNDECIDED, UNHEALTHY, UNMEASURABLE
+from tests.cluster.model_versions import CRASHING, GOOD, MODEL, UNDECIDED, UNHEALTHY, UNMEASURABLE
 
 _NO_SUCH_SERVICE = """\
 patches:
@@ -55,6 +55,19 @@ def test_manual_abort_is_restored(environment: Environment) -> None:
     run.finish()
     assert run.verdict == ("aborted", "aborted by hand")
     environment.assert_restored(run)
+
+
+def test_a_version_that_is_rejected_in_its_canary_is_stopped_and_restored(environment: Environment) -> None:
+    run = environment.promoting(GOOD)
+    run.until("rolling")
+    code, _ = environment.promoter.ask("reject", f"{MODEL}:{GOOD}", "--reason", "wrong answers", "--yes")
+    run.finish()
+    assert (code, run.exit_code) == (0, 10), str(run)
+    assert run.outcome["restored"] == environment.repository.tip()
+    environment.assert_as_before()
+    again = environment.promote(GOOD)
+    assert again.exit_code == 20, str(again)
+    assert "is rejected" in again.errors.read_text()
 
 
 @pytest.mark.variant("undecided")
