@@ -339,6 +339,28 @@ def test_inputs_are_checked_against_the_workflow(it: Rig, tmp_path: Path, inputs
         runner(it, tmp_path).run(DEPLOY, "workflow_dispatch", by_hand(**inputs))
 
 
+@pytest.mark.parametrize("command", ["rollback", "reject"])
+def test_a_release_is_undone_with_one_click(it: Rig, tmp_path: Path, command: str) -> None:
+    """It waits for no run of the environment; a reason that looks like an option is a reason."""
+    before, bad = it.register("challenger"), it.register("challenger")
+    for version in (before, bad):
+        it.merge(version, "staging")
+    given = {"model_name": it.model, "environment": "staging", "command": command}
+    given |= {"version": bad, "reason": "--lift"} if command == "reject" else {}
+    run = runner(it, tmp_path)
+    assert run.concurrency(DEPLOY, "workflow_dispatch", by_hand(**given)) == f"promoter-staging-{command}"
+    job = only(run.run(DEPLOY, "workflow_dispatch", by_hand(**given)))
+    assert not job.failed, job.log
+    assert it.deployed("staging") == before
+    decided = it.remote.show("overlays/staging/promotion.yaml")
+    assert ("state: rejected" in decided, "--lift" in decided) == (command == "reject",) * 2
+    done = agent(it, tmp_path).run(
+        "Manual", modelName=it.model, environment="staging", command=command, version=bad, reason="x"
+    )
+    assert not done.failed, done.log
+    assert it.deployed("staging") == (bad if command == "rollback" else before), "a rollback to a version by its name"
+
+
 def push(before: str, after: str) -> dict[str, Any]:
     return event("push", before=before, after=after)
 

@@ -33,6 +33,7 @@ def reject(
 ) -> None:
     """Keep a version from being deployed, in every environment; where it is deployed the release before comes back."""
     from promoter import output as out
+    from promoter.cli import summary
     from promoter.cli.text import rejected_text, rejection_text
     from promoter.commands.reject import plan_rejection
     from promoter.commands.reject import reject as apply
@@ -51,6 +52,7 @@ def reject(
         out.outcome({"exit_code": code, "environments": done})
     else:
         out.data(rejected_text(done))
+    summary.conclude(summary.rejected(done, reason, code))
     raise typer.Exit(code)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promoter.commands.plan import Plan
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
+    from promoter.commands.reject import Rejected
     from promoter.promotion.ending import Ending
 
 
@@ -93,6 +94,16 @@ def reconciled(done: Sequence[Reconciled], exit_code: ExitCode) -> Conclusion:
     rows = [(ci.markdown(f"{one.environment} {one.model}"), f"{one.action}: {ci.markdown(one.detail)}") for one in done]
     acted = [f"{one.environment} {one.model} {one.action}" for one in done if one.commit or one.exit_code]
     return Conclusion("reconciled: " + ("; ".join(acted) or "everything in sync"), exit_code, {}, _table(rows))
+
+
+def rejected(done: Sequence[Rejected], reason: str, exit_code: ExitCode) -> Conclusion:
+    """A version that a person does not want, in each environment; `reason` is that person's."""
+    rows = [(ci.markdown(one.environment), ci.markdown(one.outcome)) for one in done]
+    first = done[0]
+    outputs = {"model_name": first.model, "model_version": first.version, "commit": first.commit or ""}
+    outputs["pull_request"] = first.pull_request.url if first.pull_request else ""
+    sentence = f"{first.model} version {first.version} in {', '.join(one.environment for one in done)}: {reason}"
+    return Conclusion(sentence, exit_code, outputs, _table(rows))
 
 
 def _release(environment: Environment, release: Release) -> dict[str, str]:

@@ -161,10 +161,9 @@ def rejected_text(done: Sequence[Rejected]) -> str:
     """What was written, and what to do where a release comes back."""
     lines = []
     for one in done:
-        written = one.pull_request.url if one.pull_request else one.commit or "nothing was written"
-        lines.append(f"{one.environment}: {one.error or written}")
+        lines.append(f"{one.environment}: {one.outcome}")
         if one.back_to and one.commit:
-            lines.append(f"  watch version {one.back_to} come back: promoter watch {one.environment} --model {one.model}")
+            lines.append(f"  watch it come back: promoter watch {one.environment} --model {one.model}")
     return "\n".join(lines) + "\n"
 
 

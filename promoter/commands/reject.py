@@ -106,6 +106,12 @@ class Rejected:
     exit_code: ExitCode = ExitCode.DONE
     error: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """In a few words."""
+        written = self.pull_request.url if self.pull_request else self.commit or "nothing was to be written"
+        return self.error or (f"{written}, back to version {self.back_to}" if self.back_to else written)
+
 
 def reject(clients: Clients, planned: Rejection) -> Rejected:
     """Commits it, or proposes the commit for review; what goes wrong here does not keep other environments from being done."""

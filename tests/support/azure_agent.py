@@ -63,7 +63,7 @@ class Agent:
     secrets: Mapping[str, str] = field(default_factory=dict)
     pipeline: Path = ROOT / "azure-pipelines.yml"
 
-    def run(self, reason: str, **parameters: Any) -> Finished:
+    def run(self, reason: str, /, **parameters: Any) -> Finished:
         pipeline = expanded(parameters, self.pipeline)
         done = Finished()
         [stage] = [one for one in pipeline["stages"] if _holds(one["condition"], {"Build.Reason": reason})]
