@@ -198,6 +198,17 @@ def test_the_command_rejects_everywhere_without_mlflow(
     assert shown["environments"][0]["commit"] == it.remote.tip()
 
 
+def test_an_environment_that_can_not_be_read_does_not_keep_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with world(tmp_path, os.environ, environments=("staging", "production")) as it:
+        it.remote.commit({"overlays/staging/promotion.yaml": "versions: {}\n"})
+        assert run(it, monkeypatch, f"{MODEL}:7", "--reason", REASON, "--yes", "-o", "json") == ExitCode.USAGE
+        shown = {one["environment"]: one for one in json.loads(capsys.readouterr().out)["environments"]}
+        assert "not a list" in shown["staging"]["error"]
+        assert (shown["production"]["commit"], shown["production"]["error"]) == (it.remote.tip(), "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

@@ -18,8 +18,9 @@ from promoter.commands.renew import Renewal, plan_renewal, renew
 from promoter.commands.scaffold import template
 from promoter.commands.scaffold.record import RECORD, read
 from promoter.commands.scaffold.update import updates
-from promoter.errors import ConfigError, UsageError
+from promoter.errors import ConfigError, RefusedError, UsageError
 from promoter.gitops.checkout import Checkout, blob_id
+from promoter.models import Serving
 from tests.support.scaffolds import release_into, scaffold, wanted
 
 ROLLOUT, SERVICES, ENVIRON = "base/rollout.yaml", "base/services.yaml", dict(os.environ)
@@ -154,6 +155,8 @@ def test_without_a_record_only_what_is_missing_is_written(tmp_path: Path) -> Non
     (tmp_path / SERVICES).unlink()
     with pytest.raises(UsageError, match="what this repository was made for is not known"):
         plan_renewal(tmp_path, None, ENVIRON)
+    with pytest.raises(UsageError, match="with a server of your own"):
+        plan_renewal(tmp_path, wanted(serving=Serving.OWN), ENVIRON)
     found = plan_renewal(tmp_path, wanted(), ENVIRON)
     assert {one.path: one.conflict for one in found.updates} == {ROLLOUT: "what it was made from is not known", SERVICES: ""}
     renew(found)
@@ -214,3 +217,37 @@ def test_the_command_shows_the_diff_and_writes_with_yes(tmp_path: Path, monkeypa
     written = json.loads(run("--yes", "-o", "json").stdout)
     assert (written["written"], [one["path"] for one in written["files"]]) == (True, [ROLLOUT, SERVICES])
     assert "no files would change" in run().stderr
+
+
+@pytest.mark.parametrize("path", ["../outside.txt", "base/../../outside.txt", "/etc/outside.txt", ".git/config"])
+def test_a_record_that_names_a_file_elsewhere_reads_and_removes_nothing(tmp_path: Path, path: str) -> None:
+    """Whoever may push writes the record."""
+    folder = tmp_path / "repository"
+    scaffold(folder, wanted())
+    outside = tmp_path / "outside.txt"
+    outside.write_text("theirs\n")
+    record = json.loads((folder / RECORD).read_text())
+    record["files"][path] = blob_id(b"theirs\n")
+    (folder / RECORD).write_text(json.dumps(record))
+    with pytest.raises(RefusedError, match="is left alone"):
+        renew(plan_renewal(folder, None, ENVIRON))
+    assert outside.read_text() == "theirs\n"
+
+
+@pytest.mark.parametrize("link", ["base", "base/rollout.yaml"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str) -> None:
+    folder, outside = tmp_path / "repository", tmp_path / "outside"
+    scaffold(folder, wanted())
+    (folder / link).rename(outside)
+    (folder / link).symlink_to(outside)
+    version(monkeypatch, older)
+    with pytest.raises(RefusedError, match=f"{link} is a link"):
+        renew(plan_renewal(folder, None, ENVIRON))
+
+
+def test_a_link_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository/promoter.yaml").symlink_to(tmp_path / "outside.yaml")
+    with pytest.raises(RefusedError, match=r"promoter\.yaml is a link"):
+        scaffold(tmp_path / "repository", wanted())
+    assert not (tmp_path / "outside.yaml").exists()

@@ -35,18 +35,18 @@ def reject(
     from promoter import output as out
     from promoter.cli import summary
     from promoter.cli.text import rejected_text, rejection_text
-    from promoter.commands.reject import plan_rejection
+    from promoter.commands.reject import plan_rejections
     from promoter.commands.reject import reject as apply
 
     clients = clients_of(config, trailer or ())
     if not reason.strip():
         raise UsageError("--reason is empty", hint="say why: the next person reads it in promotion.yaml and in the commit")
     wanted = _wanted(clients, reference, environments or [], reason, lift=lift)
-    planned = [plan_rejection(clients.repository(one.environment.application), one) for one in wanted]
+    planned, failed = plan_rejections(clients, wanted)
     out.say(rejection_text(planned))
     if not yes and not all(one.already for one in planned) and not _confirmed():
         raise typer.Exit(ExitCode.REFUSED)
-    done = [apply(clients, one) for one in planned]
+    done = [*failed, *(apply(clients, one) for one in planned)]
     code = next((one.exit_code for one in done if one.exit_code), ExitCode.DONE)
     if output is Output.JSON:
         out.outcome({"exit_code": code, "environments": done})
@@ -68,13 +68,13 @@ def _wanted(clients: Clients, reference: str, names: list[str], reason: str, *, 
     if not found:
         raise UsageError(f"promoter.yaml has no environment of model {parsed.name!r}", hint="check the model's name")
     version, created = _version(clients, parsed)
-    return [Rejection(clients.with_source(one), version, created, reason, clients.actor, lift) for one in found]
+    return [Rejection(one, version, created, reason, clients.actor, lift) for one in found]
 
 
 def _version(clients: Clients, reference: ModelReference) -> tuple[str, datetime | None]:
     """Its number and when it was created. By number it is rejected without MLflow too: then whenever it was created."""
     try:
-        found = clients.model_registry.resolve(reference)
+        found = clients.model_registry.registered(reference)
         return found.version, found.created.replace(microsecond=0)
     except PromoterError:
         if reference.version is None:

@@ -11,7 +11,7 @@ from promoter.commands.check_files import WorkTree
 from promoter.commands.scaffold import README, Wanted, added, new_repository, own_repository, pipelines
 from promoter.commands.scaffold.files import read_file, write_files
 from promoter.commands.scaffold.record import RECORD, read, record_of, written
-from promoter.errors import RefusedError, UsageError
+from promoter.errors import RefusedError
 from promoter.models import Serving
 
 _LARGEST = 1 << 20  # bytes of a manifest
@@ -81,12 +81,10 @@ def _missing(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Those that are not there yet.
 
     Raises:
-        RefusedError: one is, with other content.
+        RefusedError: one is, with other content; or a link is in the way.
+        UsageError: one can't be read.
     """
-    try:
-        there = {path: (folder / path).read_bytes() for path in files if (folder / path).exists()}
-    except OSError as error:
-        raise UsageError(f"{error.filename} can't be read: {error.strerror}", hint="choose another folder") from None
+    there = {path: content for path in files if (content := read_file(folder, path)) is not None}
     if differing := [path for path, content in there.items() if files[path] != content]:
         raise RefusedError(
             f"{folder / differing[0]} is there already, and would be another file"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -51,6 +51,29 @@ class Rejection:
     def stays_deployed(self) -> bool:
         """Nothing was deployed before it that could come back."""
         return self.current is not None and self.target is None
+
+
+def plan_rejections(clients: Clients, wanted: Sequence[Rejection]) -> tuple[list[Rejection], list[Rejected]]:
+    """Each with what it means now, and what came of those that can't be looked at: these do not keep the others.
+
+    Raises: PromoterError, if none can be looked at.
+    """
+    planned, failed, errors = [], [], []
+    for one in wanted:
+        try:
+            placed = replace(one, environment=clients.with_source(one.environment))
+            planned.append(plan_rejection(clients.repository(placed.environment.application), placed))
+        except PromoterError as error:
+            errors.append(error)
+            failed.append(_failed(one, error))
+    if errors and not planned:
+        raise errors[0]
+    return planned, failed
+
+
+def _failed(wanted: Rejection, error: PromoterError) -> Rejected:
+    name, model = wanted.environment.name, wanted.environment.model.name
+    return Rejected(name, model, wanted.version, exit_code=ExitCode(error.exit_code), error=error.message)
 
 
 def plan_rejection(repository: Repository, wanted: Rejection) -> Rejection:
@@ -128,7 +151,7 @@ def reject(clients: Clients, planned: Rejection) -> Rejected:
             return replace(done, pull_request=_proposing(clients.repository(environment.application), forge, planned).run())
         return replace(done, commit=apply(clients.repository(environment.application), planned))
     except PromoterError as error:
-        return replace(none, exit_code=ExitCode(error.exit_code), error=error.message)
+        return _failed(planned, error)
 
 
 def apply(repository: Repository, planned: Rejection) -> str | None:

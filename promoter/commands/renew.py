@@ -13,6 +13,7 @@ from promoter.commands.scaffold.record import PEOPLES, RECORD, Record, read, wri
 from promoter.commands.scaffold.update import Update, updates
 from promoter.errors import UsageError
 from promoter.gitops.checkout import Checkout, blob_id
+from promoter.models import Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def plan_renewal(folder: Path, wanted: Wanted | None, environ: Mapping[str, str]
             f"{folder / RECORD} is missing: what this repository was made for is not known",
             hint="name it as for a new one: promoter init --diff --model NAME --registry PREFIX ...",
         )
+    if content is None and wanted is not None and wanted.serving is Serving.OWN:
+        raise UsageError("overlays with a server of your own are not init's: it added lines to them", hint="see git log")
     before = read(content) if content is not None else Record("", (wanted,) if wanted else (), {})
     checkout, files = Checkout(folder, environ), _of_this_version(before.scaffolds)
 

@@ -86,7 +86,7 @@ class ModelRegistry:
             RefusedError: the version is not complete: not READY, its logged model not LOGGED_MODEL_READY, no MLmodel file.
             AuthError, UnreachableError: MLflow or the artifact store does not let us, or does not answer.
         """
-        registered = self._find(reference)
+        registered = self.registered(reference)
         _require_ready(registered)
         logged = self._source(registered)
         uri = logged.artifact_uri if logged else self._store.download_uri(registered)
@@ -149,7 +149,13 @@ class ModelRegistry:
             return self._store.by_stage(reference.name, None if reference.stage == LATEST else reference.stage)
         raise UsageError(f"{reference} names no version", hint=f"write {reference}@alias or {reference}:version")
 
-    def _find(self, reference: ModelReference) -> RegisteredVersion:
+    def registered(self, reference: ModelReference) -> RegisteredVersion:
+        """The version that the reference points to now, as the registry has it: none of its files is looked at.
+
+        Raises:
+            UsageError: no such model, version, alias or stage.
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
         try:
             return self._named(reference)
         except NotFound:
