@@ -41,6 +41,7 @@ ROWS = (
         merges=True,
         pulls=1,
     ),
+    Row("reject", ("reject", "{model}:2", "--reason", "wrong answers", "--yes"), "1", begins=2, alias="2"),
     Row("reconcile, alias moved", ("reconcile",), "2", alias="2"),
     Row("reconcile, aborted", ("reconcile",), "1", 10, frozenset({0}), on_its_way=2, bad=True, alias="2"),
     Row("watch", ("watch", "staging"), "2", on_its_way=2),
