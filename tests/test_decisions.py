@@ -14,7 +14,7 @@ from promoter.errors import RefusedError
 from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, State
 from promoter.models import ModelVersion, Release
-from promoter.promotion import gates, releases
+from promoter.promotion import decisions, gates, releases
 from promoter.promotion.decisions import Decisions
 from tests.support.argo_world import MODEL, digest
 from tests.support.histories import NOTHING, NOW, Story, release
@@ -89,6 +89,25 @@ def test_an_entry_without_a_time_is_about_any_version_of_its_number() -> None:
         with pytest.raises(RefusedError, match="version 2 is rejected"):
             known.require_not_blocked(one)
     assert known.of("3") is None
+
+
+@pytest.mark.parametrize("known", State)
+@pytest.mark.parametrize("state", State)
+def test_what_a_person_writes_without_a_time_counts_next_to_promoters_own_entry(known: State, state: State) -> None:
+    """A version is blocked by any entry that is about it, and a person who deploys it in spite of them lifts each."""
+    one = created(2, day=1)
+    time = decisions.created_at(one)
+    both = {("2", time): Decision("2", known, created=time), ("2", None): Decision("2", state)}
+    standing = replace(NOTHING, entries=both)
+    found = standing.of_release(one)
+    assert found is not None
+    assert found.blocks is any(entry.blocks for entry in both.values())
+    forced = standing.promoted(one, by="ada")
+    forced.require_not_blocked(one)
+    lifted = standing.lifted("2", time, at=NOW, by="ada")
+    left = {entry.state for entry in lifted.entries.values()}
+    assert State.REJECTED not in left
+    assert (State.QUARANTINED in left) is (State.QUARANTINED in (known, state))
 
 
 # -- histories --------------------------------------------------------------------------------------------------------

@@ -40,14 +40,16 @@ class Decisions:
     entries: Mapping[Key, Decision]
 
     def of(self, version: str, created: datetime | None = None) -> Decision | None:
-        """The entry for the version that MLflow created then; if that is unknown, one for its number, first one that blocks.
+        """The entry for the version that MLflow created then.
 
-        An entry that has no time is about any version of its number, unless there is one with the right time.
+        One without a time is about any version of its number. Of several one that blocks counts, then the one of that time.
         """
-        found = [
+        return min(self._about(version, created), key=lambda one: (not one.blocks, one.created != created), default=None)
+
+    def _about(self, version: str, created: datetime | None) -> list[Decision]:
+        return [
             one for one in self.entries.values() if one.version == version and (not created or one.created in (None, created))
         ]
-        return min(found, key=lambda one: (one.created != created, not one.blocks), default=None)
 
     def of_release(self, release: Release) -> Decision | None:
         return self.of(release.version, created_at(release))
@@ -100,7 +102,7 @@ class Decisions:
     def promoted(self, release: Release, *, by: str = "") -> Decisions:
         """The release is deployed because somebody wants it, whatever stood against it: the gates were asked before."""
         changed = [replace(one, restored="") for one in self.entries.values() if one.restored == release.digest]
-        if (own := self.of_release(release)) is not None:
+        for own in self._about(release.version, created_at(release)):
             lifted = own.state if own.state is State.FAILED else State.ALLOWED
             changed.append(replace(own, state=lifted, restored="", by=by or own.by if lifted is not own.state else own.by))
         return self._with(*changed)
@@ -137,10 +139,8 @@ class Decisions:
 
     def lifted(self, version: str, created: datetime | None, *, at: datetime, by: str) -> Decisions:
         """A rejected version may be deployed again; for any other nothing changes."""
-        old = self.of(version, created)
-        if old is None or old.state is not State.REJECTED:
-            return self
-        return self._with(replace(old, state=State.ALLOWED, since=at, by=by))
+        rejected = [one for one in self._about(version, created) if one.state is State.REJECTED]
+        return self._with(*(replace(one, state=State.ALLOWED, since=at, by=by) for one in rejected))
 
     def _with(self, *changed: Decision) -> Decisions:
         return replace(self, entries={**self.entries, **{one.key: one for one in changed}})
