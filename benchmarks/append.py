@@ -54,15 +54,11 @@ _MEMORY = """
 import sys
 from pathlib import Path
 from benchmarks.append import Bench, Model
+from benchmarks.memory import peak
 from tests.support.registry_server import RegistryServer
 bench, model = Bench(RegistryServer(sys.argv[1], Path("/")), "base", Path("/")), Model(Path(sys.argv[2]))
-def kib(name):
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
 bench.publisher("warm").find(model.version())  # the connection is open, too
-Path("/proc/self/clear_refs").write_text("5")
-before = kib("VmRSS:")
-bench.promoter(model)
-print(kib("VmHWM:") - before, kib("VmHWM:"))
+print(*peak(lambda: bench.promoter(model)))
 """
 
 

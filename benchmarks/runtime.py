@@ -33,16 +33,11 @@ _REQUIREMENTS = ("mlflow", "scikit-learn")
 _OLDER = "joblib<1.5"  # what changes when one pin does
 _MEMORY = """
 import sys
-from pathlib import Path
+from benchmarks.memory import peak
 from benchmarks.runtime import Bench
-def kib(name):
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
 bench = Bench.from_json(sys.argv[1])
 bench.make("unpack")  # whatever is imported on the way is imported, and connections are open
-Path("/proc/self/clear_refs").write_text("5")
-before = kib("VmRSS:")
-bench.make("unpack")
-print(kib("VmHWM:") - before, kib("VmHWM:"))
+print(*peak(lambda: bench.make("unpack")))
 """
 
 

@@ -308,7 +308,7 @@ def test_the_small_questions(server: Replay, argocd: ArgoCD) -> None:
     server.on("GET", "/api/v1/session/userinfo", recorded(line("errors", "userinfo")))
     server.on("GET", f"{PATH}/logs", recorded(line("errors", "pod-logs")))
     assert (argocd.can_i("get", APP), argocd.can_i("sync", APP)) == (True, False)
-    assert (argocd.version(), argocd.userinfo()) == ("v3.6.1+unknown", "promoter")
+    assert (argocd.about().version, argocd.userinfo()) == ("v3.6.1+unknown", "promoter")
     assert "connection refused" in argocd.logs(APP, "pod", namespace="fraud-staging")[0]
 
 
@@ -376,13 +376,13 @@ def test_the_environment_of_the_argocd_cli_is_understood(server: Replay, environ
     server.on("GET", f"{root}/api/version", recorded(line("errors", "version")))
     host = server.url.removeprefix("http://")
     filled = {key: value.format(url=server.url, host=host) for key, value in environ.items()}
-    assert ArgoCD.from_environ({**filled, "ARGOCD_AUTH_TOKEN": TOKEN}).version() == "v3.6.1+unknown"
+    assert ArgoCD.from_environ({**filled, "ARGOCD_AUTH_TOKEN": TOKEN}).about().version == "v3.6.1+unknown"
 
 
 def test_a_server_without_a_scheme_is_https(server: Replay) -> None:
     environ = {"ARGOCD_SERVER": server.url.removeprefix("http://"), "ARGOCD_AUTH_TOKEN": TOKEN}
     with pytest.raises(UnreachableError, match="https://127"):
-        ArgoCD.from_environ(environ, limits=Limits(total=0)).version()
+        ArgoCD.from_environ(environ, limits=Limits(total=0)).about()
 
 
 def test_what_is_missing_is_reported() -> None:
@@ -413,10 +413,10 @@ def test_a_certificate_is_checked_against_the_bundle_that_is_named(certificate: 
         server.on("GET", "/api/version", recorded(line("errors", "version")))
         environ = {"ARGOCD_SERVER": server.url.removeprefix("https://"), "ARGOCD_AUTH_TOKEN": TOKEN}
         with pytest.raises(UnreachableError) as error:
-            ArgoCD.from_environ(environ).version()
+            ArgoCD.from_environ(environ).about()
         assert "certificate is not trusted" in error.value.hint
         for trusting in ({"ARGOCD_SERVER_CERT": str(certificate)}, {"ARGOCD_OPTS": f"--server-crt {certificate}"}):
-            assert ArgoCD.from_environ({**environ, **trusting}).version() == "v3.6.1+unknown"
+            assert ArgoCD.from_environ({**environ, **trusting}).about().version == "v3.6.1+unknown"
         for careless in ({"ARGOCD_INSECURE": "true"}, {"ARGOCD_OPTS": "--grpc-web --insecure"}):
             with pytest.warns(InsecureRequestWarning):
-                assert ArgoCD.from_environ({**environ, **careless}).version() == "v3.6.1+unknown"
+                assert ArgoCD.from_environ({**environ, **careless}).about().version == "v3.6.1+unknown"

@@ -165,7 +165,10 @@ def test_without_a_record_only_what_is_missing_is_written(tmp_path: Path) -> Non
     assert [one.path for one in plan_renewal(tmp_path, None, ENVIRON).updates] == [ROLLOUT]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2, "promoter": "9", "scaffolds": [], "files": {}}', "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "\xff", *(f'{{"format": {n}, "promoter": "9", "scaffolds": [], "files": {{}}}}' for n in (1, 2))],
+)
 def test_a_record_that_is_something_else_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / RECORD).write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"\.promoter-scaffold\.json"):

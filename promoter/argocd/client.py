@@ -11,6 +11,7 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -58,6 +59,14 @@ _LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server
     "status.resources",
     "status.summary",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """`version` is `v3.6.1+...`; `ahead` its clock less this machine's, in seconds, None without a date (RFC 9110, 6.6.1)."""
+
+    version: str
+    ahead: float | None
 
 
 @odd_answers_are_errors
@@ -214,16 +223,13 @@ class ArgoCD:
         path = "/".join(quote(part, safe="") for part in (resource, action, app.project, app.name))
         return bool(self._json("GET", f"/api/v1/account/can-i/{path}").get("value") == "yes")
 
-    def version(self) -> str:
-        """The server's version, `v3.6.1+...`; answered without a token too."""
-        return str(self._json("GET", "/api/version").get("Version", ""))
-
-    def clock(self) -> float | None:
-        """Its clock less this machine's, in seconds; None if its answers have no date (RFC 9110, 6.6.1)."""
-        date = self._call("GET", "/api/version").headers.get("Date", "")
+    def about(self) -> About:
+        """The server's version and clock; answered without a token too."""
+        response = self._call("GET", path := "/api/version")
+        ahead = None
         with suppress(ValueError, TypeError):
-            return parsedate_to_datetime(date).timestamp() - time.time()
-        return None
+            ahead = parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - time.time()
+        return About(str(self._document(response, path).get("Version", "")), ahead)
 
     def userinfo(self) -> str:
         """The account of the token, as RBAC policies name it; empty if the server does not know it."""
@@ -287,7 +293,9 @@ class ArgoCD:
         return self._json("GET", path, params=_of(app, params), app=app, **how)
 
     def _json(self, method: str, path: str, *, body: Any = None, **how: Any) -> dict[str, Any]:
-        response = self._call(method, path, data=None if body is None else json.dumps(body), **how)
+        return self._document(self._call(method, path, data=None if body is None else json.dumps(body), **how), path)
+
+    def _document(self, response: requests.Response, path: str) -> dict[str, Any]:
         try:
             answer = response.json()
         except requests.exceptions.JSONDecodeError:

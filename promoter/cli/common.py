@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +38,19 @@ def say_unless_json(output: Output, text: str) -> None:
 
     if output is not Output.JSON:
         out.data(text)
+
+
+def confirmed(command: str) -> bool:
+    """The answer of whoever is asked before this command commits.
+
+    Raises:
+        UsageError: nobody is there.
+    """
+    import typer
+
+    if not sys.stdin.isatty():
+        raise UsageError(f"{command} needs confirmation, but stdin is not a terminal", hint="confirm it with --yes")
+    return typer.confirm("Commit this?", err=True)
 
 
 def require_argocd(clients: Clients, *, or_else: str = "") -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promoter.cli.common import clients_of
+from promoter.cli.common import clients_of, confirmed
 from promoter.cli.options import ConfigOption, Output, OutputOption, TrailerOption
 from promoter.errors import ExitCode, PromoterError, UsageError
 
@@ -44,7 +43,7 @@ def reject(
     wanted = _wanted(clients, reference, environments or [], reason, lift=lift)
     planned, failed = plan_rejections(clients, wanted)
     out.say(rejection_text(planned))
-    if not yes and not all(one.already for one in planned) and not _confirmed():
+    if not yes and not all(one.already for one in planned) and not confirmed("reject"):
         raise typer.Exit(ExitCode.REFUSED)
     done = [*failed, *(apply(clients, one) for one in planned)]
     code = next((one.exit_code for one in done if one.exit_code), ExitCode.DONE)
@@ -80,9 +79,3 @@ def _version(clients: Clients, reference: ModelReference) -> tuple[str, datetime
         if reference.version is None:
             raise
         return reference.version, None
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("reject needs confirmation, but stdin is not a terminal", hint="confirm it with --yes")
-    return typer.confirm("Commit this?", err=True)

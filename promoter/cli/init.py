@@ -22,48 +22,58 @@ if TYPE_CHECKING:
     from promoter.commands.scaffold import Wanted
 
 
+FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository's folder; by default this one.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "--add-model", help="The registered model; another one where promoter.yaml exists.")
+]
+RegistryOption = Annotated[
+    str | None, typer.Option("--registry", help="Container registry and prefix of the images: registry.example.com/models.")
+]
+GitOption = Annotated[
+    str | None,
+    typer.Option("--repo", metavar="URL", help="The repository that Argo CD reads; by default the folder's origin."),
+]
+TrackedBranchOption = Annotated[str, typer.Option("--branch", help="Its branch.")]
+EnvironmentsOption = Annotated[
+    str,
+    typer.Option("--environments", "--add-environment", metavar="NAME,…", help="In the order in which a version passes them."),
+]
+WorkloadOption = Annotated[Workload, typer.Option("--workload", help="How a release replaces the one before it.")]
+ArgoCDOption = Annotated[str, typer.Option("--argocd", metavar="HOST", help="Argo CD's address, if ARGOCD_SERVER is not set.")]
+MLflowOption = Annotated[str, typer.Option("--mlflow", metavar="URL", help="MLflow, if MLFLOW_TRACKING_URI is not set.")]
+ServingOption = Annotated[Serving, typer.Option("--serving", help="own: adopt overlays that exist, with a server of your own.")]
+OverlayOption = Annotated[
+    str, typer.Option("--overlay", metavar="DIR", help="The overlays to adopt, with {environment} in the path.")
+]
+ContainerOption = Annotated[
+    str, typer.Option("--container", metavar="[WORKLOAD/]NAME", help="Which of their containers serves the model.")
+]
+CiOption = Annotated[Ci, typer.Option("--ci", help="Pipelines to write.")]
+ActionOption = Annotated[str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the pipelines find promoter.")]
+DiffOption = Annotated[
+    bool,
+    typer.Option("--diff", help="Show what this version would change in files that an earlier one wrote; --yes writes it."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository's folder; by default this one.")] = Path(),
-    model: Annotated[
-        str | None, typer.Option("--model", "--add-model", help="The registered model; another one where promoter.yaml exists.")
-    ] = None,
-    registry: Annotated[
-        str | None, typer.Option("--registry", help="Container registry and prefix of the images: registry.example.com/models.")
-    ] = None,
-    repo: Annotated[
-        str | None,
-        typer.Option("--repo", metavar="URL", help="The repository that Argo CD reads; by default the folder's origin."),
-    ] = None,
-    branch: Annotated[str, typer.Option("--branch", help="Its branch.")] = "main",
-    environments: Annotated[
-        str,
-        typer.Option(
-            "--environments", "--add-environment", metavar="NAME,…", help="In the order in which a version passes them."
-        ),
-    ] = "staging,production",
-    workload: Annotated[
-        Workload, typer.Option("--workload", help="How a release replaces the one before it.")
-    ] = Workload.ROLLOUT,
-    argocd: Annotated[
-        str, typer.Option("--argocd", metavar="HOST", help="Argo CD's address, if ARGOCD_SERVER is not set.")
-    ] = "",
-    mlflow: Annotated[str, typer.Option("--mlflow", metavar="URL", help="MLflow, if MLFLOW_TRACKING_URI is not set.")] = "",
-    serving: Annotated[
-        Serving, typer.Option("--serving", help="own: adopt overlays that exist, with a server of your own.")
-    ] = Serving.PROMOTER,
-    overlay: Annotated[
-        str, typer.Option("--overlay", metavar="DIR", help="The overlays to adopt, with {environment} in the path.")
-    ] = "overlays/{environment}",
-    container: Annotated[
-        str, typer.Option("--container", metavar="[WORKLOAD/]NAME", help="Which of their containers serves the model.")
-    ] = "",
-    ci: Annotated[Ci, typer.Option("--ci", help="Pipelines to write.")] = Ci.NONE,
-    action: Annotated[str, typer.Option("--action", metavar="OWNER/REPO@REF", help="Where the pipelines find promoter.")] = "",
-    diff: Annotated[
-        bool,
-        typer.Option("--diff", help="Show what this version would change in files that an earlier one wrote; --yes writes it."),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    folder: FolderArgument = Path(),
+    model: ModelOption = None,
+    registry: RegistryOption = None,
+    repo: GitOption = None,
+    branch: TrackedBranchOption = "main",
+    environments: EnvironmentsOption = "staging,production",
+    workload: WorkloadOption = Workload.ROLLOUT,
+    argocd: ArgoCDOption = "",
+    mlflow: MLflowOption = "",
+    serving: ServingOption = Serving.PROMOTER,
+    overlay: OverlayOption = "overlays/{environment}",
+    container: ContainerOption = "",
+    ci: CiOption = Ci.NONE,
+    action: ActionOption = "",
+    diff: DiffOption = False,
+    yes: YesOption = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the files of a GitOps repository for a model, or add a model or an environment to one; overwrites nothing."""
@@ -153,9 +163,12 @@ def _origin(folder: Path) -> str | None:
 
 def _published() -> str:
     """Where this very version is, if its package was built by the pipeline of a repository on GitHub."""
-    from importlib.metadata import metadata
+    from importlib.metadata import PackageNotFoundError, metadata
 
-    package = metadata("model-promoter")
+    try:
+        package = metadata("model-promoter")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return ""
     found = re.search(r"^Source, https://github\.com/([\w.-]+/[\w.-]+)$", "\n".join(package.get_all("Project-URL") or ()), re.M)
     return f"{found[1]}@v{package['Version']}" if found else ""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, print_value, require_argocd, say_unless_json, source_of
+from promoter.cli.common import chosen, clients_of, confirmed, print_value, require_argocd, say_unless_json, source_of
 from promoter.cli.ending import await_merge, end
 from promoter.cli.options import (
     BranchOption,
@@ -28,7 +27,7 @@ from promoter.cli.options import (
     WaitOption,
 )
 from promoter.cli.run import RUN
-from promoter.errors import ExitCode, UsageError
+from promoter.errors import ExitCode
 
 if TYPE_CHECKING:
     from promoter.commands.plan import Plan
@@ -161,7 +160,7 @@ def rollback(
     follower = _follower(clients, env, progress, syncs=sync)
     planned = plan_rollback(follower.repository, env, to)
     out.say(already_text(planned) if planned.already else rollback_text(planned))
-    if not planned.already and not yes and not _confirmed():
+    if not planned.already and not yes and not confirmed("rollback"):
         raise typer.Exit(ExitCode.REFUSED)
     if env.write is Write.PULL_REQUEST and not planned.already:
         _propose_rollback(output, progress, follower, planned, wait=wait, follow=follow)
@@ -231,12 +230,6 @@ def _print_plan(output: Output, made: Plan) -> None:
 
     print_value(output, made, plan_text, diff=True)
     summary.conclude(summary.planned(made, plan_text(made)))
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("rollback needs confirmation, but stdin is not a terminal", hint="confirm it with --yes")
-    return typer.confirm("Commit this?", err=True)
 
 
 def _stays(environment: Environment, *, wait: bool) -> bool:

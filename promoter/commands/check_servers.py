@@ -25,7 +25,8 @@ def argocd(server: ArgoCD) -> Iterator[tuple[str, str, str]]:
     Raises:
         AuthError, UnreachableError: as Argo CD answers.
     """
-    version, ahead = server.version(), server.clock()
+    about = server.about()
+    version, ahead = about.version, about.ahead
     known = _VERSION.match(version)
     if known and (int(known[1]), int(known[2])) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))

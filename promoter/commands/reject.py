@@ -91,7 +91,7 @@ def plan_rejection(repository: Repository, wanted: Rejection) -> Rejection:
     if wanted.lift:
         return replace(wanted, already=not _to_lift(known, wanted, entry))
     deployed = kustomize.parse_overlay(files).deployed(environment.model)
-    if deployed is None or not _is_of(deployed, wanted):
+    if deployed is None or not decisions.is_of(deployed, wanted.version, wanted.created):
         return replace(wanted, already=entry is not None and entry.state is State.REJECTED)
     current = releases.current(repository, environment, tip.commit)
     target = earlier(repository, environment, current, known)
@@ -109,11 +109,6 @@ def _to_lift(known: Decisions, wanted: Rejection, entry: Decision | None) -> boo
             hint=f"promoter promote {reference} --to {name} --force, if it is to be deployed in spite of that",
         )
     return False
-
-
-def _is_of(release: Release, wanted: Rejection) -> bool:
-    made = decisions.created_at(release)
-    return release.version == wanted.version and (made is None or wanted.created in (None, made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +190,8 @@ def _entry_alone(repository: Repository, planned: Rejection, now: datetime, snap
     environment = planned.environment
     files = read_overlay(snapshot, environment)
     deployed = kustomize.parse_overlay(files).deployed(environment.model)
-    if not planned.lift and planned.current is None and deployed is not None and _is_of(deployed, planned):
+    there = deployed is not None and decisions.is_of(deployed, planned.version, planned.created)
+    if there and not planned.lift and planned.current is None:
         raise SupersededError(
             f"environment {environment.name!r} deploys version {planned.version} since {snapshot.commit[:10]}",
             hint="nothing was written there: run it again",

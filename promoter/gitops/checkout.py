@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from promoter.gitops.failures import GitError
 from promoter.gitops.process import Git
+from promoter.gitops.tree import Object, object_id
 from promoter.machine.folders import temporary
 
 _GITDIR = "gitdir: "
+_SHA1 = "0" * 40
 
 
 def blob_id(content: bytes) -> str:
     """The id that Git gives to a file of this content, in a repository of SHA-1."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return object_id(Object("blob", content), _SHA1)
 
 
 class Checkout:

@@ -137,7 +137,7 @@ def edited(listings: Listings, contents: Mapping[str, bytes], commit: str) -> tu
 
     def put(path: str, mode: str, object: Object) -> None:
         parent, _, name = path.rpartition("/")
-        made[id := _id(object, commit)] = object
+        made[id := object_id(object, commit)] = object
         trees[parent][name] = Entry(mode, id)
 
     for path, content in contents.items():
@@ -153,7 +153,7 @@ def edited(listings: Listings, contents: Mapping[str, bytes], commit: str) -> tu
             raise RefusedError(f"{directory} is a file at {commit[:12]}: nothing can be written below it")
         put(directory, DIRECTORY, _tree(trees[directory]))
     root = _tree(trees[""])
-    return _id(root, commit), {**made, _id(root, commit): root}
+    return object_id(root, commit), {**made, object_id(root, commit): root}
 
 
 def pack(objects: Collection[Object], id: str) -> bytes:
@@ -185,9 +185,10 @@ def _tree(entries: Listing) -> Object:
     return Object("tree", content)
 
 
-def _id(object: Object, commit: str) -> str:
+def object_id(object: Object, id: str) -> str:
+    """The id that git gives to the object; `id` is any id of the repository that it is for."""
     head = f"{object.kind} {len(object.content)}\0".encode()
-    return _HASHES[len(commit)](head + object.content).hexdigest()
+    return _HASHES[len(id)](head + object.content).hexdigest()
 
 
 def _find(listings: Listings, path: str) -> Entry | None:

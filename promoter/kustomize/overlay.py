@@ -89,11 +89,14 @@ def unified(tree: Tree, files: Mapping[str, bytes]) -> str:
     """What putting these files into the tree changes, as a unified diff."""
     text = ""
     for path, content in sorted(files.items()):
-        old = (tree.read(path) or b"").decode().splitlines(True)
-        text += "".join(
-            _ended(line) for line in difflib.unified_diff(old, content.decode().splitlines(True), f"a/{path}", f"b/{path}")
-        )
+        text += file_diff(path, tree.read(path) or b"", content)
     return text
+
+
+def file_diff(path: str, before: bytes, after: bytes) -> str:
+    """How one file changes, as a unified diff."""
+    old, new = (one.decode(errors="replace").splitlines(True) for one in (before, after))
+    return "".join(_ended(line) for line in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"))
 
 
 def _ended(line: str) -> str:

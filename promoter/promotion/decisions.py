@@ -148,9 +148,13 @@ class Decisions:
 
 def deploys(release: Release | None, version: RegisteredVersion) -> bool:
     """Whether the release is of this very version: a model that is registered again under its name has the same numbers."""
-    if release is None or release.version != version.version:
-        return False
-    return created_at(release) in (None, version.created.replace(microsecond=0))
+    return release is not None and is_of(release, version.version, version.created.replace(microsecond=0))
+
+
+def is_of(release: Release, version: str, created: datetime | None) -> bool:
+    """Whether the release is of this version, as far as it is known when either was created."""
+    known = {created_at(release), created} - {None}
+    return release.version == version and len(known) < 2
 
 
 def created_at(release: Release) -> datetime | None:

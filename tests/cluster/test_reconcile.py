@@ -75,7 +75,7 @@ def test_a_canary_that_is_under_way_is_waited_for(environment: Environment, set_
     assert_promoted(environment, environment.reconcile(), NEWER)
 
 
-def test_a_quarantined_alias_is_no_disagreement(environment: Environment, set_alias: SetAlias) -> None:
+def test_a_quarantined_alias_agrees(environment: Environment, set_alias: SetAlias) -> None:
     failed = environment.promote(UNHEALTHY)
     assert failed.exit_code == 10, str(failed)
     set_alias(UNHEALTHY)

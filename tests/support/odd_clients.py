@@ -118,7 +118,7 @@ def argocd(_: Path) -> Iterator[tuple[Relay, Ask]]:
                 lambda: client.renders(APP, commit),
                 client.build_options,
                 lambda: client.can_i("sync", APP),
-                client.version,
+                client.about,
                 client.userinfo,
             ),
         )

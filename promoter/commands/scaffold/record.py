@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from promoter import __version__
 from promoter.commands.scaffold.repository import README
@@ -29,7 +29,7 @@ class Record:
     """
 
     promoter: str
-    scaffolds: tuple[Wanted, ...]
+    scaffolds: Annotated[tuple[Wanted, ...], Field(min_length=1)]
     files: Mapping[str, str]
     texts: Mapping[str, str] = field(default_factory=dict)
     format: Literal[1] = 1

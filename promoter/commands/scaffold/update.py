@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from promoter.gitops.checkout import blob_id
+from promoter.kustomize.overlay import file_diff
 
 Read = Callable[[str], bytes | None]
 Merge = Callable[[bytes, bytes, bytes], bytes | None]
@@ -26,11 +26,8 @@ class Update:
 
     @property
     def diff(self) -> str:
-        """As `git diff` shows it."""
-        old, new = ("" if one is None else one.decode(errors="replace") for one in (self.before, self.after))
-        a, b = ("/dev/null" if one is None else self.path for one in (self.before, self.after))
-        lines = difflib.unified_diff(old.splitlines(), new.splitlines(), a, b, lineterm="")
-        return "".join(f"{line}\n" for line in lines)
+        """What would change in it."""
+        return file_diff(self.path, self.before or b"", self.after or b"")
 
 
 def updates(written: Mapping[str, str], files: Mapping[str, bytes], there: Read, base: Read, merge: Merge) -> Iterator[Update]:
