@@ -517,7 +517,7 @@ def test_an_application_may_be_created_after_the_first_promotion(tmp_path: Path,
         environ = {name: it.clients.environ[name] for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN")}
         clients, wanted = path.clients(**environ), ModelReference.parse(f"{path.model}:{version}")
         first = plan(clients, clients.config.environment("staging", path.model), wanted, Steps(), rendering=False)
-        assert [one for one in first.warnings if "create it after this promotion" in one]
+        assert [one for one in first.warnings if "does not exist yet: create it" in one]
         path.promote(f"{path.model}:{version}")
         with pytest.raises(RefusedError, match="does not exist in Argo CD"):
             plan(clients, clients.config.environment("staging", path.model), wanted, Steps(), rendering=False)

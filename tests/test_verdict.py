@@ -29,6 +29,13 @@ def test_no_line_of_a_recording_is_judged_wrongly(scenario: str, commit: str) ->
     assert not wrong, "\n".join(wrong[:5])
 
 
+def test_no_line_of_evidence_ends_where_its_words_should_begin() -> None:
+    """What Argo CD leaves empty, the message of an operation that begins for example, has no colon in front of it."""
+    lines = {line for at in every_moment() for line in judge(at.seen, at.expected).evidence}
+    assert any("is Running" in line for line in lines)
+    assert not [line for line in lines if line.rstrip() != line or line.endswith(":")]
+
+
 def test_every_scenario_with_a_promotion_is_labelled() -> None:
     recorded = {path.name.removesuffix(".jsonl.gz") for path in DATA.glob("*.jsonl.gz")}
     assert set(labelled()) == recorded - {"errors"}

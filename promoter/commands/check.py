@@ -187,7 +187,7 @@ def _argocd(clients: Clients, environment: Environment) -> Iterator[Finding]:
     except NotFoundError:
         application = None
     if application is None and environment.application.repo_url and _released(clients, environment) is None:
-        yield Finding(where, gates.not_created(environment), "promote a first version with --no-watch", ExitCode.DONE)
+        yield Finding(where, gates.not_created(environment), gates.CREATE_IT, ExitCode.DONE)
         return
     gates.followed(application, clients.with_source(environment))
     assert application is not None  # noqa: S101 - `followed` has refused it

@@ -188,7 +188,7 @@ def _gates(
     except NotFoundError:
         application = None
     if application is None and first:
-        return (gates.not_created(environment),)
+        return (f"{gates.not_created(environment)}: {gates.CREATE_IT}",)
     gates.followed(application, environment)
     if application is not None and application.generate_paths:
         gates.rendered_by_argocd(application, environment, sources(snapshot, environment.application.path))

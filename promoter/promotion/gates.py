@@ -28,6 +28,7 @@ _ELSEWHERE = re.compile(
     rf"[./]spec[./]template[./](?:metadata[./]annotations|spec[./](?!containers\b)\w+|{_CONTAINER})[^,|]*\Z"
 )
 _APPLY = "kubectl apply -f environments/"
+CREATE_IT = f"create it ({_APPLY}), or promote the first version with --no-watch"
 MOST_FAILURES = 3
 """A failure that was not the model's own is tried again; after so many somebody has to look."""
 
@@ -120,8 +121,7 @@ def followed(application: ApplicationState | None, environment: Environment) -> 
 
 def not_created(environment: Environment) -> str:
     """What to say of an Application that does not exist while its overlay has no release."""
-    application = environment.application
-    return f"Application {application.name!r} does not exist yet: create it after this promotion ({_APPLY})"
+    return f"Application {environment.application.name!r} does not exist yet"
 
 
 def rendered_by_argocd(application: ApplicationState, environment: Environment, paths: Iterable[str]) -> None:

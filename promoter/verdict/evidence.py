@@ -110,7 +110,8 @@ def about_operation(application: ApplicationState) -> tuple[str, ...]:
         return ()
     failed = (one for one in operation.resources if one.failed or one.ill)
     objects = [f"{one.kind} {one.name}: {one.message}" for one in failed]
-    return (f"sync of {operation.revision[:8]} is {operation.phase}: {operation.message}", *objects)
+    message = f": {operation.message}" if operation.message else ""
+    return (f"sync of {operation.revision[:8]} is {operation.phase}{message}", *objects)
 
 
 def about_retries(operation: OperationState) -> tuple[str, ...]:
