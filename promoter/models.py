@@ -183,6 +183,13 @@ class Embed(StrEnum):
     VOLUME = "volume"
 
 
+class Format(StrEnum):
+    """What a model alone is published as: an image that container runtimes mount, or an artifact of the CNCF's ModelPack."""
+
+    OCI = "oci"
+    MODELPACK = "modelpack"
+
+
 class Strategy(StrEnum):
     """How an image is made: the model as a layer on a runtime, or all of it by the Docker engine."""
 

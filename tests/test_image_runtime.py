@@ -22,7 +22,7 @@ from promoter.image.runtime.build import RuntimeBuilder
 from promoter.image.runtime.context import BuildContext
 from promoter.image.runtime.engine import Build, Engine
 from promoter.image.runtime.recipe import Recipe
-from promoter.models import Builder, Compress, Embed, Strategy
+from promoter.models import Builder, Compress, Embed, Format, Strategy
 from tests.support.fake_engine import FakeEngine, fake_engine
 from tests.support.models import listing, model_version, store
 from tests.support.registry_server import RegistryServer, registry_server
@@ -138,6 +138,7 @@ def settings(**changes: Any) -> ImageConfig:
         layout=None,
         insecure_registries=(),
         compress=Compress.NONE,
+        format=Format.OCI,
         model=Embed.EMBED,
         embed_limit=None,
         base="python:{python}-slim",

@@ -31,6 +31,7 @@ from promoter.models import (
     Compress,
     Embed,
     ForgeKind,
+    Format,
     MergeMethod,
     OnAlias,
     OnFailure,
@@ -190,10 +191,15 @@ class ImageSection(Section):
     compress: Annotated[Compress, Field(strict=False), BeforeValidator(_compress)] = Field(
         Compress.NONE, description="none, or gzip if the link to the registry is slow."
     )
-    model: Annotated[Embed, Field(strict=False)] = Field(
+    model: Annotated[Embed, Format, Field(strict=False)] = Field(
         Embed.EMBED,
         description="embed: the model is a layer of the image. uri: the server downloads it when it starts."
         " volume: the image is the model alone, which pods mount.",
+    )
+    format: Annotated[Format, Field(strict=False)] = Field(
+        Format.OCI,
+        description="With model: volume. oci: an image, which every container runtime that mounts images takes."
+        " modelpack: an artifact in the CNCF's format, for tools that read that.",
     )
     embed_limit: Annotated[int | None, BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = Field(
         None, ge=0, description="Models of more than this many bytes (2147483648, or 2 GiB) are not embedded."

@@ -33,7 +33,7 @@ from promoter.config.values import (
 )
 from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, NotHereError, UsageError
-from promoter.models import Application, Builder, CommitBy, Embed, Environment, Model, PullRequestPolicy, Strategy
+from promoter.models import Application, Builder, CommitBy, Embed, Environment, Format, Model, PullRequestPolicy, Strategy
 
 # Options of kustomize that run programs, or give them a network.
 _RUN_PROGRAMS = ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network")
@@ -163,6 +163,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         insecure_registries=section.insecure_registries,
         compress=section.compress,
         model=section.model,
+        format=section.format,
         embed_limit=section.embed_limit,
         base=section.base,
         runtime_builder=section.runtime_builder or (Builder.ENGINE if _takes_an_engine(section) else Builder.UNPACK),
@@ -209,6 +210,8 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
     if section.runtime is not None:
         ready = "can't go with image.runtime, which names an image that is ready"
         ignored |= dict.fromkeys(_OF_RUNTIMES, ready)
+    if not volume and section.format is Format.MODELPACK:
+        ignored["format"] = "needs image.model: volume: ModelPack's artifacts contain a model alone"
     if volume:
         alone = "can't go with image.model: volume, whose images are the model alone"
         ignored |= dict.fromkeys((*_OF_RUNTIMES, "runtime", "embed_limit"), alone)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
-from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Model, Strategy
+from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -30,6 +30,7 @@ class ImageConfig:
     insecure_registries: tuple[str, ...]
     compress: Compress
     model: Embed
+    format: Format
     embed_limit: int | None
     base: str
     runtime_builder: Builder

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promoter.errors import RefusedError
-from promoter.image import compression
+from promoter.image import compression, modelpack
 from promoter.image.base import Base, Platform
 from promoter.image.layer import Open, content_digest, pack, packed_size
 from promoter.image.manifest import ModelLayer, image_annotations, image_config, image_manifest
 from promoter.image.oci import CONFIG, LAYER, LAYER_GZIP, Descriptor, Repository, Restartable, sha256
-from promoter.models import Blob, Compress, Embed, ModelVersion, Origin, Role
+from promoter.models import Blob, Compress, Embed, Format, ModelVersion, Origin, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Packing:
     compress: Compress = Compress.NONE
     model: Embed = Embed.EMBED
     embed_limit: int | None = None
+    format: Format = Format.OCI
 
     def embeds(self, version: ModelVersion) -> bool:
         """Whether this version's files become a layer."""
@@ -108,12 +109,17 @@ def copy_layers(target: Repository, base: Base, source: Repository) -> list[Blob
 
 
 def write_config(
-    target: Repository, version: ModelVersion, base: Base, platform: Platform, model: PackedModel
+    target: Repository, version: ModelVersion, base: Base, platform: Platform, model: PackedModel, form: Format = Format.OCI
 ) -> tuple[bytes, Blob]:
     """The manifest, which is not written yet, and its config, which is in the target; raises as `write_blob`."""
-    config = image_config(version, base, platform, model.content_digest, model.layer)
-    described = Descriptor(CONFIG, sha256(config), len(config))
-    target.write_blob([config], len(config))
     annotated = image_annotations(version, base, platform, model.content_digest, embedded=model.layer is not None)
-    manifest = image_manifest(base, described, model.layer, annotated)
+    if form is Format.MODELPACK and model.layer is not None:
+        config = modelpack.model_config(version, model.layer)
+        described = Descriptor(modelpack.CONFIG, sha256(config), len(config))
+        manifest = modelpack.model_manifest(described, model.layer, annotated)
+    else:
+        config = image_config(version, base, platform, model.content_digest, model.layer)
+        described = Descriptor(CONFIG, sha256(config), len(config))
+        manifest = image_manifest(base, described, model.layer, annotated)
+    target.write_blob([config], len(config))
     return manifest, Blob(Role.CONFIG, described.digest, described.size, Origin.SENT)

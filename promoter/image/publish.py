@@ -206,7 +206,7 @@ class Publisher:
 
     def _publish(self, version: ModelVersion, tag: str, base: Base, layers: Sequence[Blob], model: PackedModel) -> Image:
         """Publishes layers that are already in the target as an image with this tag; only the config is missing there."""
-        manifest, config = write_config(self._target, version, base, self._platform, model)
+        manifest, config = write_config(self._target, version, base, self._platform, model, self._packing.format)
         stored = self._target.create_manifest(tag, manifest)
         # Another process may have been first; then its image counts.
         image = self._image(version, tag, stored, model.content_digest, reused=stored != manifest)

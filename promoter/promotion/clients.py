@@ -213,7 +213,7 @@ class Clients:
         builder = self._runtime_builder(model)
         if builder and image.strategy is Strategy.BUILD:
             return WholePublisher(target, model.repository, builder, image.platform, elsewhere=elsewhere)
-        packing = Packing(image.compress, image.model, image.embed_limit)
+        packing = Packing(image.compress, image.model, image.embed_limit, image.format)
         return Publisher(
             target,
             model.repository,
