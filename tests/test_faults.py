@@ -25,6 +25,7 @@ CELLS = (
     Cell("rollback", "answer of git push 1", "force-push"),
     Cell("rollback by pull request, merged", "answer of git push 1", "SIGTERM"),
     Cell("reject", "answer of git push 1", "kill -9"),
+    Cell("freeze", "answer of git push 1", "lost answer"),
     Cell("reconcile, aborted", "answer of git push 1", "kill -9"),
     Cell("reconcile, alias moved", "before git push 1", "clock behind"),
     Cell("watch, aborted", "before git push 1", "stdout gone"),

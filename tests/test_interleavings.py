@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from promoter.commands.plan import Plan
+from promoter.kustomize import freeze_file
 from promoter.kustomize.promotion_file import State
 from tests.support.argo_world import MODEL
 from tests.support.interleaving import (
@@ -18,7 +19,9 @@ from tests.support.interleaving import (
     alias_moves,
     decisions_at,
     deployed,
+    is_frozen,
     person_commits,
+    person_freezes,
     person_rejects,
     person_rolls_back,
     promoter,
@@ -50,6 +53,7 @@ def random_world(folder: Path, seed: int) -> World:
         "reconcile B": reconcile(made),
         "person who rolls back": person_rolls_back(made),
         "person who rejects": person_rejects(made, chance.choice("234")),
+        "person who freezes": person_freezes(made),
         "person who commits": person_commits(made, "theirs"),
         "person who moves the alias": alias_moves(made, chance.choice("2345")),
     }
@@ -70,8 +74,11 @@ def settled(made: World) -> None:
 
 def problems(made: World) -> list[str]:
     settled(made)
-    found = list(violations(made))
     environment = made.clients.config.environments[0]
+    if is_frozen(made, made.tip, environment):
+        person_freezes(made, freeze_file.State.THAWED)()
+        settled(made)
+    found = list(violations(made))
     last = deployed(made, made.tip, environment)
     standing = decisions_at(made, made.tip, environment).get(made.alias)
     undone = standing is not None and (standing.blocks or standing.state is State.ROLLED_BACK)
@@ -96,24 +103,39 @@ def schedules(depth: int, actors: int) -> Iterator[tuple[int, ...]]:
     yield from itertools.product(range(actors), repeat=depth)
 
 
-def rejected_in_between(folder: Path, prefix: tuple[int, ...]) -> World:
-    """Two promoters and a person who rejects what they promote: `prefix` orders the first steps, then each runs to its end."""
+def _rejects(made: World) -> Callable[[], None]:
+    return person_rejects(made, "2")
+
+
+def _freezes(made: World) -> Callable[[], None]:
+    return person_freezes(made)
+
+
+PEOPLE = (_rejects, _freezes)
+
+
+def decided_in_between(folder: Path, prefix: tuple[int, ...], person: Callable[[World], Callable[[], None]]) -> World:
+    """Two promoters, and a person who is against it: `prefix` orders the first steps, then each runs to its end."""
     left = iter(prefix)
     made = world(folder, lambda _: next(left, 0), bad=())
     made.alias = "2"
     reference = f"{MODEL}:2"
-    made.schedule.run({"a": promoter(made, reference), "b": person_rejects(made, "2"), "c": promoter(made, reference)})
+    made.schedule.run({"a": promoter(made, reference), "b": person(made), "c": promoter(made, reference)})
     return made
 
 
-def test_every_order_of_the_first_steps_keeps_a_rejection(tmp_path: Path) -> None:
-    worlds = ((prefix, rejected_in_between(tmp_path, prefix)) for prefix in schedules(5, 3))
+@pytest.mark.parametrize("person", PEOPLE)
+def test_every_order_of_the_first_steps_keeps_a_decision(tmp_path: Path, person: Callable[[World], Callable[[], None]]) -> None:
+    worlds = ((prefix, decided_in_between(tmp_path, prefix, person)) for prefix in schedules(5, 3))
     wrong = [f"{prefix}: {found}\n{told(made)}" for prefix, made in worlds if (found := list(violations(made)))]
     assert wrong == []
 
 
-def test_without_the_gate_on_the_new_tip_the_orders_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("person", PEOPLE)
+def test_without_the_gate_on_the_new_tip_the_orders_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: Callable[[World], Callable[[], None]]
+) -> None:
     """The fault that these orders were made for: gates were asked at the plan alone."""
     monkeypatch.setattr(Plan, "require_allowed", lambda *_: None)
-    found = [prefix for prefix in schedules(5, 3) if list(violations(rejected_in_between(tmp_path, prefix)))]
+    found = [prefix for prefix in schedules(5, 3) if list(violations(decided_in_between(tmp_path, prefix, person)))]
     assert found

@@ -361,6 +361,21 @@ def test_a_release_is_undone_with_one_click(it: Rig, tmp_path: Path, command: st
     assert it.deployed("staging") == (bad if command == "rollback" else before), "a rollback to a version by its name"
 
 
+def test_an_environment_is_frozen_and_thawed_with_one_click(it: Rig, tmp_path: Path) -> None:
+    given = {"model_name": it.model, "environment": "staging", "command": "freeze", "reason": "--all", "until": "2h"}
+    run = runner(it, tmp_path)
+    assert run.concurrency(DEPLOY, "workflow_dispatch", by_hand(**given)) == "promoter-staging-freeze"
+    job = only(run.run(DEPLOY, "workflow_dispatch", by_hand(**given)))
+    assert not job.failed, job.log
+    written = it.remote.show("overlays/staging/promotion.yaml")
+    assert "state: frozen" in written
+    assert 'reason: "--all"' in written
+    assert "until: " in written
+    thaw = agent(it, tmp_path).run("Manual", modelName=it.model, environment="staging", command="thaw")
+    assert not thaw.failed, thaw.log
+    assert "state: thawed" in it.remote.show("overlays/staging/promotion.yaml")
+
+
 def push(before: str, after: str) -> dict[str, Any]:
     return event("push", before=before, after=after)
 

@@ -13,7 +13,7 @@ import typer
 
 from promoter import __version__
 from promoter.cli.check import check
-from promoter.cli.decide import reject
+from promoter.cli.decide import freeze, reject, thaw
 from promoter.cli.environments import history, status
 from promoter.cli.init import init
 from promoter.cli.notify import notify
@@ -65,6 +65,8 @@ for command in (
     watch,
     rollback,
     reject,
+    freeze,
+    thaw,
     reconcile,
     changed,
     status,

@@ -14,6 +14,7 @@ from promoter.promotion.ending import MEANINGS
 from promoter.promotion.pull_request_body import fenced
 
 if TYPE_CHECKING:
+    from promoter.commands.freeze import Frozen
     from promoter.commands.plan import Plan
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
@@ -104,6 +105,16 @@ def rejected(done: Sequence[Rejected], reason: str, exit_code: ExitCode) -> Conc
     outputs["pull_request"] = first.pull_request.url if first.pull_request else ""
     sentence = f"{first.model} version {first.version} in {', '.join(one.environment for one in done)}: {reason}"
     return Conclusion(sentence, exit_code, outputs, _table(rows))
+
+
+def frozen(done: Sequence[Frozen], reason: str, exit_code: ExitCode) -> Conclusion:
+    """Environments that a person froze or thawed; `reason` is that person's, "" for a thaw."""
+    rows = [(ci.markdown(f"{one.environment} {one.model}"), ci.markdown(one.outcome)) for one in done]
+    first = done[0]
+    outputs = {"environment": first.environment, "model_name": first.model, "commit": first.commit or ""}
+    outputs["pull_request"] = first.pull_request.url if first.pull_request else ""
+    names = ", ".join(dict.fromkeys(one.environment for one in done))
+    return Conclusion(f"freeze {names}: {reason}" if reason else f"thaw {names}", exit_code, outputs, _table(rows))
 
 
 def _release(environment: Environment, release: Release) -> dict[str, str]:

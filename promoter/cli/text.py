@@ -10,6 +10,7 @@ from promoter.output import size, table
 
 if TYPE_CHECKING:
     from promoter.commands.changed import Changed
+    from promoter.commands.freeze import Frozen
     from promoter.commands.history import Entry
     from promoter.commands.image import Publication, Reasons
     from promoter.commands.model import Facts
@@ -167,6 +168,11 @@ def rejected_text(done: Sequence[Rejected]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def frozen_text(done: Sequence[Frozen]) -> str:
+    """How each environment stands now."""
+    return table([(f"{one.environment} {one.model}", one.outcome) for one in done]) + "\n"
+
+
 def reconciled_text(done: Sequence[Reconciled]) -> str:
     return table([(f"{one.environment} {one.model}", f"{one.action}: {one.detail}") for one in done]) + "\n"
 
@@ -183,6 +189,7 @@ def status_text(standings: Sequence[EnvironmentStatus]) -> str:
     lines = []
     for one in standings:
         state = f", {one.alias_state}" if one.agree and one.alias_state else ""
+        state += ", frozen" if one.frozen else ""
         lines.append(f"{one.environment} {one.model}: {_AGREEMENT[one.agree]}{state}")
         since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
         rows = [

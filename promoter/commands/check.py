@@ -12,7 +12,8 @@ from promoter.commands import check_servers
 from promoter.commands.check_credentials import Held, credentials
 from promoter.commands.check_files import Manifests, WorkTree, contradicting, placeholders, rendering, same_overlay
 from promoter.errors import ExitCode, PromoterError, UsageError
-from promoter.kustomize import overlay, promotion_file
+from promoter.kustomize import freeze_file, overlay, promotion_file
+from promoter.kustomize.entries import opened
 from promoter.kustomize.render import sources, tool
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnFailure, Release, Write
@@ -125,10 +126,13 @@ def _overlay(clients: Clients, tree: WorkTree, environment: Environment, offline
     unknown = rendering(clients, tree, environment, offline=offline)
     files = overlay.read_overlay(tree, environment)
     if files.promotion is not None:
-        promotion_file.read(files.promotion_file, files.promotion, environment)
-    for problem in unknown:
+        decided = opened(files.promotion_file, files.promotion)
+        promotion_file.of(decided, environment)
+        if (problem := next((one.problem for one in freeze_file.of(decided, environment) if one.problem), None)) is not None:
+            raise problem
+    for reason in unknown:
         fix = "look at it in Argo CD after the first promotion, or put what is missing into the repository"
-        yield Finding(environment.application.path, problem, fix, ExitCode.DONE)
+        yield Finding(environment.application.path, reason, fix, ExitCode.DONE)
 
 
 def _components(tree: WorkTree, environment: Environment) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, rea
 from promoter.kustomize.render import sources
 from promoter.models import Change, Environment, Image, Model, ModelVersion, Release
 from promoter.promotion import decisions, gates
+from promoter.promotion.freezes import not_frozen
 from promoter.promotion.rendering import Rendered, asked, rendered_change
 from promoter.promotion.steps import Steps
 
@@ -64,9 +65,11 @@ class Plan:
         """The gate that depends on Git, again, on another tip than the plan's: force and attendance are the plan's.
 
         Raises:
-            RefusedError: the version was quarantined, rejected or, with nobody attending, rolled back since.
+            RefusedError: the version was quarantined, rejected or, with nobody attending, rolled back since; or the
+                environment was frozen.
         """
         gates.not_undone(known, self.version, force=self._force, unattended=self._unattended)
+        not_frozen(known)
 
     def edited(self, snapshot: Snapshot) -> Edited | None:
         """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same.
@@ -115,12 +118,12 @@ def plan(
     tag = checked_tag(tag) if tag else _rebuilt(before, environment, version)
     image = steps.run("image", lambda: _expected(clients, environment.model, version, tag), _image_detail)
     known = decisions.at(repository, snapshot.commit, files, environment)
+    after = release_of(environment, version, image)
     warned = steps.run(
         "gates",
-        lambda: _gates(clients, snapshot, known, version, first=before is None, force=force, unattended=unattended),
+        lambda: _gates(clients, snapshot, known, version, before, after, force=force, unattended=unattended),
         lambda warnings: "; ".join(warnings) or "passed",
     )
-    after = release_of(environment, version, image)
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
     render_it = partial(_rendered, clients, snapshot, environment, edited.files, _shown(after), before)
     rendered = steps.run("render", render_it, _build_detail, lambda change: change is None) if rendering else None
@@ -167,16 +170,19 @@ def _gates(
     snapshot: Snapshot,
     known: Decisions,
     version: ModelVersion,
+    before: Release | None,
+    after: Release,
     *,
-    first: bool,
     force: bool,
     unattended: bool,
 ) -> tuple[str, ...]:
     """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out.
 
-    `first`: the overlay deploys no release yet, so that its Application may be created afterwards.
+    `before` is None where the overlay deploys no release yet: its Application may be created afterwards.
     """
     gates.not_undone(known, version, force=force, unattended=unattended)
+    if before != after:
+        not_frozen(known)
     environment = known.environment
     gates.not_overridden(environment)
     gates.no_parameter_files(snapshot, environment)
@@ -187,7 +193,7 @@ def _gates(
         application = argocd.application(environment.application)
     except NotFoundError:
         application = None
-    if application is None and first:
+    if application is None and before is None:
         return (f"{gates.not_created(environment)}: {gates.CREATE_IT}",)
     gates.followed(application, environment)
     if application is not None and application.generate_paths:

@@ -19,6 +19,7 @@ from promoter.promotion import decisions, gates, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
+from promoter.promotion.freezes import FrozenError, not_frozen
 from promoter.promotion.observe import Observer
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
@@ -45,7 +46,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """One environment: what was done, in a sentence, with the exit code that this alone would end with."""
+    """One environment: what was done, in a sentence, with the exit code that this alone would end with.
+
+    `until`: it is frozen until then, and to be looked at again.
+    """
 
     environment: str
     model: str
@@ -53,6 +57,7 @@ class Reconciled:
     detail: str
     exit_code: ExitCode = ExitCode.DONE
     commit: str | None = None
+    until: datetime | None = None
 
 
 def exit_code(done: Sequence[Reconciled]) -> ExitCode:
@@ -107,6 +112,8 @@ class Reconciler:
     def _guarded(self, environment: Environment) -> Reconciled:
         try:
             return self._one(self._survey.with_source(environment))
+        except FrozenError as error:  # no notice of it: there was one when it was frozen
+            return replace(self._broke(environment, error), until=error.until)
         except PromoterError as error:
             Announcer(self.clients, environment).refused(error)
             return self._broke(environment, error)
@@ -161,7 +168,9 @@ class Reconciler:
             return self._outcome(environment, Action.LEFT, detail)
         # every gate is asked here and in the plan of this very version; the alias is not resolved again in between
         resolved = self.clients.model_registry.resolve(ModelReference(environment.model.name, version=version))
-        gates.not_undone(self._survey.decisions(environment), resolved, force=False, unattended=True)
+        known = self._survey.decisions(environment)
+        gates.not_undone(known, resolved, force=False, unattended=True)
+        not_frozen(known)
         if self.dispatch is not None:
             return self.dispatch(environment, f"{environment.alias} is version {version}")
         steps = Steps(self.report)

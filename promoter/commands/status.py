@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from promoter.argocd.state import RunningRelease
@@ -14,6 +14,7 @@ from promoter.kustomize.promotion_file import Decision, State
 from promoter.models import Environment, Release
 from promoter.promotion import decisions, gates, releases
 from promoter.promotion.ending import worst
+from promoter.promotion.freezes import words
 from promoter.promotion.observe import Observer
 from promoter.verdict import Kind, judge
 
@@ -35,6 +36,8 @@ class EnvironmentStatus:
 
     `alias_state` is what was decided about the alias's version (`quarantined`, `rolled-back`), "" when nothing was.
 
+    `frozen` is until when nothing is promoted, by whom and why, "" if it is not frozen.
+
     `agree` is None when it is not known: something could not be read, and nothing that was read differs. `exit_code` is 0,
     30 for a difference, or the code of the error that kept it unknown.
     """
@@ -52,6 +55,7 @@ class EnvironmentStatus:
     agree: bool | None = None
     exit_code: ExitCode = ExitCode.DONE
     notes: tuple[str, ...] = ()
+    frozen: str = ""
 
 
 def status(clients: Clients, environments: Sequence[Environment]) -> tuple[EnvironmentStatus, ...]:
@@ -83,6 +87,11 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
         other = " of a model of this name that was deleted" if alias.version == release.version else ""
         reading.notes.append(f"{environment.alias} is version {alias.version}{why}, Git has version {release.version}{other}")
         behind = decision is None or not _left_alone(decision)
+    freeze = found.known.frozen(datetime.now(UTC))
+    if freeze is not None:
+        standing = replace(standing, frozen=words(freeze))
+        reading.notes.append(f"frozen {standing.frozen}")
+        behind = False
     standing = replace(standing, release=release, commit=commit.sha, since=commit.when)
     if argocd is None:
         reading.missing(UsageError("Argo CD is not configured: what the cluster runs is unknown", hint="set ARGOCD_SERVER"))

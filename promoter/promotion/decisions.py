@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import ConfigError, RefusedError
 from promoter.errors.redaction import clean
-from promoter.kustomize import promotion_file
+from promoter.kustomize import freeze_file, promotion_file
+from promoter.kustomize.entries import opened
+from promoter.kustomize.freeze_file import Freeze
 from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.promotion_file import BLOCKING, Decision, Key, State
 from promoter.kustomize.release import model_version
@@ -32,12 +34,16 @@ _MANY = 1_000_000  # commits of one overlay
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """The environment's entries. `content` is the file that holds them, None if it does not exist yet."""
+    """The environment's entries. `content` is the file that holds them, None if it does not exist yet.
+
+    `freezes` are its entries that keep everything from being promoted, also those of which the time is over.
+    """
 
     environment: Environment
     path: str
     content: bytes | None
     entries: Mapping[Key, Decision]
+    freezes: tuple[Freeze, ...] = ()
 
     def of(self, version: str, created: datetime | None = None) -> Decision | None:
         """The entry for the version that MLflow created then.
@@ -89,13 +95,21 @@ class Decisions:
         undone = one is not None and one.state in (State.FAILED, *BLOCKING) and one.restored == now.digest
         return one if undone else None
 
+    def frozen(self, now: datetime) -> Freeze | None:
+        """What keeps everything from being promoted now; of several what stands longest."""
+        standing = [one for one in self.freezes if one.stands(now)]
+        return max(standing, key=lambda one: (one.problem is not None, one.until is None, one.until or now), default=None)
+
     def files(self, after: Decisions) -> dict[str, bytes]:
         """The edit after which the file has the entries of `after`; empty if it has them already."""
         known = self.entries if self.content is not None else {}
         changed = [one for one in after.entries.values() if known.get(one.key) != one]
-        if self.content is not None and not changed:
+        if self.content is not None and not changed and after.freezes == self.freezes:
             return {}
-        return {self.path: promotion_file.write(self.path, self.content, self.environment, changed)}
+        content = promotion_file.write(self.path, self.content, self.environment, changed)
+        if after.freezes != self.freezes:
+            content = freeze_file.write(self.path, content, self.environment, after.freezes)
+        return {self.path: content}
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -142,8 +156,21 @@ class Decisions:
         rejected = [one for one in self._about(version, created) if one.state is State.REJECTED]
         return self._with(*(replace(one, state=State.ALLOWED, since=at, by=by) for one in rejected))
 
+    def froze(self, reason: str, *, at: datetime, until: datetime | None, by: str) -> Decisions:
+        """Nothing is promoted from now on, until that time or until somebody thaws it."""
+        now = Freeze(freeze_file.State.FROZEN, clean(reason), at, until, by)
+        return replace(self, freezes=(now, *(_thawed(one, at, by) for one in self.freezes[1:])))
+
+    def thawed(self, *, at: datetime, by: str) -> Decisions:
+        """What was frozen may be promoted again."""
+        return replace(self, freezes=tuple(_thawed(one, at, by) for one in self.freezes))
+
     def _with(self, *changed: Decision) -> Decisions:
         return replace(self, entries={**self.entries, **{one.key: one for one in changed}})
+
+
+def _thawed(freeze: Freeze, at: datetime, by: str) -> Freeze:
+    return replace(freeze, state=freeze_file.State.THAWED, since=at, by=by, problem=None) if freeze.stands(at) else freeze
 
 
 def deploys(release: Release | None, version: RegisteredVersion) -> bool:
@@ -175,7 +202,8 @@ def at(repository: Repository, commit: str, overlay: Overlay, environment: Envir
     """
     path, content = overlay.promotion_file, overlay.promotion
     if content is not None:
-        return Decisions(environment, path, content, promotion_file.read(path, content, environment))
+        file = opened(path, content)
+        return Decisions(environment, path, content, promotion_file.of(file, environment), freeze_file.of(file, environment))
     return _replayed(repository, commit, Decisions(environment, path, None, {}))
 
 

@@ -27,6 +27,7 @@ _KEYS = {
     "rolled_back_version": "Rolled-Back-Version",
     "rejected_version": "Rejected-Version",
     "lifted_version": "Lifted-Version",
+    "freeze": "Freeze",
 }
 
 KEYS = frozenset(key.lower() for key in _KEYS.values())
@@ -41,7 +42,8 @@ class Entry:
     """What one commit records; "" where it does not.
 
     `restores` is the commit whose release is deployed again, `abort` the reason of a failed rollout, `quarantined` the
-    versions (NAME:VERSION, one a line) that must not be deployed again. `lifted_version` was rejected before.
+    versions (NAME:VERSION, one a line) that must not be deployed again. `lifted_version` was rejected before. `freeze` is until
+    when nothing is promoted.
     """
 
     promotion_id: str = ""
@@ -57,11 +59,12 @@ class Entry:
     rolled_back_version: str = ""
     rejected_version: str = ""
     lifted_version: str = ""
+    freeze: str = ""
 
     @property
     def by_promoter(self) -> bool:
         """promoter made the commit; it is not a person's."""
-        return bool(self.promotion_id or self.restores or self.rejected_version or self.lifted_version)
+        return bool(self.promotion_id or self.restores or self.rejected_version or self.lifted_version or self.freeze)
 
     def is_of(self, environment: Environment) -> bool:
         return self.environment == environment.name and self.model == _on_one_line(environment.model.name)
@@ -111,6 +114,11 @@ def rejection(environment: Environment, version: str, *, lift: bool) -> Entry:
 def rejection_of_deployed(environment: Environment, target: Release, commit: str, rejected: Release) -> Entry:
     """As `rollback`, and `rejected` is never deployed again."""
     return _released(environment, target, restores=commit, rejected_version=rejected.version)
+
+
+def freeze(environment: Environment, until: str) -> Entry:
+    """Nothing is promoted `until TIME` or `until thawed`; or it is `thawed`."""
+    return Entry(model=environment.model.name, environment=environment.name, freeze=until)
 
 
 def quarantines(entry: Entry, model: str) -> bool:

@@ -89,6 +89,13 @@ def rejecting(environment: Environment, reference: str, reason: str, diff: str, 
     return fitted([head, _merging(environment)], [Folded("What changes in Git", diff, "diff")], room)
 
 
+def freezing(environment: Environment, standing: str, diff: str, room: int) -> str:
+    """The body of the pull request that freezes an environment, `standing` until when and why; "" for one that thaws it."""
+    what = f"is **frozen** {code(standing)}: nothing is promoted there" if standing else "is **thawed**: promotions go on there"
+    head = f"{code(environment.model.name)} in {code(environment.name)} {what}. Rollbacks and restores are never held up."
+    return fitted([head, _merging(environment)], [Folded("What changes in Git", diff, "diff")], room)
+
+
 def fitted(sections: Sequence[str], folded: Sequence[Folded], room: int) -> str:
     """The sections that fit, in their order, then as much of each folded text as there is room for."""
     parts: list[str] = []

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from promoter import __version__
-from promoter.gitops import Commit, HistoryLimitError, Repository
+from promoter.gitops import Commit, HistoryLimitError, Repository, Snapshot
 from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment, Release
 from promoter.promotion import releases
@@ -29,18 +29,22 @@ class _Index:
     whole: bool = False
 
 
-def newest(repository: Repository, environment: Environment, limit: int, say: Callable[[str], None]) -> Sequence[Committed]:
+def newest(
+    repository: Repository, environment: Environment, limit: int, say: Callable[[str], None], tip: Snapshot | None = None
+) -> Sequence[Committed]:
     """At most `limit` of `releases.changes` from the branch's tip; only what the index does not have is walked.
 
     When fewer are found within git.history-limit, and there are more commits, `say` reports it. An index that is lost, damaged,
-    of another version or of a commit that the tip is not built on counts for nothing, and is made again.
+    of another version or of a commit that the tip is not built on counts for nothing, and is made again. `tip` is the
+    branch's, if it was fetched and the overlay read before.
 
     Raises:
         ConfigError: the overlay is not there.
         AuthError, UnreachableError: as the Git server answers.
     """
-    tip = repository.fetch()
-    read_overlay(tip, environment)
+    if tip is None:
+        tip = repository.fetch()
+        read_overlay(tip, environment)
     name = _name(environment)
     kept = _decoded(repository.kept(name))
     index = _at(repository, environment, tip.commit, kept)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ DISPATCHED_AGAIN = 1800.0
 _RETRY = 30.0
 _RECENT = 10.0  # seconds: what waited longer for its turn is read again
 _SLICE = 0.5
+_AFTER = 1.0  # seconds after the end of a freeze: not a moment before it
 
 
 class StoppedError(Exception):
@@ -96,6 +98,8 @@ class Work:
         )
         if done.exit_code is ExitCode.UNREACHABLE or done.action is Action.ON_ITS_WAY:
             self.wake(model, _RETRY)  # an alias may have moved on while somebody else watches the release before
+        if done.until is not None:
+            self.wake(model, max(0.0, (done.until - datetime.now(UTC)).total_seconds()) + _AFTER)
 
     def _recent(self, key: Key) -> Survey | None:
         when, survey = self._surveys.pop(key, (0.0, None))

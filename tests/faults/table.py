@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from promoter.kustomize import freeze_file, promotion_file
 from promoter.kustomize import overlay as overlays
-from promoter.kustomize import promotion_file
+from promoter.kustomize.entries import opened
 from tests.faults.rig import Machine, Rig, Row, Run, git_with_that_clock, log_models, preload, rig
 from tests.faults.zygote import Zygote
 from tests.support.argo_world import World
@@ -42,6 +44,7 @@ ROWS = (
         pulls=1,
     ),
     Row("reject", ("reject", "{model}:2", "--reason", "wrong answers", "--yes"), "1", begins=2, alias="2"),
+    Row("freeze", ("freeze", "staging", "--reason", "the shop is full"), "2", begins=2, alias="1"),
     Row("reconcile, alias moved", ("reconcile",), "2", alias="2"),
     Row("reconcile, aborted", ("reconcile",), "1", 10, frozenset({0}), on_its_way=2, bad=True, alias="2"),
     Row("watch", ("watch", "staging"), "2", on_its_way=2),
@@ -217,7 +220,9 @@ class Table:
         deployed = overlays.deployed(tip, environment)
         if deployed is None or deployed.version != it.row.version:
             found.append(f"version {deployed and deployed.version} is deployed, and not {it.row.version}")
-        subjects = Counter(subject for subject in remote.log("%s") if subject.startswith(("Promote", "Restore", "Roll")))
+        subjects = Counter(
+            subject for subject in remote.log("%s") if subject.startswith(("Promote", "Restore", "Roll", "Freeze"))
+        )
         found += [f"made {times} times: {subject}" for subject, times in subjects.items() if times > 1]
         lost = [one for one in it.theirs if not repository.is_ancestor(one, tip.commit)]
         found += [f"a commit of somebody is lost: {lost}"] if lost and not forced else []
@@ -269,11 +274,19 @@ def pairs(it: World, *, attended: bool = True) -> list[tuple[Link, Link]]:
         snapshot = repository.at(commit)
         text = snapshot.read(path)
         standing = promotion_file.read(path, text, environment) if text is not None else {}
+        freezes = freeze_file.of(opened(path, text), environment) if text is not None else ()
         decisions = {one.version: one for one in standing.values()}
         theirs = {Path(name).name for name in git("-C", it.remote.url, "ls-tree", "-r", "--name-only", commit, "apps/").split()}
         alone = not attended or by.startswith(("reconcile", "receiver"))
         links[commit] = Link(
-            commit, subject, by, overlays.deployed(snapshot, environment), decisions, theirs, attended=not alone
+            commit,
+            subject,
+            by,
+            overlays.deployed(snapshot, environment),
+            decisions,
+            theirs,
+            attended=not alone,
+            frozen=any(one.stands(datetime.now(UTC)) for one in freezes),
         )
         if len(parents.split()) == 1:
             found.append((links[parents], links[commit]))

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from promoter.kustomize import freeze_file, promotion_file
 from promoter.kustomize import overlay as overlays
-from promoter.kustomize import promotion_file
+from promoter.kustomize.freeze_file import Freeze
 from promoter.kustomize.promotion_file import Decision, State
 from tests.faults.rig import Machine, Rig, Row, log_models, rig
 from tests.faults.table import pairs, runnable
@@ -67,10 +68,10 @@ class Person:
         self.git("remote", "add", "origin", self.rig.it.remote.url)
 
     def work(self) -> None:
-        """One piece of work, pushed when it lands: a commit, a merge, a rebase, a folder that moves, or a rejection."""
+        """One piece of work, pushed when it lands: a commit, a merge, a rebase, a folder that moves, a rejection, a freeze or its end."""
         self.git("fetch", "--quiet", "origin", "main")
         self.git("checkout", "--quiet", "-B", "work", "origin/main")
-        kind = self.chance.choice(("commit", "merge", "rebase", "move", "reject"))
+        kind = self.chance.choice(("commit", "merge", "rebase", "move", "reject", "freeze", "thaw", "thaw"))
         getattr(self, f"_{kind}")()
         for _ in range(20):
             try:
@@ -84,9 +85,9 @@ class Person:
     def _again(self, kind: str) -> None:
         """Somebody was faster: their work is merged, or this is put on top of it."""
         self.git("fetch", "--quiet", "origin", "main")
-        if kind == "reject":
+        if kind in ("reject", "freeze", "thaw"):
             self.git("reset", "--quiet", "--hard", "origin/main")
-            self._reject()
+            getattr(self, f"_{kind}")()
         elif kind == "rebase":
             self.git("rebase", "--quiet", "origin/main")
         else:
@@ -138,6 +139,18 @@ class Person:
         file.write_bytes(promotion_file.write(path, before, environment, entries))
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", f"Reject version {version}")
+
+    def _freeze(self, state: freeze_file.State = freeze_file.State.FROZEN) -> None:
+        environment = self.rig.it.environment
+        path = overlays.promotion_path(environment)
+        file = self.folder / "clone" / path
+        before = file.read_bytes() if file.exists() else None
+        file.write_bytes(freeze_file.write(path, before, environment, [Freeze(state, by=self.name)]))
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", f"It is {state}")
+
+    def _thaw(self) -> None:
+        self._freeze(freeze_file.State.THAWED)
 
     def _earlier(self) -> str:
         commits = self.git("rev-list", "--max-count=6", "origin/main").split()

@@ -26,8 +26,10 @@ from promoter.commands.rollback import plan_rollback, rollback
 from promoter.errors import ExitCode, PromoterError, UnreachableError
 from promoter.gitops import Commit, Proposal, Pushed, Repository, Snapshot, tree
 from promoter.image.publish import Publisher
+from promoter.kustomize import freeze_file, promotion_file
 from promoter.kustomize import overlay as overlays
-from promoter.kustomize import promotion_file
+from promoter.kustomize.entries import opened
+from promoter.kustomize.freeze_file import Freeze
 from promoter.kustomize.promotion_file import Decision, State
 from promoter.model_registry import ModelReference, ModelRegistry
 from promoter.model_registry.store import RegisteredVersion
@@ -385,6 +387,22 @@ def person_rejects(world: World, version: str) -> Callable[[], None]:
     return act
 
 
+def person_freezes(world: World, state: freeze_file.State = freeze_file.State.FROZEN) -> Callable[[], None]:
+    """An edit as that of `person_rejects`."""
+
+    def act() -> None:
+        environment = world.clients.config.environments[0]
+        git, path = world.clients.repository(environment.application), overlays.promotion_path(environment)
+
+        def edit(tip: Snapshot) -> Proposal:
+            entry = Freeze(state, "no", _START, by="ada")
+            return Proposal({path: freeze_file.write(path, tip.read(path), environment, [entry])}, f"Write {state}")
+
+        git.apply(edit)
+
+    return act
+
+
 def person_commits(world: World, name: str) -> Callable[[], None]:
     def act() -> None:
         world.clients.repository(world.clients.config.environments[0].application).apply(
@@ -422,6 +440,11 @@ def decisions_at(world: World, made: Made, environment: Environment) -> Mapping[
     return {one.version: one for one in promotion_file.read(path, made.files[path], environment).values()}
 
 
+def is_frozen(world: World, made: Made, environment: Environment) -> bool:
+    path = overlays.promotion_path(environment)
+    return any(one.stands(_START) for one in freeze_file.of(opened(path, made.files[path]), environment))
+
+
 def violations(world: World) -> Iterator[str]:
     """Every sentence that the line of commits contradicts."""
     environment = world.clients.config.environments[0]
@@ -439,4 +462,5 @@ def _link(world: World, made: Made, environment: Environment) -> invariants.Link
         decisions_at(world, made, environment),
         theirs,
         attended=not made.by.startswith("reconcile"),
+        frozen=is_frozen(world, made, environment),
     )

@@ -13,7 +13,7 @@ from promoter.models import Release
 class Link:
     """One commit of a branch: what it deploys, what is decided at it, and the files of people (`theirs`) that it holds.
 
-    `attended`: it was not reconcile's.
+    `attended`: it was not reconcile's. `frozen`: nothing is to be promoted on top of it.
     """
 
     sha: str
@@ -23,6 +23,7 @@ class Link:
     decisions: Mapping[str, Decision]
     theirs: Collection[str] = ()
     attended: bool = True
+    frozen: bool = False
 
 
 def violations(pairs: Iterable[tuple[Link, Link]], bad: Collection[str]) -> Iterator[str]:
@@ -35,6 +36,8 @@ def violations(pairs: Iterable[tuple[Link, Link]], bad: Collection[str]) -> Iter
             yield f"{now.by} deployed version {release.version}, which is {standing.state}: {now.subject}"
         if release and release != was and not now.attended and standing is not None and standing.state is State.ROLLED_BACK:
             yield f"{now.by} undid a rollback: {now.subject}"
+        if before.frozen and now.subject.startswith("Promote "):
+            yield f"{now.by} promoted to a frozen environment: {now.subject}"
         if now.subject.startswith("Restore ") and was:
             if was.version not in bad:
                 yield f"{now.by} restored after version {was.version}, which did not fail"
