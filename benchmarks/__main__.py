@@ -22,6 +22,7 @@ from benchmarks import (
     huge_repository,
     many_files,
     promotion,
+    records,
     resolve,
     runtime,
     serving,
@@ -45,6 +46,7 @@ _MODULES = {
     "contention": contention,
     "huge": huge_repository,
     "history": history,
+    "records": records,
 }
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")

@@ -63,7 +63,7 @@ def measure(commits: int = COMMITS) -> Section:
 
 
 def _found(repository: Repository) -> None:
-    assert len(release_index.newest(repository, _ENVIRONMENT, 20, _unexpected)) == _RELEASES
+    assert len(release_index.newest(repository, _ENVIRONMENT, 20, _unexpected, repository.fetch())) == _RELEASES
 
 
 def _walked(repository: Repository) -> None:
@@ -100,7 +100,11 @@ def _timed(action: Callable[[], None]) -> float:
 
 
 def _generated(path: Path, commits: int) -> BareRepository:
-    """Some releases with promotion.yaml, then `commits` of others to one file each; every tenth is merged."""
+    return generated_from(path, _stream(commits))
+
+
+def generated_from(path: Path, stream: Iterator[bytes]) -> BareRepository:
+    """A packed repository of what git-fast-import(1) reads."""
     repository = BareRepository(path, isolated_environ(path.parent / "home"))
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(path)], check=True)
     for key in ("uploadpack.allowFilter", "http.receivepack"):
@@ -108,7 +112,7 @@ def _generated(path: Path, commits: int) -> BareRepository:
     command = ["git", "-C", str(path), "fast-import", "--quiet", "--max-pack-size=2g"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin
-        process.stdin.writelines(_stream(commits))
+        process.stdin.writelines(stream)
         process.stdin.close()
         assert process.wait() == 0
     repository.git("repack", "-adq", "--write-bitmap-index")
@@ -116,12 +120,13 @@ def _generated(path: Path, commits: int) -> BareRepository:
 
 
 def _stream(commits: int) -> Iterator[bytes]:
+    """Some releases with promotion.yaml, then `commits` of others to one file each; every tenth is merged."""
     yield _commit(1, "Begin")
     yield from (_file(number, 0) for number in range(_SERVICES))
     for version in range(1, _RELEASES + 1):
         yield _commit(version + 1, f"Promote version {version}", version)
         files = {**overlay(version), "overlays/staging/promotion.yaml": "versions:\n"}
-        yield from (_content(path, text.encode()) for path, text in files.items())
+        yield from (content(path, text.encode()) for path, text in files.items())
     tip = mark = _RELEASES + 1
     for change in range(1, commits + 1):
         mark += 1
@@ -139,10 +144,10 @@ def _commit(mark: int, subject: str, *parents: int) -> bytes:
 
 
 def _file(service: int, change: int) -> bytes:
-    return _content(f"services/s{service}/values.yaml", b"change: %d\n" % change)
+    return content(f"services/s{service}/values.yaml", b"change: %d\n" % change)
 
 
-def _content(path: str, content: bytes) -> bytes:
+def content(path: str, content: bytes) -> bytes:
     return b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(content), content)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
-from promoter.cli.text import history_text
+import pytest
+
+from promoter.cli.history_text import Form, duration, history_text, outcome_text
 from promoter.commands.history import Entry, history
+from promoter.promotion.outcome import End, Outcome
 from tests.support.write_path import KUSTOMIZATION, RELEASE, WritePath, path
 
 __all__ = ["path"]
@@ -28,7 +32,10 @@ def test_releases_come_newest_first_and_at_most_as_many_as_asked_for(path: Write
     assert [entry.commit for entry in entries] == [outcome.commit for outcome in reversed(made)]
     assert [entry.image for entry in entries] == [outcome.release.image for outcome in reversed(made)]
     assert read(path, limit=2) == entries[:2]
-    assert history_text(entries).splitlines()[0].endswith(f"{path.model} version 3  by {entries[0].author}")
+    head, newest, *_ = history_text(entries).splitlines()
+    assert head.split() == ["WHEN", "COMMIT", "RELEASE", "BY", "WAY", "OF", "WHO", "OUTCOME"]
+    assert newest.split()[3:7] == [entries[0].commit[:10], path.model, "3", "promote"]
+    assert f"deployed since {entries[0].when:%Y-%m-%d %H:%M:%S} UTC" in newest
 
 
 def test_other_peoples_commits_are_no_releases(path: WritePath) -> None:
@@ -65,7 +72,9 @@ def test_history_as_json(path: WritePath) -> None:
     done = path.run("history", "staging", "-o", "json")
     assert done.returncode == 0, done.stderr
     [entry] = json.loads(done.stdout)
-    assert list(entry) == ["when", "model", "version", "image", "author", "commit", "subject", "promotion_id"]
+    told = ["when", "model", "version", "image", "author", "commit", "subject", "promotion_id"]
+    assert list(entry) == [*told, "environment", "act", "by", "outcome"]
+    assert (entry["environment"], entry["act"], entry["outcome"]["end"]) == ("staging", "promote", "deployed")
     assert entry["when"].endswith("+00:00")
     assert entry["promotion_id"] == path.trailers()["Promotion-Id"]
     assert (entry["commit"], entry["image"]) == (outcome.commit, outcome.release.image)
@@ -85,3 +94,68 @@ def test_what_lies_within_the_limit_is_shown_and_what_lies_below_is_reported(pat
     assert [entry["commit"] for entry in json.loads(done.stdout)] == [newest.commit]
     assert "older releases are not shown" in done.stderr
     assert "git.history-limit" in done.stderr
+
+
+WHEN = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
+LATER = WHEN + timedelta(minutes=3)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text"),
+    [
+        (Outcome(End.DEPLOYED), "deployed for 2 h"),
+        (Outcome(End.REPLACED, LATER, version="8"), "replaced by 8 after 3 min"),
+        (
+            Outcome(End.ABORTED, LATER, "analysis failed: metric accuracy Failed, measured 0.4", quarantined=True),
+            "aborted after 3 min, quarantined: analysis failed: metric accuracy Failed, measured 0.4",
+        ),
+        (Outcome(End.ROLLED_BACK, LATER, by="Ann <ann@example.com>"), "rolled back by Ann after 3 min"),
+        (Outcome(End.REJECTED, LATER, "wrong labels", "Ann"), "rejected by Ann after 3 min: wrong labels"),
+        (Outcome(End.UNKNOWN, reason="a merge kept another release"), "not known: a merge kept another release"),
+    ],
+)
+def test_an_outcome_in_words(outcome: Outcome, text: str) -> None:
+    assert outcome_text(outcome, WHEN, Form(now=WHEN + timedelta(hours=2, minutes=40))) == text
+
+
+def test_on_a_terminal_lines_are_cut_and_times_are_relative(path: WritePath) -> None:
+    path.register()
+    path.promote(f"{path.model}:1")
+    [entry] = read(path)
+    form = Form(now=entry.when + timedelta(days=2, hours=1), width=60)
+    cut = history_text([entry], form).splitlines()[1]
+    assert cut.startswith("2 d ago  ")
+    assert (len(cut), cut[-1]) == (60, "…")
+    assert history_text([entry], Form(now=form.now)).splitlines()[1].endswith("deployed for 2 d")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-5, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "1 h"), (86_399, "23 h"), (86_400, "1 d")]
+)
+def test_a_duration_has_its_largest_unit(seconds: int, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+def test_one_environment_that_can_not_be_read_does_not_hide_the_others(path: WritePath) -> None:
+    path.register()
+    path.promote(f"{path.model}:1")
+    path.commit({"overlays/production/release.yaml": None}, "Remove the file")
+    done = path.run("history", "--all", "-o", "json")
+    assert [entry["environment"] for entry in json.loads(done.stdout)] == ["staging"]
+    assert (done.returncode, f"production {path.model}: " in done.stderr) == (2, True)
+
+
+def test_what_was_decided_is_said_to_be_unknown_where_its_file_is_broken(path: WritePath) -> None:
+    path.register()
+    path.promote(f"{path.model}:1")
+    path.commit({"overlays/staging/promotion.yaml": b"versions: {"}, "Break it")
+    done = path.run("history", "staging", "-o", "json")
+    assert (done.returncode, len(json.loads(done.stdout))) == (0, 1)
+    assert "what was decided in 'staging' is not known" in done.stderr
+    assert path.run("where", path.model).returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [(), ("staging", "--all")])
+def test_history_needs_to_know_of_what(path: WritePath, arguments: tuple[str, ...]) -> None:
+    done = path.run("history", *arguments)
+    assert (done.returncode, "history needs one of ENV, --model NAME and --all" in done.stderr) == (2, True)

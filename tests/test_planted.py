@@ -215,6 +215,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "changed": (),
     "status": (),
     "history": ("e",),
+    "where": ("m@champion",),
     "schema": (),
     "notify test": (),
     "webhook register": ("https://receiver.example.com/mlflow",),

@@ -21,7 +21,8 @@ def unexpected(text: str) -> None:
 
 
 def indexed(repository: Repository, story: Story, limit: int = _MANY) -> list[str]:
-    return [one.commit.sha for one in release_index.newest(repository, story.environment, limit, unexpected)]
+    tip = repository.fetch()
+    return [one.commit.sha for one in release_index.newest(repository, story.environment, limit, unexpected, tip)]
 
 
 def walked(repository: Repository, story: Story) -> list[str]:

@@ -14,7 +14,8 @@ import typer
 from promoter import __version__
 from promoter.cli.check import check
 from promoter.cli.decide import freeze, reject, thaw
-from promoter.cli.environments import history, status
+from promoter.cli.environments import status
+from promoter.cli.history import history, where
 from promoter.cli.init import init
 from promoter.cli.notify import notify
 from promoter.cli.project import demo, schema
@@ -70,6 +71,7 @@ for command in (
     reconcile,
     changed,
     status,
+    where,
     history,
     schema,
     demo,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from promoter.cli.common import chosen, clients_of, print_value
-from promoter.cli.options import ConfigOption, EnvironmentArgument, OfModelOption, Output, OutputOption
+from promoter.cli.options import ConfigOption, OfModelOption, Output, OutputOption
 
 
 def status(
@@ -25,20 +25,3 @@ def status(
     standings = read(clients, chosen(clients, environments, model))
     print_value(output, standings, status_text)
     raise typer.Exit(exit_code(standings))
-
-
-def history(
-    environment: EnvironmentArgument,
-    model: OfModelOption = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Releases at most.")] = 20,
-    config: ConfigOption = None,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Print the releases that an environment deployed, newest first, from its commits' trailers."""
-    from promoter.cli.text import history_text
-    from promoter.commands.history import history as read
-    from promoter.output import say
-
-    clients = clients_of(config)
-    entries = read(clients, clients.environment(environment, model), limit, say)
-    print_value(output, entries, history_text)

@@ -11,7 +11,6 @@ from promoter.output import size, table
 if TYPE_CHECKING:
     from promoter.commands.changed import Changed
     from promoter.commands.freeze import Frozen
-    from promoter.commands.history import Entry
     from promoter.commands.image import Publication, Reasons
     from promoter.commands.model import Facts
     from promoter.commands.plan import Plan
@@ -200,15 +199,6 @@ def status_text(standings: Sequence[EnvironmentStatus]) -> str:
         lines.append(table(rows))
         lines += [f"  {note}" for note in one.notes]
     return "\n".join(lines) + "\n"
-
-
-def history_text(entries: Sequence[Entry]) -> str:
-    if not entries:
-        return "no releases yet\n"
-    rows = [
-        (f"{e.when:%Y-%m-%d %H:%M:%S} UTC  {e.commit[:10]}", f"{e.model} version {e.version}  by {e.author}") for e in entries
-    ]
-    return table(rows) + "\n"
 
 
 def webhook_text(registered: Registered) -> str:

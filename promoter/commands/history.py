@@ -1,30 +1,44 @@
-"""history: which releases an environment deployed, read from what its overlay contained."""
+"""history: which releases environments deployed and what became of each, read from what their overlays contained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from promoter.errors import ConfigError
-from promoter.kustomize import freeze_file
+from promoter.errors import ConfigError, ExitCode, PromoterError, UsageError
+from promoter.kustomize import freeze_file, promotion_file, release
 from promoter.kustomize.entries import opened
 from promoter.kustomize.overlay import read_overlay
-from promoter.models import Environment
-from promoter.promotion import journal, release_index
+from promoter.models import Environment, Release
+from promoter.promotion import journal, outcome, release_index
 from promoter.promotion.decisions import Decisions
+from promoter.promotion.ending import worst
 from promoter.promotion.freezes import words
+from promoter.promotion.outcome import Act, Outcome
 
 if TYPE_CHECKING:
+    from promoter.gitops import Repository, Snapshot
+    from promoter.kustomize.promotion_file import Decision
     from promoter.kustomize.release import Overlay
     from promoter.promotion.clients import Clients
     from promoter.promotion.releases import Committed
 
+ALL = 1_000_000
+"""Releases: git.history-limit is what ends them."""
+
+Say = Callable[[str], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One commit that put a release into the environment; `when` is in UTC."""
+    """One commit that put a release into an environment, and what became of that release; `when` is in UTC.
+
+    `by` is the person behind the commit, `author` whom Git names.
+    """
 
     when: datetime
     model: str
@@ -34,20 +48,93 @@ class Entry:
     commit: str
     subject: str
     promotion_id: str
+    environment: str
+    act: Act
+    by: str
+    outcome: Outcome
 
 
-def history(clients: Clients, environment: Environment, limit: int, say: Callable[[str], None]) -> tuple[Entry, ...]:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One entry with all that Git has of it: the message of its commit, and of the one that ended it; "" without that."""
+
+    entry: Entry
+    message: str
+    ended: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The releases of an environment with the entry of each, newest first; `frozen` is until when it is, and why."""
+
+    commits: Sequence[Committed]
+    entries: tuple[Entry, ...]
+    frozen: str = ""
+
+
+def history(clients: Clients, environment: Environment, limit: int, say: Say) -> tuple[Entry, ...]:
     """At most `limit` releases of this environment, newest first, whoever committed them.
 
     When fewer are found within git.history-limit commits, and there are more commits, `say` reports it; and a freeze.
     """
-    repository = clients.repository(environment.application)
-    tip = repository.fetch()
-    frozen = _frozen(read_overlay(tip, environment), environment)
-    if frozen:
-        say(f"{environment.name!r} is {frozen}")
+    return _reported(past(clients, environment, limit, say), environment, say)
+
+
+def _reported(read: Past, environment: Environment, say: Say) -> tuple[Entry, ...]:
+    if read.frozen:
+        say(f"{environment.name!r} is {read.frozen}")
+    return read.entries
+
+
+def histories(
+    clients: Clients, environments: Sequence[Environment], limit: int, say: Say
+) -> tuple[tuple[Entry, ...], ExitCode]:
+    """At most `limit` releases of all of them together, newest first; `say` reports one that can't be read."""
+    tips: dict[int, Snapshot] = {}
+    found, codes = [], []
+    for environment in environments:
+        try:
+            placed = clients.with_source(environment)
+            repository = clients.repository(placed.application)
+            if id(repository) not in tips:
+                tips[id(repository)] = repository.fetch()
+            found.append(_reported(past(clients, placed, limit, say, tips[id(repository)]), placed, say))
+        except PromoterError as error:
+            say(f"{environment.name} {environment.model.name}: {error.message}")
+            codes.append(ExitCode(error.exit_code))
+    merged = heapq.merge(*found, key=lambda entry: entry.when, reverse=True)  # keeps the order within an environment
+    return tuple(islice(merged, limit)), worst(codes)
+
+
+def account(clients: Clients, environment: Environment, commit: str, say: Say) -> Account:
+    """The entry of this commit, of which the first letters suffice.
+
+    Raises:
+        UsageError: no release came with it, or with several that begin so.
+    """
+    read = past(clients, environment, ALL, say)
+    found = [place for place, entry in enumerate(read.entries) if entry.commit.startswith(commit.lower())]
+    if len(found) != 1:
+        problem = "several releases came with" if found else "no release came with"
+        raise UsageError(
+            f"{problem} a commit {commit!r} to {environment.name!r}", hint=f"see promoter history {environment.name}"
+        )
+    entry = read.entries[found[0]]
+    ended = next((one.commit for one in read.commits if one.commit.sha == entry.outcome.commit), None)
+    message = read.commits[found[0]].commit.text
+    return Account(entry, message, f"{ended.subject}\n\n{ended.text}" if ended else "")
+
+
+def past(clients: Clients, environment: Environment, limit: int, say: Say, tip: Snapshot | None = None) -> Past:
+    """As `history`; `tip` is the branch's, if it was fetched a moment ago."""
+    repository: Repository = clients.repository(environment.application)
+    tip = tip or repository.fetch()
     found = release_index.newest(repository, environment, limit, say, tip)
-    return tuple(_entry(environment, one) for one in found)
+    overlay = read_overlay(tip, environment)
+    now, known = _deployed(overlay, environment, say), _decisions(overlay, environment, say)
+    ends = outcome.outcomes(environment, found, now, known)
+    entries = tuple(_entry(environment, one, end) for one, end in zip(found, ends, strict=True))
+    return Past(found, entries, _frozen(overlay, environment))
 
 
 def _frozen(overlay: Overlay, environment: Environment) -> str:
@@ -62,10 +149,29 @@ def _frozen(overlay: Overlay, environment: Environment) -> str:
     return f"frozen {words(standing)}" if standing else ""
 
 
-def _entry(environment: Environment, committed: Committed) -> Entry:
+def _deployed(overlay: Overlay, environment: Environment, say: Say) -> Release | None:
+    try:
+        return release.deployed(overlay, environment.model)
+    except ConfigError as error:
+        say(f"what {environment.name!r} deploys is not known: {error.message}")
+        return None
+
+
+def _decisions(overlay: Overlay, environment: Environment, say: Say) -> dict[str, Decision]:
+    """Those of promotion.yaml, by the commit that had deployed the version."""
+    if overlay.promotion is None:
+        return {}
+    try:
+        entries = promotion_file.read(overlay.promotion_file, overlay.promotion, environment)
+    except ConfigError as error:
+        say(f"what was decided in {environment.name!r} is not known: {error.message}")
+        return {}
+    return {one.commit: one for one in entries.values() if one.commit}
+
+
+def _entry(environment: Environment, committed: Committed, ended: Outcome) -> Entry:
     release, commit = committed.release, committed.commit
-    recorded = journal.of(commit)
-    own = recorded.is_of(environment) and recorded.version == release.version
+    did = outcome.act(environment, committed)
     return Entry(
         when=commit.when,
         model=release.model,
@@ -74,5 +180,9 @@ def _entry(environment: Environment, committed: Committed) -> Entry:
         author=commit.author,
         commit=commit.sha,
         subject=commit.subject,
-        promotion_id=recorded.promotion_id if own else "",
+        promotion_id="" if did is Act.BY_HAND else journal.of(commit).promotion_id,
+        environment=environment.name,
+        act=did,
+        by=outcome.who(commit),
+        outcome=ended,
     )

@@ -72,7 +72,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit as git shows it; `when` is the committer's time in UTC; a repeated trailer's values are joined by newlines."""
+    """A commit as git shows it; `when` is the committer's time in UTC; a repeated trailer's values are joined by newlines.
+
+    `body` is the message below the subject, with the trailers.
+    """
 
     sha: str
     parents: tuple[str, ...]
@@ -80,6 +83,14 @@ class Commit:
     author: str
     when: datetime
     trailers: Mapping[str, str]
+    body: str = ""
+
+    @property
+    def text(self) -> str:
+        """The body without the paragraph of trailers that ends it."""
+        paragraphs = self.body.replace("\r\n", "\n").strip().split("\n\n")
+        ends = paragraphs[-1].splitlines()
+        return "\n\n".join(paragraphs[:-1] if all(_TRAILER.fullmatch(line) for line in ends) else paragraphs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,8 @@ def parse_log(raw: bytes) -> list[Commit]:
     for start in range(0, len(fields) - _FIELDS + 1, _FIELDS):
         sha, parents, author, seconds, subject, trailers, body = fields[start : start + _FIELDS]
         when = datetime.fromtimestamp(int(seconds), UTC)
-        found.append(Commit(sha, tuple(parents.split()), subject, author, when, trailers_of(body) | _trailers(trailers)))
+        known = trailers_of(body) | _trailers(trailers)
+        found.append(Commit(sha, tuple(parents.split()), subject, author, when, known, body))
     return found
 
 

@@ -17,7 +17,7 @@ from promoter.models import Environment, Release
 from promoter.promotion import releases
 from promoter.promotion.releases import Committed
 
-_VERSION = f"1 of promoter {__version__}"
+_VERSION = f"2 of promoter {__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,10 @@ def _name(environment: Environment) -> str:
 
 
 def _encoded(index: _Index) -> bytes:
-    found = [(asdict(one.release), asdict(one.commit) | {"when": one.commit.when.isoformat()}) for one in index.found]
+    found = [
+        (asdict(one.release), asdict(one.commit) | {"when": one.commit.when.isoformat()}, [asdict(was) for was in one.before])
+        for one in index.found
+    ]
     body = json.dumps({"version": _VERSION, "start": index.start, "whole": index.whole, "found": found}).encode()
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
@@ -85,9 +88,11 @@ def _decoded(content: bytes) -> _Index | None:
     read = json.loads(body)
     if read["version"] != _VERSION:
         return None
-    return _Index(
-        read["start"], tuple(Committed(Release(**release), _commit(commit)) for release, commit in read["found"]), read["whole"]
+    found = (
+        Committed(Release(**release), _commit(commit), before=tuple(Release(**was) for was in before))
+        for release, commit, before in read["found"]
     )
+    return _Index(read["start"], tuple(found), read["whole"])
 
 
 def _commit(read: dict[str, Any]) -> Commit:

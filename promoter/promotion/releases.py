@@ -24,11 +24,13 @@ class Committed:
     """A release and a commit that deployed it.
 
     `restores`: it was deployed in place of one that failed or was rolled back, so it is never restored in its turn.
+    `before` is what the commit's parents deployed, as far as `changes` read it.
     """
 
     release: Release
     commit: Commit
     restores: bool = False
+    before: tuple[Release, ...] = ()
 
     def expectation(self, environment: Environment) -> Expectation:
         application = environment.application
@@ -93,12 +95,12 @@ def changes(repository: Repository, environment: Environment, start: str) -> Ite
         if created is not None and (created[0] == place or created[1].release != release):
             yield created[1]
         created = None
-        if release is None or not _is_change(repository, place, commit, release):
+        if release is None or (change := _change(repository, place, commit, release)) is None:
             continue
         if _brings_the_file(repository, place, commit):
-            created = place, Committed(release, commit)
+            created = place, change
         else:
-            yield Committed(release, commit)
+            yield change
     if created is not None:
         yield created[1]
 
@@ -109,15 +111,15 @@ def newer(repository: Repository, environment: Environment, start: str, above: s
     if commits is None or any(_brings_the_file(repository, environment, commit) for commit in commits):
         return None
     found = ((commit, _deployed(repository, environment, commit.sha)) for commit in commits)
-    return [
-        Committed(release, commit)
-        for commit, release in found
-        if release is not None and _is_change(repository, environment, commit, release)
-    ]
+    changed = (_change(repository, environment, commit, release) for commit, release in found if release is not None)
+    return [one for one in changed if one is not None]
 
 
-def _is_change(repository: Repository, place: Environment, commit: Commit, release: Release) -> bool:
-    return all(release != _deployed(repository, place, parent) for parent in commit.parents)
+def _change(repository: Repository, place: Environment, commit: Commit, release: Release) -> Committed | None:
+    """None if one of the commit's parents deploys the release too."""
+    before = [_deployed(repository, place, parent) for parent in commit.parents]
+    known = tuple(dict.fromkeys(one for one in before if one is not None))
+    return None if release in known else Committed(release, commit, before=known)
 
 
 def _commits(
