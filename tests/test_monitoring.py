@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from promoter.serving.app import PREDICT_PATHS
 from tests.cluster.manifests import OVERLAY, write_files
 from tests.support.manifests import Built, build, built, matches, named, workload
 from tests.test_manifests import analyses, resolved
 
 __all__ = ["built"]
 
+ROOT = Path(__file__).parents[1]
 NAMESPACE = "fraud-detector-production"
 BRIEF = {
     "InferenceServiceRestarts": "5m",
@@ -299,3 +301,14 @@ def test_every_expression_is_promql_over_metrics_that_exist(built: Built, tmp_pa
     assert used <= SERVER_METRICS | OTHER_METRICS
     filled = [text.replace("$__rate_interval", "1m").replace("$namespace", NAMESPACE) for text in every.values()]
     evaluate(tmp_path, {}, queries=[{"expr": text, "eval_time": "1m", "exp_samples": []} for text in filled])
+
+
+@pytest.mark.parametrize(
+    "file", ["monitoring/prometheus-rule.yaml", "monitoring/dashboard.yaml", "prometheus-analysis/traffic.yaml"]
+)
+def test_requests_for_predictions_are_counted_at_each_of_their_paths(file: str) -> None:
+    """A chat model's clients ask at a path of their own: its canary would pass with no traffic at all."""
+    text = (ROOT / "base/components" / file).read_text()
+    counted = re.findall(r"path=~\\?\"([^\"\\]+)\\?\"", text)
+    assert len(counted) >= 3
+    assert {tuple(one.split("|")) for one in counted} == {PREDICT_PATHS}

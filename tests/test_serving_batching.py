@@ -41,6 +41,9 @@ class Doubling:
         }
         return Decoded(forms.get(request.content_type, pd.DataFrame({request.content_type: column})), params)
 
+    def stream(self, decoded: Decoded) -> None:
+        return None
+
     def predict(self, decoded: Decoded) -> Any:
         data, params = decoded.data, decoded.params
         self.calls.append(decoded.rows)
@@ -77,7 +80,7 @@ def test_together_is_as_alone(requests: list[Request], most_rows: int) -> None:
 
     together = Doubling()
     answers = answer_together(together, requests, most_rows)
-    assert list(map(shown, answers)) == [shown(answer_alone(Doubling(), request)) for request in requests]
+    assert list(map(shown, answers)) == [shown(answer_alone(Doubling(), request, print)) for request in requests]
     assert max(together.calls, default=0) <= most_rows
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from promoter.serving.messages import Message, Parser, packed
 from promoter.serving.metrics import Metrics
 from promoter.serving.model import Request
 from promoter.serving.settings import Settings
+from promoter.serving.streams import Stream
 from promoter.serving.workers import Workers
 
 # It answers with the bodies it was asked together: "a+b" to each of a and b.
@@ -40,6 +42,17 @@ def answer(message):
             time.sleep(3600)
         if body == b"die":
             os._exit(3)
+        what, _, most = body.partition(b" ")
+        number = 0
+        while what == b"endless" or (what in (b"events", b"still") and number < int(most)):
+            with sending:
+                channel.sendall(packed(Message("event", {"number": message.header["number"]}, [b"%d" % number])))
+            time.sleep(0.01)
+            number += 1
+            if what == b"events" and number == 3:
+                os._exit(3)
+        if what == b"still":
+            time.sleep(3600)
     together = b"+".join(message.bodies)
     errors = [{"status": 422, "body": {"error": "bad", "field": "f"}, "logged": {}} if body == b"bad" else None for body in message.bodies]
     header = {"number": message.header["number"], "errors": errors, "rows": [len(errors)]}
@@ -69,9 +82,26 @@ class Service:
 
     async def ask(self, text: str) -> str | int:
         try:
-            return (await self.workers.answer(Request(text.encode(), ""))).decode()
+            answer = await self.workers.answer(Request(text.encode(), ""))
         except RequestError as error:
             return error.status
+        assert isinstance(answer, bytes)
+        return answer.decode()
+
+    async def events(self, text: str, most: int = 100) -> list[str | int]:
+        """What a client gets that leaves after `most` events; a failure is its status."""
+        answer = await self.workers.answer(Request(text.encode(), ""))
+        assert isinstance(answer, Stream)
+        told: list[str | int] = []
+        try:
+            async with aclosing(aiter(answer)) as reading:
+                async for event in reading:
+                    told.append(event.decode())
+                    if len(told) == most:
+                        break
+        except RequestError as error:
+            told.append(error.status)
+        return told
 
     async def until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -188,6 +218,28 @@ def test_a_call_that_ends_its_process_costs_those_beside_it_nothing(tmp_path: Pa
         assert await asyncio.gather(*asked) == [f"gate {tmp_path}/open", 500, f"gate {tmp_path}/open"]
 
     assert len(served(story, concurrency=3).processes) == 3
+
+
+def test_an_answer_in_pieces_ends_with_its_last_and_with_its_process() -> None:
+    async def story(service: Service) -> None:
+        assert await service.events("events 2") == ["0", "1", "events 2"]
+        assert await service.events("events 5") == ["0", "1", "2", 500]
+        assert await service.ask("a") == "a"
+
+    assert len(served(story).processes) == 2
+
+
+def test_a_stream_that_stands_still_is_ended_with_its_process_and_so_is_one_that_nobody_reads() -> None:
+    """Each event has INFERENCE_TIMEOUT; after a client has left, all that are still to come have it together."""
+
+    async def story(service: Service) -> None:
+        assert await service.events("still 2") == ["0", "1", 504]
+        await service.until(lambda: service.workers.ready)
+        assert await service.events("endless 1", most=1) == ["0"]
+        await service.until(lambda: len(service.processes) == 3 and service.workers.ready)
+        assert await service.ask("a") == "a"
+
+    assert [process.returncode for process in served(story, inference_timeout=1.0).processes[:2]] == [-9, -9]
 
 
 def test_an_idle_process_that_is_killed_is_replaced() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from promoter.serving.body import read_body
@@ -21,19 +21,22 @@ from promoter.serving.errors import RequestError
 from promoter.serving.metrics import Metrics
 from promoter.serving.model import Request as ModelRequest
 from promoter.serving.settings import Settings
+from promoter.serving.streams import DONE, MEDIA_TYPE, Stream, error_event
 from promoter.serving.workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
 _access_log = logging.getLogger("promoter.serving.access")
+PREDICT_PATHS = ("/predict", "/invocations", "/v1/chat/completions", "/responses")
 PATHS = (
-    *("/predict", "/invocations", "/v1/chat/completions"),
+    *PREDICT_PATHS,
     *("/health", "/ping", "/ready", "/metrics", "/info", "/version", "/openapi.json"),
 )
-_PREDICT = frozenset(PATHS[:3])
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _CLIENT_GONE = 499  # nginx's number: nobody reads this answer
 
@@ -89,11 +92,23 @@ class Service:
             body = await read_body(request, self.settings.max_body_bytes)
             answer = await self.workers.answer(ModelRequest(body, request.headers.get("content-type", "")))
         except RequestError as error:
-            if error.status == 500:
-                fields = {"request_id": request.scope["request_id"], **error.logged}
-                _log.error("%s", error.message, extra={"fields": fields})
+            _log_broken(error, request.scope)
             return _error(error)
+        if isinstance(answer, Stream):
+            unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx would hold events back
+            return StreamingResponse(self._events(answer, request.scope), media_type=MEDIA_TYPE, headers=unbuffered)
         return Response(answer, media_type="application/json")
+
+    async def _events(self, stream: Stream, scope: Scope) -> AsyncIterator[bytes]:
+        """What has begun has its status: a failure is an event, and counted as what the status would have been."""
+        try:
+            async for event in stream:
+                yield event
+        except RequestError as error:
+            scope["failed"] = error.status
+            _log_broken(error, scope)
+            yield error_event(error)
+            yield DONE
 
 
 def application(service: Service) -> ASGIApp:
@@ -101,6 +116,7 @@ def application(service: Service) -> ASGIApp:
         "/predict": (service.predict, "POST"),
         "/invocations": (service.predict, "POST"),
         "/v1/chat/completions": (service.predict, "POST"),
+        "/responses": (service.predict, "POST"),
         "/health": (service.health, "GET"),
         "/ping": (service.ping, "GET"),
         "/ready": (service.ready, "GET"),
@@ -144,13 +160,13 @@ class _Observed:
             await self._app(scope, receive, send_observed)
         finally:
             self._metrics.in_flight.dec()
-            self._report(scope, status, time.perf_counter() - started)
+            self._report(scope, scope.get("failed", status), time.perf_counter() - started)
 
     def _report(self, scope: Scope, status: int, seconds: float) -> None:
         method, path = scope["method"], scope["path"]
         path = path if path in PATHS else "other"
         self._metrics.answered(method, path, status, seconds)
-        level = logging.INFO if path in _PREDICT else logging.DEBUG
+        level = logging.INFO if path in PREDICT_PATHS else logging.DEBUG
         if _access_log.isEnabledFor(level):
             fields = {"request_id": scope["request_id"], "status": status, "seconds": round(seconds, 6)}
             _access_log.log(level, "%s %s", method, path, extra={"fields": fields})
@@ -164,6 +180,11 @@ def _request_id(scope: Scope) -> str:
             if _REQUEST_ID.fullmatch(given):
                 return given
     return os.urandom(16).hex()
+
+
+def _log_broken(error: RequestError, scope: Scope) -> None:
+    if error.status == 500:
+        _log.error("%s", error.message, extra={"fields": {"request_id": scope["request_id"], **error.logged}})
 
 
 def _error(error: RequestError) -> Response:

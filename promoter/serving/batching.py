@@ -6,7 +6,7 @@ its own error: a call that fails is taken apart and its requests are predicted o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from promoter.serving.decode import Decoded
 from promoter.serving.errors import RequestError
 from promoter.serving.model import Predictor, Request
+from promoter.serving.streams import DONE
 
 Answer = bytes | RequestError
 
@@ -24,10 +25,16 @@ class _Waiting:
     decoded: Decoded
 
 
-def answer_alone(model: Predictor, request: Request) -> Answer:
+def answer_alone(model: Predictor, request: Request, send: Callable[[bytes], None]) -> Answer:
+    """The answer, or what is left of it: `send` gets the events of one in pieces."""
     try:
         decoded = model.decode(request)
-        return model.encode(model.predict(decoded), decoded)
+        events = model.stream(decoded) if decoded.streamed else None
+        if events is None:
+            return model.encode(model.predict(decoded), decoded)
+        for event in events:
+            send(event)
+        return DONE
     except RequestError as error:
         return error
 

@@ -40,6 +40,13 @@ class Decoded:
     unwrapped: bool = False
 
     @property
+    def streamed(self) -> bool:
+        """Whether a chat model or an agent is asked to answer in pieces."""
+        return self.unwrapped and any(
+            isinstance(given, Mapping) and given.get("stream") is True for given in (self.data, self.params)
+        )
+
+    @property
     def rows(self) -> int:
         """1 for what has no rows."""
         data = next(iter(self.data.values()), ()) if isinstance(self.data, dict) else self.data

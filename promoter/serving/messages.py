@@ -13,7 +13,7 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True)
 class Message:
-    """`kind` is one of requests (to a model process), prepared, ready, failed and answers (from it)."""
+    """`kind` is one of requests (to a model process), prepared, ready, failed, event and answers (from it)."""
 
     kind: str
     header: Mapping[str, Any] = field(default_factory=dict)

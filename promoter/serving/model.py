@@ -6,18 +6,19 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from promoter.serving import log, scoring
+from promoter.serving import log, scoring, streams
 from promoter.serving.decode import JSON, Decoded, Decoder
 from promoter.serving.errors import RequestError, StartError
 from promoter.serving.examples import logged_request
 from promoter.serving.settings import MOST_CONCURRENT
 
 _log = logging.getLogger(__name__)
+_END = object()
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Predictor(Protocol):
     def decode(self, request: Request) -> Decoded: ...
 
     def predict(self, decoded: Decoded) -> Any: ...
+
+    def stream(self, decoded: Decoded) -> Iterator[bytes] | None: ...
 
     def encode(self, prediction: Any, decoded: Decoded) -> bytes: ...
 
@@ -85,33 +88,58 @@ class PyfuncModel:
 
         422 if a model without a signature raises what Python code raises for an invalid value: nothing else judged the input.
         """
-        from mlflow.exceptions import MlflowException
-
         self._observe_rows(decoded.rows)
         try:
             return scoring.predict(self._pyfunc, decoded.data, decoded.params)
-        except MlflowException as error:
-            status = error.get_http_status_code()
-            if status < 500:
-                raise self._decoder.explain(error) from error
-            raise _broken() from error
         except BaseException as error:  # the model's own code may raise anything, and the process serves on
-            if self.signature is None and isinstance(error, (ValueError, TypeError, LookupError, ArithmeticError)):
-                raise RequestError(422, f"the model refused the input: {type(error).__name__}: {error}"[:1000]) from error
-            raise _broken() from error
+            raise self._blamed(error) from error
+
+    def stream(self, decoded: Decoded) -> Iterator[bytes] | None:
+        """The answer as server-sent events, of which the model has made the first; None if it answers in one piece only.
+
+        Raises:
+            RequestError: as `predict`; the events raise it too.
+        """
+        try:
+            chunks = scoring.predict_stream(self._pyfunc, decoded.data, decoded.params)
+            if chunks is None:
+                return None
+            first = next(chunks, _END)
+        except NotImplementedError:  # MLflow's classes have a predict_stream that raises it
+            return None
+        except BaseException as error:
+            raise self._blamed(error) from error
+        self._observe_rows(decoded.rows)
+        return self._events(first, chunks)
+
+    def _events(self, chunk: Any, chunks: Iterator[Any]) -> Iterator[bytes]:
+        while chunk is not _END:
+            yield streams.event(self._text(chunk))
+            try:
+                chunk = next(chunks, _END)
+            except BaseException as error:
+                raise self._blamed(error) from error
+
+    def _blamed(self, error: BaseException) -> RequestError:
+        """Whose fault it is: the request's if MLflow says so, or if nothing else judged it; else the model's."""
+        from mlflow.exceptions import MlflowException
+
+        if isinstance(error, MlflowException) and error.get_http_status_code() < 500:
+            return self._decoder.explain(error)
+        if self.signature is None and isinstance(error, (ValueError, TypeError, LookupError, ArithmeticError)):
+            return RequestError(422, f"the model refused the input: {type(error).__name__}: {error}"[:1000])
+        return RequestError(500, "the model failed; the server's log has the reason under this X-Request-Id")
 
     def encode(self, prediction: Any, decoded: Decoded) -> bytes:
         """The same text as MLflow's scoring server returns."""
+        return self._text(prediction, "" if decoded.unwrapped else "predictions").encode()
+
+    def _text(self, prediction: Any, name: str = "") -> str:
         try:
             jsonable = self._jsonable(prediction, pandas_orient="records")
-            text = self._encode(jsonable if decoded.unwrapped else {"predictions": jsonable})
+            return self._encode({name: jsonable} if name else jsonable)
         except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(500, "the model's prediction can't be written as JSON") from error
-        return text.encode()
-
-
-def _broken() -> RequestError:
-    return RequestError(500, "the model failed; the server's log has the reason under this X-Request-Id")
 
 
 def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> tuple[PyfuncModel, float]:

@@ -47,6 +47,7 @@ def document(settings: Settings, signature: Any) -> Schema:
             "/health": plain,
             "/ready": ready,
             "/v1/chat/completions": predict,
+            "/responses": predict,
             "/ping": ready,
             "/info": plain,
             "/version": plain,

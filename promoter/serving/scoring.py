@@ -53,6 +53,14 @@ def predict(pyfunc: Any, data: Any, params: Any) -> Any:
     return pyfunc.predict(data, params=params) if _takes_params() else pyfunc.predict(data)
 
 
+def predict_stream(pyfunc: Any, data: Any, params: Any) -> Iterator[Any] | None:
+    """The chunks of one answer; None for a model, or an MLflow, that answers in one piece only."""
+    if getattr(pyfunc, "_predict_stream_fn", None) is None:
+        return None
+    chunks: Iterator[Any] = pyfunc.predict_stream(data, params=params)
+    return chunks
+
+
 @cache
 def _takes_params() -> bool:
     from mlflow.pyfunc import PyFuncModel

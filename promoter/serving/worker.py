@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -84,7 +85,7 @@ class _Answering:
         requests = [Request(body, kind) for body, kind in zip(message.bodies, kinds, strict=True)]
         answers: Sequence[Answer]
         if self._settings.batch == "off":
-            answers = [answer_alone(model, request) for request in requests]
+            answers = [answer_alone(model, request, partial(self._send_event, message)) for request in requests]
         else:
             answers = answer_together(model, requests, self._settings.max_batch_size)
         # An exception's text stays here because it may repeat what a client sent; the server logs its type and place.
@@ -94,6 +95,10 @@ class _Answering:
             rows, self._rows = self._rows, []
             header = {"number": message.header["number"], "errors": errors, "rows": rows}
             _send(self._channel, Message("answers", header, bodies))
+
+    def _send_event(self, asked: Message, event: bytes) -> None:
+        with self._sending:
+            _send(self._channel, Message("event", {"number": asked.header["number"]}, [event]))
 
 
 def _end_without_answer(call: Future[None]) -> None:

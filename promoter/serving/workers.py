@@ -15,17 +15,18 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from promoter.serving.cpu import threads_of_libraries
 from promoter.serving.errors import RequestError
+from promoter.serving.job import Job
 from promoter.serving.last_words import LastWords
 from promoter.serving.messages import Message, Parser, packed
 from promoter.serving.metrics import Metrics
 from promoter.serving.model import Request
 from promoter.serving.settings import Settings
+from promoter.serving.streams import Stream
 from promoter.serving.termination import leave_message
 
 _log = logging.getLogger(__name__)
@@ -36,13 +37,6 @@ _EXIT_SECONDS = 0.2
 Start = Callable[[socket.socket, bool], "subprocess.Popen[bytes]"]
 
 
-@dataclass(eq=False)
-class _Job:
-    request: Request
-    answer: asyncio.Future[bytes]
-    alone: bool = False  # its process ended while it was not the only one there
-
-
 class _Worker(asyncio.Protocol):
     """One process, and the calls it works on: by number, each with its jobs. `calls` is how many it takes at a time."""
 
@@ -51,7 +45,7 @@ class _Worker(asyncio.Protocol):
         self.ready, self.ended = False, False
         self.words = LastWords(owner.scratch)
         self.calls = 1
-        self._working: dict[int, Sequence[_Job]] = {}
+        self._working: dict[int, Sequence[Job]] = {}
         self._number = 0
         self._killed = False
         self._parser = Parser()
@@ -74,7 +68,7 @@ class _Worker(asyncio.Protocol):
         self._owner.lost(self)
 
     @property
-    def jobs(self) -> list[_Job]:
+    def jobs(self) -> list[Job]:
         return [job for jobs in self._working.values() for job in jobs]
 
     @property
@@ -84,11 +78,15 @@ class _Worker(asyncio.Protocol):
             return 0
         return self.calls - len(self._working)
 
-    def take(self, number: int) -> Sequence[_Job]:
+    def take(self, number: int) -> Sequence[Job]:
         """The jobs of a call that has returned."""
         return self._working.pop(number)
 
-    def send(self, jobs: Sequence[_Job]) -> None:
+    def job(self, number: int) -> Job:
+        """The job of a call that answers in pieces."""
+        return self._working[number][0]
+
+    def send(self, jobs: Sequence[Job]) -> None:
         self._number += 1
         self._working[self._number] = jobs
         header = {"number": self._number, "content_types": [job.request.content_type for job in jobs]}
@@ -115,7 +113,7 @@ class Workers:
         self._settings, self._metrics, self._start, self._on_failed = settings, metrics, start, on_failed
         self._at_once = settings.max_batch_size if settings.batch == "row-wise" else 1
         self._workers: list[_Worker] = []
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
         self.started = False  # every process was ready at least once
@@ -137,26 +135,27 @@ class Workers:
             worker.end()
             worker.process.wait()
 
-    async def answer(self, request: Request) -> bytes:
+    async def answer(self, request: Request) -> bytes | Stream:
         """Raises: RequestError: 503 while loading or when too many wait, 504 after the timeout, or the model's error."""
         if not self.started:
             raise RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"})
         if len(self._waiting) >= self._settings.max_queue:
             raise RequestError(503, f"{self._settings.max_queue} requests wait already", headers={"Retry-After": "1"})
-        loop = asyncio.get_running_loop()
-        job = _Job(request, loop.create_future())
-        expiry = loop.call_later(self._settings.inference_timeout, self._expire, job)
+        job = Job(request, asyncio.get_running_loop().create_future())
+        job.wait(self._expiry(job))
         self._waiting.append(job)
         self._dispatch()
-        try:
-            return await job.answer
-        finally:
-            expiry.cancel()
+        return await job.answer
+
+    def _expiry(self, job: Job) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._settings.inference_timeout, self._expire, job)
 
     def receive(self, worker: _Worker, message: Message) -> None:
         """Handles a message from a process."""
         if message.kind == "answers":
             self._answered(worker, message)
+        elif message.kind == "event":
+            self._continued(worker.job(message.header["number"]), message.bodies[0])
         elif message.kind == "prepared":
             for _ in range(1, self._settings.workers):
                 self._start_worker()
@@ -181,11 +180,11 @@ class Workers:
             leave_message(self.last_words)
             self._on_failed(1)
 
-    def _blame(self, jobs: Sequence[_Job]) -> None:
+    def _blame(self, jobs: Sequence[Job]) -> None:
         """Tries each request that was there again alone, which shows the one that ended the process."""
-        for job in reversed([job for job in jobs if not job.answer.done()]):
-            if len(jobs) == 1:
-                job.answer.set_exception(RequestError(500, "the model's process has ended"))
+        for job in reversed([job for job in jobs if not job.done]):
+            if len(jobs) == 1 or job.stream:
+                job.fail(RequestError(500, "the model's process has ended"))
             else:
                 job.alone = True
                 self._waiting.appendleft(job)
@@ -220,24 +219,36 @@ class Workers:
                 jobs.append(self._waiting.popleft())
             worker.send(jobs)
 
+    def _continued(self, job: Job, event: bytes) -> None:
+        """The next event has as long as the first one had, unless nobody waits for it."""
+        if job.answer.cancelled():
+            return
+        if job.stream is None:
+            job.stream = Stream()
+            job.answer.set_result(job.stream)
+        if not job.stream.abandoned:
+            job.stream.put(event)
+            job.wait(self._expiry(job))
+
     def _answered(self, worker: _Worker, message: Message) -> None:
         for rows in message.header["rows"]:
             self._metrics.batch_size.observe(rows)
         jobs = worker.take(message.header["number"])
         for job, error, body in zip(jobs, message.header["errors"], message.bodies, strict=True):
-            if job.answer.done():  # its client is gone
+            if job.done:  # its client is gone
                 continue
             if error is None:
-                job.answer.set_result(body)
+                job.finish(body)
             else:
-                job.answer.set_exception(RequestError.received(error["status"], error["body"], error["logged"]))
+                job.fail(RequestError.received(error["status"], error["body"], error["logged"]))
         self._dispatch()
 
-    def _expire(self, job: _Job) -> None:
-        if job.answer.done():
+    def _expire(self, job: Job) -> None:
+        if job.done:
             return
         seconds = self._settings.inference_timeout
-        job.answer.set_exception(RequestError(504, f"no prediction within {seconds:g} s (INFERENCE_TIMEOUT)"))
+        what = "prediction" if job.stream is None else "more of the prediction"
+        job.fail(RequestError(504, f"no {what} within {seconds:g} s (INFERENCE_TIMEOUT)"))
         if job in self._waiting:
             self._waiting.remove(job)
         for worker in [worker for worker in self._workers if job in worker.jobs]:
