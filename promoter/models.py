@@ -305,6 +305,43 @@ class Environment:
     pull_request: PullRequestPolicy = PullRequestPolicy()
     workloads: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from every other one: its name and its model's."""
+        return self.name, self.model.name
+
+
+# -- gates ------------------------------------------------------------------------------------------------------------
+
+
+class Result(StrEnum):
+    """What a gate decided."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """`gate` is its key under `gates:`, or the name of one that always stands; `about` what of it was asked, "" for all."""
+
+    gate: str
+    about: str
+    result: Result
+    detail: str
+    hint: str = ""
+    _error: Exception | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def error(self) -> Exception | None:
+        """What a gate that always stands raised: its words name version and environment themselves."""
+        return self._error
+
+    @property
+    def name(self) -> str:
+        return f"{self.gate} {self.about}".rstrip()
+
 
 # -- change and outcome -----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -193,7 +193,7 @@ def test_what_was_decided_since_the_plan_counts(path: WritePath, state: str, una
     path.register()
     path.register()
     path.promote(f"{path.model}:1")
-    made = replace(path.plan(f"{path.model}:2"), _unattended=unattended)
+    made = path.plan(f"{path.model}:2", unattended=unattended)
     entry = f"- {{environment: staging, model: {path.model}, version: '2', state: {state}}}"
     path.commit({PROMOTION: b"versions:\n" + entry.encode() + b"\n"})
     tip = path.tip

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from promoter.models import Application, Environment, Model, ModelVersion, OnFailure, Release, Signature
+from promoter.models import Application, Environment, Model, ModelVersion, OnFailure, Release, Result, Ruling, Signature
 from promoter.promotion.pull_request_body import Facts, code, fenced, going_back, promotion, restoration
 
 AMOUNT, SMALL = {"name": "amount", "type": "double"}, {"name": "amount", "type": "float"}
@@ -41,7 +41,11 @@ def facts(**changes: object) -> Facts:
         "version": version("8", {"auc": 0.93, "recall": 0.5}, (SMALL, COUNTRY)),
         "live": version("7", {"auc": 0.91}, (AMOUNT,)),
         "image_size": 12_300_000,
-        "passed": ("not quarantined in production",),
+        "gates": (
+            Ruling("quarantine", "", Result.PASSED, "not quarantined in production"),
+            Ruling("metrics", "val/f1 | macro", Result.PASSED, "is 0.93, >= 0.9"),
+        ),
+        "built": True,
         "warnings": ("auto-sync is off: somebody must sync",),
         "diff": "-  newTag: v7\n+  newTag: v8\n",
         "rendered": "-  image: v7\n+  image: v8\n",
@@ -60,7 +64,9 @@ def test_everything_that_is_known() -> None:
         "| `recall` |  | 0.5 |  |",
         "- input `amount`: `double` → `float`",
         "- input `country`: absent → `string`",
-        "- not quarantined in production",
+        "| ✅ passed | `quarantine` | `not quarantined in production` |",
+        "| ✅ passed | `metrics val/f1 \\| macro` | `is 0.93, >= 0.9` |",
+        "- the overlay builds",
         "- warning: `auto-sync is off: somebody must sync`",
         "`promoter rollback production --model fraud --to 7`",
         "promoter commits the release that was stable back",
@@ -71,7 +77,9 @@ def test_everything_that_is_known() -> None:
 
 
 def test_sections_appear_when_their_facts_exist() -> None:
-    bare = facts(before=None, live=None, version=version("8"), image_size=0, passed=(), warnings=(), diff="", rendered=None)
+    bare = facts(
+        before=None, live=None, version=version("8"), image_size=0, gates=(), built=False, warnings=(), diff="", rendered=None
+    )
     body = promotion(bare, 65_536)
     assert "no version → **version `8`**" in body
     assert re.findall(r"^### .*", body, re.MULTILINE) == ["### What happens on merge"]
@@ -111,7 +119,10 @@ HOSTILE = "@everyone <img src=x onerror=alert(1)> [x](http://evil) #1 | `rm` \n\
 def test_what_others_wrote_is_never_markdown() -> None:
     """Metric names, versions, messages and diffs stand in code: outside of it nothing of them is left."""
     hostile = facts(
-        version=version("8", {HOSTILE: 1.0}, ({"name": HOSTILE, "type": HOSTILE},)), warnings=(HOSTILE,), diff=f"+{HOSTILE}\n"
+        version=version("8", {HOSTILE: 1.0}, ({"name": HOSTILE, "type": HOSTILE},)),
+        warnings=(HOSTILE,),
+        diff=f"+{HOSTILE}\n",
+        gates=(Ruling("metrics", HOSTILE, Result.REFUSED, HOSTILE),),
     )
     evidence = (HOSTILE, f"again {HOSTILE}")
     for body in (

@@ -14,7 +14,7 @@ import typer
 from promoter import __version__
 from promoter.cli.check import check
 from promoter.cli.decide import freeze, reject, thaw
-from promoter.cli.environments import status
+from promoter.cli.environments import gates, status
 from promoter.cli.history import history, where
 from promoter.cli.init import init
 from promoter.cli.notify import notify
@@ -62,6 +62,7 @@ for command in (
     model,
     image,
     plan,
+    gates,
     promote,
     watch,
     rollback,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any
 
 from promoter.cli.run import RUN, asked_for_json
-from promoter.errors import ExitCode, PromoterError, RefusedError, UsageError
+from promoter.errors import ExitCode, GatesError, PromoterError, RefusedError, UsageError
 from promoter.machine import resources
 from promoter.machine.interrupts import Interrupted
 
@@ -15,7 +16,7 @@ def last_word(error: BaseException) -> int:
     known = _known(error)
     if isinstance(known, PromoterError):
         hints = [known.hint] if known.hint else []
-        return _end(known.message, hints, known.exit_code)
+        return _end(known.message, hints, known.exit_code, known.rulings if isinstance(known, GatesError) else ())
     if isinstance(known, Interrupted):
         return _end(str(known), [], known.exit_code)
     traceback.print_exception(error)
@@ -44,14 +45,27 @@ def _denied(error: OSError) -> UsageError | None:
     return UsageError(f"{error.filename}: {error.strerror}", hint="check the permissions of the file and of its folder")
 
 
-def _end(message: str, hints: list[str], exit_code: int) -> int:
+def _end(message: str, hints: list[str], exit_code: int, rulings: tuple[Any, ...] = ()) -> int:
     from promoter import output as out
 
     if RUN.commit:
         message = f"{message}; {RUN.commit[:10]} is committed to {RUN.environment} and is not watched any more"
+    if rulings:
+        _show(rulings)
     out.print_error(message, [*hints, *RUN.hints(exit_code)], exit_code)
     if asked_for_json():
         hint = hints[0] if hints else ""
-        error = {"message": message, "hint": hint, "exit_code": exit_code}
+        error = {"message": message, "hint": hint, "exit_code": exit_code, **({"gates": rulings} if rulings else {})}
         out.outcome({"commit": RUN.commit or None, "exit_code": exit_code, "error": error, "resume": RUN.resume(exit_code)})
     return exit_code
+
+
+def _show(rulings: tuple[Any, ...]) -> None:
+    """Every gate, those that let the version pass as well: on stderr and on the pipeline's page."""
+    from promoter import output as out
+    from promoter.cli.text import rulings_text
+    from promoter.output import ci
+    from promoter.promotion.pull_request_body import gates_table
+
+    out.say(rulings_text(rulings))
+    ci.summarize(gates_table(rulings))

@@ -11,10 +11,11 @@ from promoter.errors import ExitCode, without_credentials
 from promoter.models import Environment, Release, Step
 from promoter.output import ci
 from promoter.promotion.ending import MEANINGS
-from promoter.promotion.pull_request_body import fenced
+from promoter.promotion.pull_request_body import fenced, gates_table
 
 if TYPE_CHECKING:
     from promoter.commands.freeze import Frozen
+    from promoter.commands.gates import Asked
     from promoter.commands.plan import Plan
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
@@ -45,7 +46,17 @@ def planned(plan: Plan, text: str) -> Conclusion:
     release = f"{plan.version.name} version {plan.version.version}"
     what = "is already there" if plan.already_there else "would be promoted"
     outputs = {"environment": plan.environment.name, "model_name": plan.version.name, "model_version": plan.version.version}
-    return Conclusion(f"{release} {what} in {plan.environment.name}", ExitCode.DONE, outputs, fenced(text, "diff"))
+    page = "\n\n".join((gates_table(plan.gates), fenced(text, "diff")))
+    return Conclusion(f"{release} {what} in {plan.environment.name}", ExitCode.DONE, outputs, page)
+
+
+def asked(asked: Asked) -> Conclusion:
+    """What the gates decide about a version."""
+    what = "may be deployed" if asked.allowed else "is refused by " + ", ".join(asked.refusing)
+    outputs = {"environment": asked.environment, "model_name": asked.model, "model_version": asked.version}
+    code = ExitCode.DONE if asked.allowed else ExitCode.REFUSED
+    sentence = f"{asked.model} version {asked.version} {what} in {asked.environment}"
+    return Conclusion(sentence, code, outputs, gates_table(asked.gates))
 
 
 def committed(environment: Environment, outcome: Outcome) -> Conclusion:

@@ -11,6 +11,7 @@ from promoter.output import size, table
 if TYPE_CHECKING:
     from promoter.commands.changed import Changed
     from promoter.commands.freeze import Frozen
+    from promoter.commands.gates import Asked
     from promoter.commands.image import Publication, Reasons
     from promoter.commands.model import Facts
     from promoter.commands.plan import Plan
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from promoter.commands.rollback import Rollback
     from promoter.commands.status import EnvironmentStatus
     from promoter.model_registry import Webhook
-    from promoter.models import Signature
+    from promoter.models import Ruling, Signature
     from promoter.notify.notifier import Tested
     from promoter.promotion.ending import Ending, Opened
     from promoter.webhook.register import Registered, Sent
@@ -78,8 +79,9 @@ def plan_text(plan: Plan) -> str:
     parts = [f"{heading}, on top of {plan.commit[:10]} of {plan.environment.application.target_revision}", table(rows)]
     if plan.workloads:
         parts.append(f"watched: {', '.join(plan.workloads)}")
-    if plan.warnings:
-        parts.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
+    parts.append(rulings_text(plan.gates))
+    if plan.render_warnings:
+        parts.append("\n".join(f"warning: {warning}" for warning in plan.render_warnings))
     if plan.diff:
         parts.append(plan.diff)
     if plan.rendered is None:
@@ -87,6 +89,18 @@ def plan_text(plan: Plan) -> str:
     elif plan.rendered:
         parts.append(plan.rendered)
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def gates_text(asked: Asked) -> str:
+    """What every gate decided about one version."""
+    allowed = "may be deployed" if asked.allowed else "is refused"
+    heading = f"{asked.model} version {asked.version} in {asked.environment}: {allowed}"
+    return f"{heading}\n{rulings_text(asked.gates)}\n"
+
+
+def rulings_text(rulings: Sequence[Ruling]) -> str:
+    """A line for each ruling."""
+    return table([(f"{one.result:<7}  {one.name}", one.detail) for one in rulings])
 
 
 def outcome_text(outcome: Outcome) -> str:

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from promoter.argocd.errors import NotFoundError
 from promoter.errors import RefusedError
 from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
-from promoter.kustomize.render import sources
-from promoter.models import Change, Environment, Image, Model, ModelVersion, Release
-from promoter.promotion import decisions, gates
-from promoter.promotion.freezes import not_frozen
+from promoter.models import Change, Environment, Image, Model, ModelVersion, Release, Result, Ruling
+from promoter.promotion import decisions
+from promoter.promotion.gates import asking, table
+from promoter.promotion.gates.facts import Facts
 from promoter.promotion.rendering import Rendered, asked, rendered_change
 from promoter.promotion.steps import Steps
 
@@ -52,24 +51,32 @@ class Plan:
     warnings: tuple[str, ...] = ()
     workloads: tuple[str, ...] = ()
     built: bool = False
-    _force: bool = field(default=False, repr=False)
-    _unattended: bool = field(default=False, repr=False)
+    gates: tuple[Ruling, ...] = ()
+    _facts: Facts | None = field(default=None, repr=False, compare=False)
     _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
     _edited: Edited | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def render_warnings(self) -> tuple[str, ...]:
+        """Those that no gate has."""
+        return tuple(one for one in self.warnings if one not in _warnings(self.gates))
 
     @property
     def already_there(self) -> bool:
         return self.image is not None and not self.changes
 
-    def require_allowed(self, known: Decisions) -> None:
-        """The gate that depends on Git, again, on another tip than the plan's: force and attendance are the plan's.
+    def require_allowed(self, snapshot: Snapshot, known: Decisions | None = None, before: Release | None = None) -> None:
+        """The gates that depend on Git and MLflow, again, on another tip than the plan's: force and attendance are the plan's.
+
+        Without `known`, the files of the overlay are the plan's.
 
         Raises:
-            RefusedError: the version was quarantined, rejected or, with nobody attending, rolled back since; or the
-                environment was frozen.
+            GatesError: a gate refuses the version now; it was quarantined since, or the environment frozen.
         """
-        gates.not_undone(known, self.version, force=self._force, unattended=self._unattended)
-        not_frozen(known)
+        if self._facts is None:
+            return
+        facts = self._facts.on(snapshot, known or self._facts.known, before if known else self.before)
+        table.require(asking.ask_again(facts), self.version, self.environment)
 
     def edited(self, snapshot: Snapshot) -> Edited | None:
         """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same.
@@ -119,11 +126,8 @@ def plan(
     image = steps.run("image", lambda: _expected(clients, environment.model, version, tag), _image_detail)
     known = decisions.at(repository, snapshot.commit, files, environment)
     after = release_of(environment, version, image)
-    warned = steps.run(
-        "gates",
-        lambda: _gates(clients, snapshot, known, version, before, after, force=force, unattended=unattended),
-        lambda warnings: "; ".join(warnings) or "passed",
-    )
+    facts = Facts(clients, version, snapshot, known, before, force, unattended, changes=before != after)
+    rulings = steps.run("gates", lambda: _asked(facts), _gates_detail)
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
     render_it = partial(_rendered, clients, snapshot, environment, edited.files, _shown(after), before)
     rendered = steps.run("render", render_it, _build_detail, lambda change: change is None) if rendering else None
@@ -139,10 +143,10 @@ def plan(
         rendered=rendered.diff if rendered else None,
         workloads=rendered.carriers.watched if rendered else (),
         commit=snapshot.commit,
-        warnings=(*warned, *(rendered.warnings if rendered else ())),
+        warnings=(*_warnings(rulings), *(rendered.warnings if rendered else ())),
         built=rendered is not None and not rendered.unknown,
-        _force=force,
-        _unattended=unattended,
+        gates=rulings,
+        _facts=facts,
         _snapshot=snapshot,
         _edited=edited,
     )
@@ -165,40 +169,19 @@ def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, a
     return replace(edited, files={**edited.files, **known.files(known.promoted(release, by=actor))})
 
 
-def _gates(
-    clients: Clients,
-    snapshot: Snapshot,
-    known: Decisions,
-    version: ModelVersion,
-    before: Release | None,
-    after: Release,
-    *,
-    force: bool,
-    unattended: bool,
-) -> tuple[str, ...]:
-    """Refuses what must not be written; returns what only may go wrong. Without an Argo CD its part is left out.
+def _asked(facts: Facts) -> tuple[Ruling, ...]:
+    """What every gate decided, if none refuses. Raises as `table.require`, and as `asking.ask`."""
+    rulings = asking.ask(facts)
+    table.require(rulings, facts.version, facts.environment)
+    return rulings
 
-    `before` is None where the overlay deploys no release yet: its Application may be created afterwards.
-    """
-    gates.not_undone(known, version, force=force, unattended=unattended)
-    if before != after:
-        not_frozen(known)
-    environment = known.environment
-    gates.not_overridden(environment)
-    gates.no_parameter_files(snapshot, environment)
-    if not clients.argocd_server:
-        return ()
-    argocd = clients.argocd()
-    try:
-        application = argocd.application(environment.application)
-    except NotFoundError:
-        application = None
-    if application is None and before is None:
-        return (f"{gates.not_created(environment)}: {gates.CREATE_IT}",)
-    gates.followed(application, environment)
-    if application is not None and application.generate_paths:
-        gates.rendered_by_argocd(application, environment, sources(snapshot, environment.application.path))
-    return gates.warnings(application, argocd.sync_windows(environment.application)) if application else ()
+
+def _gates_detail(rulings: tuple[Ruling, ...]) -> str:
+    return "; ".join(_warnings(rulings)) or "passed"
+
+
+def _warnings(rulings: tuple[Ruling, ...]) -> tuple[str, ...]:
+    return tuple(one.detail for one in rulings if one.result is Result.WARNED)
 
 
 def _expected(clients: Clients, model: Model, version: ModelVersion, tag: str) -> Image | None:

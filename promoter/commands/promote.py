@@ -108,11 +108,6 @@ def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit:
 
 
 def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: str) -> Facts:
-    passed = [f"not quarantined in {plan.environment.name}"]
-    if plan.built:
-        passed.append("the overlay builds")
-    if clients.argocd_server:
-        passed.append("Argo CD follows this branch and path, and overrides no image")
     return Facts(
         environment=plan.environment,
         before=commit.before,
@@ -120,8 +115,9 @@ def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: st
         version=plan.version,
         live=_live(clients, commit.before),
         image_size=image.size,
-        passed=tuple(passed),
-        warnings=plan.warnings,
+        gates=plan.gates,
+        built=plan.built,
+        warnings=plan.render_warnings,
         diff=diff,
         rendered=plan.rendered if plan.image or not plan.rendered else commit.rendered(),
     )
@@ -151,6 +147,8 @@ class _Commit:
         edited = self._plan.edited(snapshot)
         if edited is not None:
             self.before = self._plan.before
+            if edited.files and snapshot.commit != self._plan.commit:
+                self._plan.require_allowed(snapshot)
         else:
             edited = self._edit(snapshot)
         deployed = self.before
@@ -191,7 +189,7 @@ class _Commit:
         self.before = overlay.deployed(plan.environment.model)
         known = decisions.at(repository, snapshot.commit, files, plan.environment)
         if self.before != self._release:
-            plan.require_allowed(known)
+            plan.require_allowed(snapshot, known, self.before)
         return promoted_files(overlay, known, self._release, self._clients.actor)
 
     def _still_wanted(self, deployed: Release | None, commit: str) -> None:

@@ -16,10 +16,11 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
-    WithJsonSchema,
 )
 from pydantic.alias_generators import to_snake
 
+from promoter.config.duration import Seconds
+from promoter.config.gates import GatesSection
 from promoter.config.notices import NoticeSection
 from promoter.config.section import Section
 from promoter.config.values import FIELDS, FILE, nearest
@@ -146,6 +147,7 @@ class EnvironmentSection(Section):
     workloads: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), strict=False, description="Names of the Rollouts and Deployments that count; all that carry the release by default."
     )
+    gates: GatesSection = Field(default_factory=GatesSection, description="Gates of its own, in place of those for all.")
 
 
 class ImageSection(Section):
@@ -262,19 +264,6 @@ class ArgocdSection(Section):
     web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
 
 
-_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = r"^[0-9]+(\.[0-9]+)?[smh]$"
-
-
-def _seconds(value: object) -> object:
-    """Seconds, also of a text like `10m`."""
-    return float(value[:-1]) * _UNIT_SECONDS[value[-1]] if isinstance(value, str) and re.match(_DURATION, value) else value
-
-
-_DURATIONS: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION}]}
-Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATIONS)]
-
-
 class WatchSection(Section):
     stable_for: Seconds = Field(10.0, ge=0, description="Seconds between the two looks that prove a release live.")
     sync_grace: Seconds = Field(30.0, ge=0, description="Seconds before a sync that auto-sync skipped is asked for.")
@@ -306,6 +295,7 @@ class File(Section):
     commit: CommitSection = Field(default_factory=CommitSection)
     forge: ForgeSection = Field(default_factory=ForgeSection)
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
+    gates: GatesSection = Field(default_factory=GatesSection, description="Gates of all environments.")
     notices: tuple[NoticeSection, ...] = Field((), strict=False, description="Channels that get notices about promotions.")
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)

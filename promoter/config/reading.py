@@ -17,6 +17,7 @@ from promoter.config.file import (
     PullRequestSection,
     validated,
 )
+from promoter.config.gates import merged
 from promoter.config.manifest import application_in
 from promoter.config.names import image_name
 from promoter.config.notices import NoticeSection
@@ -74,6 +75,9 @@ def load(path: Path) -> Config:
         root=root,
         models=models,
         environments=environments,
+        gates={
+            one.key: merged(file.gates, section.gates) for one, section in zip(environments, file.environments, strict=True)
+        },
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         commit=_commit(file, document),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from promoter.config.gates import GatesSection
 from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
 from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Model, Strategy
@@ -127,12 +128,14 @@ class WatchConfig:
 class Config:
     """Everything promoter.yaml and the manifests say; `root` is the folder of promoter.yaml.
 
-    The two `web_url` are where people see the pages of MLflow and Argo CD, if not where promoter speaks to them.
+    `gates` are by `Environment.key`. The two `web_url` are where people see the pages of MLflow and Argo CD, if not where
+    promoter speaks to them.
     """
 
     root: Path
     models: Mapping[str, Model]
     environments: tuple[Environment, ...]
+    gates: Mapping[tuple[str, str], GatesSection]
     image: ImageConfig
     git: GitConfig
     commit: CommitConfig

@@ -8,6 +8,7 @@
     ├── UnreachableError          4   an outside system did not answer, or answered that it can't now
     │   └── UnexpectedAnswerError 4   it answered, with something that it never answers
     ├── RefusedError             20   a gate, a quarantine or the state of things forbids it
+    │   └── GatesError           20   gates refuse a version; carries what every gate decided
     └── SupersededError          21   somebody else's newer release is deployed instead of ours
 
 A message is what happened and where; `hint` is what to do next. Secrets are taken out of both here, so that no caller
@@ -90,6 +91,14 @@ class RefusedError(PromoterError):
     """What was asked is understood and possible, and must not be done; nothing was written."""
 
     exit_code = ExitCode.REFUSED
+
+
+class GatesError(RefusedError):
+    """Gates refuse a version: `rulings` is what each of them decided, those that let it pass as well."""
+
+    def __init__(self, message: str, *, hint: str, rulings: tuple[object, ...]) -> None:
+        self.rulings = rulings
+        super().__init__(message, hint=hint)
 
 
 class LinkError(RefusedError):

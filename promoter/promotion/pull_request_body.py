@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from promoter.errors.redaction import inert, redact, visible
-from promoter.models import Environment, ModelVersion, OnFailure, Release, Signature, columns
+from promoter.models import Environment, ModelVersion, OnFailure, Release, Result, Ruling, Signature, columns
 from promoter.output import size
-from promoter.output.ci import markdown
 
 _MOST_METRICS = 30
 _LEAST_LINES = 3
@@ -38,7 +37,8 @@ class Facts:
     version: ModelVersion
     live: ModelVersion | None
     image_size: int
-    passed: tuple[str, ...]
+    gates: tuple[Ruling, ...]
+    built: bool
     warnings: tuple[str, ...]
     diff: str
     rendered: str | None
@@ -163,9 +163,20 @@ def _type(known: Mapping[str, str], name: str) -> str:
     return code(known[name]) if name in known else "absent"
 
 
+_SIGNS = {Result.PASSED: "✅", Result.WARNED: "⚠️", Result.REFUSED: "❌"}
+
+
 def _gates(facts: Facts) -> str:
-    lines = [f"- {markdown(line)}" for line in facts.passed] + [f"- warning: {code(line)}" for line in facts.warnings]
-    return "### Checked before\n\n" + "\n".join(lines) if lines else ""
+    lines = ["- the overlay builds"] if facts.built else []
+    lines += [f"- warning: {code(line)}" for line in facts.warnings]
+    parts = [gates_table(facts.gates), "\n".join(lines)]
+    return "### Checked before\n\n" + "\n\n".join(filter(None, parts)) if any(parts) else ""
+
+
+def gates_table(rulings: Sequence[Ruling]) -> str:
+    """What every gate decided, as Markdown; "" for none."""
+    rows = [(f"{_SIGNS[one.result]} {one.result}", code(one.name), code(one.detail)) for one in rulings]
+    return _table(("", "gate", "why"), rows) if rows else ""
 
 
 _ON_FAILURE = {

@@ -70,9 +70,18 @@ class WritePath:
     def clients(self, **environ: str) -> Clients:
         return Clients(config.load(self.config), self.environ | environ)
 
-    def plan(self, reference: str, *, to: str = "staging", rendering: bool = False, steps: Steps | None = None) -> Plan:
+    def plan(
+        self,
+        reference: str,
+        *,
+        to: str = "staging",
+        rendering: bool = False,
+        steps: Steps | None = None,
+        unattended: bool = False,
+    ) -> Plan:
         clients, wanted = self.clients(), ModelReference.parse(reference)
-        return plan(clients, clients.config.environment(to, wanted.name), wanted, steps or Steps(), rendering=rendering)
+        where = clients.config.environment(to, wanted.name)
+        return plan(clients, where, wanted, steps or Steps(), rendering=rendering, unattended=unattended)
 
     def apply(self, made: Plan, steps: Steps | None = None) -> Outcome:
         return promote(self.clients(), made, steps or Steps())

@@ -1,0 +1,98 @@
+"""Every gate of an environment asked about one version: all of them, not only up to the first refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from promoter.argocd.errors import NotFoundError
+from promoter.errors import RefusedError
+from promoter.kustomize.render import sources
+from promoter.models import Ruling
+from promoter.promotion.freezes import not_frozen
+from promoter.promotion.gates import application, decided
+from promoter.promotion.gates.metrics import metrics
+from promoter.promotion.gates.table import of_error, passed, warned
+from promoter.promotion.gates.tags import tags
+
+if TYPE_CHECKING:
+    from promoter.config.gates import GatesSection
+    from promoter.promotion.gates.facts import Facts
+
+Rule = Callable[["GatesSection", "Facts"], Iterable[Ruling]]
+
+RULES: Mapping[str, Rule] = {
+    "tags": lambda gates, facts: tags(gates.tags or {}, facts.labelled),
+    "metrics": lambda gates, facts: metrics(gates.metrics or {}, facts.version, facts.live),
+}
+"""The gates that are declared in promoter.yaml: a key under `gates:`, and the rule that is asked where it is set."""
+
+
+def ask(facts: Facts) -> tuple[Ruling, ...]:
+    """What every gate decides: those that always stand, and those that are declared for the environment.
+
+    Raises:
+        AuthError, UnreachableError: a fact that a gate needs can't be read.
+    """
+    return (*ask_again(facts), *_application(facts))
+
+
+def ask_again(facts: Facts) -> tuple[Ruling, ...]:
+    """Those that depend on what others may have changed in Git or MLflow since the plan. Raises as `ask`."""
+    gates = facts.clients.config.gates[facts.environment.key]
+    declared = [rule for name, rule in RULES.items() if getattr(gates, name)]
+    return (_decided(facts), *_frozen(facts), *(ruling for rule in declared for ruling in rule(gates, facts)))
+
+
+def _decided(facts: Facts) -> Ruling:
+    try:
+        decided.not_undone(facts.known, facts.version, force=facts.force, unattended=facts.unattended)
+    except RefusedError as error:
+        return of_error("quarantine", error)
+    return passed("quarantine", "", f"not quarantined in {facts.environment.name}")
+
+
+def _frozen(facts: Facts) -> tuple[Ruling, ...]:
+    """A release that is deployed already is left as it is, so it can be watched in a frozen environment."""
+    if not facts.changes:
+        return ()
+    try:
+        not_frozen(facts.known)
+    except RefusedError as error:
+        return (of_error("freeze", error),)
+    return (passed("freeze", "", f"{facts.environment.name} is not frozen"),)
+
+
+def _application(facts: Facts) -> tuple[Ruling, ...]:
+    try:
+        return tuple(_taken(facts))
+    except RefusedError as error:
+        return (of_error("application", error),)
+
+
+def _taken(facts: Facts) -> Iterator[Ruling]:
+    """Whether Argo CD will take the commit. Without an Argo CD its part is left out.
+
+    Where the overlay deploys no release yet its Application may be created afterwards.
+    """
+    environment = facts.environment
+    application.not_overridden(environment)
+    application.no_parameter_files(facts.snapshot, environment)
+    if not facts.clients.argocd_server:
+        return
+    argocd = facts.clients.argocd()
+    try:
+        found = argocd.application(environment.application)
+    except NotFoundError:
+        found = None
+    if found is None and facts.before is None:
+        yield warned("application", "", f"{application.not_created(environment)}: {application.CREATE_IT}")
+        return
+    application.followed(found, environment)
+    if found is None:
+        return
+    if found.generate_paths:
+        application.rendered_by_argocd(found, environment, sources(facts.snapshot, environment.application.path))
+    yield passed("application", "", "Argo CD follows this branch and path, and overrides no image")
+    for warning in application.warnings(found, argocd.sync_windows(environment.application)):
+        yield warned("application", "", warning)

@@ -1,0 +1,72 @@
+"""What gates ask about a version and an environment: each fact is read when the first gate needs it, and once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from promoter.errors import UsageError
+from promoter.model_registry import ModelReference
+from promoter.models import Environment, ModelVersion, Release
+from promoter.promotion.gates.live import Live
+
+if TYPE_CHECKING:
+    from promoter.gitops import Snapshot
+    from promoter.promotion.clients import Clients
+    from promoter.promotion.decisions import Decisions
+
+
+@dataclass
+class Facts:
+    """`snapshot` is the tip that would be built on, `known` and `before` what was decided and is deployed there.
+
+    `changes`: another release would be deployed than is now. `again`: asked on another tip than the plan's, so that what others
+    may change in MLflow is read once more.
+    """
+
+    clients: Clients
+    version: ModelVersion
+    snapshot: Snapshot
+    known: Decisions
+    before: Release | None
+    force: bool = False
+    unattended: bool = False
+    changes: bool = True
+    again: bool = False
+    _lives: dict[Release, Live] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> Environment:
+        return self.known.environment
+
+    def on(self, snapshot: Snapshot, known: Decisions, before: Release | None) -> Facts:
+        """The same question on another tip."""
+        return replace(self, snapshot=snapshot, known=known, before=before, changes=True, again=True)
+
+    def live(self) -> Live | None:
+        """None if the overlay deploys no version yet. Raises as `ModelRegistry.resolve`, except if the version is gone."""
+        release = self.before
+        if release is None or not release.version:
+            return None
+        if release not in self._lives:
+            self._lives[release] = self._live(release)
+        return self._lives[release]
+
+    def _live(self, release: Release) -> Live:
+        if release.version == self.version.version:
+            return Live(release.version, self.version)
+        try:
+            found = self.clients.model_registry.resolve(ModelReference(release.model, version=release.version))
+        except UsageError:
+            return Live(release.version, None)
+        return Live(release.version, found)
+
+    @cached_property
+    def labelled(self) -> ModelVersion:
+        """The version with the tags and aliases that it has now. Raises as `ModelRegistry.registered`."""
+        if not self.again:
+            return self.version
+        reference = ModelReference(self.version.name, version=self.version.version)
+        found = self.clients.model_registry.registered(reference)
+        return replace(self.version, tags=found.tags, aliases=found.aliases)

@@ -1,0 +1,109 @@
+"""Declared gates against a real MLflow server and a Git remote: what they refuse before an image is built, and show."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from promoter.errors import GatesError
+from promoter.promotion.steps import Steps
+from tests.support.write_path import FILES, WritePath, path
+
+__all__ = ["path"]
+
+
+def gates(path: WritePath, text: str) -> None:
+    path.config.write_text(path.config.read_text() + f"gates: {text}\n")
+
+
+def register(path: WritePath, accuracy: float = 0.9, of_model: dict[str, float] | None = None, **tags: str) -> str:
+    """A version with the metric `val/accuracy` of its run, others of its logged model, and tags."""
+    run = path.server.create_run({"val/accuracy": accuracy})
+    logged = path.server.log_model({**FILES, "weights.bin": f"{accuracy}".encode()}, run_id=run, metrics=of_model)
+    return path.server.register(path.model, f"models:/{logged}", run_id=run, alias="challenger", **tags)
+
+
+def test_a_version_without_approval_or_with_a_worse_metric_is_refused_before_an_image_is_built(path: WritePath) -> None:
+    gates(path, "{tags: {status: approved}, metrics: {val/accuracy: ['>= 0.5', '>= live - 0.01'], latency ms: '< 20'}}")
+    good = register(path, 0.9, {"latency ms": 11.0}, status="approved")
+    path.promote(f"{path.model}:{good}")
+    bad = register(path, 0.7, status="pending")
+    tip, images = path.tip, sorted(path.images.rglob("*"))
+    with pytest.raises(GatesError) as caught:
+        path.promote(f"{path.model}:{bad}")
+    assert caught.value.exit_code == 20
+    assert caught.value.message == (
+        f"{path.model}:{bad} is refused in 'staging': tags status: is 'pending', and must be 'approved'; "
+        f"metrics val/accuracy: is 0.7, and must be >= live - 0.01 = 0.89 (version {good} has 0.9); "
+        f"metrics latency ms: MLflow has no such metric of {path.model}:{bad}"
+    )
+    assert (path.tip, sorted(path.images.rglob("*"))) == (tip, images)
+    better = register(path, 0.95, {"latency ms": 12.0}, status="approved")
+    assert path.promote(f"{path.model}:{better}").commit == path.tip
+
+
+def test_the_command_shows_every_gate_and_ends_with_20_when_one_refuses(path: WritePath) -> None:
+    gates(path, "{tags: {status: approved}, metrics: {val/accuracy: '>= 0.8'}}")
+    register(path, 0.7, status="approved")
+    done = path.run("gates", "staging")
+    assert done.returncode == 20, done.stderr
+    assert done.stdout == (
+        f"{path.model} version 1 in staging: is refused\n"
+        "passed   quarantine            not quarantined in staging\n"
+        "passed   freeze                staging is not frozen\n"
+        "passed   tags status           is 'approved'\n"
+        "refused  metrics val/accuracy  is 0.7, and must be >= 0.8\n"
+    )
+    register(path, 0.9, status="approved")
+    done = path.run("gates", "staging", f"{path.model}:2", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    asked = json.loads(done.stdout)
+    assert (asked["allowed"], asked["version"], asked["commit"]) == (True, "2", path.tip)
+    assert [(one["gate"], one["about"], one["result"]) for one in asked["gates"]] == [
+        ("quarantine", "", "passed"),
+        ("freeze", "", "passed"),
+        ("tags", "status", "passed"),
+        ("metrics", "val/accuracy", "passed"),
+    ]
+
+
+def test_a_refused_plan_shows_every_gate_too(path: WritePath) -> None:
+    gates(path, "{tags: {status: approved}, metrics: {val/accuracy: '>= 0.8'}}")
+    register(path, 0.9)
+    page = path.folder / "page.md"
+    done = path.run(
+        "plan", f"{path.model}:1", "--to", "staging", "-o", "json", GITHUB_STEP_SUMMARY=str(page), GITHUB_ACTIONS="true"
+    )
+    assert done.returncode == 20
+    assert "refused  tags status" in done.stderr
+    assert "passed   metrics val/accuracy  is 0.9, >= 0.8" in done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert [one["result"] for one in last["error"]["gates"]] == ["passed", "passed", "refused", "passed"]
+    assert "| ❌ refused | `tags status` |" in page.read_text()
+
+
+def test_gates_are_asked_again_on_every_tip_that_is_built_on(path: WritePath) -> None:
+    """The tag is taken back, and the branch moves on, between plan and commit: in this overlay and elsewhere."""
+    gates(path, "{tags: {status: approved}}")
+    first, second = register(path, status="approved"), register(path, status="approved")
+    path.promote(f"{path.model}:{first}")
+    steps = Steps()
+    made = path.plan(f"{path.model}:{second}", steps=steps)
+    path.server.api("POST", "model-versions/set-tag", name=path.model, version=second, key="status", value="revoked")
+    path.commit({"README.md": b"Somebody else's\n"})
+    tip = path.tip
+    with pytest.raises(GatesError, match="tags status: is 'revoked', and must be 'approved'"):
+        path.apply(made, steps)
+    assert path.tip == tip
+
+
+def test_what_is_live_is_compared_again_where_another_release_came_in_between(path: WritePath) -> None:
+    gates(path, "{metrics: {val/accuracy: '>= live'}}")
+    low, middle, high = (register(path, value) for value in (0.5, 0.7, 0.9))
+    path.promote(f"{path.model}:{low}")
+    steps = Steps()
+    made = path.plan(f"{path.model}:{middle}", steps=steps)
+    path.promote(f"{path.model}:{high}")
+    with pytest.raises(GatesError, match=f"is 0.7, and must be >= live = 0.9 \\(version {high} has 0.9\\)"):
+        path.apply(made, steps)
