@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -292,6 +292,18 @@ def source_path(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When nothing is promoted: for `seconds` from each time of `cron`, or from one day to another, as in `zone`."""
+
+    name: str
+    zone: str
+    cron: str = ""
+    seconds: float = 0.0
+    first: date | None = None
+    last: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """One model in one environment. `workloads` are the names of those that count; empty: all that carry the release."""
 
@@ -304,6 +316,7 @@ class Environment:
     on_failure: OnFailure = OnFailure.RESTORE
     pull_request: PullRequestPolicy = PullRequestPolicy()
     workloads: tuple[str, ...] = ()
+    freeze: tuple[Window, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:

@@ -130,6 +130,13 @@ SEEDED: dict[str, tuple[str, str, str, str, str]] = {
         "promotion.yaml:4: versions: the entry has no environment",
         "write environment, model, version, state there",
     ),
+    "a freeze": (
+        "overlays/churn/staging/promotion.yaml",
+        "versions:\n",
+        "versions:\nfreeze:\n- model: churn\n",
+        "promotion.yaml:5: freeze: the entry has no environment, state",
+        "write environment, model, state there",
+    ),
     "shared overlay": (
         APPLICATION,
         "path: overlays/churn/staging",

@@ -22,7 +22,7 @@ from promoter.commands.reconcile import Action, Reconciled, Reconciler
 from promoter.commands.reject import Rejection, apply, plan_rejection
 from promoter.commands.rollback import plan_rollback, rollback
 from promoter.commands.status import status
-from promoter.errors import ExitCode, RefusedError, UsageError
+from promoter.errors import ExitCode, GatesError, RefusedError, UsageError
 from promoter.kustomize.overlay import deployed, read_overlay
 from promoter.model_registry import ModelReference
 from promoter.models import Write
@@ -30,6 +30,7 @@ from promoter.promotion import decisions
 from promoter.promotion.clients import Clients
 from promoter.promotion.decisions import Decisions
 from promoter.promotion.freezes import FrozenError, not_frozen
+from promoter.promotion.gates.asking import waits
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
 from promoter.webhook.log import Log
@@ -277,10 +278,10 @@ def test_promote_and_reconcile_leave_it(tmp_path: Path) -> None:
     made = small(tmp_path, ENTRY)
     environment = made.clients.config.environments[0]
     reference = ModelReference.parse(f"{MODEL}:2")
-    with pytest.raises(FrozenError):
-        plan(made.clients, environment, reference, Steps(), rendering=False)
-    with pytest.raises(FrozenError):
-        plan(made.clients, environment, reference, Steps(), rendering=False, force=True)
+    for force in (False, True):
+        with pytest.raises(GatesError, match="is frozen until it is thawed") as refused:
+            plan(made.clients, environment, reference, Steps(), rendering=False, force=force)
+        assert (waits(refused.value), refused.value.exit_code) == (True, ExitCode.REFUSED)
     there = plan(made.clients, environment, ModelReference.parse(f"{MODEL}:1"), Steps(), rendering=False)
     assert there.already_there, "what is there already is still watched to its end"
     small_reconcile(made)()

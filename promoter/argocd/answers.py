@@ -157,9 +157,16 @@ def _managed(document: Json) -> ManagedResource:
 def sync_windows(document: Json) -> SyncWindows:
     """The answer of `GET .../syncwindows`."""
     active, assigned = _list(document, "activeWindows"), _list(document, "assignedWindows")
-    denied = any(window.get("kind") == "deny" for window in active)
-    outside = any(one.get("kind") == "allow" for one in assigned) and not any(one.get("kind") == "allow" for one in active)
-    return SyncWindows(denied or outside)
+    denied = [window for window in active if window.get("kind") == "deny"]
+    allowed = [window for window in assigned if window.get("kind") == "allow"]
+    outside = bool(allowed) and not any(one.get("kind") == "allow" for one in active)
+    closed = denied or (allowed if outside else [])
+    return SyncWindows(bool(closed), tuple(map(_window, closed)))
+
+
+def _window(document: Json) -> str:
+    """`deny 0 18 * * 5 for 62h`"""
+    return f"{document.get('kind')} {document.get('schedule', '(no schedule)')} for {document.get('duration', '?')}"
 
 
 # -- workload ---------------------------------------------------------------------------------------------------------

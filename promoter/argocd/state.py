@@ -221,9 +221,10 @@ WORKLOADS = frozenset({("argoproj.io", "Rollout"), ("apps", "Deployment")})
 
 @dataclass(frozen=True, slots=True)
 class SyncWindows:
-    """`blocks_auto_sync`: a deny window is open, or there are allow windows and none is open."""
+    """`blocks_auto_sync`: a deny window is open, or there are allow windows and none is open. `by` names the windows."""
 
     blocks_auto_sync: bool
+    by: tuple[str, ...] = ()
 
 
 # -- workload ---------------------------------------------------------------------------------------------------------

@@ -149,6 +149,7 @@ def rollback(
     from promoter.commands.rollback import plan_rollback
     from promoter.commands.rollback import rollback as apply
     from promoter.models import Write
+    from promoter.promotion.freezes import held_up
 
     clients = clients_of(config, trailer or ())
     env = clients.config.environment(environment, model)
@@ -160,6 +161,8 @@ def rollback(
     follower = _follower(clients, env, progress, syncs=sync)
     planned = plan_rollback(follower.repository, env, to)
     out.say(already_text(planned) if planned.already else rollback_text(planned))
+    if clients.argocd_server and (note := held_up(env.application, lambda: clients.argocd().sync_windows(env.application))):
+        out.say(note)
     if not planned.already and not yes and not confirmed("rollback"):
         raise typer.Exit(ExitCode.REFUSED)
     if env.write is Write.PULL_REQUEST and not planned.already:

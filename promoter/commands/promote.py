@@ -16,7 +16,9 @@ from promoter.model_registry import ModelReference
 from promoter.models import Change, Image, ModelVersion, Release, Step, Write
 from promoter.promotion import decisions, journal
 from promoter.promotion.announce import Announcer
+from promoter.promotion.decisions import Decisions
 from promoter.promotion.ending import Opened
+from promoter.promotion.freezes import not_frozen
 from promoter.promotion.message import facts
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
@@ -158,6 +160,8 @@ class _Commit:
             return None
         if self._plan.rendered is not None and snapshot.commit != self._plan.commit:
             self.rendered()  # the base may have changed: what is committed must run the release
+        if environment.freeze:  # a window may have opened since, while an image was built
+            not_frozen(Decisions(environment, "", None, {}))
         if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
         proposal = Proposal(

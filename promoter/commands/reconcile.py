@@ -20,6 +20,7 @@ from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
 from promoter.promotion.freezes import FrozenError, not_frozen
+from promoter.promotion.gates.asking import waits
 from promoter.promotion.observe import Observer
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
@@ -112,11 +113,10 @@ class Reconciler:
     def _guarded(self, environment: Environment) -> Reconciled:
         try:
             return self._one(self._survey.with_source(environment))
-        except FrozenError as error:  # no notice of it: there was one when it was frozen
-            return replace(self._broke(environment, error), until=error.until)
         except PromoterError as error:
-            Announcer(self.clients, environment).refused(error)
-            return self._broke(environment, error)
+            if not waits(error):  # there was a notice when it was frozen
+                Announcer(self.clients, environment).refused(error)
+            return replace(self._broke(environment, error), until=error.until if isinstance(error, FrozenError) else None)
 
     def _one(self, environment: Environment) -> Reconciled:
         deployed = self._survey.deployed(environment)

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.alias_generators import to_snake
 
 from promoter.config.duration import Seconds
+from promoter.config.freeze import WindowSection
 from promoter.config.gates import GatesSection
 from promoter.config.notices import NoticeSection
 from promoter.config.section import Section
@@ -148,6 +149,7 @@ class EnvironmentSection(Section):
         (), strict=False, description="Names of the Rollouts and Deployments that count; all that carry the release by default."
     )
     gates: GatesSection = Field(default_factory=GatesSection, description="Gates of its own, in place of those for all.")
+    freeze: tuple[WindowSection, ...] = Field((), strict=False, description="Freeze windows, in addition to those of all.")
 
 
 class ImageSection(Section):
@@ -302,6 +304,9 @@ class File(Section):
     watch: WatchSection = Field(default_factory=WatchSection)
     kustomize: KustomizeSection = Field(default_factory=KustomizeSection)
     render: RenderSection = Field(default_factory=RenderSection)
+    freeze: tuple[WindowSection, ...] = Field(
+        (), strict=False, description="Windows in which nothing is promoted to any environment."
+    )
 
 
 def schema() -> str:

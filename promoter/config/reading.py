@@ -17,6 +17,7 @@ from promoter.config.file import (
     PullRequestSection,
     validated,
 )
+from promoter.config.freeze import WindowSection
 from promoter.config.gates import merged
 from promoter.config.manifest import application_in
 from promoter.config.names import image_name
@@ -34,7 +35,18 @@ from promoter.config.values import (
 )
 from promoter.config.yaml import Document, documents
 from promoter.errors import ConfigError, NotHereError, UsageError
-from promoter.models import Application, Builder, CommitBy, Embed, Environment, Format, Model, PullRequestPolicy, Strategy
+from promoter.models import (
+    Application,
+    Builder,
+    CommitBy,
+    Embed,
+    Environment,
+    Format,
+    Model,
+    PullRequestPolicy,
+    Strategy,
+    Window,
+)
 
 # Options of kustomize that run programs, or give them a network.
 _RUN_PROGRAMS = ("--enable-alpha-plugins", "--enable_alpha_plugins", "--enable-exec", "--enable-star", "--network")
@@ -67,7 +79,10 @@ def load(path: Path) -> Config:
     root = path.resolve().parent
     models = {name: _model(name, section, file, document) for name, section in file.models.items()}
     environments = tuple(
-        _environment(index, section, models, root, document, file.pull_request)
+        replace(
+            _environment(index, section, models, root, document, file.pull_request),
+            freeze=tuple(map(_window, (*file.freeze, *section.freeze))),
+        )
         for index, section in enumerate(file.environments)
     )
     _unique(environments, document)
@@ -276,6 +291,10 @@ def _environment(
         pull_request=_pull_request(pull_request, section.pull_request),
         workloads=section.workloads,
     )
+
+
+def _window(section: WindowSection) -> Window:
+    return Window(section.name, section.zone, section.cron or "", section.duration or 0.0, section.first, section.last)
 
 
 def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRequestPolicy:

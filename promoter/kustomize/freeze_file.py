@@ -23,6 +23,7 @@ class Freeze:
     """Nothing is promoted until somebody thaws it, or until that time; times are in UTC.
 
     `problem`: what can't be read of it. Then it stands until a person corrects that: what is unknown may be a freeze.
+    `window`: it is no entry, but a window of promoter.yaml that is open.
     """
 
     state: State = State.FROZEN
@@ -31,6 +32,7 @@ class Freeze:
     until: datetime | None = None
     by: str = ""
     problem: ConfigError | None = field(default=None, compare=False)
+    window: str = ""
 
     def stands(self, now: datetime) -> bool:
         return self.state is State.FROZEN and (self.until is None or now < self.until)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from promoter.kustomize.freeze_file import Freeze
 from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.promotion_file import BLOCKING, Decision, Key, State
 from promoter.kustomize.release import model_version
-from promoter.models import Environment, Release
+from promoter.models import Environment, Release, Window
 from promoter.promotion import journal
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Decisions:
 
     def frozen(self, now: datetime) -> Freeze | None:
         """What keeps everything from being promoted now; of several what stands longest."""
-        standing = [one for one in self.freezes if one.stands(now)]
+        standing = [*(one for one in self.freezes if one.stands(now)), *_open(self.environment.freeze, now)]
         return max(standing, key=lambda one: (one.problem is not None, one.until is None, one.until or now), default=None)
 
     def files(self, after: Decisions) -> dict[str, bytes]:
@@ -167,6 +167,14 @@ class Decisions:
 
     def _with(self, *changed: Decision) -> Decisions:
         return replace(self, entries={**self.entries, **{one.key: one for one in changed}})
+
+
+def _open(windows: Sequence[Window], now: datetime) -> Iterable[Freeze]:
+    if not windows:
+        return ()
+    from promoter.promotion.windows import standing  # cron is of use only where there are windows
+
+    return standing(windows, now)
 
 
 def _thawed(freeze: Freeze, at: datetime, by: str) -> Freeze:

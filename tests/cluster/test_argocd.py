@@ -27,17 +27,24 @@ def test_image_that_the_registry_does_not_have_is_restored_at_once(environment: 
     assert not environment.events("RolloutAborted"), "it was told at the deadline only"
 
 
-def test_sync_window_needs_a_person(environment: Environment) -> None:
+def test_a_sync_window_is_a_freeze_and_needs_a_person_after_the_commit(environment: Environment) -> None:
     window = {"kind": "deny", "schedule": "* * * * *", "duration": "24h", "applications": ["*"]}
     environment.patch_project({"spec": {"syncWindows": [window]}})
-    run = environment.promote(GOOD)
+    tip = environment.repository.tip()
+    refused = environment.promote(GOOD)
+    assert refused.exit_code == 20, str(refused)
+    assert "sync window deny * * * * * for 24h" in refused.errors.read_text()
+    assert environment.repository.tip() == tip
+
+    commit = environment.release_by_hand(GOOD)
+    run = environment.watch(commit)
     assert (run.exit_code, run.verdict) == (12, ("needs a person", "sync window")), str(run)
     environment.assert_kept(run)
     assert environment.before is not None
     assert environment.is_live(environment.before.digest)
 
     environment.patch_project({"spec": {"syncWindows": None}})
-    environment.assert_live(environment.watch(run.commit))
+    environment.assert_live(environment.watch(commit))
 
 
 def test_image_override_masks_the_release(environment: Environment) -> None:

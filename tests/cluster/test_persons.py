@@ -79,7 +79,7 @@ def test_a_person_gets_the_time_that_promoter_yaml_gives_them(environment: Envir
     """The window is there for a while, and is taken away in time: one run ends with live."""
     environment.promoter.configure(watch={"person": "120s"})
     environment.patch_project({"spec": {"syncWindows": [_WINDOW]}})
-    run = environment.promoting(GOOD)
+    run = environment.watching(environment.release_by_hand(GOOD))
     assert run.until("needs a person")["reason"] == "sync window"
     environment.patch_project({"spec": {"syncWindows": None}})
     environment.assert_live(run.finish())

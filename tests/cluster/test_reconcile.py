@@ -9,8 +9,10 @@ import pytest
 from tests.cluster.cluster import eventually
 from tests.cluster.command import Run
 from tests.cluster.environment import Environment
+from tests.cluster.manifests import NAME
 from tests.cluster.model_versions import CRASHING, GOOD, MODEL, NEWER, STABLE, UNHEALTHY
 from tests.support.mlflow_server import MlflowServer
+from tests.support.receivers import free_port
 
 _LEFT_OVER = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: left-over\ndata: {}\n"
 
@@ -82,3 +84,35 @@ def test_a_quarantined_alias_agrees(environment: Environment, set_alias: SetAlia
     refused = environment.reconcile()
     assert environment.repository.tip() == failed.outcome["restored"], str(refused)
     assert environment.agreement() == (0, True)
+
+
+def test_a_frozen_environment_is_left_alone_until_it_is_thawed(environment: Environment, set_alias: SetAlias) -> None:
+    """By promote, reconcile and a receiver; then the receiver goes on, and nobody tells it to."""
+    code, _ = environment.promoter.ask("freeze", NAME, "--reason", "the shop is full")
+    assert code == 0
+    frozen = environment.repository.tip()
+    set_alias(GOOD)
+    options = ("--insecure", "--port", str(free_port()), "--interval", "5")
+    receiver = environment.promoter.start("webhook", "serve", *options)
+    eventually("the receiver leaves it", lambda: _reconciled(receiver, "left alone"))
+    left = environment.reconcile()
+    (done,) = left.outcome["environments"]
+    assert (left.exit_code, done["action"], "is frozen until it is thawed" in done["detail"]) == (0, "left alone", True), str(
+        left
+    )
+    refused = environment.promote(GOOD)
+    assert refused.exit_code == 20, str(refused)
+    assert environment.repository.tip() == frozen
+    assert environment.agreement() == (0, True)
+
+    code, _ = environment.promoter.ask("thaw", NAME)
+    assert code == 0
+    eventually("the receiver goes on by itself", lambda: _reconciled(receiver, "promoted"), 300)
+    assert environment.serves(environment.overlay_digest())
+    assert f"Model-Version: {GOOD}" in environment.repository.message(environment.repository.tip())
+    receiver.kill()
+
+
+def _reconciled(run: Run, action: str) -> bool:
+    assert run.process.poll() is None, str(run)
+    return any((event["event"], event.get("action")) == ("reconciled", action) for event in list(run.events))

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -15,6 +16,7 @@ from promoter.webhook.register import register
 from tests.cluster.cluster import eventually
 from tests.cluster.command import Run
 from tests.cluster.environment import Environment
+from tests.cluster.manifests import NAME
 from tests.cluster.model_versions import GOOD, MODEL, STABLE, UNHEALTHY
 from tests.support.mlflow_server import MlflowServer
 from tests.support.receivers import free_port
@@ -94,6 +96,21 @@ def test_an_alias_of_an_unhealthy_version_goes_back_by_itself(environment: Envir
     alias.reaches("proven restored", lambda: _reconciled(alias.run, "restored"))
     assert "unhealthy" in environment.repository.message(environment.repository.tip()), "the message lacks the evidence"
     environment.assert_as_before()
+
+
+def test_what_waits_for_the_end_of_a_freeze_goes_live_by_itself(environment: Environment, alias: Alias) -> None:
+    """Nothing wakes the receiver then: it knows when the freeze ends."""
+    end = datetime.now(UTC) + timedelta(seconds=60)
+    code, _ = environment.promoter.ask(
+        "freeze", NAME, "--until", end.isoformat(timespec="seconds"), "--reason", "the shop is full"
+    )
+    assert code == 0
+    frozen = environment.repository.tip()
+    alias.set(GOOD)
+    alias.reaches("left alone", lambda: _reconciled(alias.run, "left alone"))
+    alias.reaches("commit", lambda: environment.repository.tip() != frozen)
+    assert datetime.now(UTC) >= end.replace(microsecond=0)
+    alias.reaches("proven live", lambda: _reconciled(alias.run, "promoted"))
 
 
 def _reconciled(run: Run, action: str) -> bool:

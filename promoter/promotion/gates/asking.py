@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
-from promoter.errors import RefusedError
+from promoter.errors import GatesError, PromoterError, RefusedError
 from promoter.kustomize.render import sources
-from promoter.models import Ruling
-from promoter.promotion.freezes import not_frozen
+from promoter.models import Application, Result, Ruling
+from promoter.promotion.freezes import FrozenError, not_frozen, sync_windows
 from promoter.promotion.gates import application, decided
 from promoter.promotion.gates.metrics import metrics
 from promoter.promotion.gates.table import of_error, passed, warned
 from promoter.promotion.gates.tags import tags
 
 if TYPE_CHECKING:
+    from promoter.argocd.state import SyncWindows
     from promoter.config.gates import GatesSection
     from promoter.promotion.gates.facts import Facts
 
@@ -94,5 +96,23 @@ def _taken(facts: Facts) -> Iterator[Ruling]:
     if found.generate_paths:
         application.rendered_by_argocd(found, environment, sources(facts.snapshot, environment.application.path))
     yield passed("application", "", "Argo CD follows this branch and path, and overrides no image")
-    for warning in application.warnings(found, argocd.sync_windows(environment.application)):
+    for warning in application.warnings(found, None):
         yield warned("application", "", warning)
+    if facts.changes:
+        read = partial(argocd.sync_windows, environment.application)
+        yield _synced(environment.application, read, auto_sync=found.auto_sync)
+
+
+def _synced(wanted: Application, read: Callable[[], SyncWindows], *, auto_sync: bool) -> Ruling:
+    try:
+        unsure = sync_windows(wanted, read, auto_sync=auto_sync)
+    except FrozenError as error:
+        return of_error("sync-window", error)
+    return warned("sync-window", "", unsure) if unsure else passed("sync-window", "", "Argo CD may sync now")
+
+
+def waits(error: PromoterError) -> bool:
+    """Nothing is wrong with the version: it waits for the end of a freeze."""
+    rulings = error.rulings if isinstance(error, GatesError) else ()
+    refusing = {one.gate for one in rulings if isinstance(one, Ruling) and one.result is Result.REFUSED}
+    return isinstance(error, FrozenError) or bool(refusing and refusing <= {"freeze", "sync-window"})
