@@ -240,6 +240,10 @@ class NoticeKind(StrEnum):
     SUPERSEDED = "superseded"
     FAILED = "failed"
     NEEDS_PERSON = "needs-a-person"
+    REJECTED = "rejected"
+    ALLOWED = "allowed"
+    FROZEN = "frozen"
+    THAWED = "thawed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from promoter import config
+from promoter.commands.freeze import Freezing, freeze
 from promoter.commands.promote import promote
 from promoter.commands.reconcile import Action, Reconciler
+from promoter.commands.reject import Rejection, plan_rejection, reject
 from promoter.demo.sandbox import Behaviour, PodStatus
 from promoter.errors import AuthError, ExitCode, RefusedError, SupersededError, UnreachableError
 from promoter.hosting.forge import address_of
@@ -305,3 +307,32 @@ def test_notify_test_shows_what_each_channel_answered(announcer: Announcer, ther
     ]
     assert "nothing was promoted" in there.at("/teams/")[0].body.decode()
     assert done.stderr == "warning: no notices to teams (notices[2]): TEAMS_WEBHOOK_URL_OF_NOBODY is not set\n"
+
+
+def test_what_a_person_decides_is_told_with_the_reason(tmp_path: Path, there: Channels, hub: ForgeServer) -> None:
+    more = there.configuration() + GITHUB + PAGES + settings(hub, ForgeKind.GITHUB)
+    with world(tmp_path, {**os.environ, **there.environ, **variables(hub)}, settings=more) as it:
+        said = ready(it)
+        it.promote(2)
+        repository = it.clients.repository(it.environment.application)
+        planned = plan_rejection(repository, Rejection(it.environment, "2", None, "labels are mixed up", "ada"))
+        rejected = reject(it.clients, planned)
+        lifting = plan_rejection(repository, Rejection(it.environment, "2", None, "they are not", "ada", lift=True))
+        reject(it.clients, lifting)
+        freeze(it.clients, Freezing(it.environment, "ben", "the shop is full"))
+        freeze(it.clients, Freezing(it.environment, "ben", "the shop is full"))
+        freeze(it.clients, Freezing(it.environment, "", thaw=True))
+        it.clients.outbox.close()
+    assert said == []
+    told = [one.value for one in there.at("/own/")]
+    assert [(one["type"].removeprefix("promotion."), one["data"]["sentence"]) for one in told] == [
+        ("rejected", "rejected by ada: labels are mixed up; back to version 1"),
+        ("allowed", "allowed again by ada: they are not"),
+        ("frozen", "frozen until it is thawed by ben: the shop is full"),
+        ("thawed", "thawed"),
+    ]
+    assert told[0]["data"]["title"] == "🚫 fraud-detector version 2 in staging: rejected"
+    assert told[2]["data"]["title"] == "🧊 fraud-detector in staging: frozen"
+    links = {link["name"]: link["url"] for link in told[0]["data"]["links"]}
+    assert links["commit"] == f"{hub.url}/org/repository/commit/{rejected.commit}"
+    assert len(there.messages) == 4

@@ -13,8 +13,9 @@ from promoter.errors import ExitCode, PromoterError, UsageError
 from promoter.gitops import Proposal
 from promoter.kustomize.freeze_file import Freeze
 from promoter.kustomize.overlay import read_overlay
-from promoter.models import Environment, Release, Write
+from promoter.models import Environment, NoticeKind, Release, Write
 from promoter.promotion import decisions, freezes, journal, pull_request_body
+from promoter.promotion.announce import Announcer
 from promoter.promotion.message import facts
 from promoter.promotion.pull_request import PullRequestOpener
 
@@ -82,6 +83,15 @@ def until(text: str, now: datetime) -> datetime:
 
 def freeze(clients: Clients, wanted: Freezing) -> Frozen:
     """Commits it, or proposes the commit for review; what goes wrong here does not keep other environments from being done."""
+    done = _frozen(clients, wanted)
+    kind = NoticeKind.THAWED if wanted.thaw else NoticeKind.FROZEN
+    by = f" by {wanted.by}" if wanted.by else ""
+    sentence = f"thawed{by}" if wanted.thaw else f"frozen {freezes.words(_freeze(wanted, datetime.now(UTC)))}"
+    Announcer(clients, wanted.environment).decided(kind, sentence, done.commit, done.pull_request)
+    return done
+
+
+def _frozen(clients: Clients, wanted: Freezing) -> Frozen:
     none = Frozen(wanted.environment.name, wanted.environment.model.name)
     now = datetime.now(UTC).replace(microsecond=0)
     try:

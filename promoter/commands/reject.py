@@ -14,8 +14,9 @@ from promoter.gitops import Proposal
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import read_overlay
 from promoter.kustomize.promotion_file import Decision, State
-from promoter.models import Environment, Release, Write
+from promoter.models import Environment, NoticeKind, Release, Write
 from promoter.promotion import decisions, journal, pull_request_body, releases
+from promoter.promotion.announce import Announcer
 from promoter.promotion.decisions import Decisions
 from promoter.promotion.message import facts
 from promoter.promotion.pull_request import PullRequestOpener
@@ -133,6 +134,16 @@ class Rejected:
 
 def reject(clients: Clients, planned: Rejection) -> Rejected:
     """Commits it, or proposes the commit for review; what goes wrong here does not keep other environments from being done."""
+    done = _reject(clients, planned)
+    kind = NoticeKind.ALLOWED if planned.lift else NoticeKind.REJECTED
+    by = f" by {planned.by}" if planned.by else ""
+    back = f"; back to version {done.back_to}" if done.back_to else ""
+    sentence = f"{'allowed again' if planned.lift else 'rejected'}{by}: {planned.reason}{back}"
+    Announcer(clients, planned.environment).decided(kind, sentence, done.commit, done.pull_request, planned.version)
+    return done
+
+
+def _reject(clients: Clients, planned: Rejection) -> Rejected:
     environment = planned.environment
     none = Rejected(environment.name, environment.model.name, planned.version)
     if planned.already:

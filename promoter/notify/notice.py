@@ -19,11 +19,16 @@ _SIGNS = {
     NoticeKind.SUPERSEDED: "⏭️",
     NoticeKind.FAILED: "❌",
     NoticeKind.NEEDS_PERSON: "✋",
+    NoticeKind.REJECTED: "🚫",
+    NoticeKind.ALLOWED: "🆗",
+    NoticeKind.FROZEN: "🧊",
+    NoticeKind.THAWED: "💧",
 }
 _WORDS = {
     NoticeKind.STARTED: "on its way",
     NoticeKind.RESTORED: "failed, Git restored",
     NoticeKind.NEEDS_PERSON: "needs a person",
+    NoticeKind.ALLOWED: "allowed again",
 }
 
 

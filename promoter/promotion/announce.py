@@ -82,6 +82,17 @@ class Announcer:
         """The pull request was waited for, and did not get into the branch."""
         self.clients.notifier.notify(self._of_pull_request(release, opened, MEANINGS[ended.exit_code].notice, ended.detail))
 
+    # -- what a person decides -----------------------------------------------------------------------------------------
+
+    def decided(self, kind: NoticeKind, sentence: str, commit: str | None, opened: Opened | None, version: str = "") -> None:
+        """A person rejected a version, froze the environment, or took that back: committed, or proposed for review."""
+        if opened is None and commit is None:
+            return  # that is how it was before
+        sentence = f"{sentence}; a pull request proposes it" if opened else sentence
+        notice = self._notice(opened.url if opened else str(commit), version=version, kind=kind, sentence=sentence)
+        written = _link("pull request", opened.url) if opened else self._commit_link("commit", str(commit))
+        self.clients.notifier.notify(replace(notice, links=(*written, *notice.links)))
+
     # -- what reconcile finds at each look ----------------------------------------------------------------------------
 
     def stands(self, committed: Committed, verdict: Verdict, exit_code: ExitCode) -> None:
