@@ -220,6 +220,11 @@ class OnFailure(StrEnum):
     HOLD = "hold"
 
 
+class OnFailureAlias(StrEnum):
+    KEEP = "keep"
+    MOVE_BACK = "move-back"
+
+
 class MergeMethod(StrEnum):
     MERGE = "merge"
     SQUASH = "squash"
@@ -318,6 +323,7 @@ class Environment:
     on_alias: OnAlias = OnAlias.IGNORE
     write: Write = Write.PUSH
     on_failure: OnFailure = OnFailure.RESTORE
+    on_failure_alias: OnFailureAlias = OnFailureAlias.KEEP
     pull_request: PullRequestPolicy = PullRequestPolicy()
     workloads: tuple[str, ...] = ()
     freeze: tuple[Window, ...] = ()

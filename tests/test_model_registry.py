@@ -277,7 +277,7 @@ def test_the_client_gives_what_the_rest_api_gives(mlflow_server: MlflowServer) -
 
 
 @pytest.mark.parametrize("door", ["http", "client"])
-def test_a_tag_is_set_through_either_door(mlflow_server: MlflowServer, door: str) -> None:
+def test_a_tag_and_an_alias_are_set_through_either_door(mlflow_server: MlflowServer, door: str) -> None:
     name = f"tagged by {door}"
     version = mlflow_server.train(name)
     registry = connect(mlflow_server.environ)
@@ -288,6 +288,10 @@ def test_a_tag_is_set_through_either_door(mlflow_server: MlflowServer, door: str
     assert resolve(mlflow_server, f"{name}:{version}").tags == {"promoter.quarantined.staging": "abc"}
     with pytest.raises(UsageError):
         registry.set_tag(name, "99", "a", "b")
+    registry.set_alias(name, "back", version)
+    assert registry.version_of(name, "back") == version
+    with pytest.raises(UsageError):
+        registry.set_alias(name, "back", "99")
 
 
 def test_files_of_a_run_are_read_with_mlflow(mlflow_server: MlflowServer) -> None:

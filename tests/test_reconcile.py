@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,21 @@ def it(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def registered(tmp_path: Path, mlflow_server: MlflowServer) -> Iterator[tuple[World, MlflowServer]]:
-    """Version 1 is live; versions 1 to 3 are registered, and champion is 1."""
+    with following(tmp_path, mlflow_server) as one:
+        yield one, mlflow_server
+
+
+@contextmanager
+def following(tmp_path: Path, mlflow_server: MlflowServer, lines: str = "") -> Iterator[World]:
+    """Version 1 is live; versions 1 to 3 are registered, and champion is 1. `lines` are more keys of the environment."""
     name = f"detector-{uuid.uuid4().hex[:8]}"
     source = f"models:/{mlflow_server.log_model()}"
     for _ in range(3):
         mlflow_server.register(name, source)
     mlflow_server.set_alias(name, "champion", "1")
     environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
-    with world(tmp_path, environ, model=name, lines="  alias: champion\n  on-alias: promote\n") as one:
-        yield one, mlflow_server
+    with world(tmp_path, environ, model=name, lines=f"  alias: champion\n  on-alias: promote\n{lines}") as one:
+        yield one
 
 
 class KilledError(Exception):
@@ -206,6 +213,21 @@ def test_a_version_that_failed_its_analysis_is_not_promoted_again(registered: tu
     assert it.remote.tip() == tip
     server.set_alias(it.model, "champion", "3")
     assert reconcile(it)[0].action is Action.PROMOTED
+
+
+@pytest.mark.parametrize("moved_on", [False, True])
+def test_the_alias_is_moved_back_if_it_still_names_the_bad_version(
+    tmp_path: Path, mlflow_server: MlflowServer, moved_on: bool
+) -> None:
+    with following(tmp_path, mlflow_server, "  on-failure-alias: move-back\n") as it:
+        it.behaviours["3"] = FAILS
+        mlflow_server.set_alias(it.model, "champion", "2")
+        assert reconcile(it)[0].action is Action.PROMOTED
+        mlflow_server.set_alias(it.model, "champion", "3")
+        if moved_on:
+            it.clock.after(5, lambda: mlflow_server.set_alias(it.model, "champion", "1"))
+        assert reconcile(it)[0].action is Action.RESTORED
+        assert it.clients.model_registry.version_of(it.model, "champion") == ("1" if moved_on else "2")
 
 
 def test_what_is_not_the_models_fault_is_tried_three_times(registered: tuple[World, MlflowServer]) -> None:

@@ -37,6 +37,7 @@ from promoter.models import (
     MergeMethod,
     OnAlias,
     OnFailure,
+    OnFailureAlias,
     Strategy,
     Write,
 )
@@ -143,6 +144,9 @@ class EnvironmentSection(Section):
     write: Annotated[Write, Field(strict=False)] = Field(Write.PUSH, description="Commit directly, or open a pull request.")
     on_failure: Annotated[OnFailure, Field(strict=False)] = Field(
         OnFailure.RESTORE, description="What happens to Git after an abort."
+    )
+    on_failure_alias: Annotated[OnFailureAlias, Field(strict=False)] = Field(
+        OnFailureAlias.KEEP, description="move-back: after an abort MLflow's alias names the restored version again."
     )
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
     workloads: tuple[Annotated[str, Field(min_length=1)], ...] = Field(

@@ -43,6 +43,7 @@ from promoter.models import (
     Environment,
     Format,
     Model,
+    OnFailureAlias,
     PullRequestPolicy,
     Strategy,
     Window,
@@ -280,6 +281,8 @@ def _environment(
         raise document.error("model is required when there are several", place, hint=nearest("", models))
     if name not in models:
         raise document.error(f"unknown model {name!r}", (*place, "model"), hint=nearest(name, models))
+    if section.on_failure_alias is OnFailureAlias.MOVE_BACK and (section.alias or "stage/").startswith("stage/"):
+        raise document.error("there is no alias to move back", (*place, "on-failure-alias"), hint="set alias: NAME; no stage")
     return Environment(
         name=section.name,
         model=replace(models[name], repository=section.image or models[name].repository),
@@ -288,6 +291,7 @@ def _environment(
         on_alias=section.on_alias,
         write=section.write,
         on_failure=section.on_failure,
+        on_failure_alias=section.on_failure_alias,
         pull_request=_pull_request(pull_request, section.pull_request),
         workloads=section.workloads,
     )

@@ -98,6 +98,11 @@ class ClientStore:
         with self._client() as client:
             client.set_model_version_tag(name, version, key, value)
 
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """MlflowClient.set_registered_model_alias."""
+        with self._client() as client:
+            client.set_registered_model_alias(name, alias, version)
+
     def artifacts(self, uri: str) -> Artifacts:
         """With the tracking server, in a folder here, or read with MLflow's client."""
         uri = self._resolved(uri)

@@ -140,6 +140,15 @@ class ModelRegistry:
         """
         self._store.set_tag(name, version, key, value)
 
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Points the alias to a version. MLflow has no compare-and-swap: whoever asks looks at it right before.
+
+        Raises:
+            UsageError: no such version.
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
+        self._store.set_alias(name, alias, version)
+
     def _named(self, reference: ModelReference) -> RegisteredVersion:
         if reference.version is not None:
             return self._store.by_version(reference.name, reference.version)

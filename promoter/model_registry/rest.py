@@ -66,6 +66,11 @@ class RestStore:
         body = {"name": name, "version": version, "key": key, "value": value}
         self._registry.post("mlflow/model-versions/set-tag", body, lambda _: None)
 
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """POST registered-models/alias."""
+        body = {"name": name, "alias": alias, "version": version}
+        self._registry.post("mlflow/registered-models/alias", body, lambda _: None)
+
     def artifacts(self, uri: str) -> Artifacts:
         """Served by MLflow, or in one of the configured sources: a folder here, or what MLflow's own client reads."""
         if urlsplit(uri).scheme == "runs":

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from promoter.config.values import WatchConfig
 from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.machine.interrupts import Interrupted
-from promoter.models import Environment, OnFailure, Release
-from promoter.promotion import releases
+from promoter.model_registry import ModelReference
+from promoter.models import Environment, OnFailure, OnFailureAlias, Release
+from promoter.promotion import decisions, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
 from promoter.promotion.gates import quarantine_tag
@@ -124,6 +125,7 @@ class Follower:
         ending = self._until_restored(committed, verdict, restored, restoration.logs)
         if verdict.quarantine:
             self._tag_in_mlflow(committed.release, restored.commit.sha)
+            self._move_alias_back(committed.release, restored.release)
         return replace(ending, pull_request=opened)
 
     def _restore_by_pull_request(self, restoration: Restoration) -> tuple[Opened | None, Committed | None, str]:
@@ -152,6 +154,26 @@ class Follower:
             registry.set_tag(bad.model, bad.version, quarantine_tag(self.environment), commit)
         except PromoterError as error:
             self.say(f"{bad.model}:{bad.version} is not tagged in MLflow: {error.message}")
+
+    def _move_alias_back(self, bad: Release, stable: Release) -> None:
+        """If the environment wants that, and while the alias still names the bad version: somebody may have moved it on."""
+        alias = self.environment.alias
+        if self.environment.on_failure_alias is not OnFailureAlias.MOVE_BACK or not alias:
+            return
+        try:
+            registry = self.clients.model_registry
+            now = registry.at_alias(bad.model, alias)
+            if now is None or not decisions.deploys(bad, now):
+                named = f"version {now.version}" if now else "no version"
+                self.say(f"{bad.model}@{alias} is not moved back: it names {named} by now")
+                return
+            if not decisions.deploys(stable, registry.registered(ModelReference(bad.model, version=stable.version))):
+                self.say(f"{bad.model}@{alias} is not moved back: version {stable.version} is of a model registered again")
+                return
+            registry.set_alias(bad.model, alias, stable.version)
+            self.say(f"{bad.model}@{alias} is moved back from version {bad.version} to {stable.version}")
+        except PromoterError as error:
+            self.say(f"{bad.model}@{alias} is not moved back from version {bad.version}: {error.message}")
 
     def _until_restored(
         self, committed: Committed, verdict: Verdict, restored: Committed, logs: tuple[str, ...] = ()
