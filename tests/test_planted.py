@@ -218,6 +218,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "history": ("e",),
     "where": ("m@champion",),
     "schema": (),
+    "completion": ("bash",),
+    "version": (),
+    "help": (),
     "notify test": (),
     "webhook register": ("https://receiver.example.com/mlflow",),
     "webhook list": (),
@@ -243,8 +246,8 @@ def test_every_command_is_run() -> None:
 
 
 def run(folder: Path, environ: dict[str, str], *arguments: str) -> tuple[int, bytes]:
-    """The exit code, and all that the process and the pipeline around it show."""
-    command = [sys.executable, "-m", "promoter", *arguments]
+    """The exit code, and all that the process and the pipeline around it show, with each request and process (-vv)."""
+    command = [sys.executable, "-m", "promoter", "-vv", *arguments]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, check=False)
     files = [Path(environ[name]) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")]
     return done.returncode, done.stdout + done.stderr + b"".join(file.read_bytes() for file in files if file.exists())
@@ -262,7 +265,7 @@ def test_no_failure_shows_a_secret(tmp_path: Path, status: int) -> None:
         environ = planted(there, tmp_path)
         for name, arguments in COMMANDS.items():
             for form in ([], ["-o", "json"]):
-                if form and name in ("schema", "webhook delete", "changed", "notify test"):
+                if form and name in ("schema", "completion", "help", "webhook delete", "changed", "notify test"):
                     continue
                 _, shown = run(tmp_path, environ, *name.split(), *arguments, *form)
                 assert found(shown, EVERY) == [], (name, form)

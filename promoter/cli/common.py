@@ -83,7 +83,19 @@ def clients_of(path: Path | None, trailers: Iterable[str] = ()) -> Clients:
     from promoter.promotion.clients import Clients
 
     given = tuple(_trailer(text) for text in trailers)
-    return Clients(config.load(path or config.find(Path.cwd())), os.environ, progress, trailers=given)
+    return Clients(config.load(config_file(path)), os.environ, progress, trailers=given)
+
+
+def config_file(path: Path | None) -> Path:
+    """The promoter.yaml that is named, by an option or by PROMOTER_CONFIG, else the nearest.
+
+    Raises:
+        NotHereError: there is none.
+    """
+    from promoter import config
+
+    named = os.environ.get("PROMOTER_CONFIG")
+    return path or (Path(named) if named else config.find(Path.cwd()))
 
 
 def _trailer(text: str) -> tuple[str, str]:
@@ -101,14 +113,13 @@ def source_of(path: Path | None, repo: str | None, branch: str, folder: str, out
     Raises:
         UsageError: both are named, or there is none here.
     """
-    from promoter import config
     from promoter.hosting.tokens import granting
     from promoter.notify.outbox import Outbox
     from promoter.webhook import Folder, Remote
 
     outbox = outbox or Outbox()
     if repo is None:
-        return Folder(path or config.find(Path.cwd()), os.environ, outbox)
+        return Folder(config_file(path), os.environ, outbox)
     if path is not None:
         raise UsageError("--config and --repo exclude each other", hint="promoter.yaml is read here, or from the repository")
     return Remote(repo, branch, folder, granting(os.environ, repo), outbox)
@@ -116,9 +127,7 @@ def source_of(path: Path | None, repo: str | None, branch: str, folder: str, out
 
 def clients_here(path: Path | None) -> Clients | None:
     """None without promoter.yaml: some commands need only the environment's variables."""
-    from promoter import config
-
     try:
-        return clients_of(path or config.find(Path.cwd()))
+        return clients_of(config_file(path))
     except NotHereError:
         return None

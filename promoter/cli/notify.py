@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from promoter.cli.anywhere import Commands
 from promoter.cli.common import clients_of, print_value
 from promoter.cli.options import ConfigOption, Output, OutputOption
 from promoter.errors import ExitCode, UsageError
 
-notify = typer.Typer(name="notify", no_args_is_help=True, help="Notices of how promotions go: test.")
+notify = Commands(name="notify", no_args_is_help=True, help="Notices of how promotions go: test.")
 
 
 @notify.callback()

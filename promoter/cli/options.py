@@ -16,7 +16,9 @@ class Output(StrEnum):
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="promoter.yaml; by default the one in this folder or the nearest above it."),
+    typer.Option(
+        "--config", "-c", help="promoter.yaml; by default PROMOTER_CONFIG, or the one in this folder or the nearest above it."
+    ),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 RepoOption = Annotated[
@@ -27,7 +29,9 @@ BranchOption = Annotated[str, typer.Option("--branch", help="Its branch.")]
 PathOption = Annotated[str, typer.Option("--path", help="The folder of promoter.yaml in it.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, NAME:VERSION, a models:/ URI, or NAME alone.")]
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The environment, as promoter.yaml names it.")]
-OfModelOption = Annotated[str | None, typer.Option("--model", help="Which model, if several have that environment.")]
+OfModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Which model, if several have that environment.")
+]
 ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -20,10 +21,14 @@ _UNFINISHED = frozenset({ExitCode.NOT_RESTORED, ExitCode.NEEDS_PERSON, ExitCode.
 
 @dataclass
 class Run:
-    """One for the process. `commit` is known as soon as it is at the remote; `options` choose the same environment again."""
+    """One for the process. `commit` is known as soon as it is at the remote; `options` choose the same environment again.
+
+    `folder` is the one of -C.
+    """
 
     environment: str = ""
     commit: str = ""
+    folder: str = ""
     options: tuple[str, ...] = ()
 
     def follows(self, config: Config, environment: Environment, commit: str, file: Path | None) -> None:
@@ -57,7 +62,8 @@ class Run:
         return [f"run it again: {command}"] if command else []
 
     def _command(self, *words: str) -> str:
-        return shlex.join(["promoter", *words, *self.options])
+        folder = ["-C", self.folder] if self.folder else []
+        return shlex.join(["promoter", *folder, *words, *self.options])
 
 
 RUN = Run()
@@ -71,4 +77,4 @@ def unfinished(exit_code: ExitCode) -> bool:
 def asked_for_json() -> bool:
     """Whether the command line wants JSON, also where it can't be parsed."""
     joined = " ".join(sys.argv[1:])
-    return any(option in joined for option in ("-o json", "-ojson", "--output json", "--output=json"))
+    return bool(re.search(r"(?:^| )(?:-[a-zA-Z]*o[ =]?|--output[ =])json(?: |$)", joined))

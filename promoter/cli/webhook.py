@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promoter.cli.anywhere import Commands
 from promoter.cli.common import clients_here, print_value, source_of
 from promoter.cli.options import BranchOption, ConfigOption, Output, OutputOption, PathOption, RepoOption
 from promoter.errors import ExitCode, UsageError
@@ -27,7 +28,7 @@ class Act(StrEnum):
     AZURE_DEVOPS = "azure-devops"
 
 
-webhook = typer.Typer(
+webhook = Commands(
     name="webhook",
     no_args_is_help=True,
     help="Receive MLflow's webhooks, and register the receiver with MLflow: serve, register, list, test, delete.",

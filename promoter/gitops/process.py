@@ -16,7 +16,7 @@ from typing import cast
 from promoter.errors import UsageError
 from promoter.gitops.failures import GitError
 from promoter.gitops.waiting import TRACE, Waiting
-from promoter.machine import process, resources
+from promoter.machine import process, resources, verbose
 from promoter.machine.folders import remove_left
 
 Settings = Iterable[tuple[str, str]]
@@ -89,7 +89,9 @@ class Git:
             traced = {TRACE: trace} if trace else {}  # a file that the user named goes before
             try:
                 started = _start(["git", *arguments], {**traced, **environ, "GIT_DIR": str(self._directory)})
-                done = process.finish(started, stdin, self._limits.command, lambda: waiting().too_long())
+                with verbose.timed(" ".join(("git", *arguments))) as ended:
+                    done = process.finish(started, stdin, self._limits.command, lambda: waiting().too_long())
+                    ended.append(f"exit {done.status}")
             except process.HungError:
                 return -1, b"", waiting().complaint(arguments[0], self._limits.command)
             except FileNotFoundError:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-
-from promoter.errors import UsageError
 
 
 def home(environ: Mapping[str, str]) -> Path:
@@ -46,6 +43,10 @@ def _is_known() -> bool:
 
 
 def _temporary() -> Path:
+    import tempfile  # here: a shell that waits for a completion needs only the folder of its cache
+
+    from promoter.errors import UsageError
+
     folder = Path(tempfile.gettempdir(), f"promoter-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

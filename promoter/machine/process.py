@@ -13,6 +13,8 @@ from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
 from threading import Thread
 from typing import IO
 
+from promoter.machine import verbose
+
 NEUTRAL = Path("/")
 """No repository's file is here or above: nothing in the caller's folder decides what a tool does."""
 
@@ -112,7 +114,10 @@ def run(
         stderr=PIPE,
         start_new_session=True,
     )
-    return finish(process, stdin, seconds)
+    with verbose.timed(" ".join(command), level=2) as ended:
+        done = finish(process, stdin, seconds)
+        ended.append(f"exit {done.status}")
+    return done
 
 
 def finish(process: Popen[bytes], stdin: bytes | None, seconds: float, hangs: Callable[[], bool] = lambda: False) -> Done:
@@ -140,6 +145,16 @@ def begin(command: Sequence[str], *, environ: Mapping[str, str], output: IO[byte
     """
     errors = None if output is None else STDOUT
     return Popen(list(command), env=dict(environ), stdin=DEVNULL, stdout=PIPE if output is None else output, stderr=errors)
+
+
+def detach(command: Sequence[str], *, environ: Mapping[str, str]) -> None:
+    """A process that outlives this one: nobody reads what it writes, nor waits for it.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    process = Popen(list(command), env=dict(environ), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True)
+    process.returncode = 0  # or subprocess would warn of a process that nobody waits for
 
 
 def _feed(process: Popen[bytes], data: bytes | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,16 @@ from urllib.parse import urlsplit
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
 from promoter.machine.folders import temporary
 from promoter.model_registry.artifacts import Artifacts, Folders, LocalArtifacts, Reader, listing, require_below, untrusted
-from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, from_milliseconds, newest, newest_version
+from promoter.model_registry.store import (
+    SHOWN,
+    LoggedModel,
+    NotFound,
+    RegisteredVersion,
+    from_milliseconds,
+    newest,
+    newest_version,
+    of_model,
+)
 from promoter.models import ModelFile
 from promoter.transport.boundary import ODD, unlike
 
@@ -73,6 +82,12 @@ class ClientStore:
         """MlflowClient.get_registered_model: alias -> version."""
         with self._client() as client:
             return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+    def versions(self, name: str) -> Sequence[str]:
+        """MlflowClient.search_model_versions."""
+        with self._client() as client:
+            found = client.search_model_versions(of_model(name), SHOWN, ["version_number DESC"])
+            return [str(one.version) for one in found]
 
     def download_uri(self, registered: RegisteredVersion) -> str:
         """The files' store; Unity Catalog serves them only by the version's own URI, with temporary credentials."""

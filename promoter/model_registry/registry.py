@@ -78,6 +78,10 @@ class ModelRegistry:
             self._aliases(name)
             return None
 
+    def aliases_and_versions(self, name: str) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Which version each alias of the model points to, and its newest versions, the newest first. Raises as `at_alias`."""
+        return self._aliases(name), self._store.versions(name)
+
     def resolve(self, reference: ModelReference) -> ModelVersion:
         """Everything about the version that the reference points to now; only its MLmodel and requirements.txt are read.
 

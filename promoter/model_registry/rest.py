@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from promoter.model_registry.artifacts import Artifacts, LocalArtifacts, untrusted
 from promoter.model_registry.proxied import API, ProxiedArtifacts
 from promoter.model_registry.server import TrackingServer
-from promoter.model_registry.store import LoggedModel, RegisteredVersion, from_milliseconds, newest, newest_version
+from promoter.model_registry.store import (
+    SHOWN,
+    LoggedModel,
+    RegisteredVersion,
+    from_milliseconds,
+    newest,
+    newest_version,
+    of_model,
+)
 from promoter.transport.boundary import Server, odd_answers_are_errors
 from promoter.transport.typed import require_typed
 
@@ -45,6 +53,11 @@ class RestStore:
     def aliases(self, name: str) -> Mapping[str, str]:
         """GET registered-models/get: alias -> version."""
         return self._registry.get("mlflow/registered-models/get", _aliases, name=name)
+
+    def versions(self, name: str) -> Sequence[str]:
+        """GET model-versions/search."""
+        query = {"filter": of_model(name), "max_results": str(SHOWN), "order_by": "version_number DESC"}
+        return self._registry.get("mlflow/model-versions/search", _versions, **query)
 
     def download_uri(self, registered: RegisteredVersion) -> str:
         """GET model-versions/get-download-uri, which follows the copies that copy_model_version makes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -53,6 +53,7 @@ class Store(Protocol):
     def by_alias(self, name: str, alias: str) -> RegisteredVersion: ...
     def by_stage(self, name: str, stage: str | None) -> RegisteredVersion: ...  # None: the newest of all
     def aliases(self, name: str) -> Mapping[str, str]: ...
+    def versions(self, name: str) -> Sequence[str]: ...  # the newest first, not all
     def download_uri(self, registered: RegisteredVersion) -> str: ...
     def logged_model(self, model_id: str) -> LoggedModel: ...
     def run_metrics(self, run_id: str) -> Mapping[str, float]: ...
@@ -64,6 +65,17 @@ class Store(Protocol):
 def from_milliseconds(timestamp: int | str) -> datetime:
     """MLflow's timestamps are milliseconds since 1970, which its JSON may write as a string."""
     return _EPOCH + timedelta(milliseconds=int(timestamp))
+
+
+SHOWN = 50
+"""Versions that a person is offered at most."""
+
+
+def of_model(name: str) -> str:
+    """The filter of a search for the versions of one model. Raises NotFound for a name that no filter can hold."""
+    if "'" in name:
+        raise NotFound(f"{name} can't be searched for")
+    return f"name='{name}'"
 
 
 def newest_version(versions: Iterable[str], name: str, stage: str | None) -> str:

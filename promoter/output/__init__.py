@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from promoter.errors import UnreachableError, redaction
 from promoter.errors.redaction import redact, visible
+from promoter.machine import verbose
 from promoter.models import Status, Step
 from promoter.output import ci, streams
 
@@ -91,6 +92,8 @@ def plain(value: Any) -> Any:
 
 def report(step: Step) -> None:
     """Progress of one step: a line that is rewritten on a terminal, in CI one line when it has ended."""
+    if verbose.quiet():
+        return
     live = sys.stderr.isatty() and not os.environ.get("CI")
     if step.status is Status.RUNNING:
         if live:
@@ -106,6 +109,8 @@ def report(step: Step) -> None:
 
 def progress(text: str) -> None:
     """What a step that takes minutes is at: on a terminal a line that the next one takes the place of, in CI a line each."""
+    if verbose.quiet():
+        return
     if sys.stderr.isatty() and not os.environ.get("CI"):
         width = shutil.get_terminal_size().columns - 3
         _rewrite(sys.stderr, f"… {clean(text)[:width]}")
@@ -156,7 +161,7 @@ class Progress:
         if self._in_json:
             event("verdict", {"application": self._name, **plain(verdict)})
         line = verdict_line(verdict)
-        if line == self._last:
+        if line == self._last or verbose.quiet():
             return
         self._last = line
         if self._live and not verdict.terminal:
@@ -178,6 +183,8 @@ class Progress:
             outcome(value)
 
     def _line(self, text: str) -> None:
+        if verbose.quiet():
+            return
         if self._live:
             _rewrite(sys.stderr, "")
         say(text)

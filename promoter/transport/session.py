@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
+from promoter.machine import verbose
 from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, has_too_many_values, unlike
 from promoter.transport.credential import Credential
 
@@ -311,9 +313,13 @@ class Http:
         Raises: as `request`, for what no other try changes.
         """
         try:
-            response = self._session.request(
-                method, url, stream=True, allow_redirects=False, verify=self._verify, cert=self._cert, **options
-            )
+            with verbose.timed(f"{method} {self._shown(url)}") as ended:
+                response = self._session.request(
+                    method, url, stream=True, allow_redirects=False, verify=self._verify, cert=self._cert, **options
+                )
+                ended.append(str(response.status_code))
+            if verbose.wanted(2):
+                _show_headers(response)
             if not stream or not response.ok:
                 self._read(response, url)
             elif paced and (timed := _socket_of(response)):
@@ -390,6 +396,18 @@ class Http:
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         return host if self._secret_path else without_credentials(url.partition("?")[0])
+
+
+_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+_SECRET_WORDS = re.compile("token|secret|key|signature|location", re.IGNORECASE)  # a signed address is a password
+
+
+def _show_headers(response: requests.Response) -> None:
+    """Those of the request and of its answer, as `curl -v` shows them; the value of one that may be a secret is left out."""
+    for sign, headers in ((">", response.request.headers), ("<", response.headers)):
+        for name, value in headers.items():
+            hidden = name.lower() in _SECRET or _SECRET_WORDS.search(name)
+            verbose.show(f"  {sign} {name}: {'***' if hidden else value}", 2)
 
 
 def _socket_of(response: requests.Response) -> _Socket | None:
