@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -44,11 +45,15 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-_PACKAGES = "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-file-datalake for abfss:, mlflow for a database"
+_PACKAGES = (
+    "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-blob for wasbs:, "
+    "azure-storage-file-datalake for abfss:, mlflow for a database"
+)
 _SERVED = ("mlflow-artifacts", "http", "https")
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"]*=[^\s'\"]*")
+_ENVIRONMENT = Lock()
 # What the storage libraries below MLflow raise as it is; none of them can be imported to name its classes.
 _STORAGE = ("sqlalchemy", "botocore", "boto3", "azure", "google", "databricks", "requests", "urllib3", "paramiko")
 
@@ -191,7 +196,7 @@ class ClientArtifacts:
 
     def _files(self, repository: Any) -> Iterator[ModelFile]:
         for folder in (folders := Folders(self._settings.most_files)):
-            for info in repository.list_artifacts(folder or None):
+            for info in repository.list_artifacts(folder):
                 if info.is_dir:
                     folders.add(info.path)
                 else:
@@ -209,7 +214,25 @@ class ClientArtifacts:
     def _repository(self) -> Any:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        return get_artifact_repository(self._uri, self._settings.tracking_uri, self._settings.registry_uri)
+        tracking, registry = self._settings.tracking_uri, self._settings.registry_uri
+        with _in_the_environment(MLFLOW_TRACKING_URI=tracking, MLFLOW_REGISTRY_URI=registry or tracking):
+            return get_artifact_repository(self._uri, tracking, registry)
+
+
+@contextmanager
+def _in_the_environment(**variables: str) -> Iterator[None]:
+    """For what MLflow makes with the process's addresses whatever it is given: the client of Unity Catalog's files.
+
+    `databricks-uc` in the environment is one that it can't track with, and none is a folder here.
+    """
+    with _ENVIRONMENT:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextmanager
