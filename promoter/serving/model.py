@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from promoter.serving import log, scoring, streams
+from promoter.serving.advice import busy_seconds, concurrency_for
 from promoter.serving.decode import JSON, Decoded, Decoder
 from promoter.serving.errors import RequestError, StartError
 from promoter.serving.examples import logged_request
@@ -142,20 +143,20 @@ class PyfuncModel:
             raise RequestError(500, "the model's prediction can't be written as JSON") from error
 
 
-def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> tuple[PyfuncModel, float]:
-    """The model, warmed up with its own example, and the seconds that this took.
+def load(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> tuple[PyfuncModel, float, str]:
+    """The model, warmed up with its own example, the seconds that this took, and what `warm` returned.
 
     Raises:
         StartError: it can't be loaded, or can't predict its own example.
     """
     started = time.monotonic()
     model = load_pyfunc(folder, max_rows, observe_rows)
-    warm(model, folder)
+    advice = warm(model, folder)
     log.quiet_mlflow()
     # These objects live as long as the process: a collection that visits them all would delay requests by tenths of a second.
     gc.collect()
     gc.freeze()
-    return model, time.monotonic() - started
+    return model, time.monotonic() - started, advice
 
 
 def load_pyfunc(folder: Path, max_rows: int, observe_rows: Callable[[float], None]) -> PyfuncModel:
@@ -175,18 +176,20 @@ def load_pyfunc(folder: Path, max_rows: int, observe_rows: Callable[[float], Non
         raise StartError(f"the model at {folder} can't be loaded: {log.summary(error)}") from error
 
 
-def warm(model: PyfuncModel, folder: Path) -> None:
-    """Has it predict the example that was logged with it, if there is one.
+def warm(model: PyfuncModel, folder: Path) -> str:
+    """Has it predict the example that was logged with it, if there is one; returns what that shows, "" for nothing.
 
     Raises:
         StartError: it can't.
     """
+    started, busy = time.monotonic(), busy_seconds()
     example = logged_request(folder)
     if example is None:
         _log.warning("the model has no example to warm it up with: log it with input_example=")
-        return
+        return ""
     try:
         model.warm(example.read_bytes())
     except RequestError as error:
         why = log.summary(error.__cause__) if error.status == 500 and error.__cause__ else error.message
         raise StartError(f"the model can't predict its own example {example}: {why}") from error
+    return concurrency_for(time.monotonic() - started, busy_seconds() - busy) if model.concurrency == 1 else ""

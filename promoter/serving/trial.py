@@ -31,7 +31,8 @@ def main() -> int:
         _report(str(error))
         return 2 if isinstance(error, SettingsError) else 1
     try:
-        warm(model, folder)
+        if advice := warm(model, folder):
+            _report(advice)
     except StartError as error:
         _report(f"without network {error}")
     return 0

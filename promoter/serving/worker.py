@@ -45,7 +45,9 @@ def main(channel: socket.socket, scratch: Path, *, first: bool) -> int:
                 prepare(settings, scratch)
                 _send(channel, Message("prepared"))
             answering = _Answering(settings, channel)
-            model, seconds = load(model_folder(settings, scratch), settings.max_rows, answering.observe)
+            model, seconds, advice = load(model_folder(settings, scratch), settings.max_rows, answering.observe)
+            if advice and not settings.concurrency:
+                _log.info("%s", advice)
             calls = settings.concurrency or model.concurrency
             described = {"seconds": seconds, "openapi": document(settings, model.signature), "concurrency": calls}
         except BaseException as error:  # whatever it is, the server has to know
