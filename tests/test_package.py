@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -37,3 +38,12 @@ def test_a_package_names_the_repository_that_built_it(metadata: Message) -> None
 def test_a_package_built_elsewhere_claims_no_address(metadata: Message) -> None:
     assert metadata["Name"] == "model-promoter"
     assert metadata.get_all("Project-URL") is None
+
+
+def test_nothing_that_programs_leave_in_a_checkout_is_part_of_it() -> None:
+    """A store of MLflow was, with a path of the machine that ran the tests."""
+    listing = ["git", "-C", str(ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    done = subprocess.run(listing, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("this is not a checkout")
+    assert done.stdout == ""

@@ -91,12 +91,13 @@ def old_mlflow(version: str, pins: str, folder: Path) -> OldMlflow:
         _run([_UV, "pip", "install", "--quiet", "--python", python, "--only-binary", ":all:", *wanted])
         (place / "made").touch()
     model = folder / "model"
-    _run([python, "-c", _MAKE, model])
+    _run([python, "-c", _MAKE, model], folder)
     return OldMlflow(version, python, model)
 
 
-def _run(command: list[str | Path]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str | Path], folder: Path | None = None) -> None:
+    """In the folder, for what leaves files where it runs: MLflow makes a store `mlruns` there."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if "Failed to fetch" in done.stderr or "error sending request" in done.stderr:
         pytest.skip("no package index is reached")
     assert done.returncode == 0, done.stderr
