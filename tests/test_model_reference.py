@@ -166,6 +166,7 @@ def test_only_plain_http_is_spoken_without_mlflow(variables: dict[str, str], res
         ({"MLFLOW_TRACKING_SERVER_CERT_PATH": "/no/such.pem"}, "MLFLOW_TRACKING_SERVER_CERT_PATH names /no/such.pem"),
         ({"MLFLOW_TRACKING_CLIENT_CERT_PATH": "/no/such.pem"}, "MLFLOW_TRACKING_CLIENT_CERT_PATH names /no/such.pem"),
         ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "soon"}, "MLFLOW_HTTP_REQUEST_TIMEOUT is 'soon'"),
+        ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "²"}, "MLFLOW_HTTP_REQUEST_TIMEOUT is '²'"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_named(variables: dict[str, str], message: str, tmp_path: Path) -> None:

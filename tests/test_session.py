@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import re
 import socketserver
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import urllib3.exceptions
 
+import promoter
 from promoter.errors import UnexpectedAnswerError, UnreachableError, UsageError
-from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, whole_number
 from promoter.transport.credential import Credential, origins
-from promoter.transport.session import Authorization, Http, Limits, whole_number
+from promoter.transport.session import Authorization, Http, Limits
 
 
 class Overloaded(http.server.BaseHTTPRequestHandler):
@@ -268,6 +271,13 @@ def test_a_body_that_breaks_off_is_asked_for_again() -> None:
 )
 def test_a_number_is_ascii_digits(text: str, number: int | None) -> None:
     assert whole_number(text) == number
+
+
+def test_no_other_code_takes_text_for_a_number_by_its_digits() -> None:
+    """`isdigit` is true for superscripts, and `int` takes 4,300 digits. The server's own code imports nothing of promoter."""
+    package = Path(promoter.__file__).parent
+    asks = [file for file in package.rglob("*.py") if re.search(r"\.is(digit|numeric)\(", file.read_text())]
+    assert {str(file.relative_to(package)) for file in asks} == {"transport/boundary.py", "kustomize/promotion_file.py"}
 
 
 def test_an_odd_retry_after_is_no_number(url: str) -> None:

@@ -34,6 +34,7 @@ from promoter.argocd.state import (
 )
 from promoter.errors import UnexpectedAnswerError
 from promoter.models import source_path
+from promoter.transport.boundary import whole_number
 
 Json = Mapping[str, Any]
 
@@ -335,7 +336,6 @@ def resource_tree(document: Json) -> ResourceTree:
 def _pod(node: Json) -> PodState:
     info = {one.get("name"): one.get("value", "") for one in _list(node, "info")}
     labels, health = _at(node, "networkingInfo", "labels"), _at(node, "health")
-    restarts = info.get("Restart Count", "")
     return PodState(
         name=node.get("name", ""),
         images=_images(node),
@@ -343,7 +343,7 @@ def _pod(node: Json) -> PodState:
         health=health.get("status", ""),
         status_reason=info.get("Status Reason", ""),
         message=health.get("message", ""),
-        restarts=int(restarts) if restarts.isdigit() else 0,
+        restarts=whole_number(info.get("Restart Count", "")) or 0,
         namespace=node.get("namespace", ""),
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OLDEST = (3, 1)  # what the suite on a live cluster begins at
 _CLOCKS_APART = 60.0  # seconds: what is signed here is good for minutes (a GitHub App's JWT, MLflow's deliveries)
 _WAKES = "model_version_alias.created"
-_VERSION = re.compile(r"v?(\d+)\.(\d+)")
+_VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})")
 
 
 def argocd(server: ArgoCD) -> Iterator[tuple[str, str, str]]:

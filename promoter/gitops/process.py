@@ -18,6 +18,7 @@ from promoter.gitops.failures import GitError
 from promoter.gitops.waiting import TRACE, Waiting
 from promoter.machine import process, resources, verbose
 from promoter.machine.folders import remove_left
+from promoter.transport.boundary import whole_number
 
 Settings = Iterable[tuple[str, str]]
 
@@ -78,7 +79,7 @@ class Git:
         """Raises UsageError when git is missing or older than `OLDEST_GIT`."""
         version = self.text("version")
         numbers = version.removeprefix("git version ").split(".")[:2]
-        if not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) < OLDEST_GIT:
+        if tuple(whole_number(number) or 0 for number in numbers) < OLDEST_GIT:
             raise UsageError(f"{version} is too old", hint=_INSTALL)
 
     def _execute(self, arguments: tuple[str, ...], stdin: bytes, environ: Mapping[str, str]) -> tuple[int, bytes, str]:
@@ -143,8 +144,7 @@ def _may_ask(environ: Mapping[str, str]) -> bool:
 def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment with configuration added to it (GIT_CONFIG_COUNT, git-config(1)): nothing reaches arguments or files."""
     result = dict(environ)
-    text = result.get("GIT_CONFIG_COUNT", "")
-    count = int(text) if text.isdigit() else 0
+    count = whole_number(result.get("GIT_CONFIG_COUNT", "")) or 0
     for key, value in settings:
         result[f"GIT_CONFIG_KEY_{count}"], result[f"GIT_CONFIG_VALUE_{count}"] = key, value
         count += 1

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from promoter.transport.session import whole_number
+from promoter.transport.boundary import whole_number
 
 if TYPE_CHECKING:
     import requests

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from promoter.errors import AuthError, PromoterError, UnreachableError
 from promoter.image.body import CHUNK_SIZE, Body, ChunkReader, Whole, Window, body
 from promoter.image.connection import Connection, codes
-from promoter.transport.session import whole_number
+from promoter.transport.boundary import whole_number
 
 if TYPE_CHECKING:
     import requests

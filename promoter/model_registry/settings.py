@@ -12,6 +12,7 @@ from promoter.errors import UsageError
 from promoter.machine.home import home
 from promoter.model_registry.sources import Sources
 from promoter.models import MOST_FILES
+from promoter.transport.boundary import whole_number
 from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 from promoter.transport.session import Limits
 
@@ -157,6 +158,6 @@ def _limits(environ: Mapping[str, str]) -> Limits:
     seconds = environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
     if not seconds:
         return Limits()
-    if not seconds.isdigit() or int(seconds) == 0:
+    if not whole_number(seconds):
         raise UsageError(f"MLFLOW_HTTP_REQUEST_TIMEOUT is {seconds!r}", hint="give whole seconds")
     return Limits(read=float(seconds))

@@ -23,6 +23,7 @@ from promoter.kustomize.promotion_file import BLOCKING, Decision, Key, State
 from promoter.kustomize.release import model_version
 from promoter.models import Environment, Release, Window
 from promoter.promotion import journal
+from promoter.transport.boundary import whole_number
 
 if TYPE_CHECKING:
     from promoter.gitops import Commit, Repository
@@ -263,8 +264,8 @@ def _deployed(repository: Repository, commit: str, environment: Environment) -> 
 
 
 def _is_older(release: Release, than: Release) -> bool:
-    numbers = (release.version, than.version)
-    return all(number.isdecimal() for number in numbers) and int(release.version) < int(than.version)
+    number, other = whole_number(release.version), whole_number(than.version)
+    return number is not None and other is not None and number < other
 
 
 def _applied(decisions: Decisions, commit: Commit, entry: journal.Entry) -> Decisions:

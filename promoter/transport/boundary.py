@@ -27,6 +27,7 @@ _TOKEN = re.compile(rb"[,\[{]|\"(?:[^\"\\]|\\.?)*+\"?", re.DOTALL)
 ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What code raises that reads an answer of another form than it expects."""
 
+_LONGEST_NUMBER = 18  # digits
 _SHOWN = 200
 C = TypeVar("C")
 
@@ -39,6 +40,14 @@ class Server(Protocol):
 
     @property
     def answered(self) -> str: ...
+
+
+def whole_number(text: str) -> int | None:
+    """A number in a text from outside; None for anything but a few ASCII digits.
+
+    `str.isdigit` is true for superscripts, and `int` refuses these, and what has thousands of digits.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
 
 
 def has_too_many_values(text: bytes | bytearray) -> bool:

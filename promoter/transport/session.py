@@ -22,13 +22,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from promoter.errors import UnexpectedAnswerError, UnreachableError, without_credentials
 from promoter.machine import verbose
-from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, has_too_many_values, unlike
+from promoter.transport.boundary import LARGEST_ANSWER, MOST_VALUES, OPENING, has_too_many_values, unlike, whole_number
 from promoter.transport.credential import Credential
 
 _PIECE = 64 * 1024
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_WAIT = 120.0
-_LONGEST_NUMBER = 18  # digits
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -46,11 +45,6 @@ class Authorization(AuthBase):
             credential = self._credential() if callable(self._credential) else self._credential
             request.headers["Authorization"] = credential.authorization(request.url or "")
         return request
-
-
-def whole_number(text: str) -> int | None:
-    """A header's number; None for anything but ASCII digits: `str.isdigit` is true for superscripts, which `int` refuses."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
 
 
 class RateLimitedError(UnreachableError):

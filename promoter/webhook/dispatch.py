@@ -13,6 +13,7 @@ from promoter.hosting import github
 from promoter.hosting.answers import error_message, rate_limit
 from promoter.hosting.tokens import dispatch_token
 from promoter.models import ForgeKind
+from promoter.transport.boundary import whole_number
 from promoter.transport.credential import Credential
 from promoter.transport.session import Authorization, Http
 
@@ -120,7 +121,7 @@ def pipeline(system: System, name: str, ref: str, environ: Mapping[str, str]) ->
         return GitHubWorkflow(http, repository, parts[2] if len(parts) == 3 else None, ref)
     url = name if "://" in name else f"https://dev.azure.com/{name}"
     project, _, id = url.rstrip("/").rpartition("/")
-    if not id.isdigit() or urlsplit(project).path.count("/") < 2:
+    if whole_number(id) is None or urlsplit(project).path.count("/") < 2:
         raise UsageError(
             f"{name!r} is not an Azure pipeline", hint="write ORGANISATION/PROJECT/ID: the number is in its address"
         )
