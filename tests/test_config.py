@@ -347,3 +347,23 @@ def test_an_anchor_that_is_set_again_is_no_warning() -> None:
     (document,) = documents(text, "f")
     assert document.value == {"a": 1, "b": 1, "c": 2, "d": 2}
     assert plain_values(text, "f") == [document.value]
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [("!!int ''", 2), ("!!float ''", 2), ("!!bool x", 2), ("{[[b]]: c}", 2), ("2026-99-99", 2), ('"\\UFFFFFFFF"', None)],
+)
+def test_what_the_parser_s_code_raises_is_an_error_with_its_place(value: str, line: int | None) -> None:
+    text = f"a: 1\nb: {value}\n"
+    with pytest.raises(ConfigError, match="is not valid YAML") as caught:
+        documents(text, "f")
+    assert (caught.value.file, caught.value.line) == ("f", line)
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        plain_values(text, "f")
+
+
+def test_yaml_from_outside_has_two_doors() -> None:
+    """Both bound what aliases stand for; the sandbox of the demo reads what promoter wrote."""
+    package = Path(config.__file__).parents[1]
+    makes = {str(file.relative_to(package)) for file in package.rglob("*.py") if "YAML(" in file.read_text()}
+    assert {one for one in makes if not one.startswith("demo/sandbox/")} == {"config/yaml.py", "kustomize/yaml_file.py"}

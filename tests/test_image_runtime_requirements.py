@@ -102,6 +102,8 @@ def test_constraints_that_were_logged_with_the_model() -> None:
         ("./wheels/mine-1-py3-none-any.whl", "is a URL or a path"),
         ("mine-1-py3-none-any.whl", "is a URL or a path"),
         ("=== what", "is not a requirement"),
+        ("foo; " + "(" * 1_500, "is not a requirement"),
+        ("foo>=1" + ",>=1" * 500, "is 2006 characters long"),
     ],
 )
 def test_lines_that_cannot_be_locked(line: str, told: str) -> None:
@@ -161,6 +163,25 @@ def test_prereleases_and_a_byte_order_mark() -> None:
     assert found.prereleases
     assert {"mlflow-skinny==3.17.2", "xgboost"} <= set(found.lines)
     assert not read({"requirements.txt": b"mlflow==3.17.2\n", "python_env.yaml": ENV}).prereleases
+
+
+@pytest.mark.parametrize("listed", ["5", "numpy", "{numpy: 1}", "[null]", "[[numpy]]"])
+def test_what_conda_gives_to_pip_is_a_list_of_requirements(listed: str) -> None:
+    """Of a text each letter became a package, and of an empty entry one that is named None."""
+    with pytest.raises(RefusedError, match=r"`pip` in conda\.yaml of fraud-detector:7 is not a list"):
+        read({"conda.yaml": f"dependencies: [{{pip: {listed}}}]".encode(), "python_env.yaml": ENV})
+
+
+@pytest.mark.parametrize("version", ["2.9.", "2.9.x.y", "9" * 5_000])
+def test_a_version_of_mlflow_that_is_none_is_refused(version: str) -> None:
+    with pytest.raises(RefusedError, match=r"MLmodel of fraud-detector:7 is"):
+        read({"requirements.txt": b"numpy", "MLmodel": f"mlflow_version: {version}\n".encode(), "python_env.yaml": ENV})
+
+
+@pytest.mark.parametrize("pin", ["===2.9_x", "===2.9..1"])
+def test_a_pin_that_is_no_version_is_not_one_of_a_server(pin: str) -> None:
+    with pytest.raises(RefusedError, match=r"needs mlflow-skinny===2\.9.*MLflow 2\.0 or newer"):
+        read({"requirements.txt": f"mlflow{pin}".encode(), "python_env.yaml": ENV})
 
 
 def test_conda_file_that_is_no_yaml() -> None:

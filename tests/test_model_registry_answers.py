@@ -237,7 +237,10 @@ def test_a_listing_that_never_ends_is_refused(mlflow: Replay) -> None:
 
 
 def test_an_mlmodel_file_that_is_none_is_refused(mlflow: Replay) -> None:
-    for content in (b"flavors: {", b"- 1", b"name: x", b"flavors: {sklearn: {}}\nsignature: {inputs: '['}", b"\xff\xfe\x00"):
+    merges = "".join(f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 4)}], k{i}: v}}\n" for i in range(1, 30))
+    bomb = f"flavors: {{}}\na0: &a0 {{k0: v}}\n{merges}".encode()
+    none = (b"flavors: {", b"- 1", b"name: x", b"", b"flavors: {sklearn: {}}\nsignature: {inputs: '['}", b"\xff\xfe\x00", bomb)
+    for content in none:
         mlflow.answers[LISTING] = Answer({"files": [{"path": "MLmodel", "file_size": len(content)}]})
         mlflow.answers[f"{FILES}/MLmodel"] = file(content)
         with pytest.raises(RefusedError, match="the MLmodel file of iris-clf:2 can't be read"):

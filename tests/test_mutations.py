@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from promoter.config.manifest import application_in
 from promoter.config.yaml import documents
 from promoter.errors import ConfigError, RefusedError
+from promoter.image.runtime.requirements import read_requirements
 from promoter.kustomize import promotion_file
 from promoter.kustomize.outside import charts, require_inside
 from promoter.kustomize.release import Overlay, deployed, write_release
+from promoter.model_registry import mlmodel
 from promoter.models import Application, Environment, Model, Release
+from tests.support.models import listing, model_version, store
 from tests.support.mutations import mutated
 
 MANIFEST = """\
@@ -132,10 +137,47 @@ def look_outside(seed: int) -> bool:
     return True
 
 
-READERS = {"manifest": read_manifest, "overlay": edit_overlay, "decisions": read_decisions, "outside": look_outside}
+MODEL_FILES = {
+    "requirements.txt": "mlflow==3.4.1\nscikit-learn==1.9.1 ; python_version > '3.9'  # x\n-c constraints.txt\n--pre\n",
+    "constraints.txt": "numpy<3\n",
+    "conda.yaml": "channels: [conda-forge]\ndependencies:\n- python=3.11.4\n- pip:\n  - mlflow==3.4.1\n  - xgboost\n",
+    "python_env.yaml": "python: 3.11.7\ndependencies:\n- -r requirements.txt\n",
+    "MLmodel": """\
+flavors:
+  python_function: {env: conda.yaml, python_version: 3.11.4}
+mlflow_version: 3.4.1
+model_id: m-1
+signature:
+  inputs: '[{"type": "double", "name": "a", "required": true}]'
+  outputs: '[]'
+""",
+}
 
 
-@pytest.mark.parametrize("name", ["overlay", "decisions", "outside"])
+def read_model(seed: int) -> bool:
+    """What a registered version needs and describes; one without requirements.txt has conda.yaml only."""
+    files = {name: mutated(text, seed + number).encode() for number, (name, text) in enumerate(MODEL_FILES.items())}
+    if seed % 2:
+        del files["requirements.txt"]
+    read = False
+    with suppress(ConfigError, RefusedError):
+        read_requirements(model_version(listing(files)), store(files).open)
+        read = True
+    with suppress(RefusedError):
+        mlmodel.parse(files["MLmodel"], reference="fraud:7")
+    return read
+
+
+READERS = {
+    "manifest": read_manifest,
+    "overlay": edit_overlay,
+    "decisions": read_decisions,
+    "outside": look_outside,
+    "model": read_model,
+}
+
+
+@pytest.mark.parametrize("name", ["overlay", "decisions", "outside", "model"])
 def test_an_overlay_that_went_wrong_is_edited_or_refused(name: str) -> None:
     read = [READERS[name](seed) for seed in range(200)]
     assert {True, False} == set(read)

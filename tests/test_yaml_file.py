@@ -62,6 +62,11 @@ def test_a_pointer_of_git_lfs_is_called_one() -> None:
         parse("x.yaml", pointer)
 
 
+def test_what_the_parser_s_code_raises_is_an_error_with_its_place() -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml:1: not YAML"):
+        parse("x.yaml", b'a: "\\UFFFFFFFF"')
+
+
 def test_apply_keeps_byte_order_mark_and_everything_else() -> None:
     file = parse("x.yaml", "\ufeffa: 漢 # c\r\nb:  d".encode())
     assert apply(file, [value_splice(file, "b", "e", "e"), value_splice(file, "a", "'f'", "f", "'")]) == (

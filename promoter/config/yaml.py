@@ -11,6 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from promoter.errors import ConfigError
+from promoter.transport.boundary import ODD
 
 _MOST_NODES = 100_000
 
@@ -60,8 +61,9 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
     Raises:
         ConfigError: not YAML, or a key twice in one mapping; with the line.
     """
+    nodes: list[Node | None] = []
     try:
-        nodes = list(_loader().compose_all(text))
+        nodes += _loader().compose_all(text)
         _require_bounded(nodes, file)
         values = list(_loader().load_all(text))
     except MarkedYAMLError as error:
@@ -69,10 +71,8 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
         line = None if mark is None else mark.line + 1
         reason = " ".join(part for part in (error.context, error.problem) if part).split("\n")[0]
         raise ConfigError(f"is not valid YAML: {reason}", file=file, line=line, hint="correct the YAML there") from None
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
-    except RecursionError:
-        raise _too_deep(file) from None
+    except (YAMLError, *ODD) as error:
+        raise _odd(error, file, _odd_line(nodes)) from None
     return tuple(Document(file, value, node) for value, node in zip(values, nodes, strict=True) if value is not None)
 
 
@@ -85,10 +85,8 @@ def plain_values(text: str, file: str) -> list[Any]:
     try:
         _require_bounded(_loader(pure=False).compose_all(text), file)
         return list(_loader(pure=False).load_all(text))
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"is not valid YAML: {str(error).splitlines()[0]}", file=file, hint="correct the YAML") from None
-    except RecursionError:
-        raise _too_deep(file) from None
+    except (YAMLError, *ODD) as error:
+        raise _odd(error, file) from None
 
 
 def _require_bounded(nodes: Iterable[Node | None], file: str) -> None:
@@ -118,8 +116,25 @@ def _pairs(node: Node | None) -> Iterator[tuple[Node, ...]]:
         yield tuple(node.value)
 
 
-def _too_deep(file: str) -> ConfigError:
-    return ConfigError("is nested too deeply", file=file, hint="no file of promoter or Kustomize is as deep as that")
+def _odd(error: Exception, file: str, line: int | None = None) -> ConfigError:
+    """For what the parser raises: its own errors, and those of its code where a text was not foreseen (`!!int ''`)."""
+    if isinstance(error, RecursionError):
+        return ConfigError("is nested too deeply", file=file, hint="no file of promoter or Kustomize is as deep as that")
+    reason = (str(error).splitlines() or [""])[0]
+    what = reason if isinstance(error, (YAMLError, ValueError)) else f"a value can't be read ({type(error).__name__}: {reason})"
+    return ConfigError(f"is not valid YAML: {what}", file=file, line=line, hint="correct the YAML")
+
+
+def _odd_line(nodes: Iterable[Node | None]) -> int | None:
+    """The line of the first value that can't be made of its node, None if the text has no nodes."""
+    for node in nodes:
+        if (line := _odd_line(child for pair in _pairs(node) for child in pair)) is not None:
+            return line
+        try:
+            _loader().constructor.construct_object(node, deep=True)
+        except (YAMLError, *ODD):
+            return None if node is None else int(node.start_mark.line) + 1
+    return None
 
 
 def _loader(*, pure: bool = True) -> YAML:

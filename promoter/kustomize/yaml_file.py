@@ -26,6 +26,7 @@ from ruamel.yaml.events import (
 )
 
 from promoter.errors import ConfigError
+from promoter.transport.boundary import ODD
 
 try:
     # Where ruamel itself looks for its C extension, under the names it had before 0.19 and has since.
@@ -259,7 +260,7 @@ def _events(path: str, text: str) -> list[Any]:
             pass
     try:
         return list(YAML(typ="safe", pure=True).parse(text))
-    except YAMLError as error:
+    except (YAMLError, *ODD) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         line = mark.line + 1 if mark else _line(text, getattr(error, "position", 0))

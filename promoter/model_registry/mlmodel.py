@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promoter.errors import RefusedError
+from promoter.errors import ConfigError, RefusedError
 from promoter.models import Signature
 from promoter.transport.boundary import ODD
 from promoter.transport.typed import require_typed
+
+_SHOWN = 200  # characters of a reader's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,17 @@ def parse(content: bytes, *, reference: str) -> MLmodel:
         RefusedError: not such a file.
     """
     # Imported here: asking what an alias points to needs no YAML.
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from promoter.config.yaml import plain_values
 
     try:
-        document = YAML(typ="safe").load(content)
+        document = plain_values(content.decode("utf-8-sig"), "MLmodel")[0]
         found = MLmodel(tuple(document["flavors"]), _signature(document.get("signature")), document.get("model_id"))
         return require_typed(found)
-    except (YAMLError, *ODD) as error:
+    except (ConfigError, *ODD) as error:
         reason = (str(error).splitlines() or [""])[0]
+        kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
         raise RefusedError(
-            f"the MLmodel file of {reference} can't be read: {type(error).__name__}: {reason}",
+            f"the MLmodel file of {reference} can't be read: {kind}{reason[:_SHOWN]}",
             hint="log the model again with mlflow.<flavor>.log_model, and register that",
         ) from None
 

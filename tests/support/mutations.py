@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 _ODD = ["5", "[]", "{}", "[1, {a: b}]", "null", "''", '"', "'", "true", "2026-01-01", "!!binary x", "!x y", "&a b", "*a", "- x", "[", "{",
-        "|", "? x", "<<", "..", "/", "\x00", "\t", "é😀", "0x1F", ".inf", "1e999", "---", "...", "%YAML 9.9", "2026-99-99", "!!int x"]  # fmt: skip
+        "|", "? x", "<<", "..", "/", "\x00", "\t", "é😀", "0x1F", ".inf", "1e999", "---", "...", "%YAML 9.9", "2026-99-99", "!!int x",
+        "!!int ''", "!!bool x", '"\\UFFFFFFFF"', "? [[a]]", "²", "9" * 5000, "(" * 1500, "1..2", "&x [*x, *x]"]  # fmt: skip
 
 
 def mutated(text: str, seed: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from promoter.config.yaml import documents
 from promoter.errors import RefusedError, UnreachableError
@@ -22,7 +22,7 @@ SERVING = Path(__file__).parents[2] / "serving"
 """The inference server's sources, and its requirements.txt."""
 
 _LARGEST, _LARGEST_MLMODEL = 64 * 1024, 1 << 20  # bytes; an MLmodel has the whole signature
-_SHOWN = 200  # characters of a line in an error
+_LONGEST, _SHOWN = 2_000, 200  # characters of a requirement; of a line in an error
 _NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?")
 _OPTIONS = re.compile(r"\s--hash[= ]")  # what follows a requirement; the lock has hashes of its own
 _LOCAL = re.compile(r"[./~]|.*\.(whl|zip|tar\.gz)(\s|$)")
@@ -136,9 +136,17 @@ def _model_lines(files: _Files) -> Iterable[tuple[str, str]]:
 
 def _conda_lines(where: str, text: str) -> Iterator[tuple[str, str]]:
     for dependency in _conda_dependencies(where, text):
-        if isinstance(dependency, dict):
-            for line in dependency.get("pip") or ():
-                yield from _logical_lines(where, str(line))
+        for line in _pip_lines(where, dependency.get("pip")) if isinstance(dependency, dict) else ():
+            yield from _logical_lines(where, line)
+
+
+def _pip_lines(where: str, listed: object) -> list[str]:
+    """Raises RefusedError."""
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not all(isinstance(line, str) for line in listed):
+        raise RefusedError(f"`pip` in {where} is not a list of requirements", hint="log the model again")
+    return listed
 
 
 def _conda_dependencies(where: str, text: str) -> Iterable[object]:
@@ -200,9 +208,11 @@ def _requirement(where: str, line: str) -> str:
     if "://" in line or " @ " in line or _LOCAL.match(line):
         raise _refused(where, f"is a URL or a path: {line.partition(' @ ')[0].partition('?')[0]}")
     text = _OPTIONS.split(line, maxsplit=1)[0].strip()
+    if len(text) > _LONGEST:
+        raise _refused(where, f"is {len(text)} characters long")
     try:
         parsed = Requirement(text)
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         raise _refused(where, f"is not a requirement: {line[:_SHOWN]}") from None
     if parsed.url is not None:
         raise _refused(where, f"is a URL or a path: {parsed.name}")
@@ -233,7 +243,7 @@ def _for_serving(lines: Iterable[str], files: _Files) -> tuple[str, ...]:
     names = {_named(line) for line in wanted}
     if "mlflow-skinny" not in names:
         match = _MLFLOW_VERSION.search(files.text("MLmodel") or "")
-        wanted.append(f"mlflow-skinny=={match[1]}" if match else "mlflow-skinny")
+        wanted.append(_requirement(files.where("MLmodel"), f"mlflow-skinny=={match[1]}") if match else "mlflow-skinny")
     wanted += _for_old_mlflow(next(line for line in wanted if _named(line) == "mlflow-skinny"), names, files)
     # mlflow.pyfunc imports both, mlflow-skinny asks for neither; pip installs the rest, and goes when it has.
     wanted += [name for name in ("numpy", "pandas", "pip") if name not in names]
@@ -250,13 +260,20 @@ def _for_old_mlflow(line: str, names: Collection[str], files: _Files) -> list[st
     """
     allowed = [Version(release) for release in _RELEASES if Requirement(line).specifier.contains(release)]
     pinned = re.search(r"={2,3}\s*(\d[\w.]*\w)", line)
-    newest = max([*allowed, *([Version(pinned[1])] if pinned else [])], default=None)
+    newest = max([*allowed, *_versions(pinned[1] if pinned else "")], default=None)
     if newest is None or newest < Version(_OLDEST_MLFLOW):
         raise RefusedError(
             f"{files.version.reference} needs {line}, and the inference server MLflow {_OLDEST_MLFLOW} or newer",
             hint="load it with its own MLflow and log it with a newer one, or set image.runtime to an image that serves it",
         )
     return [_SETUPTOOLS] if newest < Version(_NEEDS_PKG_RESOURCES) and "setuptools" not in names else []
+
+
+def _versions(text: str) -> list[Version]:
+    try:
+        return [Version(text)]
+    except InvalidVersion:
+        return []
 
 
 def _named(line: str) -> str:
