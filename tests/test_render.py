@@ -77,6 +77,19 @@ def test_an_overlay_that_does_not_build_is_refused_in_the_tools_words(shipped: d
     assert "/tmp" not in caught.value.message
 
 
+@pytest.mark.parametrize("prefix", ["Error: ", "error: ", ""])
+def test_what_the_tools_put_in_front_of_their_words_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: dict[str, bytes], prefix: str
+) -> None:
+    program = tmp_path / "kustomize"
+    program.write_text(f"#!/bin/sh\necho '{prefix}no Error: here' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(RefusedError) as caught:
+        render(Files(shipped), "overlays/staging", {})
+    assert caught.value.message == "overlays/staging does not build: no Error: here"
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [

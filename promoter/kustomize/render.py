@@ -103,7 +103,7 @@ def _run(command: tuple[str, ...], folder: Path, directory: str, rules: RenderCo
     if (how := _crash(done)) is not None:
         raise _broken(directory, command, how)
     if done.status != 0:
-        reason = done.errors.strip().replace(f"{folder}/", "").replace(str(folder), ".")
+        reason = _PREFIX.sub("", done.errors.strip()).replace(f"{folder}/", "").replace(str(folder), ".")
         option = next((option for words, option in _OPTIONS.items() if words in reason), "")
         hint = _AS_ARGOCD.format(option) if option else _HINT
         raise RefusedError(f"{directory} does not build: {reason}", hint=hint)
@@ -131,6 +131,7 @@ def _broken(directory: str, command: tuple[str, ...], how: str) -> UnreachableEr
 
 
 _PANIC = re.compile(r"^(panic:|fatal error:|runtime:|SIG[A-Z]+:).*", re.MULTILINE)  # how a Go program ends that has a fault
+_PREFIX = re.compile(r"\A[Ee]rror: ")  # kustomize's and kubectl's, in front of what they report
 _OPTIONS = {
     "must specify --enable-helm": "--enable-helm",
     "is not in or below": "--load-restrictor LoadRestrictionsNone",
