@@ -176,6 +176,27 @@ def test_an_alias_that_reconcile_leaves_is_no_difference(
         assert status_text([one]).splitlines()[0] == f"staging {name}: {headline}"
 
 
+@pytest.mark.parametrize(("entry", "agree"), [("", True), ("failed", True), ("allowed", False)])
+def test_a_tag_of_mlflow_that_the_file_does_not_confirm_is_named(
+    tmp_path: Path, mlflow_server: MlflowServer, entry: str, agree: bool
+) -> None:
+    """A squash of a release and its restore leaves the tag alone: reconcile refuses the version, for ever."""
+    name, tag = f"detector-{uuid.uuid4().hex[:8]}", "promoter.quarantined.staging"
+    source = f"models:/{mlflow_server.log_model()}"
+    mlflow_server.register(name, source)
+    mlflow_server.register(name, source, alias="champion")
+    mlflow_server.api("POST", "model-versions/set-tag", name=name, version="2", key=tag, value="c" * 40)
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with world(tmp_path, environ, model=name, lines="  alias: champion\n") as it:
+        versions = [f"{{environment: staging, model: {name}, version: '2', state: {entry}}}"] if entry else []
+        it.remote.commit({"overlays/staging/promotion.yaml": f"versions: [{', '.join(versions)}]\n"})
+        it.settle()
+        one = stand(it)
+        named = f"MLflow's tag {tag} quarantines version 2, and overlays/staging/promotion.yaml does not"
+        assert (one.agree, named in one.notes) == (agree, agree)
+        assert one.alias_state == ("quarantined" if agree else "allowed")
+
+
 def test_a_model_registry_that_is_gone_is_noted(tmp_path: Path) -> None:
     environ = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/missing/mlflow.db"}
     with world(tmp_path, environ, lines="  alias: champion\n") as it:

@@ -81,12 +81,15 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
     behind = alias is not None and not decisions.deploys(release, alias)
     if behind and alias:
         decision = found.known.of(alias.version, alias.created.replace(microsecond=0))
-        state = str(decision.state) if decision else ""
+        by_tag = _by_tag_alone(decision, alias, environment)
+        state = str(State.QUARANTINED if by_tag else decision.state if decision else "")
         standing = replace(standing, alias_state=state)
         why = f", which is {state} here" if state else ""
+        if by_tag:
+            reading.notes.append(f"MLflow's tag {by_tag} quarantines version {alias.version}, and {found.known.path} does not")
         other = " of a model of this name that was deleted" if alias.version == release.version else ""
         reading.notes.append(f"{environment.alias} is version {alias.version}{why}, Git has version {release.version}{other}")
-        behind = decision is None or not _left_alone(decision)
+        behind = not by_tag and (decision is None or not _left_alone(decision))
     freeze = found.known.frozen(datetime.now(UTC))
     if freeze is not None:
         standing = replace(standing, frozen=words(freeze))
@@ -155,6 +158,13 @@ def _in_git(clients: Clients, environment: Environment) -> _InGit:
     known = decisions.at(repository, tip.commit, read_overlay(tip, placed), placed)
     committed = releases.current(repository, placed, tip.commit)
     return _InGit(committed, known, lambda argocd: Observer(argocd, repository, placed, committed.expectation(placed)))
+
+
+def _by_tag_alone(decision: Decision | None, version: RegisteredVersion, environment: Environment) -> str:
+    """The tag of MLflow, the second witness, that quarantines the version where the file does not; else ""."""
+    tag = gates.quarantine_tag(environment)
+    silent = decision is None or not (decision.blocks or decision.state is State.ALLOWED)
+    return tag if silent and tag in version.tags else ""
 
 
 def _left_alone(decision: Decision) -> bool:
