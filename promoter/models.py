@@ -52,6 +52,7 @@ class ModelVersion:
     """One registered model version, resolved: what an alias pointed to at one moment, never again by that alias.
 
     `created` is in UTC; `artifact_uri` is where its files are; `files` is the listing without content.
+    `pickled` are the paths of those that are unpickled when it is loaded.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     flavors: tuple[str, ...] = ()
+    pickled: tuple[str, ...] = ()
     signature: Signature | None = None
     requirements: tuple[str, ...] = ()
 
@@ -330,7 +332,7 @@ class Environment:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from every other one: its name and its model's."""
+        """What identifies it: its name and its model's."""
         return self.name, self.model.name
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promoter import config
@@ -144,6 +144,7 @@ def test_what_is_live_is_read_only_for_a_bound_that_is_relative_to_it() -> None:
 NUMBER = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
+@settings(deadline=None)
 @given(NUMBER, NUMBER, NUMBER, st.sampled_from((">=", ">")), st.sampled_from(("live - 0.5", "live * 1.1", "live + 2", "0.8")))
 def test_a_higher_value_is_never_refused_where_a_lower_one_passes(
     low: float, more: float, live: float, comparison: str, limit: str
@@ -153,6 +154,7 @@ def test_a_higher_value_is_never_refused_where_a_lower_one_passes(
     assert bound.holds(high, live) or not bound.holds(low, live)
 
 
+@settings(deadline=None)
 @given(NUMBER, NUMBER)
 def test_the_same_value_as_live_is_never_worse(value: float, live: float) -> None:
     assert bounds.parse(">= live").holds(live, live)

@@ -17,10 +17,17 @@ def gates(path: WritePath, text: str) -> None:
     path.config.write_text(path.config.read_text() + f"gates: {text}\n")
 
 
-def register(path: WritePath, accuracy: float = 0.9, of_model: dict[str, float] | None = None, **tags: str) -> str:
+def register(
+    path: WritePath,
+    accuracy: float = 0.9,
+    of_model: dict[str, float] | None = None,
+    files: dict[str, bytes] | None = None,
+    **tags: str,
+) -> str:
     """A version with the metric `val/accuracy` of its run, others of its logged model, and tags."""
     run = path.server.create_run({"val/accuracy": accuracy})
-    logged = path.server.log_model({**FILES, "weights.bin": f"{accuracy}".encode()}, run_id=run, metrics=of_model)
+    content = {**FILES, "weights.bin": f"{accuracy}".encode(), **(files or {})}
+    logged = path.server.log_model(content, run_id=run, metrics=of_model)
     return path.server.register(path.model, f"models:/{logged}", run_id=run, alias="challenger", **tags)
 
 
@@ -107,3 +114,30 @@ def test_what_is_live_is_compared_again_where_another_release_came_in_between(pa
     path.promote(f"{path.model}:{high}")
     with pytest.raises(GatesError, match=f"is 0.7, and must be >= live = 0.9 \\(version {high} has 0.9\\)"):
         path.apply(made, steps)
+
+
+def described(*columns: str, flavors: str = "python_function: {loader_module: model}") -> dict[str, bytes]:
+    """An MLmodel with these columns, all doubles."""
+    inputs = json.dumps([{"type": "double", "name": name, "required": True} for name in columns])
+    text = f"flavors: {{{flavors}}}\nsignature:\n  inputs: '{inputs}'\n  outputs: '[{{\"type\": \"long\"}}]'\n"
+    return {"MLmodel": text.encode()}
+
+
+def test_a_version_that_drops_a_column_or_unpickles_is_refused_by_name(path: WritePath) -> None:
+    gates(path, "{signature: compatible, pickle: refuse, flavors: [sklearn], requirements: {refuse: [torch]}}")
+    sklearn = "sklearn: {pickled_model: model.skops, serialization_format: skops}"
+    path.promote(f"{path.model}:{register(path, files=described('amount', 'country', flavors=sklearn))}")
+    pickled = {**described("amount"), "model.pkl": b"x", "requirements.txt": b"torch==2.9.0\n"}
+    tip, images = path.tip, sorted(path.images.rglob("*"))
+    with pytest.raises(GatesError) as caught:
+        path.promote(f"{path.model}:{register(path, files=pickled)}")
+    assert caught.value.message == (
+        f"{path.model}:2 is refused in 'staging': "
+        "flavors: has python_function, and must have one of: sklearn; "
+        "pickle: loading it unpickles model.pkl; "
+        "requirements torch: needs torch==2.9.0; "
+        "signature input country: is removed, compared with version 1, which is live"
+    )
+    assert (path.tip, sorted(path.images.rglob("*"))) == (tip, images)
+    good = register(path, files=described("amount", "country", flavors=sklearn) | {"model.skops": b"better"})
+    assert path.promote(f"{path.model}:{good}").commit == path.tip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import string
 from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin
@@ -24,6 +23,7 @@ from promoter.config.freeze import WindowSection
 from promoter.config.gates import GatesSection
 from promoter.config.notices import NoticeSection
 from promoter.config.section import Section
+from promoter.config.sizes import Bytes
 from promoter.config.values import FIELDS, FILE, nearest
 from promoter.config.yaml import Document
 from promoter.models import (
@@ -47,16 +47,6 @@ DEFAULT_HISTORY_LIMIT = 1_000_000
 
 _NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 _SOURCE = r"^(/|[a-z][a-z0-9+.-]*:/{1,3})[^/\s]\S*$"
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i)?B?")
-_UNITS = {None: 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-
-
-def _bytes(value: object) -> object:
-    """`2 GiB` in bytes."""
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if isinstance(value, str) and not match:
-        raise ValueError("is a number of bytes, or one with KiB, MiB, GiB or TiB")
-    return int(float(match[1]) * _UNITS[match[2]]) if match else value
 
 
 def _compress(value: object) -> object:
@@ -209,7 +199,7 @@ class ImageSection(Section):
         description="With model: volume. oci: an image, which every container runtime that mounts images takes."
         " modelpack: an artifact in the CNCF's format, for tools that read that.",
     )
-    embed_limit: Annotated[int | None, BeforeValidator(_bytes, json_schema_input_type=int | str | None)] = Field(
+    embed_limit: Bytes | None = Field(
         None, ge=0, description="Models of more than this many bytes (2147483648, or 2 GiB) are not embedded."
     )
     max_files: int = Field(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from promoter.config import bounds
+from promoter.config.duration import Seconds
 from promoter.config.section import Section
+from promoter.config.sizes import Bytes
 
 
 class TagRule(Section):
@@ -51,6 +55,53 @@ _Bounds = Annotated[
 ]
 
 
+def _requirement(value: str) -> str:
+    try:
+        Requirement(value)
+    except InvalidRequirement:
+        raise ValueError("is a package, or one with versions: pyyaml<6") from None
+    return value
+
+
+class AgeSection(Section):
+    """How long ago MLflow may have created a version."""
+
+    at_least: Seconds | None = Field(None, ge=0, description="No version that is younger: 1h.")
+    at_most: Seconds | None = Field(None, gt=0, description="No version that is older: 30d.")
+
+    @model_validator(mode="after")
+    def _something(self) -> AgeSection:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("needs at-least or at-most")
+        return self
+
+
+class SizeSection(Section):
+    """How large a version may be."""
+
+    at_most: Bytes = Field(gt=0, description="Bytes of all its files together, or with KiB, MiB, GiB, TiB.")
+
+
+class Signature(StrEnum):
+    COMPATIBLE = "compatible"
+
+
+class OnPickle(StrEnum):
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
+class RequirementsSection(Section):
+    """What a version must not need."""
+
+    refuse: tuple[Annotated[str, AfterValidator(_requirement)], ...] = Field(
+        min_length=1, strict=False, description="Packages, with the versions of them that are refused: torch, pyyaml<6."
+    )
+
+
+_Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]
+
+
 class GatesSection(Section):
     """What must hold for a model version before it is deployed. null takes away a gate that all environments have."""
 
@@ -60,6 +111,17 @@ class GatesSection(Section):
     metrics: dict[str, _Bounds] | None = Field(
         None, description="Bounds of metrics by name: '>= 0.8', '>= live - 0.01', '<= live * 1.1', or a list of them."
     )
+    signature: Annotated[Signature | None, Field(strict=False)] = Field(
+        None, description="compatible: it takes what the live version takes, and answers in the same form."
+    )
+    aliases: _Names | None = Field(None, description="Aliases that point to the version, all of them.")
+    age: AgeSection | None = None
+    size: SizeSection | None = None
+    flavors: _Names | None = Field(None, description="The version has one of these flavors.")
+    pickle: Annotated[OnPickle | None, Field(strict=False)] = Field(
+        None, description="refuse or warn: about a version that unpickles files when it is loaded."
+    )
+    requirements: RequirementsSection | None = None
 
 
 def merged(common: GatesSection, own: GatesSection) -> GatesSection:

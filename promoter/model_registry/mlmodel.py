@@ -17,7 +17,7 @@ _SHOWN = 200  # characters of a reader's own words
 
 @dataclass(frozen=True, slots=True)
 class MLmodel:
-    flavors: tuple[str, ...]
+    flavors: Mapping[str, Any]
     signature: Signature | None
     model_id: str | None
 
@@ -33,7 +33,7 @@ def parse(content: bytes, *, reference: str) -> MLmodel:
 
     try:
         document = plain_values(content.decode("utf-8-sig"), "MLmodel")[0]
-        found = MLmodel(tuple(document["flavors"]), _signature(document.get("signature")), document.get("model_id"))
+        found = MLmodel(dict(document["flavors"]), _signature(document.get("signature")), document.get("model_id"))
         return require_typed(found)
     except (ConfigError, *ODD) as error:
         reason = (str(error).splitlines() or [""])[0]

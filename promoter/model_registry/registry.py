@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError, without_credentials
 from promoter.model_registry import mlmodel, settings
+from promoter.model_registry.pickles import pickled
 from promoter.model_registry.reference import LATEST, ModelReference
 from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, Store
 from promoter.models import MOST_FILES, ModelFile, ModelVersion
@@ -117,7 +118,8 @@ class ModelRegistry:
             aliases=registered.aliases,
             tags=registered.tags,
             metrics={**self._run_metrics(registered), **(logged.metrics if logged else {})},
-            flavors=described.flavors,
+            flavors=tuple(described.flavors),
+            pickled=pickled(described.flavors, files),
             signature=described.signature,
             requirements=mlmodel.requirements(required),
         )

@@ -13,8 +13,12 @@ from promoter.models import Application, Result, Ruling
 from promoter.promotion.freezes import FrozenError, not_frozen, sync_windows
 from promoter.promotion.gates import application, decided
 from promoter.promotion.gates.metrics import metrics
+from promoter.promotion.gates.pickles import pickle
+from promoter.promotion.gates.requirements import requirements
+from promoter.promotion.gates.signature import signature
 from promoter.promotion.gates.table import of_error, passed, warned
 from promoter.promotion.gates.tags import tags
+from promoter.promotion.gates.version import age, aliases, flavors, size
 
 if TYPE_CHECKING:
     from promoter.argocd.state import SyncWindows
@@ -25,7 +29,14 @@ Rule = Callable[["GatesSection", "Facts"], Iterable[Ruling]]
 
 RULES: Mapping[str, Rule] = {
     "tags": lambda gates, facts: tags(gates.tags or {}, facts.labelled),
+    "aliases": lambda gates, facts: aliases(gates.aliases or (), facts.labelled),
+    "age": lambda gates, facts: age(gates.age, facts.version, facts.now) if gates.age else (),
+    "size": lambda gates, facts: size(gates.size, facts.version) if gates.size else (),
+    "flavors": lambda gates, facts: flavors(gates.flavors or (), facts.version),
+    "pickle": lambda gates, facts: (pickle(gates.pickle, facts.version),) if gates.pickle else (),
+    "requirements": lambda gates, facts: requirements(gates.requirements.refuse, facts.version) if gates.requirements else (),
     "metrics": lambda gates, facts: metrics(gates.metrics or {}, facts.version, facts.live),
+    "signature": lambda _, facts: signature(facts.version, facts.live),
 }
 """The gates that are declared in promoter.yaml: a key under `gates:`, and the rule that is asked where it is set."""
 

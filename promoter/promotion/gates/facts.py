@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ class Facts:
     changes: bool = True
     again: bool = False
     _lives: dict[Release, Live] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     @property
     def environment(self) -> Environment:

@@ -34,7 +34,7 @@ def require(rulings: Sequence[Ruling], version: ModelVersion, environment: Envir
 
     Raises:
         GatesError: it names every refusal.
-        RefusedError: the only one is an error that says more (`FrozenError`).
+        RefusedError: the only one is of a class of its own (`FrozenError`).
     """
     against = [one for one in rulings if one.result is Result.REFUSED]
     if not against:
