@@ -167,6 +167,17 @@ class Release:
         return f"{self.repository}:{self.tag}@{self.digest}"
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a pod gives a release's container: its memory limit in bytes, and the variables whose values are written down."""
+
+    memory: int | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_LIMITS = Container()
+
+
 # -- configuration ----------------------------------------------------------------------------------------------------
 
 
@@ -267,12 +278,16 @@ class PullRequestPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A registered model as promoter.yaml names it: image repository, `images:` entry and release file of its overlays."""
+    """A registered model as promoter.yaml names it: image repository, `images:` entry and release file of its overlays.
+
+    `smoke`: whether its images are started once before a commit; None: where a Docker engine answers.
+    """
 
     name: str
     repository: str
     image_name: str
     release_file: str
+    smoke: bool | None = None
 
 
 HEAD = "HEAD"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promoter.errors import RefusedError
-from promoter.kustomize.rendered import Carriers, carrying
+from promoter.kustomize.rendered import carrying
 from promoter.models import Release
 
 RELEASE = Release("m", "7", "sha256:" + "d" * 64, "registry.example.com/m", "v7", "sha256:" + "a" * 64)
@@ -41,8 +41,10 @@ def test_all_that_carry_the_release_are_named() -> None:
         manifest("StatefulSet", "cache", RELEASE.image),
         None,
     )
-    assert carrying(rendered, "overlays/x", RELEASE) == Carriers(
-        ("Rollout serving", "Deployment batch", "Deployment explainer"), ("StatefulSet cache",)
+    found = carrying(rendered, "overlays/x", RELEASE)
+    assert (found.watched, found.others) == (
+        ("Rollout serving", "Deployment batch", "Deployment explainer"),
+        ("StatefulSet cache",),
     )
     assert carrying(rendered, "overlays/x", RELEASE, ["serving"]).watched == ("Rollout serving",)
 
@@ -112,3 +114,29 @@ def test_what_promoter_would_wait_for_in_vain_is_refused(names: tuple[str, ...],
 )
 def test_odd_manifests_are_no_traceback(odd: object) -> None:
     assert carrying(text(odd, manifest("Deployment", "d", RELEASE.image)), "overlays/x", RELEASE).watched == ("Deployment d",)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [
+        ("2Gi", 2 << 30),
+        ("512Mi", 512 << 20),
+        ("1.5Ki", 1536),
+        ("1G", 10**9),
+        ("250k", 250_000),
+        ("1e3", 1000),
+        ("128974848", 128974848),
+        (1073741824, 1 << 30),
+        ("123400m", 123),
+        ("much", None),
+        (None, None),
+    ],
+)
+def test_what_its_container_gets_is_read(quantity: object, expected: int | None) -> None:
+    serving = manifest("Rollout", "serving", RELEASE.image, "7")
+    [container] = serving["spec"]["template"]["spec"]["containers"]
+    container["resources"] = {"limits": {"memory": quantity}}
+    container["env"] += [{"name": "WORKERS", "value": "4"}, {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "x"}}}]
+    found = carrying(text(serving), "overlays/x", RELEASE).container
+    assert found.memory == expected
+    assert found.environ == {"MODEL_VERSION": "7", "MODEL_NAME": "m", "WORKERS": "4"}

@@ -12,7 +12,7 @@ from promoter.errors import RefusedError
 from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
-from promoter.models import Change, Environment, Image, Model, ModelVersion, Release, Result, Ruling
+from promoter.models import NO_LIMITS, Change, Container, Environment, Image, Model, ModelVersion, Release, Result, Ruling
 from promoter.promotion import decisions
 from promoter.promotion.gates import asking, table
 from promoter.promotion.gates.facts import Facts
@@ -52,6 +52,7 @@ class Plan:
     workloads: tuple[str, ...] = ()
     built: bool = False
     gates: tuple[Ruling, ...] = ()
+    _container: Container = field(default=NO_LIMITS, repr=False)
     _facts: Facts | None = field(default=None, repr=False, compare=False)
     _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
     _edited: Edited | None = field(default=None, repr=False, compare=False)
@@ -60,6 +61,11 @@ class Plan:
     def render_warnings(self) -> tuple[str, ...]:
         """Those that no gate has."""
         return tuple(one for one in self.warnings if one not in _warnings(self.gates))
+
+    @property
+    def container(self) -> Container:
+        """What the overlay's pods give the release's container, as far as it was rendered."""
+        return self._container
 
     @property
     def already_there(self) -> bool:
@@ -146,6 +152,7 @@ def plan(
         warnings=(*_warnings(rulings), *(rendered.warnings if rendered else ())),
         built=rendered is not None and not rendered.unknown,
         gates=rulings,
+        _container=rendered.carriers.container if rendered else NO_LIMITS,
         _facts=facts,
         _snapshot=snapshot,
         _edited=edited,

@@ -23,6 +23,7 @@ from promoter.promotion.message import facts
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
 from promoter.promotion.rendering import rendered_change
+from promoter.promotion.smoke import can_smoke, smoke_test
 from promoter.promotion.steps import Steps
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
         _published,
         lambda found: found.reused,
     )
+    if not plan.already_there and can_smoke(clients, environment.model, image):
+        steps.run("smoke", lambda: smoke_test(clients, image, plan.container), str, lambda found: bool(found.skipped))
     release = release_of(environment, version, image)
     commit = _Commit(clients, plan, release)
     opened, pushed = None, None

@@ -79,6 +79,10 @@ class ModelSection(Section):
     release_file: str = Field(
         "release.yaml", min_length=1, description="The ConfigMap with the release, next to kustomization.yaml."
     )
+    smoke: bool | None = Field(
+        None,
+        description="Start an image once, as a pod would, before its release is committed; by default where an engine is.",
+    )
 
 
 class ApplicationSection(Section):

@@ -171,7 +171,7 @@ def _model(name: str, section: ModelSection, file: File, document: Document) -> 
             (*place, "release-file"),
             hint="it is in the folder of kustomization.yaml",
         )
-    return Model(name, repository, section.kustomize_image or image_name(name), section.release_file)
+    return Model(name, repository, section.kustomize_image or image_name(name), section.release_file, section.smoke)
 
 
 def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig:

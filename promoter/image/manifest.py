@@ -30,7 +30,7 @@ PLATFORM = f"{_OURS}platform"
 RUN_ID = f"{_OURS}run-id"
 MODEL_URI = f"{_OURS}model-uri"
 # What a base may carry of another model, and must not leave in our image.
-_VARIABLES = frozenset({"MODEL_NAME", "MODEL_VERSION", "MODEL_DIGEST", "MODEL_URI"})
+VARIABLES = frozenset({"MODEL_NAME", "MODEL_VERSION", "MODEL_DIGEST", "MODEL_URI"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +165,5 @@ def created(version: ModelVersion) -> str:
 
 
 def _with_env(env: Sequence[str], own: Mapping[str, str]) -> list[str]:
-    kept = [variable for variable in env if variable.partition("=")[0] not in _VARIABLES]
+    kept = [variable for variable in env if variable.partition("=")[0] not in VARIABLES]
     return kept + [f"{key}={value}" for key, value in own.items()]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from promoter.config.yaml import plain_values
 from promoter.errors import ConfigError, RefusedError
-from promoter.models import Release
+from promoter.models import NO_LIMITS, Container, Release
 
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2}|)")
+_SUFFIXES = {
+    "m": Decimal("0.001"),
+    **{letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", 1)},
+    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)},
+}
 _WATCHED = frozenset({("argoproj.io", "Rollout"), ("apps", "Deployment")})
 
 
@@ -23,6 +31,7 @@ class Workload:
     images: tuple[str, ...]
     model_version: str | None = None
     model_name: str | None = None
+    containers: Mapping[str, Container] = field(default_factory=dict)
 
     def carries(self, release: Release) -> bool:
         """It runs the release's image, or has the model version in addition to an image of its own (an explainer)."""
@@ -39,10 +48,14 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Carriers:
-    """What carries a release, by kind and name: the workloads that are watched, and those that promoter can't watch."""
+    """What carries a release, by kind and name: the workloads that are watched, and those that promoter can't watch.
+
+    `container` is the first that runs the release's image.
+    """
 
     watched: tuple[str, ...]
     others: tuple[str, ...] = ()
+    container: Container = NO_LIMITS
 
 
 def carrying(text: str, directory: str, release: Release, names: Collection[str] = ()) -> Carriers:
@@ -67,7 +80,8 @@ def carrying(text: str, directory: str, release: Release, names: Collection[str]
     for workload in watched:
         _require_release(directory, release, workload)
     others = (one for one in found if not one.watched and one.carries(release))
-    return Carriers(tuple(str(one) for one in watched if one.carries(release)), tuple(map(str, others)))
+    container = next((one.containers[release.image] for one in watched if release.image in one.containers), NO_LIMITS)
+    return Carriers(tuple(str(one) for one in watched if one.carries(release)), tuple(map(str, others)), container)
 
 
 def _require_all(directory: str, release: Release, names: Collection[str], found: Sequence[Workload]) -> None:
@@ -129,9 +143,24 @@ def _workload(manifest: Mapping[str, Any]) -> Workload | None:
     label = _at(template, "metadata", "labels").get("model-version")
     version = next(_values(containers, "MODEL_VERSION"), None if label is None else str(label))
     model = next(filter(None, _values(containers, "MODEL_NAME")), None)
-    return Workload(
-        group, str(manifest.get("kind", "")), str(_at(manifest, "metadata").get("name", "")), images, version, model
-    )
+    kind, name = str(manifest.get("kind", "")), str(_at(manifest, "metadata").get("name", ""))
+    given = {str(container.get("image", "")): _container(container) for container in containers}
+    return Workload(group, kind, name, images, version, model, given)
+
+
+def _container(container: Mapping[str, Any]) -> Container:
+    listed = [one for one in _list(container, "env") if isinstance(one, Mapping)]
+    environ = {str(one.get("name")): str(one.get("value", "")) for one in listed if "valueFrom" not in one}
+    return Container(_bytes(_at(container, "resources", "limits").get("memory")), environ)
+
+
+def _bytes(quantity: object) -> int | None:
+    """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/; None for what is none."""
+    match = _QUANTITY.fullmatch(str(quantity))
+    if match is None:
+        return None
+    number, suffix = match.groups()
+    return int(Decimal(number) * _SUFFIXES[suffix] if suffix in _SUFFIXES else Decimal(f"{number}{suffix}"))
 
 
 def _values(containers: list[Mapping[str, Any]], name: str) -> Iterator[str]:

@@ -112,22 +112,54 @@ def _predictions(answer: Reply, release: Release, number: int) -> Any:
     if answer.status != 200:
         raise Failure(f"prediction {number}: /predict answers {answer.status}: {answer.body[:300].decode(errors='replace')}")
     _check_release(Release(answer.headers["x-model-version"], answer.headers["x-model-digest"]), release, "/predict")
+    return _parsed(answer, f"prediction {number}: ")
+
+
+def predicted(url: str, body: bytes, timeout: float) -> Any:
+    """What the server answers to this request.
+
+    Raises:
+        Failure: anything but a prediction.
+    """
+    answer = _ask(url, "POST", "/predict", timeout, body)
+    if answer.status != 200:
+        raise Failure(f"/predict answers {answer.status}: {answer.body[:300].decode(errors='replace')}")
+    return _parsed(answer)
+
+
+def _parsed(answer: Reply, place: str = "") -> Any:
     try:
-        parsed = json.loads(answer.body)
+        return unwrapped(json.loads(answer.body))
     except ValueError:
-        raise Failure(f"prediction {number}: /predict does not answer JSON") from None
-    return parsed["predictions"] if isinstance(parsed, dict) and "predictions" in parsed else parsed
+        raise Failure(f"{place}/predict does not answer JSON") from None
+
+
+def unwrapped(value: Any) -> Any:
+    """Predictions, with or without "predictions" around them."""
+    return value["predictions"] if isinstance(value, dict) and "predictions" in value else value
+
+
+def is_ready(url: str) -> bool:
+    """Whether /ready answers 200 now."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _read(path: Path) -> Any:
-    """The expected predictions, with or without "predictions" around them; None when nothing was logged."""
+    """The expected predictions; None when nothing was logged."""
     if not path.is_file():
         return None
     try:
-        parsed = json.loads(path.read_bytes())
+        return unwrapped(json.loads(path.read_bytes()))
     except ValueError as error:
         raise Failure(f"the model's {path.name} is not JSON: {error}") from None
-    return parsed["predictions"] if isinstance(parsed, dict) and "predictions" in parsed else parsed
 
 
 def _outputs(folder: Path) -> Sequence[Mapping[str, Any]]:

@@ -159,10 +159,11 @@ class Engine(AbstractContextManager["Engine"]):
         environ: Mapping[str, str],
         files: Mapping[str, Iterator[bytes]],
         seconds: int,
+        memory: int | None = None,
     ) -> Ran:
         """Runs the command as the image's own user, with nothing to write but /tmp, no network and no capability.
 
-        `files` are tar archives that are unpacked in these folders first.
+        `files` are tar archives that are unpacked in these folders first; `memory` is a limit in bytes.
 
         Raises:
             UnreachableError: the engine does not answer, or its disk is full.
@@ -173,6 +174,8 @@ class Engine(AbstractContextManager["Engine"]):
             tmpfs={"/tmp": ""},  # noqa: S108 - of the container
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
+            mem_limit=memory,
+            memswap_limit=memory,
         )
         with _asked(f"start {image}"):
             container = self._client.create_container(
@@ -196,6 +199,15 @@ class Engine(AbstractContextManager["Engine"]):
             finally:
                 self._client.remove_container(container, force=True, v=True)
         return Ran(code, tuple(map(_plain, lines)), bool(state.get("OOMKilled")))
+
+    def remove(self, image: str) -> None:
+        """Takes the image off the engine; layers that others share stay.
+
+        Raises:
+            RefusedError, UnreachableError: the engine has no such image, uses it, or does not answer.
+        """
+        with _asked(f"remove {image}"):
+            self._client.remove_image(image)
 
     def push(self, image: str, target: ImageReference) -> str | None:
         """Pushes the image with this id under the target's name and tag; returns the manifest's digest if reported.
