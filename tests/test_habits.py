@@ -48,7 +48,7 @@ EVERY = dict(commands())
 @pytest.fixture(autouse=True)
 def _as_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process's own state, as it is at the start, and back again."""
-    monkeypatch.setattr(verbose, "_VOLUME", verbose._Volume(listener=out.say))
+    monkeypatch.setattr(verbose, "VOLUME", verbose.Volume(listener=out.say))
     monkeypatch.setenv("COLUMNS", "200")
     folder = Path.cwd()
     yield

@@ -1,4 +1,4 @@
-"""Freeze windows of promoter.yaml: open when a naive model of the calendar says so, and open when they can't be read."""
+"""Freeze windows of promoter.yaml: open when a naive model of the calendar is, and open when they can't be read."""
 
 from __future__ import annotations
 

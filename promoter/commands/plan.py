@@ -179,7 +179,7 @@ def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, a
 def _asked(facts: Facts) -> tuple[Ruling, ...]:
     """What every gate decided, if none refuses. Raises as `table.require`, and as `asking.ask`."""
     rulings = asking.ask(facts)
-    table.require(rulings, facts.version, facts.environment)
+    table.require(rulings, facts.version, facts.known.environment)
     return rulings
 
 

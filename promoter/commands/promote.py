@@ -73,7 +73,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
         _published,
         lambda found: found.reused,
     )
-    if not plan.already_there and can_smoke(clients, environment.model, image):
+    if plan.changes and can_smoke(clients, environment.model, image):
         steps.run("smoke", lambda: smoke_test(clients, image, plan.container), str, lambda found: bool(found.skipped))
     release = release_of(environment, version, image)
     commit = _Commit(clients, plan, release)

@@ -33,7 +33,7 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
-        known = available_timezones()  # none on a machine without them: then the window counts as open, and says why
+        known = available_timezones()  # empty on a machine without them: then the window counts as open, for that reason
         if known:
             near = difflib.get_close_matches(value, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ", as Europe/Berlin is one"

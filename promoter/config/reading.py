@@ -92,7 +92,8 @@ def load(path: Path) -> Config:
         models=models,
         environments=environments,
         gates={
-            one.key: merged(file.gates, section.gates) for one, section in zip(environments, file.environments, strict=True)
+            one.key: merged(file.gates, section.gates) if section.gates.model_fields_set else file.gates
+            for one, section in zip(environments, file.environments, strict=True)
         },
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),

@@ -35,7 +35,7 @@ class Proposal:
 
     def __post_init__(self) -> None:
         given = (self.subject, self.body, *(value for _, value in self.trailers))
-        subject, body, *values = clean_all(text.replace("\r\n", "\n").replace("\0", " ") for text in given)
+        subject, body, *values = clean_all([text.replace("\r\n", "\n").replace("\0", " ") for text in given])
         object.__setattr__(self, "subject", inert(subject))
         object.__setattr__(self, "body", inert(body))
         object.__setattr__(self, "trailers", tuple((key, value) for (key, _), value in zip(self.trailers, values, strict=True)))

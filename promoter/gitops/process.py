@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,9 +91,10 @@ class Git:
             traced = {TRACE: trace} if trace else {}  # a file that the user named goes before
             try:
                 started = _start(["git", *arguments], {**traced, **environ, "GIT_DIR": str(self._directory)})
-                with verbose.timed(" ".join(("git", *arguments))) as ended:
-                    done = process.finish(started, stdin, self._limits.command, lambda: waiting().too_long())
-                    ended.append(f"exit {done.status}")
+                begun = time.monotonic()
+                done = process.finish(started, stdin, self._limits.command, lambda: waiting().too_long())
+                if verbose.VOLUME.level:
+                    verbose.took(" ".join(("git", *arguments, f"exit {done.status}")), begun)
             except process.HungError:
                 return -1, b"", waiting().complaint(arguments[0], self._limits.command)
             except FileNotFoundError:
@@ -144,7 +146,8 @@ def _may_ask(environ: Mapping[str, str]) -> bool:
 def with_settings(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment with configuration added to it (GIT_CONFIG_COUNT, git-config(1)): nothing reaches arguments or files."""
     result = dict(environ)
-    count = whole_number(result.get("GIT_CONFIG_COUNT", "")) or 0
+    given = result.get("GIT_CONFIG_COUNT")
+    count = whole_number(given) or 0 if given else 0
     for key, value in settings:
         result[f"GIT_CONFIG_KEY_{count}"], result[f"GIT_CONFIG_VALUE_{count}"] = key, value
         count += 1

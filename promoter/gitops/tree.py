@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from promoter.errors import ConfigError, LinkError, RefusedError
-from promoter.machine.paths import climbing, flaw
+from promoter.machine.paths import climbing, first_flaw, flaw
 
 DIRECTORY, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _NEW_FILE = "100644"
@@ -50,17 +50,18 @@ def normalize(path: str) -> str:
     Raises:
         ConfigError: it is absolute, climbs with '..', names '.git', or holds what no path in Git can hold.
     """
-    parts = path.removeprefix("./").rstrip("/").split("/") if path not in (".", "./") else []
-    if parts and (path.startswith("/") or flaw("/".join(parts))):
-        raise ConfigError(
-            "is not a path inside the repository", file=path, hint="write it relative to the repository's root, with '/'"
-        )
-    return "/".join(parts)
+    return normalize_all([path])[0]
 
 
 def normalize_all(paths: Iterable[str]) -> list[str]:
     """Each path as `normalize` has it; raises as it does."""
-    return [normalize(path) for path in paths]
+    given = {path: "" if path in (".", "./") else path.removeprefix("./").rstrip("/") for path in paths}
+    flawed = first_flaw([path if path.startswith("/") else plain for path, plain in given.items() if path not in (".", "./")])
+    if flawed:
+        wrong = next(path for path, plain in given.items() if flawed[0] in (path, plain))
+        hint = "write it relative to the repository's root, with '/'"
+        raise ConfigError("is not a path inside the repository", file=wrong, hint=hint)
+    return list(given.values())
 
 
 def regular_files(listing: str) -> dict[str, str]:
@@ -69,17 +70,14 @@ def regular_files(listing: str) -> dict[str, str]:
     Raises:
         RefusedError: a path leads out of its folder, or into a `.git`, or has a backslash or a control character.
     """
-    files: dict[str, str] = {}
-    for line in listing.split("\0")[:-1]:
-        meta, _, path = line.partition("\t")
-        mode, _, id = meta.split()
+    lines = [line.partition("\t")[::2] for line in listing.split("\0")[:-1]]
+    if found := first_flaw([path for _, path in lines]):
+        path, why = found
         if climbing(path.split("/")) is not None:
             raise _climbing(path)
-        if why := flaw(path):
-            raise RefusedError(f"the repository has a file {path!r}: {why}", hint="rename it, or move it out of the folder")
-        if mode not in (_LINK, _SUBMODULE):
-            files[path] = id
-    return files
+        raise RefusedError(f"the repository has a file {path!r}: {why}", hint="rename it, or move it out of the folder")
+    entries = [(meta.split(), path) for meta, path in lines]
+    return {path: id for (mode, _, id), path in entries if mode not in (_LINK, _SUBMODULE)}
 
 
 def _climbing(name: str) -> RefusedError:

@@ -81,11 +81,11 @@ class EntryList:
 
     def _list(self, file: YamlFile, root: Node) -> Node | None:
         listed = file.get(root, self.key)
-        if listed is None or listed.is_null:
+        if listed is None or listed.is_sequence:
+            return listed
+        if listed.is_null:
             return None
-        if not listed.is_sequence:
-            raise file.error("not a list", listed, key=self.key, hint="write one `- environment: …` for each entry")
-        return listed
+        raise file.error("not a list", listed, key=self.key, hint="write one `- environment: …` for each entry")
 
     def _values(self, file: YamlFile, item: Node) -> dict[str, str]:
         if not item.is_mapping:

@@ -37,6 +37,11 @@ def flaw(path: str) -> str:
     return ""
 
 
+def first_flaw(paths: Iterable[str]) -> tuple[str, str] | None:
+    """The first path with a `flaw`, and that; None if they have none."""
+    return next(((path, why) for path in paths if (why := flaw(path))), None)
+
+
 def open_below(folder: Path, path: str, flags: int = os.O_RDONLY) -> int:
     """A descriptor of the file at this path below the folder. No link is followed on the way, and no pipe waited for.
 

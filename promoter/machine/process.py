@@ -114,9 +114,10 @@ def run(
         stderr=PIPE,
         start_new_session=True,
     )
-    with verbose.timed(" ".join(command), level=2) as ended:
-        done = finish(process, stdin, seconds)
-        ended.append(f"exit {done.status}")
+    started = time.monotonic()
+    done = finish(process, stdin, seconds)
+    if verbose.VOLUME.level > 1:
+        verbose.took(" ".join((*command, f"exit {done.status}")), started)
     return done
 
 

@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass
-class _Volume:
+class Volume:
     level: int = 0
     quiet: bool = False
     listener: Callable[[str], None] | None = None
 
 
-_VOLUME = _Volume()
+VOLUME = Volume()
+"""Looked at where much is done, so that nothing is called while nobody listens."""
 
 
 def louder(steps: int) -> None:
-    _VOLUME.level += steps
+    VOLUME.level += steps
 
 
 def hush() -> None:
-    _VOLUME.quiet = True
+    VOLUME.quiet = True
 
 
 def quiet() -> bool:
     """Whether progress is wanted by nobody."""
-    return _VOLUME.quiet
+    return VOLUME.quiet
 
 
 def listen(listener: Callable[[str], None]) -> None:
     """`listener` gets each line from now on; it takes secrets out."""
-    _VOLUME.listener = listener
-
-
-def wanted(level: int = 1) -> bool:
-    """Whether lines of this level are shown: 1 for what `-v` shows, 2 for `-vv`."""
-    return _VOLUME.listener is not None and _VOLUME.level >= level
+    VOLUME.listener = listener
 
 
 def show(line: str, level: int = 1) -> None:
     """One line, to the listener."""
-    if _VOLUME.listener is not None and _VOLUME.level >= level:
-        _VOLUME.listener(line)
+    if VOLUME.listener is not None and VOLUME.level >= level:
+        VOLUME.listener(line)
 
 
-@contextmanager
-def timed(what: str, level: int = 1) -> Iterator[list[str]]:
-    """Shows `what` once it has ended, with what the block puts into the list, and how long it took."""
-    ended: list[str] = []
-    started = time.monotonic()
-    try:
-        yield ended
-    finally:
-        show(" ".join([what, *ended, f"{(time.monotonic() - started) * 1000:.0f} ms"]), level)
+def took(what: str, started: float) -> None:
+    """Shows what has ended, and how long ago it started (`time.monotonic`)."""
+    show(f"{what} {(time.monotonic() - started) * 1000:.0f} ms")

@@ -9,7 +9,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def working_set(cgroup: Path = CGROUP) -> int | None:
-    """Bytes in use, without file pages that could be dropped (cgroup v2 or v1); None where the kernel does not show it.
+    """Bytes in use, without file pages that could be dropped (cgroup v2 or v1). None: the kernel does not show it.
 
     https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/ (memory.available)
     """

@@ -122,7 +122,7 @@ class PyfuncModel:
                 raise self._blamed(error) from error
 
     def _blamed(self, error: BaseException) -> RequestError:
-        """Whose fault it is: the request's if MLflow says so, or if nothing else judged it; else the model's."""
+        """Whose fault it is: the request's if MLflow refuses it, or if nothing else judged it; else the model's."""
         from mlflow.exceptions import MlflowException
 
         if isinstance(error, MlflowException) and error.get_http_status_code() < 500:

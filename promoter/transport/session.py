@@ -307,13 +307,7 @@ class Http:
         Raises: as `request`, for what no other try changes.
         """
         try:
-            with verbose.timed(f"{method} {self._shown(url)}") as ended:
-                response = self._session.request(
-                    method, url, stream=True, allow_redirects=False, verify=self._verify, cert=self._cert, **options
-                )
-                ended.append(str(response.status_code))
-            if verbose.wanted(2):
-                _show_headers(response)
+            response = self._sent(method, url, options)
             if not stream or not response.ok:
                 self._read(response, url)
             elif paced and (timed := _socket_of(response)):
@@ -322,6 +316,20 @@ class Http:
             raise self._unreachable(url, error) from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             return error
+        return response
+
+    def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> requests.Response:
+        started, answer = time.monotonic(), "no answer"
+        try:
+            response = self._session.request(
+                method, url, stream=True, allow_redirects=False, verify=self._verify, cert=self._cert, **options
+            )
+            answer = str(response.status_code)
+        finally:
+            if verbose.VOLUME.level:
+                verbose.took(f"{method} {self._shown(url)} {answer}", started)
+        if verbose.VOLUME.level > 1:
+            _show_headers(response)
         return response
 
     def _read(self, response: requests.Response, url: str) -> None:

@@ -87,7 +87,7 @@ def test_a_quarantined_alias_agrees(environment: Environment, set_alias: SetAlia
 
 
 def test_a_frozen_environment_is_left_alone_until_it_is_thawed(environment: Environment, set_alias: SetAlias) -> None:
-    """By promote, reconcile and a receiver; then the receiver goes on, and nobody tells it to."""
+    """By promote, reconcile and a receiver; then the receiver goes on by itself."""
     code, _ = environment.promoter.ask("freeze", NAME, "--reason", "the shop is full")
     assert code == 0
     frozen = environment.repository.tip()

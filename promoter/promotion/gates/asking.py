@@ -52,7 +52,7 @@ def ask(facts: Facts) -> tuple[Ruling, ...]:
 
 def ask_again(facts: Facts) -> tuple[Ruling, ...]:
     """Those that depend on what others may have changed in Git or MLflow since the plan. Raises as `ask`."""
-    gates = facts.clients.config.gates[facts.environment.key]
+    gates = facts.clients.config.gates[facts.known.environment.key]
     declared = [rule for name, rule in RULES.items() if getattr(gates, name)]
     return (_decided(facts), *_frozen(facts), *(ruling for rule in declared for ruling in rule(gates, facts)))
 
@@ -62,7 +62,7 @@ def _decided(facts: Facts) -> Ruling:
         decided.not_undone(facts.known, facts.version, force=facts.force, unattended=facts.unattended)
     except RefusedError as error:
         return of_error("quarantine", error)
-    return passed("quarantine", "", f"not quarantined in {facts.environment.name}")
+    return passed("quarantine", "", f"not quarantined in {facts.known.environment.name}")
 
 
 def _frozen(facts: Facts) -> tuple[Ruling, ...]:
@@ -73,7 +73,7 @@ def _frozen(facts: Facts) -> tuple[Ruling, ...]:
         not_frozen(facts.known)
     except RefusedError as error:
         return (of_error("freeze", error),)
-    return (passed("freeze", "", f"{facts.environment.name} is not frozen"),)
+    return (passed("freeze", "", f"{facts.known.environment.name} is not frozen"),)
 
 
 def _application(facts: Facts) -> tuple[Ruling, ...]:
@@ -88,7 +88,7 @@ def _taken(facts: Facts) -> Iterator[Ruling]:
 
     Where the overlay deploys no release yet its Application may be created afterwards.
     """
-    environment = facts.environment
+    environment = facts.known.environment
     application.not_overridden(environment)
     application.no_parameter_files(facts.snapshot, environment)
     if not facts.clients.argocd_server:
