@@ -34,6 +34,7 @@ VERSION = {
     "tags": [{"key": "team", "value": "risk"}],
 }
 MLMODEL = b"flavors:\n  python_function:\n    loader_module: mlflow.sklearn\nmodel_id: null\n"
+NO_FOLDER = Answer({"error_code": "NOT_FOUND", "message": "The directory being accessed is not found."}, 404)
 NOT_FOUND = Answer({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such thing"}, 404)
 
 
@@ -60,6 +61,8 @@ def workspace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, t
             ),
             f"{FOLDER}/": Answer({"contents": [entry("MLmodel", len(MLMODEL)), entry("data")]}),
             f"{FOLDER}/data": Answer({"contents": [entry("data/model.bin", 9)]}),
+            f"{FOLDER}/MLmodel": NO_FOLDER,
+            f"{FOLDER}/data/model.bin": NO_FOLDER,
             DOWNLOAD: Answer({"url": f"{replay.url}/signed/MLmodel?signature=secret"}),
             "/signed/MLmodel": Answer(MLMODEL),
             "/signed/model.bin": Answer(b"the model"),
