@@ -30,6 +30,8 @@ ODD = [
         ".GIT",
         ".gIt/x",
         "git~1/config",
+        ".git:x/config",
+        "a/.GIT::$INDEX_ALLOCATION",
         ".g\u200cit/config",
         ".git. /x",
         "\uff0egit/config",

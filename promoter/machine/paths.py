@@ -17,9 +17,9 @@ def climbs(name: str) -> bool:
     """Whether this name of an entry is not a file or folder right there.
 
     As git's own check has it (fsck.c: emptyName, hasDot, hasDotdot, hasDotgit, fullPathname), which a server need not make:
-    `.git` is also what a file system that folds case, drops ignorable characters or shortens names takes for it.
+    `.git` is also what a file system that folds case, drops ignorable characters, shortens names or has streams takes for it.
     """
-    plain = unicodedata.normalize("NFKC", name.translate(_IGNORABLE)).casefold().rstrip(" .")
+    plain = unicodedata.normalize("NFKC", name.translate(_IGNORABLE)).casefold().partition(":")[0].rstrip(" .")
     return name in ("", ".", "..") or plain in (".git", "git~1") or "/" in name or "\0" in name
 
 
