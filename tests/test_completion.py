@@ -136,10 +136,10 @@ def test_aliases_and_versions_of_mlflow_are_offered(here: Path, capsys: pytest.C
 
 
 def test_they_are_read_from_mlflow(here: Path, mlflow_server: MlflowServer, capsys: pytest.CaptureFixture[str]) -> None:
-    mlflow_server.api("POST", "registered-models/create", name="completed")
+    source = f"models:/{mlflow_server.log_model({'MLmodel': b'flavors: {}'})}"
     for _ in range(3):
-        mlflow_server.api("POST", "model-versions/create", name="completed", source="file:///nowhere")
-    mlflow_server.api("POST", "registered-models/alias", name="completed", alias="champion", version="2")
+        mlflow_server.register("completed", source)
+    mlflow_server.set_alias("completed", "champion", "2")
     file = here / "promoter.yaml"
     file.write_text(file.read_text().replace("churn", "completed"))
     assert refresh(["model", str(file), "completed"], {**os.environ, **mlflow_server.environ, "HOME": os.environ["HOME"]}) == 0
