@@ -22,7 +22,7 @@ from promoter.commands.reconcile import Action, Reconciled, Reconciler
 from promoter.commands.reject import Rejection, apply, plan_rejection
 from promoter.commands.rollback import plan_rollback, rollback
 from promoter.commands.status import status
-from promoter.errors import ExitCode, GatesError, RefusedError, UsageError
+from promoter.errors import ExitCode, RefusedError, UsageError
 from promoter.kustomize.overlay import deployed, read_overlay
 from promoter.model_registry import ModelReference
 from promoter.models import Write
@@ -279,7 +279,7 @@ def test_promote_and_reconcile_leave_it(tmp_path: Path) -> None:
     environment = made.clients.config.environments[0]
     reference = ModelReference.parse(f"{MODEL}:2")
     for force in (False, True):
-        with pytest.raises(GatesError, match="is frozen until it is thawed") as refused:
+        with pytest.raises(FrozenError, match="is frozen until it is thawed") as refused:
             plan(made.clients, environment, reference, Steps(), rendering=False, force=force)
         assert (waits(refused.value), refused.value.exit_code) == (True, ExitCode.REFUSED)
     there = plan(made.clients, environment, ModelReference.parse(f"{MODEL}:1"), Steps(), rendering=False)

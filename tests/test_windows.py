@@ -18,7 +18,7 @@ from promoter import config
 from promoter.commands.plan import plan
 from promoter.commands.promote import promote
 from promoter.commands.status import status
-from promoter.errors import ConfigError, GatesError
+from promoter.errors import ConfigError
 from promoter.model_registry import ModelReference
 from promoter.models import Window
 from promoter.promotion.freezes import FrozenError
@@ -225,8 +225,9 @@ def test_promote_asks_before_it_plans_and_before_it_commits(tmp_path: Path) -> N
     file = tmp_path / "promoter.yaml"
     file.write_text(f"{file.read_text()}freeze: [{ALWAYS}]\n")
     frozen = config.load(file).environments[0]
-    with pytest.raises(GatesError, match=r"is frozen until .* by the window 'always'"):
+    with pytest.raises(FrozenError, match=r"is frozen until .* by the window 'always'") as refused:
         plan(made.clients, frozen, reference, Steps(), rendering=False)
+    assert refused.value.until is not None
     object.__setattr__(planned, "environment", frozen)  # it opens while an image is built
     with pytest.raises(FrozenError, match="by the window 'always'"):
         promote(made.clients, planned, Steps())
