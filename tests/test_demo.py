@@ -174,9 +174,8 @@ def test_the_commands_it_shows_run(told: Told) -> None:
     assert f"promoter history staging --config {config}" in told.stderr
     command = [sys.executable, "-m", "promoter", "history", "staging", "--config", config]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert [line.split("  ")[2] for line in done.stdout.splitlines()] == [
-        f"fraud-detector version {version}" for version in (2, 3, 2, 1)
-    ]
+    _, *rows = done.stdout.splitlines()
+    assert [re.findall(r"fraud-detector (\d+)", row)[:1] for row in rows] == [["2"], ["3"], ["2"], ["1"]]
 
 
 def test_ctrl_c_ends_what_runs_even_when_pressed_twice(tmp_path: Path) -> None:

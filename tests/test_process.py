@@ -21,7 +21,7 @@ from tests.support.processes import has_ended
 
 PACKAGE = Path(process.__file__).parents[1]
 # The seam itself, and what runs by itself inside an image or its build.
-MAY_START = {"machine/process.py", "serving/workers.py", "serving/trial.py", "image/runtime/install.py"}
+MAY_START = {"machine/process.py", "serving/workers.py", "serving/trial.py", "serving/smoke.py", "image/runtime/install.py"}
 STARTERS = {
     "system",
     "popen",
