@@ -100,7 +100,7 @@ def test_h_is_help_everywhere_and_ends_with_examples(path: str, run: Run, capsys
 
 @pytest.mark.parametrize(("path", "example"), [(path, one) for path, examples in EXAMPLES.items() for one in examples])
 def test_every_example_can_be_typed(path: str, example: str) -> None:
-    assert path in EVERY, f"there is no command {path!r}: remove its examples from promoter/cli/examples.py"
+    assert path in EVERY, f"unknown command {path!r}: remove its examples from promoter/cli/examples.py"
     program, *words = shlex.split(example.partition(" > ")[0])
     assert program == "promoter"
     assert " ".join(words).startswith(path)
@@ -132,7 +132,7 @@ def test_each_command_takes_what_stands_anywhere(path: str) -> None:
 
 def test_help_of_what_there_is_not(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("help", "webhook", "nonsense") == 2
-    assert "error: there is no command 'webhook nonsense'" in capsys.readouterr().err
+    assert "error: unknown command 'webhook nonsense'" in capsys.readouterr().err
 
 
 def test_without_a_command_the_help_is_shown_and_nothing_is_done(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

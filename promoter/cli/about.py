@@ -23,7 +23,7 @@ def help_(
     for word in words or ():
         command = getattr(shown.command, "commands", {}).get(word)
         if command is None:
-            raise UsageError(f"there is no command {' '.join(words or ())!r}", hint="promoter --help lists them")
+            raise UsageError(f"unknown command {' '.join(words or ())!r}", hint="promoter --help lists them")
         shown = type(shown)(command, info_name=word, parent=shown)
     typer.echo(shown.get_help())
 

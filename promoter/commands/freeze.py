@@ -122,7 +122,7 @@ def _freeze(wanted: Freezing, now: datetime) -> Freeze:
 def _edit(repository: Repository, wanted: Freezing, now: datetime, snapshot: Snapshot) -> Proposal | None:
     environment = wanted.environment
     files = read_overlay(snapshot, environment)
-    known = decisions.at(repository, snapshot.commit, files, replace(environment, freeze=()))  # its windows are no entries
+    known = decisions.at(repository, snapshot.commit, files, replace(environment, freeze=()))  # windows are not entries
     standing = known.frozen(now)
     decided = _decided(known, standing, wanted, now)
     if not decided:

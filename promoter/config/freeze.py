@@ -23,7 +23,7 @@ def _cron(value: str) -> str:
     try:
         CronSim(value, _ANY_TIME)
     except (CronSimError, AssertionError) as error:
-        raise ValueError(f"is not a cron expression: {str(error).lower() or 'a step of what is no number'}") from None
+        raise ValueError(f"is not a cron expression: {str(error).lower() or 'a step that is not a number'}") from None
     return value
 
 

@@ -283,7 +283,11 @@ def _environment(
     if name not in models:
         raise document.error(f"unknown model {name!r}", (*place, "model"), hint=nearest(name, models))
     if section.on_failure_alias is OnFailureAlias.MOVE_BACK and (section.alias or "stage/").startswith("stage/"):
-        raise document.error("there is no alias to move back", (*place, "on-failure-alias"), hint="set alias: NAME; no stage")
+        raise document.error(
+            "the environment follows no alias that could be moved back",
+            (*place, "on-failure-alias"),
+            hint="set alias: NAME (a stage can't be moved)",
+        )
     return Environment(
         name=section.name,
         model=replace(models[name], repository=section.image or models[name].repository),

@@ -23,7 +23,7 @@ class Freeze:
     """Nothing is promoted until somebody thaws it, or until that time; times are in UTC.
 
     `problem`: what can't be read of it. Then it stands until a person corrects that: what is unknown may be a freeze.
-    `window`: it is no entry, but a window of promoter.yaml that is open.
+    `window`: an open window of promoter.yaml, not an entry of promotion.yaml.
     """
 
     state: State = State.FROZEN
