@@ -53,6 +53,15 @@ def test_the_release_of_the_stable_pods_comes_back_with_the_evidence(it: World) 
     assert it.committed().restores
 
 
+def test_a_line_that_claims_a_restore_does_not_switch_the_restore_off(it: World) -> None:
+    """A person's `Restores:` at the end of the message that deploys a bad version decides nothing: the commit's change does."""
+    it.behaviours["2"] = FAILS
+    bad = it.committed(it.remote.commit(overlay(2), f"Promote 2\n\nRestores: {it.remote.tip()}"))
+    ending = it.follow(bad)
+    assert (ending.exit_code, trailers(it)["Quarantined"]) == (ExitCode.RESTORED, "fraud-detector:2")
+    assert deployed(it) == overlay(1)
+
+
 def test_not_the_commit_before_but_what_was_live(it: World) -> None:
     """Version 2 is superseded on its way by version 3, which fails: 2 was never live, 1 is what the stable pods run."""
     it.behaviours["3"] = FAILS
