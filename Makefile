@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
 
-test: $(READY) ## every test; what this machine lacks is skipped by name
+test: $(READY) ## every test, of some that are slow a few cases; what this machine lacks is skipped by name
 	$(VENV)/bin/python -m pytest --ignore=tests/cluster --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 coverage: $(READY) ## the tests once more, slower, with the branches of promoter/ that they reach; fails below the floor in pyproject.toml
@@ -29,7 +29,8 @@ test-git: $(READY) ## the tests of Git, with the git of PATH; another one: PATH=
 test-cluster: $(READY) ## the same promises on the cluster that KUBECONFIG and ARGOCD_SERVER name (tests/cluster/README.md)
 	$(VENV)/bin/python -m pytest tests/cluster --timeout 7200 --numprocesses $(SCENARIOS) --dist loadfile $(ARGS)
 
-soak: $(READY) ## webhook deliveries while receivers are killed, ten promoters on a bad line, people next to reconciles, faults in gaps, many orders of steps, broken files, odd answers, requests to two servers; shorter: DELIVERIES=500 SECONDS=60 PEOPLE=60 CELLS=40 ORDERS=1000 SEEDS=1000 ANSWERS=1000 REQUESTS=1000; the same again: SEED=...
+soak: $(READY) ## the cases that `make test` leaves out, webhook deliveries while receivers are killed, ten promoters on a bad line, people next to reconciles, faults in gaps, many orders of steps, broken files, odd answers, requests to two servers; shorter: CASES=none DELIVERIES=500 SECONDS=60 PEOPLE=60 CELLS=40 ORDERS=1000 SEEDS=1000 ANSWERS=1000 REQUESTS=1000; the same again: SEED=...
+	[ "$(CASES)" = none ] || $(VENV)/bin/python -m pytest --ignore=tests/cluster -m full --numprocesses $(WORKERS) --dist loadfile
 	$(VENV)/bin/python -m tests.soak.webhook $(or $(DELIVERIES),10000)
 	$(VENV)/bin/python -m tests.soak.gitops $(or $(SECONDS),300)
 	$(VENV)/bin/python -m tests.soak.people $(or $(PEOPLE),600) $(SEED)

@@ -37,6 +37,7 @@ from promoter.model_registry import ModelReference
 from promoter.models import Image, ModelVersion
 from promoter.promotion.clients import Clients
 from tests.support.docker_engine import DockerEngine, PythonBase, cached, debian, docker_engine, machine_environ, python_base
+from tests.support.full import few
 from tests.support.mlflow_server import MlflowServer, sklearn_files
 from tests.support.models import listing, model_version, store
 from tests.support.package_index import TOKEN, PackageIndex, serving_wheels
@@ -236,7 +237,8 @@ for _ in range(5):
 """
 
 
-@pytest.mark.parametrize(("builder", "kind"), [("engine", "scikit-learn"), *(("unpack", kind) for kind in KINDS)])
+@pytest.mark.parametrize("builder", ["engine", "unpack"])
+@pytest.mark.parametrize("kind", few(KINDS, "scikit-learn"))
 def test_image_answers_as_the_model_does_with_no_network_and_no_rights(
     world: World,
     first: Image,
@@ -373,7 +375,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("how", few(BROKEN, "raises", "needs the network"))
 def test_a_model_that_can_not_be_loaded_is_refused_with_its_reason_and_nothing_is_published(
     world: World, first: Image, model_files: dict[str, bytes], tmp_path: Path, how: str
 ) -> None:

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from promoter.cli import app
 from tests.support.argo_world import world
+from tests.support.full import few
 from tests.support.mlflow_server import MlflowServer, mlflow_server
 from tests.support.write_path import WritePath, path
 
@@ -256,7 +257,7 @@ def run(folder: Path, environ: dict[str, str], *arguments: str) -> tuple[int, by
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
+@pytest.mark.parametrize("status", few([200, 400, 401, 403, 404], "200", "403"))
 def test_no_failure_shows_a_secret(tmp_path: Path, status: int) -> None:
     with ExitStack() as stack:
         systems = {name: stack.enter_context(quoting(status)) for name in SYSTEMS}

@@ -9,6 +9,7 @@ import pytest
 
 from promoter.serving import last_words
 from promoter.serving.last_words import LastWords
+from tests.support.full import few
 from tests.support.serving import serving
 
 pytest.importorskip("mlflow.pyfunc", reason="the full mlflow is not installed")
@@ -59,17 +60,22 @@ def test_a_process_that_can_not_answer_ends_however_many_calls_it_takes(tmp_path
 
 @pytest.mark.parametrize(
     ("way", "words"),
-    [
-        ("raises", r"the model at \S+ can't be loaded: KeyError: 'feature_table' \(at \S+dying.py:5 <lambda>\)"),
-        ("lacks", r"can't be loaded: OSError: libmissing.so.1: cannot open shared object file.* \(at "),
-        ("leaves", r"can't be loaded: SystemExit: no licence \(at \S+dying.py:7 <lambda>\)"),
-        ("cancels", r"can't be loaded: CancelledError \(at \S+dying.py:8 <genexpr>\)"),
-        ("interrupts", r"can't be loaded: KeyboardInterrupt \(at \S+dying.py:9 <genexpr>\)"),
-        ("exits", r"the model's process ended itself with exit code 3"),
-        ("killed", r"the model's process was ended by SIGKILL"),
-        ("crashes", r"was ended by SIGSEGV: a native library of the model crashed at File .*string_at.*dying.py"),
-        ("aborts", r"was ended by SIGABRT: a native library of the model gave up at File .*dying.py"),
-    ],
+    few(
+        [
+            ("raises", r"the model at \S+ can't be loaded: KeyError: 'feature_table' \(at \S+dying.py:5 <lambda>\)"),
+            ("lacks", r"can't be loaded: OSError: libmissing.so.1: cannot open shared object file.* \(at "),
+            ("leaves", r"can't be loaded: SystemExit: no licence \(at \S+dying.py:7 <lambda>\)"),
+            ("cancels", r"can't be loaded: CancelledError \(at \S+dying.py:8 <genexpr>\)"),
+            ("interrupts", r"can't be loaded: KeyboardInterrupt \(at \S+dying.py:9 <genexpr>\)"),
+            ("exits", r"the model's process ended itself with exit code 3"),
+            ("killed", r"the model's process was ended by SIGKILL"),
+            ("crashes", r"was ended by SIGSEGV: a native library of the model crashed at File .*string_at.*dying.py"),
+            ("aborts", r"was ended by SIGABRT: a native library of the model gave up at File .*dying.py"),
+        ],
+        "raises",
+        "exits",
+        "crashes",
+    ),
 )
 def test_a_model_that_ends_its_process_before_it_is_ready(tmp_path: Path, dying: Path, way: str, words: str) -> None:
     with serving(tmp_path, dying, AT_ONCE=way) as server:
@@ -90,7 +96,9 @@ def test_what_ended_a_process_that_served_is_shown_until_another_takes_its_place
         assert server.get("/ready").json() == {"ready": True}
 
 
-@pytest.mark.parametrize(("way", "status"), [("raises", 422), ("leaves", 500), ("cancels", 500), ("interrupts", 500)])
+@pytest.mark.parametrize(
+    ("way", "status"), few([("raises", 422), ("leaves", 500), ("cancels", 500), ("interrupts", 500)], "raises", "leaves")
+)
 def test_no_exception_of_a_models_code_ends_its_process(tmp_path: Path, dying: Path, way: str, status: int) -> None:
     """The model has no signature: a KeyError may be its input's fault."""
     with serving(tmp_path, dying, LATER=way) as server:
