@@ -1,4 +1,4 @@
-"""`make bench`: every measurement, written to docs/benchmarks.md with the machine and the versions.
+"""`make bench`: every measurement, written to docs/benchmarks.md with machine and versions; one table to docs/serving.md.
 
 `python -m benchmarks append` measures that one alone, and writes nothing.
 """
@@ -21,6 +21,7 @@ from benchmarks import (
     history,
     huge_repository,
     many_files,
+    models,
     promotion,
     records,
     resolve,
@@ -42,6 +43,7 @@ _MODULES = {
     "append": append,
     "runtime": runtime,
     "serving": serving,
+    "models": models,
     "webhook": webhook,
     "contention": contention,
     "huge": huge_repository,
@@ -55,16 +57,17 @@ _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 def main(names: Sequence[str]) -> None:
     """All of them, for the page; or those that are named, only to be looked at."""
-    sections = []
+    sections = {}
     for name in names or _MODULES:
         print(f"measuring: {name}", file=sys.stderr)
-        sections.append(_MODULES[name].measure())
-    for section in sections:
+        sections[name] = _MODULES[name].measure()
+    for section in sections.values():
         print(section.markdown())
     if not names:
-        _PAGE.write_text(_page(sections))
-        print(f"{_PAGE.name} is written", file=sys.stderr)
-    missed = [figure.name for section in sections for figure in section.figures if not figure.met]
+        _PAGE.write_text(_page(list(sections.values())))
+        models.write(sections["models"].notes[0])
+        print(f"{_PAGE.name} and {models.PAGE.name} are written", file=sys.stderr)
+    missed = [figure.name for section in sections.values() for figure in section.figures if not figure.met]
     print(f"bars not met: {', '.join(missed) or 'none'}", file=sys.stderr)
 
 

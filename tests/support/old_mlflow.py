@@ -77,22 +77,25 @@ class OldMlflow:
 
 
 def old_mlflow(version: str, pins: str, folder: Path) -> OldMlflow:
-    """Made once and kept in .tools; `pins` are the lines of requirements.txt next to MLflow itself."""
-    place = _TOOLS / f"serving-mlflow-{version}"
+    """`pins` are the lines of requirements.txt next to MLflow itself."""
+    python = environment(f"serving-mlflow-{version}", f"mlflow=={version}\n{pins}\n")
+    model = folder / "model"
+    _run([python, "-c", _MAKE, model], folder)
+    return OldMlflow(version, python, model)
+
+
+def environment(name: str, requirements: str) -> Path:
+    """The Python of an environment as a model with this requirements.txt gets it, made once and kept in .tools."""
+    place = _TOOLS / name
     python = place / "bin" / "python"
     if not (place / "made").exists():
         shutil.rmtree(place, ignore_errors=True)
-        files = {
-            "requirements.txt": f"mlflow=={version}\n{pins}\n".encode(),
-            "python_env.yaml": b"python: %d.%d\n" % sys.version_info[:2],
-        }
+        files = {"requirements.txt": requirements.encode(), "python_env.yaml": b"python: %d.%d\n" % sys.version_info[:2]}
         wanted = read_requirements(model_version(listing(files)), store(files).open).lines
         _run([_UV, "venv", "--quiet", "--python", sys.executable, place])
         _run([_UV, "pip", "install", "--quiet", "--python", python, "--only-binary", ":all:", *wanted])
         (place / "made").touch()
-    model = folder / "model"
-    _run([python, "-c", _MAKE, model], folder)
-    return OldMlflow(version, python, model)
+    return python
 
 
 def _run(command: list[str | Path], folder: Path | None = None) -> None:
