@@ -46,6 +46,7 @@ FILES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", stores.KINDS)
 def test_files_are_read_as_they_were_logged(kind: str, tmp_path: Path) -> None:
     for name, content in FILES.items():

@@ -12,12 +12,14 @@ from tests.support.kind_matrix import KINDS, LINES, TORCH_KINDS, Cell, cells, to
 NEWEST = list(LINES)[-1]
 
 
+@pytest.mark.full
 def test_each_kind_answers_as_its_own_predict_does(tmp_path: Path) -> None:
     found = list(cells(NEWEST, tmp_path))
     assert [cell.kind for cell in found] == list(KINDS)
     assert [cell for cell in found if not cell.same] == []
 
 
+@pytest.mark.full
 def test_pytorch_and_transformers_answer_as_their_own_predict_does(tmp_path: Path) -> None:
     found = list(torch_cells(tmp_path))
     assert [cell.kind for cell in found] == list(TORCH_KINDS)

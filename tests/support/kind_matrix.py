@@ -55,7 +55,7 @@ def cells(line: str, folder: Path, kinds: Sequence[str] = KINDS) -> Iterator[Cel
 def torch_cells(folder: Path) -> Iterator[Cell]:
     """PyTorch as Debian builds it, for processors only, under its own Python and C library; what pip has of it is for GPUs."""
     if not _TORCH.exists():
-        pytest.skip("no PyTorch is here (.ci/run unpacks Debian's into .tools)")
+        pytest.skip("no PyTorch is here (.ci/models unpacks Debian's into .tools)")
     (folder / "torch").mkdir()
     yield from _cells(_TORCH, TORCH_LINE, folder / "torch", TORCH_KINDS, PYTHONPATH=f"{ROOT}:{_TORCH_PACKAGES}")
 

@@ -1,6 +1,6 @@
 """Object stores on loopback ports: emulators of S3, Google Cloud Storage and Azure Blob, and a Python that can reach them.
 
-That Python (`.tools/stores`, made by .ci/run) has promoter's packages and the clients of all three.
+That Python (`.tools/stores`, made by .ci/models) has promoter's packages and the clients of all three.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def gcs(folder: Path) -> Iterator[ObjectStore]:
 def azure(folder: Path) -> Iterator[ObjectStore]:
     """https://github.com/Azure/Azurite"""
     if not _AZURITE.exists() or not shutil.which("node"):
-        pytest.skip("no Azurite is here (.ci/run installs it into .tools where npm is)")
+        pytest.skip("no Azurite is here (.ci/models installs it into .tools where npm is)")
     _python()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -95,7 +95,7 @@ KINDS = {"S3": s3, "Google Cloud Storage": gcs, "Azure Blob": azure}
 
 def _python() -> Path:
     if not PYTHON.exists():
-        pytest.skip("no emulators of object stores are here (.ci/run installs them into .tools)")
+        pytest.skip("no emulators of object stores are here (.ci/models installs them into .tools)")
     return PYTHON
 
 
