@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.figures import Figure, Section
-from tests.support.kind_matrix import KINDS, LINES, TORCH_KINDS, TORCH_LINE, Cell, cells, torch_cells
+from tests.support.kind_matrix import KINDS, LINES, NEWEST_ONLY, TORCH_KINDS, TORCH_LINE, Cell, cells, torch_cells
 
 PAGE = Path(__file__).parents[1] / "docs/serving.md"
 BEGIN, END = "<!-- kinds: written by `make bench` -->\n", "<!-- end of kinds -->\n"
@@ -43,7 +43,7 @@ def table(lines: Mapping[str, Sequence[Cell]], kinds: Sequence[str]) -> str:
     words = {(cell.kind, line): _word(cell) for line, found in lines.items() for cell in found}
     rows = [f"| | {' | '.join(lines)} |", "|---" * (len(lines) + 1) + "|"]
     for kind in kinds:
-        none = "not tried" if kind in TORCH_KINDS else "–"
+        none = "not tried" if kind in NEWEST_ONLY else "–"
         rows.append(f"| {kind} | {' | '.join(words.get((kind, line), none) for line in lines)} |")
     return "\n".join(rows)
 

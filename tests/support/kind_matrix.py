@@ -15,8 +15,19 @@ from promoter.errors import RefusedError
 from tests.support.old_mlflow import environment
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("scikit-learn", "XGBoost", "LightGBM", "ONNX", "Python class", "Python code", "ChatModel", "ResponsesAgent")
+KINDS = (
+    "scikit-learn",
+    "XGBoost",
+    "LightGBM",
+    "ONNX",
+    "Python class",
+    "Python code",
+    "ChatModel",
+    "ResponsesAgent",
+    "LangChain",
+)
 TORCH_KINDS, TORCH_LINE = ("PyTorch", "Transformers"), "3.17.2"
+NEWEST_ONLY = ("LangChain", *TORCH_KINDS)  # what is not tried with older lines
 _TORCH, _TORCH_PACKAGES = ROOT / ".tools/bin/python3.13-torch", ROOT / ".tools/torch-packages"
 _PACKAGES = "scikit-learn\nxgboost-cpu\nlightgbm\nonnx\nonnxruntime"
 # What a model of that time has next to its MLflow.
@@ -27,7 +38,7 @@ LINES = {
     "2.13.2": "pandas<2.3\nnumpy<2\nscikit-learn<1.6",
     "2.16.2": "pandas<2.3\nnumpy<2\nscikit-learn<1.6",
     "2.20.4": "pandas<2.3\nnumpy<2.3\nscikit-learn<1.7",
-    "3.17.2": "skops",
+    "3.17.2": "skops\nlangchain",
 }
 
 

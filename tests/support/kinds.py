@@ -11,6 +11,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ class Echo(mlflow.pyfunc.ResponsesAgent):
         return ResponsesAgentResponse(output=[self.create_text_output_item(request.input[-1].content.upper(), "1")])
 
 mlflow.models.set_model(Echo())
+"""
+_CHAIN = """
+import mlflow
+from langchain_core.runnables import RunnableLambda
+
+mlflow.models.set_model(RunnableLambda(lambda given: {"answer": given["question"].upper()}))
 """
 Made = tuple[Any, Any]
 """What `predict` takes, and the same as the JSON of a request."""
@@ -126,6 +133,16 @@ def agent(folder: Path) -> Made:
     return asked, asked
 
 
+def langchain(folder: Path) -> Made:
+    import mlflow.langchain
+
+    script = folder.with_suffix(".py")
+    script.write_text(_CHAIN)
+    asked = [{"question": "where?"}, {"question": "when?"}]
+    mlflow.langchain.save_model(lc_model=str(script), path=str(folder), pip_requirements=["langchain"], input_example=asked[0])
+    return asked, {"dataframe_records": asked}
+
+
 def pytorch(folder: Path) -> Made:
     import mlflow.pytorch
     import numpy as np
@@ -167,6 +184,7 @@ KINDS: dict[str, Callable[[Path], Made]] = {
     "Python code": python_code,
     "ChatModel": chat_model,
     "ResponsesAgent": agent,
+    "LangChain": langchain,
     "PyTorch": pytorch,
     "Transformers": transformers,
 }
@@ -237,6 +255,8 @@ def _has(kind: str) -> bool:
     import mlflow.pyfunc
     from packaging.version import Version
 
+    if kind == "LangChain":  # tried with the newest line only
+        return find_spec("langchain") is not None
     needs = {"ChatModel": "ChatModel", "ResponsesAgent": "ResponsesAgent"}.get(kind, "PythonModel")
     from_code = kind in ("Python code", "ChatModel", "ResponsesAgent")
     return hasattr(mlflow.pyfunc, needs) and (not from_code or Version(mlflow.__version__) >= Version("2.12.2"))
