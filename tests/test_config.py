@@ -87,6 +87,7 @@ def test_the_shipped_files_are_a_valid_configuration(repository: Path) -> None:
         ("\nimage:\n", "\nimge:\n", "promoter.yaml:20: imge: unknown key; did you mean 'image'?", ""),
         ("  base:", "  runtme:", "promoter.yaml:21: image.runtme: unknown key; did you mean 'runtime'?", ""),
         ("  base:", "  runtime: scratch\n  base:", "promoter.yaml:22: image.base: can't go with image.runtime, which names", "take base out"),
+        ("  base:", "  strategy: build\n  runtime-repository: r.example.com/runtimes\n  base:", "promoter.yaml:22: image.runtime-repository: is for image.strategy: layer", "take runtime-repository"),
         ("  base:", "  runtime: scratch\n  strategy: build\n  #", "promoter.yaml:22: image.strategy: can't go with image.runtime", "take strategy out"),
         ("  base:", "  strategy: build\n  compress: gzip\n  base:", "promoter.yaml:22: image.compress: is for image.strategy: layer", "take compress"),
         ("  base:", "  layout: oci:images\n  base:", "promoter.yaml:21: image.layout: needs image.runtime", "set what it needs"),

@@ -134,6 +134,7 @@ def base(server: RegistryServer, name: str, *, architecture: str = "amd64", env:
 def settings(**changes: Any) -> ImageConfig:
     plain = ImageConfig(
         runtime=None,
+        runtime_repository=None,
         platform="linux/amd64",
         layout=None,
         insecure_registries=(),

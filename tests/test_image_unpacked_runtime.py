@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from promoter import config
 from promoter.errors import RefusedError
 from promoter.image.base import BaseImage, Platform, read_base
 from promoter.image.oci import CONFIG, LAYER, LAYER_GZIP, MANIFEST, Descriptor, Repository, canonical, section, sha256
@@ -21,6 +23,7 @@ from promoter.image.runtime.build import RuntimeBuilder
 from promoter.image.runtime.unpacked import make
 from promoter.image.runtime.unpacked.base_files import BaseFiles, read_files
 from promoter.models import Builder
+from promoter.promotion.clients import Clients
 from tests.support.models import listing, model_version, store
 from tests.support.package_index import serving_wheels, write_wheel
 from tests.support.registry_server import RegistryServer, registry_server
@@ -149,6 +152,30 @@ def test_a_runtime_is_made_where_no_engine_is_and_found_ever_after(world: World)
     assert other.repository.read_manifest(other.reference) == image.repository.read_manifest(image.reference)
     world.builder("unpacked/second").attempt(other, version, opened)
     assert world.said[-1] == f"fraud-detector:7 is not loaded before it is published: nothing here can run {image.reference}"
+
+
+def test_models_with_the_same_requirements_share_a_runtime_in_a_repository_of_its_own(world: World, tmp_path: Path) -> None:
+    file = tmp_path / config.FILE
+    host = world.registry.host
+    document = {
+        "models": {name: {"image": f"{host}/shared/{name}"} for name in ("fraud", "churn")},
+        "environments": [{"name": "staging", "model": name, "application": {"name": name}} for name in ("fraud", "churn")],
+        "image": {"base": world.base, "runtime-repository": f"{host}/shared/runtimes"},
+    }
+    file.write_text(json.dumps(document))
+    clients = Clients(config.load(file), world.environ, world.said.append)
+    version, opened = model_version(listing(FILES)), store(FILES).open
+    first, second = (clients.publisher(clients.config.models[name]) for name in ("fraud", "churn"))
+    image = first.ensure(version, opened)
+    assert [line for line in world.said if line.startswith("unpacking")] == ["unpacking 9 packages"]
+    world.said.clear()
+    other = second.ensure(version, opened)
+    assert not [line for line in world.said if line.startswith(("unpacking", "fetching"))]
+    assert other.digest == image.digest
+    runtimes = RegistryRepository(ImageReference.parse(f"{host}/shared/runtimes"))
+    assert runtimes.read_manifest(f"runtime-{world.builder('shared/runtimes').recipe(version, opened).key}") is not None
+    own = RegistryRepository(ImageReference.parse(f"{host}/shared/churn"))
+    assert own.read_manifest(f"runtime-{world.builder('shared/churn').recipe(version, opened).key}") is None
 
 
 def test_a_new_pin_sends_one_layer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,7 +234,7 @@ def _mlflow(clients: Clients, environment: Environment) -> Iterator[Finding]:
 
 
 def _registry(clients: Clients, environment: Environment) -> Iterator[Finding]:
-    clients.publisher(environment.model).require_push()
+    clients.require_push(environment.model)
     yield from ()
 
 

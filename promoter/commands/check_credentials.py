@@ -91,9 +91,13 @@ def _registries(clients: Clients, environments: Sequence[Environment]) -> Iterat
     from promoter.image.credentials import registry_login
     from promoter.image.reference import ImageReference
 
-    if clients.config.image.layout:
+    image = clients.config.image
+    if image.layout:
         return
-    for registry in dict.fromkeys(ImageReference.parse(one.model.repository).registry for one in environments):
+    runtimes = [image.runtime_repository] if image.runtime_repository else []
+    for registry in dict.fromkeys(
+        ImageReference.parse(name).registry for name in (*(one.model.repository for one in environments), *runtimes)
+    ):
         if login := registry_login(registry, clients.environ):
             yield Held.of(login)
 

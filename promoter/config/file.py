@@ -157,6 +157,9 @@ class ImageSection(Section):
         min_length=1,
         description="Ready image that models are put on: a reference, oci:PATH, or scratch. Built by promoter when left out.",
     )
+    runtime_repository: str | None = Field(
+        None, min_length=1, description="Image repository for the runtimes of all models; each model's own when left out."
+    )
     base: str = Field(
         "python:{python}-slim",
         min_length=1,

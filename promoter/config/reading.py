@@ -179,6 +179,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
     _one_way_to_an_image(section, document)
     return ImageConfig(
         runtime=_NO_RUNTIME if section.model is Embed.VOLUME else section.runtime,
+        runtime_repository=section.runtime_repository,
         platform=section.platform,
         layout=root / section.layout.removeprefix("oci:") if section.layout else None,
         insecure_registries=section.insecure_registries,
@@ -202,6 +203,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
 
 _NO_RUNTIME = "scratch"
 _OF_RUNTIMES = (
+    "runtime_repository",
     "base",
     "runtime_builder",
     "packages",
@@ -227,7 +229,7 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
     ignored |= _needs_an_engine(section)
     if section.strategy is Strategy.BUILD:
         layer_only = "is for image.strategy: layer; a whole image is what its Dockerfile makes of it"
-        ignored |= dict.fromkeys(("compress", "model", "embed_limit"), layer_only)
+        ignored |= dict.fromkeys(("compress", "model", "embed_limit", "runtime_repository"), layer_only)
     if section.runtime is not None:
         ready = "can't go with image.runtime, which names an image that is ready"
         ignored |= dict.fromkeys(_OF_RUNTIMES, ready)

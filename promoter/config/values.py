@@ -21,11 +21,13 @@ class ImageConfig:
     """Where images are published, on what, and how; `layout` is a folder that takes the place of the container registry.
 
     A model of more than `embed_limit` bytes is not embedded, whatever `model` is.
-    `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`.
+    `runtime` names a ready image, or is None: then one is built on `base`, or with `dockerfile`, and kept in
+    `runtime_repository`, or else in each model's own repository.
     Model files may be on the tracking server, and in the folders and below the URIs of `sources`.
     """
 
     runtime: str | None
+    runtime_repository: str | None
     platform: str
     layout: Path | None
     insecure_registries: tuple[str, ...]

@@ -224,6 +224,12 @@ class Clients:
             attempt=builder.attempt if builder else None,
         )
 
+    def require_push(self, model: Model) -> None:
+        """Whether the model's image repository, and that of its runtimes, would take an image; raises what a push would."""
+        self.publisher(model).require_push()
+        if (builder := self._runtime_builder(model)) and builder.target.name != model.repository:
+            builder.target.require_push()
+
     def runtime(self, model: Model, version: ModelVersion, open_file: Open) -> BaseImage | None:
         """The image that the version would be put on today, as far as it is known without making one."""
         builder = self._runtime_builder(model)
@@ -234,7 +240,7 @@ class Clients:
         from promoter.image.registry import RegistryRepository
         from promoter.image.runtime.build import RuntimeBuilder
 
-        target = self._image_repository(model.repository)
+        target = self._image_repository(self.config.image.runtime_repository or model.repository)
         if self.config.image.runtime is not None or not isinstance(target, RegistryRepository):
             return None
         return RuntimeBuilder(target, self.config.image, self.environ, self.say)
