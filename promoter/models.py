@@ -360,6 +360,8 @@ class Result(StrEnum):
     PASSED = "passed"
     WARNED = "warned"
     REFUSED = "refused"
+    OVERRIDDEN = "overridden"
+    """It refused, and a person who may lets the version pass."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -141,3 +142,53 @@ def test_a_version_that_drops_a_column_or_unpickles_is_refused_by_name(path: Wri
     assert (path.tip, sorted(path.images.rglob("*"))) == (tip, images)
     good = register(path, files=described("amount", "country", flavors=sklearn) | {"model.skops": b"better"})
     assert path.promote(f"{path.model}:{good}").commit == path.tip
+
+
+def test_a_rerun_of_what_is_deployed_already_is_not_refused(path: WritePath) -> None:
+    gates(path, "{tags: {status: approved}}")
+    version = register(path, status="approved")
+    path.promote(f"{path.model}:{version}")
+    path.server.api("POST", "model-versions/set-tag", name=path.model, version=version, key="status", value="revoked")
+    tip = path.tip
+    assert path.promote(f"{path.model}:{version}").commit is None
+    assert path.tip == tip
+    assert path.run("gates", "staging").returncode == 20
+
+
+CHECK = """\
+import json, os, sys, time
+facts = json.load(sys.stdin)
+if facts["version"]["metrics"]["val/accuracy"] < 0.8:
+    print("asked by", *sorted(set(os.environ) & {"SECRET_TOKEN", "WANTED"}))
+    print(f"{facts['model']} {facts['version']['version']} is too bad for {facts['environment']}")
+    sys.exit(3)
+if facts["live"] is None:
+    time.sleep(60)
+print("good enough,", facts["live"]["version"], facts["deployed"]["version"])
+"""
+
+
+def test_a_check_of_ones_own_decides_by_its_exit_code(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    first = register(path)
+    path.promote(f"{path.model}:{first}")
+    (path.folder / "checks").mkdir()
+    (path.folder / "checks/approve.py").write_text(CHECK)
+    gates(path, f"{{command: [{sys.executable}, checks/approve.py]}}")
+    good, bad = register(path, 0.95), register(path, 0.5)
+    made = path.plan(f"{path.model}:{good}")
+    assert [one.detail for one in made.gates if one.gate == "command"] == [f"good enough, {first} {first}"]
+    with pytest.raises(GatesError) as caught:
+        path.plan(f"{path.model}:{bad}")
+    assert f": exit code 3: {path.model} {bad} is too bad for staging" in caught.value.message
+
+
+def test_a_check_that_hangs_or_is_not_there_refuses(path: WritePath) -> None:
+    (path.folder / "approve.py").write_text(CHECK)
+    gates(path, f"{{command: {{run: [{sys.executable}, ./approve.py], timeout: 2}}}}")
+    register(path)
+    with pytest.raises(GatesError, match="did not end within 2 s"):
+        path.plan(f"{path.model}:1")
+    path.edit("promoter.yaml", sys.executable, "./no-such-program")
+    with pytest.raises(GatesError, match="no-such-program: can't be started: No such file or directory"):
+        path.plan(f"{path.model}:1")

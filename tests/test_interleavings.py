@@ -136,6 +136,6 @@ def test_without_the_gate_on_the_new_tip_the_orders_show_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: Callable[[World], Callable[[], None]]
 ) -> None:
     """The fault that these orders were made for: gates were asked at the plan alone."""
-    monkeypatch.setattr(Plan, "require_allowed", lambda *_: None)
+    monkeypatch.setattr(Plan, "require_allowed", lambda *_: ())
     found = [prefix for prefix in schedules(5, 3) if list(violations(decided_in_between(tmp_path, prefix, person)))]
     assert found

@@ -58,6 +58,8 @@ def history_text(entries: Sequence[Entry], form: Form = Form()) -> str:
     for entry in entries:
         release = f"{entry.model} {entry.version}"
         ended = outcome_text(entry.outcome, entry.when, form)
+        if entry.overridden:
+            ended += f"; gates overridden: {entry.overridden}"
         rows.append(
             (form.time(entry.when), entry.commit[:10], entry.environment, release, str(entry.act), _name(entry.by), ended)
         )
@@ -85,6 +87,7 @@ def account_text(account: Account, form: Form = Form()) -> str:
         ("commit", f"{entry.commit}: {entry.subject}"),
         ("committed", f"{entry.when:%Y-%m-%d %H:%M:%S} UTC by {entry.author}"),
         ("by way of", str(entry.act)),
+        ("gates overridden", entry.overridden),
         ("asked for by", entry.by),
         ("outcome", outcome_text(entry.outcome, entry.when, form)),
         ("ended by", entry.outcome.commit),

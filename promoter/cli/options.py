@@ -43,6 +43,13 @@ TrailerOption = Annotated[
     list[str] | None,
     typer.Option("--trailer", metavar="KEY=VALUE", help="Add a trailer to the commit, as Ticket=OPS-123; may be repeated."),
 ]
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override", metavar="GATE", help="Let this gate's refusal pass, if gates.override allows it; with --reason."
+    ),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a gate is overridden: it is in the commit.")]
 TagOption = Annotated[
     str, typer.Option("--tag", metavar="TAG", help="An image of the version that `promoter image --rebuild` has published.")
 ]

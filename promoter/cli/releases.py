@@ -17,7 +17,9 @@ from promoter.cli.options import (
     OfModelOption,
     Output,
     OutputOption,
+    OverrideOption,
     PathOption,
+    ReasonOption,
     RenderOption,
     RepoOption,
     SyncOption,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from promoter.output import Progress
     from promoter.promotion.clients import Clients
     from promoter.promotion.follow import Follower
+    from promoter.promotion.gates.override import Overrides
     from promoter.promotion.steps import Steps
 
 
@@ -62,6 +65,8 @@ def promote(
     wait: WaitOption = False,
     sync: SyncOption = False,
     force: Annotated[bool, typer.Option("--force", help="Promote even if the version is quarantined.")] = False,
+    override: OverrideOption = None,
+    reason: ReasonOption = "",
     tag: TagOption = "",
     trailer: TrailerOption = None,
     config: ConfigOption = None,
@@ -76,6 +81,7 @@ def promote(
     from promoter.commands.promote import proposing
     from promoter.model_registry import ModelReference
     from promoter.promotion import releases
+    from promoter.promotion.gates.override import of as override_of
     from promoter.promotion.steps import Steps
 
     clients = clients_of(config, trailer or ())
@@ -83,7 +89,8 @@ def promote(
     if follow and not dry_run:
         require_argocd(clients, or_else="commit without watching: --no-watch")
     steps = Steps(out.report)
-    made = _plan(clients, reference, to, render, steps, force=force, tag=tag)
+    overrides = override_of(override or (), reason, clients.actor)
+    made = _plan(clients, reference, to, render, steps, force=force, tag=tag, overrides=overrides)
     if dry_run:
         _print_plan(output, made)
         return
@@ -271,10 +278,21 @@ def _propose_rollback(
         summary.conclude(summary.proposed(planned.environment, release, opened.url, f"{opened.done} {opened.url}"))
 
 
-def _plan(clients: Clients, reference: str, to: str, render: bool, steps: Steps, *, force: bool = False, tag: str = "") -> Plan:
+def _plan(
+    clients: Clients,
+    reference: str,
+    to: str,
+    render: bool,
+    steps: Steps,
+    *,
+    force: bool = False,
+    tag: str = "",
+    overrides: Overrides | None = None,
+) -> Plan:
     from promoter.commands.plan import plan as make
     from promoter.model_registry import ModelReference
+    from promoter.promotion.gates.override import NONE
 
     wanted = ModelReference.parse(reference)
     environment = clients.environment(to, wanted.name)
-    return make(clients, environment, wanted, steps, rendering=render, force=force, tag=tag)
+    return make(clients, environment, wanted, steps, rendering=render, force=force, tag=tag, overrides=overrides or NONE)

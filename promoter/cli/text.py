@@ -100,7 +100,8 @@ def gates_text(asked: Asked) -> str:
 
 def rulings_text(rulings: Sequence[Ruling]) -> str:
     """A line for each ruling."""
-    return table([(f"{one.result:<7}  {one.name}", one.detail) for one in rulings])
+    width = max((len(one.result) for one in rulings), default=0)
+    return table([(f"{one.result:<{width}}  {one.name}", one.detail) for one in rulings])
 
 
 def outcome_text(outcome: Outcome) -> str:

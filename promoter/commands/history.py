@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 class Entry:
     """One commit that put a release into an environment, and what became of that release; `when` is in UTC.
 
-    `by` is the person behind the commit, `author` whom Git names.
+    `by` is the person behind the commit, `author` whom Git names. `overridden` are gates that a person let pass.
     """
 
     when: datetime
@@ -52,6 +52,7 @@ class Entry:
     act: Act
     by: str
     outcome: Outcome
+    overridden: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +186,5 @@ def _entry(environment: Environment, committed: Committed, ended: Outcome) -> En
         act=did,
         by=outcome.who(commit),
         outcome=ended,
+        overridden="" if did is Act.BY_HAND else journal.of(commit).overridden,
     )

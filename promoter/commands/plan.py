@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
 from promoter.models import NO_LIMITS, Change, Container, Environment, Image, Model, ModelVersion, Release, Result, Ruling
 from promoter.promotion import decisions
-from promoter.promotion.gates import asking, table
+from promoter.promotion.gates import asking, override, table
 from promoter.promotion.gates.facts import Facts
+from promoter.promotion.gates.override import Overrides
 from promoter.promotion.rendering import Rendered, asked, rendered_change
 from promoter.promotion.steps import Steps
 
@@ -71,7 +72,9 @@ class Plan:
     def already_there(self) -> bool:
         return self.image is not None and not self.changes
 
-    def require_allowed(self, snapshot: Snapshot, known: Decisions | None = None, before: Release | None = None) -> None:
+    def require_allowed(
+        self, snapshot: Snapshot, known: Decisions | None = None, before: Release | None = None
+    ) -> tuple[Ruling, ...]:
         """The gates that depend on Git and MLflow, again, on another tip than the plan's: force and attendance are the plan's.
 
         Without `known`, the files of the overlay are the plan's.
@@ -80,9 +83,15 @@ class Plan:
             GatesError: a gate refuses the version now; it was quarantined since, or the environment frozen.
         """
         if self._facts is None:
-            return
+            return ()
         facts = self._facts.on(snapshot, known or self._facts.known, before if known else self.before)
-        table.require(asking.ask_again(facts), self.version, self.environment)
+        rulings = asking.ask_again(facts)
+        table.require(rulings, self.version, self.environment)
+        return rulings
+
+    def overridden(self, rulings: Sequence[Ruling]) -> str:
+        """What the commit records of gates that were overridden."""
+        return self._facts.overrides.recorded(rulings) if self._facts else ""
 
     def edited(self, snapshot: Snapshot) -> Edited | None:
         """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same.
@@ -110,13 +119,15 @@ def plan(
     unattended: bool = False,
     tag: str = "",
     version: ModelVersion | None = None,
+    overrides: Overrides = override.NONE,
 ) -> Plan:
     """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
 
     `unattended`: nobody named the version, so one that a person rolled back does not pass.
 
     `version` is what the reference was resolved to before; its alias may point to another one by now. `tag` names an image of
-    the version, on another runtime than its own; without it an overlay that deploys one keeps it.
+    the version, on another runtime than its own; without it an overlay that deploys one keeps it. `overrides` are gates that a
+    person lets pass.
 
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
@@ -132,7 +143,17 @@ def plan(
     image = steps.run("image", lambda: _expected(clients, environment.model, version, tag), _image_detail)
     known = decisions.at(repository, snapshot.commit, files, environment)
     after = release_of(environment, version, image)
-    facts = Facts(clients, version, snapshot, known, before, force, unattended, changes=before != after)
+    facts = Facts(
+        clients,
+        version,
+        snapshot,
+        known,
+        before,
+        force=force,
+        unattended=unattended,
+        changes=before != after,
+        overrides=overrides,
+    )
     rulings = steps.run("gates", lambda: _asked(facts), _gates_detail)
     edited = promoted_files(overlay, known, _shown(after), clients.actor)
     render_it = partial(_rendered, clients, snapshot, environment, edited.files, _shown(after), before)

@@ -13,7 +13,7 @@ from promoter.gitops import Proposal
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import read_overlay, release_path
 from promoter.model_registry import ModelReference
-from promoter.models import Change, Image, ModelVersion, Release, Step, Write
+from promoter.models import Change, Image, ModelVersion, Release, Result, Step, Write
 from promoter.promotion import decisions, journal
 from promoter.promotion.announce import Announcer
 from promoter.promotion.decisions import Decisions
@@ -145,6 +145,7 @@ class _Commit:
         self._clients, self._plan, self._release = clients, plan, release
         self.before: Release | None = plan.before
         self.changes: tuple[Change, ...] = ()
+        self.rulings = plan.gates
         self.rendered: Callable[[], str | None] = lambda: plan.rendered
 
     def __call__(self, snapshot: Snapshot) -> Proposal | None:
@@ -153,7 +154,7 @@ class _Commit:
         if edited is not None:
             self.before = self._plan.before
             if edited.files and snapshot.commit != self._plan.commit:
-                self._plan.require_allowed(snapshot)
+                self.rulings = self._plan.require_allowed(snapshot)
         else:
             edited = self._edit(snapshot)
         deployed = self.before
@@ -171,10 +172,16 @@ class _Commit:
             files=edited.files,
             subject=_subject(self._plan, deployed),
             body=_body(deployed, self._release, self._plan),
-            trailers=_entry(self._plan, self._release, snapshot.blob_id(release_path(environment)) or "").trailers(),
+            trailers=self._entry(snapshot).trailers(),
             facts=facts(environment, self._release, deployed, run=self._plan.version.run_id or ""),
         )
         return self._clients.repository(environment.application).worded(proposal)
+
+    def _entry(self, snapshot: Snapshot) -> journal.Entry:
+        environment, release = self._plan.environment, self._release
+        made = promotion_id(environment, release, snapshot.blob_id(release_path(environment)) or "")
+        passed = [one for one in self.rulings if one.result is Result.OVERRIDDEN]
+        return journal.promotion(environment, release, made, overridden=self._plan.overridden(passed) if passed else "")
 
     def _render(self, snapshot: Snapshot, files: Mapping[str, bytes]) -> str | None:
         change = rendered_change(self._clients, snapshot, self._plan.environment, files, self._release)
@@ -196,7 +203,7 @@ class _Commit:
         self.before = overlay.deployed(plan.environment.model)
         known = decisions.at(repository, snapshot.commit, files, plan.environment)
         if self.before != self._release:
-            plan.require_allowed(snapshot, known, self.before)
+            self.rulings = plan.require_allowed(snapshot, known, self.before)
         return promoted_files(overlay, known, self._release, self._clients.actor)
 
     def _still_wanted(self, deployed: Release | None, commit: str) -> None:
@@ -225,10 +232,6 @@ def _body(deployed: Release | None, release: Release, plan: Plan) -> str:
         lines.append(f"run: {plan.version.run_id}")
     lines += [f"{name}: {value:g}" for name, value in sorted(plan.version.metrics.items())[:12]]
     return "\n".join(lines)
-
-
-def _entry(plan: Plan, release: Release, replaced: str) -> journal.Entry:
-    return journal.promotion(plan.environment, release, promotion_id(plan.environment, release, replaced))
 
 
 def _published(image: Image) -> str:

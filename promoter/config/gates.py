@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from promoter.config import bounds
 from promoter.config.duration import Seconds
@@ -99,7 +99,36 @@ class RequirementsSection(Section):
     )
 
 
+class CommandSection(Section):
+    """The team's own check."""
+
+    run: tuple[str, ...] = Field(min_length=1, strict=False, description="Program and arguments; no shell reads them.")
+    timeout: Seconds = Field(60.0, gt=0, description="Seconds that it may take; 60 by default.")
+
+
+def _command(value: object) -> object:
+    return {"run": value} if isinstance(value, list) else value
+
+
+_Command = Annotated[CommandSection, BeforeValidator(_command, json_schema_input_type=list[str] | CommandSection)]
 _Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]
+
+
+class Anyone(StrEnum):
+    ANYONE = "anyone"
+
+
+def _who(value: object) -> object:
+    if value == "never":
+        return ()
+    if value == "anyone":
+        return Anyone.ANYONE
+    if isinstance(value, list) and value and all(isinstance(one, str) and one for one in value):
+        return tuple(value)
+    raise ValueError("is anyone, never, or a list of logins")
+
+
+_Who = Annotated[Anyone | tuple[str, ...], BeforeValidator(_who, json_schema_input_type=Literal["anyone", "never"] | list[str])]
 
 
 class GatesSection(Section):
@@ -122,6 +151,37 @@ class GatesSection(Section):
         None, description="refuse or warn: about a version that unpickles files when it is loaded."
     )
     requirements: RequirementsSection | None = None
+    earlier: bool = Field(
+        True, description="Refuse a version that is quarantined or rejected in an environment that is listed before."
+    )
+    command: _Command | None = Field(
+        None, description="A check of your own: facts as JSON on stdin, exit code 0 if the version may be deployed."
+    )
+    override: dict[str, _Who] | None = Field(
+        None, description="Who may override which gate: anyone, never, or logins. `default` is for all but signature."
+    )
+
+    @field_validator("override")
+    @classmethod
+    def _known(cls, value: dict[str, object] | None) -> dict[str, object] | None:
+        available = (*may_be_overridden(), "default")
+        for gate in value or {}:
+            if gate not in available:
+                raise ValueError(f"has no gate {gate!r}; available: {', '.join(available)}")
+        return value
+
+    def who_overrides(self, gate: str) -> Anyone | tuple[str, ...]:
+        """Nobody unless it is declared: a signature is overridden only where it is named itself."""
+        declared = self.override or {}
+        return declared.get(gate, () if gate in _NAMED_ONLY else declared.get("default", ()))
+
+
+_NAMED_ONLY = frozenset({"signature"})
+
+
+def may_be_overridden() -> tuple[str, ...]:
+    """The gates that are declared. Those that always stand have ways of their own, or none."""
+    return tuple(name for name in GatesSection.model_fields if name != "override")
 
 
 def merged(common: GatesSection, own: GatesSection) -> GatesSection:

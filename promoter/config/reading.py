@@ -18,7 +18,7 @@ from promoter.config.file import (
     validated,
 )
 from promoter.config.freeze import WindowSection
-from promoter.config.gates import merged
+from promoter.config.gates import GatesSection, merged
 from promoter.config.manifest import application_in
 from promoter.config.names import image_name
 from promoter.config.notices import NoticeSection
@@ -91,10 +91,7 @@ def load(path: Path) -> Config:
         root=root,
         models=models,
         environments=environments,
-        gates={
-            one.key: merged(file.gates, section.gates) if section.gates.model_fields_set else file.gates
-            for one, section in zip(environments, file.environments, strict=True)
-        },
+        gates=_gates(file, environments),
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         commit=_commit(file, document),
@@ -137,8 +134,11 @@ def named_files(path: Path) -> list[str]:
         UsageError: it can't be read.
     """
     file = validated(_single(_read(path, path.name), path.name))
+    declared = (file.gates, *(section.gates for section in file.environments))
+    commands = [one.command for one in declared if one.command]
+    programs = [word for one in commands for word in one.run if "/" in word and not word.startswith(("/", "-"))]
     manifests = [one if isinstance(one, str) else one.file for one in (section.application for section in file.environments)]
-    return list(filter(None, (*manifests, file.image.constraints, file.image.dockerfile)))
+    return list(filter(None, (*manifests, *programs, file.image.constraints, file.image.dockerfile)))
 
 
 def _read(path: Path, shown: str) -> str:
@@ -312,6 +312,13 @@ def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRe
     """What is set for all environments, with the keys that one sets for itself (null takes auto-merge away again)."""
     given = {name: getattr(section, name) for section in (common, own) for name in section.model_fields_set}
     return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
+
+
+def _gates(file: File, environments: Sequence[Environment]) -> dict[tuple[str, str], GatesSection]:
+    pairs = zip(environments, file.environments, strict=True)
+    return {
+        one.key: merged(file.gates, section.gates) if section.gates.model_fields_set else file.gates for one, section in pairs
+    }
 
 
 def _notice(index: int, section: NoticeSection, environments: Sequence[Environment], document: Document) -> NoticeSection:

@@ -15,7 +15,7 @@ from promoter.machine.interrupts import Interrupted
 from promoter.models import Environment, NoticeKind, Release
 from promoter.notify import links
 from promoter.notify.notice import Link, Notice
-from promoter.promotion import releases
+from promoter.promotion import journal, releases
 from promoter.promotion.ending import MEANINGS, Ended, Ending, Opened
 from promoter.verdict import Verdict
 
@@ -111,7 +111,9 @@ class Announcer:
 
     def _of(self, committed: Committed) -> Notice:
         sha, version = committed.commit.sha, committed.release.version
+        overridden = journal.of(committed.commit).overridden
         sentence = f"version {version} is committed, and is being watched: {committed.commit.subject}"
+        sentence += f"; gates overridden: {overridden}" if overridden else ""
         notice = self._notice(sha, version=version, kind=NoticeKind.STARTED, sentence=sentence)
         return replace(notice, commit=sha, links=(*self._commit_link("commit", sha), *notice.links))
 

@@ -28,7 +28,11 @@ _KEYS = {
     "rejected_version": "Rejected-Version",
     "lifted_version": "Lifted-Version",
     "freeze": "Freeze",
+    "overridden": "Overridden-Gates",
 }
+
+_WORDS = frozenset({_KEYS["abort"], _KEYS["overridden"]})
+"""Those in which somebody's own words stand."""
 
 KEYS = frozenset(key.lower() for key in _KEYS.values())
 """The trailers that promoter writes itself, in lower case."""
@@ -43,7 +47,7 @@ class Entry:
 
     `restores` is the commit whose release is deployed again, `abort` the reason of a failed rollout, `quarantined` the
     versions (NAME:VERSION, one a line) that must not be deployed again. `lifted_version` was rejected before. `freeze` is until
-    when nothing is promoted.
+    when nothing is promoted. `overridden` are the gates that a person let pass, and why.
     """
 
     promotion_id: str = ""
@@ -60,6 +64,7 @@ class Entry:
     rejected_version: str = ""
     lifted_version: str = ""
     freeze: str = ""
+    overridden: str = ""
 
     @property
     def by_promoter(self) -> bool:
@@ -82,7 +87,7 @@ class Entry:
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
         values = ((key, getattr(self, name)) for name, key in _KEYS.items())
-        return tuple((key, inert(value) if key == _KEYS["abort"] else value) for key, value in values if value)
+        return tuple((key, inert(value) if key in _WORDS else value) for key, value in values if value)
 
 
 def of(commit: Commit) -> Entry:
@@ -90,8 +95,8 @@ def of(commit: Commit) -> Entry:
     return _entry(commit.trailers)
 
 
-def promotion(environment: Environment, release: Release, promotion_id: str) -> Entry:
-    return _released(environment, release, promotion_id=promotion_id)
+def promotion(environment: Environment, release: Release, promotion_id: str, *, overridden: str = "") -> Entry:
+    return _released(environment, release, promotion_id=promotion_id, overridden=overridden)
 
 
 def restore(environment: Environment, stable: Release, commit: str, bad: Release, abort: str, *, quarantine: bool) -> Entry:

@@ -163,7 +163,7 @@ def _type(known: Mapping[str, str], name: str) -> str:
     return code(known[name]) if name in known else "absent"
 
 
-_SIGNS = {Result.PASSED: "✅", Result.WARNED: "⚠️", Result.REFUSED: "❌"}
+_SIGNS = {Result.PASSED: "✅", Result.WARNED: "⚠️", Result.REFUSED: "❌", Result.OVERRIDDEN: "⏩"}
 
 
 def _gates(facts: Facts) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.argocd.errors import NotFoundError
 from promoter.errors import GatesError, PromoterError, RefusedError
 from promoter.kustomize.render import sources
-from promoter.models import Application, Result, Ruling
+from promoter.models import Application, Environment, Result, Ruling
 from promoter.promotion.freezes import FrozenError, not_frozen, sync_windows
 from promoter.promotion.gates import application, decided
 from promoter.promotion.gates.metrics import metrics
+from promoter.promotion.gates.order import earlier
 from promoter.promotion.gates.pickles import pickle
+from promoter.promotion.gates.places import decided_before
 from promoter.promotion.gates.requirements import requirements
 from promoter.promotion.gates.signature import signature
 from promoter.promotion.gates.table import of_error, passed, warned
@@ -37,6 +39,8 @@ RULES: Mapping[str, Rule] = {
     "requirements": lambda gates, facts: requirements(gates.requirements.refuse, facts.version) if gates.requirements else (),
     "metrics": lambda gates, facts: metrics(gates.metrics or {}, facts.version, facts.live),
     "signature": lambda _, facts: signature(facts.version, facts.live),
+    "earlier": lambda _, facts: _earlier(facts),
+    "command": lambda gates, facts: (facts.checked(gates.command),) if gates.command else (),
 }
 """The gates that are declared in promoter.yaml: a key under `gates:`, and the rule that is asked where it is set."""
 
@@ -51,10 +55,32 @@ def ask(facts: Facts) -> tuple[Ruling, ...]:
 
 
 def ask_again(facts: Facts) -> tuple[Ruling, ...]:
-    """Those that depend on what others may have changed in Git or MLflow since the plan. Raises as `ask`."""
+    """Those that depend on what others may have changed in Git or MLflow since the plan. Raises as `ask`.
+
+    A release that is deployed already changes nothing: what is declared is not asked, so it can be watched again.
+    """
     gates = facts.clients.config.gates[facts.known.environment.key]
-    declared = [rule for name, rule in RULES.items() if getattr(gates, name)]
-    return (_decided(facts), *_frozen(facts), *(ruling for rule in declared for ruling in rule(gates, facts)))
+    declared = [rule for name, rule in RULES.items() if facts.changes and getattr(gates, name)]
+    if facts.overrides.gates:
+        facts.overrides.require_allowed(gates, facts.environment)
+    rulings = tuple(ruling for rule in declared for ruling in rule(gates, facts))
+    if facts.overrides.gates:
+        rulings = facts.overrides.applied(rulings)
+    return (_decided(facts), *_frozen(facts), *rulings)
+
+
+def passed_before(environments: Sequence[Environment], environment: Environment) -> list[Environment]:
+    """Those of the same model that are listed before `environment` in promoter.yaml."""
+    same = [one for one in environments if one.model.name == environment.model.name]
+    return same[: [one.name for one in same].index(environment.name)]
+
+
+def _earlier(facts: Facts) -> Iterable[Ruling]:
+    before = passed_before(facts.clients.config.environments, facts.known.environment)
+    if not before:
+        return ()
+    found = decided_before(facts.clients, before, facts.environment, facts.snapshot, facts.version)
+    return earlier(found, force=facts.force)
 
 
 def _decided(facts: Facts) -> Ruling:

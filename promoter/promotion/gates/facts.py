@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -9,10 +10,14 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import UsageError
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, ModelVersion, Release
+from promoter.models import Environment, ModelVersion, Release, Ruling
+from promoter.output import plain
+from promoter.promotion.gates.command import command
 from promoter.promotion.gates.live import Live
+from promoter.promotion.gates.override import NONE, Overrides
 
 if TYPE_CHECKING:
+    from promoter.config.gates import CommandSection
     from promoter.gitops import Snapshot
     from promoter.promotion.clients import Clients
     from promoter.promotion.decisions import Decisions
@@ -34,7 +39,9 @@ class Facts:
     force: bool = False
     unattended: bool = False
     changes: bool = True
+    overrides: Overrides = NONE
     again: bool = False
+    _checks: dict[bytes, Ruling] = field(default_factory=dict)
     _lives: dict[Release, Live] = field(default_factory=dict)
 
     @property
@@ -48,6 +55,21 @@ class Facts:
     def on(self, snapshot: Snapshot, known: Decisions, before: Release | None) -> Facts:
         """The same question on another tip."""
         return replace(self, snapshot=snapshot, known=known, before=before, changes=True, again=True)
+
+    def checked(self, rule: CommandSection) -> Ruling:
+        """What the team's own check decides; with the same facts it is not run again."""
+        live = self.live()
+        known = {
+            "environment": self.environment.name,
+            "model": self.version.name,
+            "version": self.labelled,
+            "live": live.version if live else None,
+            "deployed": self.before,
+        }
+        facts = json.dumps(plain(known)).encode()
+        if facts not in self._checks:
+            self._checks[facts] = command(rule, facts, self.clients.config.root, self.clients.environ)
+        return self._checks[facts]
 
     def live(self) -> Live | None:
         """None if the overlay deploys no version yet. Raises as `ModelRegistry.resolve`, except if the version is gone."""
