@@ -90,7 +90,7 @@ def known(here: Path, model: str, aliases: dict[str, str], versions: Sequence[st
         (["reject", "ch"], ["churn", "churn@challenger", "churn@champion"]),
         (["reject", "fraud-detector@"], ["fraud-detector@champion"]),
         (["promote", ""], ["churn", "fraud-detector"]),
-        (["status", "-o", ""], ["text", "json"]),
+        (["status", "-o", ""], ["text", "wide", "json", "yaml"]),
         (["status", "--output=j"], ["--output=json"]),
         (["-q", "status", "-o", "json", "st"], ["staging"]),
         (["status", "--mod"], ["--model"]),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from promoter import cli
-from promoter.cli.text import status_text
+from promoter.cli.status_text import wide_text
 from promoter.commands.freeze import Freezing, Frozen, freeze, until
 from promoter.commands.history import history
 from promoter.commands.plan import plan
@@ -247,7 +247,7 @@ def test_status_and_history_show_it(it: World) -> None:
     words = f"frozen until 2099-01-01 00:00:00 UTC by ada: {REASON}"
     (one,) = status(it.clients, [it.environment])
     assert (one.agree, f"frozen {one.frozen}", one.notes) == (True, words, (words,))
-    assert status_text([one]).startswith(f"staging {MODEL}: agree, frozen\n")
+    assert wide_text([one]).startswith(f"staging {MODEL}: agree, frozen\n")
     said: list[str] = []
     history(it.clients, it.environment, 5, said.append)
     assert said == [f"'staging' is {words}"]

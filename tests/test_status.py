@@ -8,18 +8,23 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from promoter import cli
-from promoter.cli.text import status_text
+from promoter.cli.history_text import Form
+from promoter.cli.status_text import status_text, wide_text
 from promoter.commands.status import EnvironmentStatus, exit_code, status
 from promoter.errors import ExitCode
+from promoter.models import Release
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, before_it_was_registered, digest, world
 from tests.support.faults import DOWN, always, changed
 from tests.support.mlflow_server import MlflowServer
+from tests.support.terminal import terminal
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_git_and_cluster_agree(it: World) -> None:
     assert one.runs is not None
     assert (one.runs.model_version, one.runs.image.digest) == ("1", digest(1))
     assert exit_code([one]) is ExitCode.DONE
-    assert status_text([one]).startswith("staging fraud-detector: agree\n")
+    assert wide_text([one]).startswith("staging fraud-detector: agree\n")
 
 
 def test_after_an_abort_they_disagree(it: World) -> None:
@@ -110,7 +115,7 @@ def test_without_an_argo_cd_what_runs_is_not_known(it: World) -> None:
     assert (one.agree, one.exit_code) == (None, ExitCode.USAGE)
     assert one.notes == ("Argo CD is not configured: what the cluster runs is unknown",)
     assert exit_code([one]) is ExitCode.USAGE
-    assert status_text([one]).startswith("staging fraud-detector: unknown\n")
+    assert wide_text([one]).startswith("staging fraud-detector: unknown\n")
 
 
 def test_a_missing_application_is_noted(tmp_path: Path) -> None:
@@ -173,7 +178,7 @@ def test_an_alias_that_reconcile_leaves_is_no_difference(
         assert (one.agree, one.alias_state) == (agree, state)
         assert one.notes == (f"champion is version 2, which is {state} here, Git has version 1",)
         assert exit_code([one]) is (ExitCode.DONE if agree else ExitCode.DISAGREE)
-        assert status_text([one]).splitlines()[0] == f"staging {name}: {headline}"
+        assert wide_text([one]).splitlines()[0] == f"staging {name}: {headline}"
 
 
 @pytest.mark.parametrize(("entry", "agree"), [("", True), ("failed", True), ("allowed", False)])
@@ -230,6 +235,69 @@ def test_status_on_the_command_line(it: World, monkeypatch: pytest.MonkeyPatch, 
             it.settle()
     assert codes == [0, 30]
     text, _, document = capsys.readouterr().out.partition("[\n")
-    assert text.startswith("staging fraud-detector: agree\n")
+    head, line = text.splitlines()
+    assert head.split() == ["ENV", "MODEL", "WANTED", "GIT", "LIVE", "HEALTH", "SINCE", "NOTE"]
+    assert line.split()[:6] == ["staging", "fraud-detector", "-", "1", "1", "Healthy"]
     (told,) = json.loads(f"[{document}")
     assert (told["agree"], told["release"]["version"], told["runs"]["model_version"]) == (False, "2", "2")
+
+
+def test_the_table_has_a_word_for_what_is_not_as_it_should_be() -> None:
+    now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    release = Release("m", "1", digest(7), "r.example.com/m", "v1", digest(1))
+    live = EnvironmentStatus("a", "m", release=release, since=now - timedelta(hours=2), health="Healthy", agree=True)
+    behind = replace(
+        live, environment="b", alias="champion", alias_version="2", behind=True, agree=False, notes=("it moved on",)
+    )
+    aborted = replace(
+        live, environment="c", verdict="aborted", health="Degraded", agree=False, frozen="until 2099", notes=("x",)
+    )
+    lost = EnvironmentStatus("d", "m", alias="champion", notes=("no answer",))
+    lines = status_text(
+        [live, replace(live, environment="q", alias_state="quarantined"), behind, aborted, lost], Form(now)
+    ).splitlines()
+    assert [line.split()[-1] for line in lines[1:6]] == ["h", "quarantined", "behind", "aborted", "unknown"]
+    assert [line.split()[:5] for line in lines[1:6]][2:] == [
+        ["b", "m", "2", "1", "-"],
+        ["c", "m", "-", "1", "-"],
+        ["d", "m", "?", "?", "?"],
+    ]
+    assert "frozen, aborted" in lines[4]
+    assert lines[6:] == ["", "b m: it moved on", "c m: x", "d m: no answer"]
+    cut = status_text([behind], Form(now, width=20)).splitlines()
+    assert all(len(line) <= 20 for line in cut[:2])
+
+
+def test_other_forms_and_only_what_differs(
+    it: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ARGOCD_SERVER", "ARGOCD_AUTH_TOKEN"):
+        monkeypatch.setenv(name, it.clients.environ[name])
+
+    def run(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["promoter", "status", "-c", str(it.folder / "promoter.yaml"), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, capsys.readouterr().out
+
+    code, text = run("-o", "yaml")
+    (told,) = YAML(typ="safe").load(text)
+    assert (code, told["agree"], told["release"]["version"]) == (0, True, "1")
+    assert run("-o", "wide")[1].startswith("staging fraud-detector: agree\n")
+    assert run("--differing") == (0, "no environment differs\n")
+    assert run("--watch", "-o", "json")[0] == 2
+
+
+def test_watching_shows_a_change_in_its_place(it: World) -> None:
+    environ = {**it.clients.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    command = [sys.executable, "-m", "promoter", "status", "--watch", "-c", str(it.folder / "promoter.yaml")]
+    with terminal(command, environ) as shown:
+        shown.wait_for("Healthy")
+        it.behaviours["2"] = FAILS
+        it.promote(2)
+        it.settle()
+        shown.wait_for("\x1b[2K")  # rewritten, not appended
+        shown.wait_for("Degraded")
+        shown.type("\x03")
+        with pytest.raises(AssertionError, match="it has ended"):
+            shown.wait_for("Traceback")

@@ -59,6 +59,7 @@ def await_merge(
     from promoter.promotion.announce import Announcer
 
     progress.say(f"{opened.done} {opened.url}: {opened.title}")
+    progress.waits(f"waiting for {opened.url} to be merged")
     ended = follower.merge(work, opened)
     progress.say(ended.detail)
     if ended.merged is None:

@@ -2,29 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from promoter.cli.common import chosen, clients_of, print_value
 from promoter.cli.options import ConfigOption, EnvironmentArgument, OfModelOption, Output, OutputOption
+from promoter.errors import UsageError
+
+if TYPE_CHECKING:
+    from promoter.commands.status import EnvironmentStatus
+
+_EVERY = 5.0
+"""Seconds between two looks of `status --watch`."""
+
+
+class StatusOutput(StrEnum):
+    TEXT = "text"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
 
 
 def status(
     environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]...", help="By default every environment.")] = None,
+    differing: Annotated[bool, typer.Option("--differing", help="Only those that disagree, or are unknown.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every five seconds, until Ctrl-C.")] = False,
     model: OfModelOption = None,
     config: ConfigOption = None,
-    output: OutputOption = Output.TEXT,
+    output: Annotated[StatusOutput, typer.Option("--output", "-o", help="Output format.")] = StatusOutput.TEXT,
 ) -> None:
     """Print the alias, the release in Git and what runs; exit code 30 if they disagree, 2, 3 or 4 if that is unknown."""
-    from promoter.cli.text import status_text
+    from promoter import output as out
     from promoter.commands.status import exit_code
     from promoter.commands.status import status as read
 
     clients = clients_of(config)
-    standings = read(clients, chosen(clients, environments, model))
-    print_value(output, standings, status_text)
+    wanted = chosen(clients, environments, model)
+
+    def look() -> tuple[EnvironmentStatus, ...]:
+        return tuple(one for one in read(clients, wanted) if not (differing and one.agree))
+
+    if watch and output in (StatusOutput.JSON, StatusOutput.YAML):
+        raise UsageError(f"--watch can't go with -o {output}", hint="leave one of them out")
+    if watch:
+        _watch(lambda: _text(output, look()))
+    standings = look()
+    match output:
+        case StatusOutput.JSON:
+            out.as_json(standings)
+        case StatusOutput.YAML:
+            out.as_yaml(standings)
+        case _:
+            out.data(_text(output, standings))
+    out.require_written()
     raise typer.Exit(exit_code(standings))
+
+
+def _text(output: StatusOutput, standings: tuple[EnvironmentStatus, ...]) -> str:
+    from promoter.cli.history_text import Form
+    from promoter.cli.status_text import status_text, wide_text
+
+    return wide_text(standings) if output is StatusOutput.WIDE else status_text(standings, Form.here())
+
+
+def _watch(look: Callable[[], str]) -> NoReturn:
+    """Shows what `look` returns again and again: on a terminal in its place, in a log when it has changed."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from promoter import output as out
+
+    console = Console()
+    if not console.is_terminal:
+        shown = ""
+        while True:
+            if (text := look()) != shown:
+                out.data(shown := text)
+                out.require_written()
+            time.sleep(_EVERY)
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(Text(out.clean(look())), refresh=True)
+            time.sleep(_EVERY)
 
 
 def gates(

@@ -11,7 +11,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "promoter -C ~/gitops -v status production",
         "promoter help promote",
     ),
-    "status": ("promoter status", "promoter status production -o json"),
+    "status": ("promoter status", "promoter status production -o json", "promoter status --watch --differing"),
     "plan": ("promoter plan churn@champion --to production", "promoter plan churn:7 --to staging --no-render"),
     "gates": ("promoter gates production", "promoter gates production churn:7 -o json"),
     "promote": (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from promoter.output import table
+from promoter.output import grid, table
 from promoter.promotion.outcome import End
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def history_text(entries: Sequence[Entry], form: Form = Form()) -> str:
         )
     if not several:
         rows = [row[:2] + row[3:] for row in rows]
-    return _columns(rows, form.width)
+    return grid(rows, form.width)
 
 
 def outcome_text(outcome: Outcome, when: datetime, form: Form) -> str:
@@ -131,10 +131,3 @@ def _name(author: str) -> str:
 
 def _indented(title: str, text: str) -> str:
     return "\n".join([f"{title}:", *(f"  {line}".rstrip() for line in text.splitlines())]) if text else ""
-
-
-def _columns(rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """Each column as wide as its longest cell; lines are cut at `width`."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ("  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "".join(f"{line if width is None or len(line) <= width else line[: width - 1] + '…'}\n" for line in lines)

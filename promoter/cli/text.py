@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from promoter.commands.reconcile import Reconciled
     from promoter.commands.reject import Rejected, Rejection
     from promoter.commands.rollback import Rollback
-    from promoter.commands.status import EnvironmentStatus
     from promoter.model_registry import Webhook
     from promoter.models import Ruling, Signature
     from promoter.notify.notifier import Tested
@@ -194,26 +193,6 @@ def reconciled_text(done: Sequence[Reconciled]) -> str:
 def changed_text(found: Sequence[Changed]) -> str:
     """A line for each, to be read by a shell: nothing but names."""
     return "".join(f"{one.environment} {one.model}\n" for one in found)
-
-
-_AGREEMENT = {True: "agree", False: "DISAGREE", None: "unknown"}
-
-
-def status_text(standings: Sequence[EnvironmentStatus]) -> str:
-    lines = []
-    for one in standings:
-        state = f", {one.alias_state}" if one.agree and one.alias_state else ""
-        state += ", frozen" if one.frozen else ""
-        lines.append(f"{one.environment} {one.model}: {_AGREEMENT[one.agree]}{state}")
-        since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
-        rows = [
-            (f"  alias {one.alias or '(none)'}", one.alias_version or "-"),
-            ("  Git", f"{one.release.version}{since}" if one.release else "-"),
-            ("  runs", f"{one.runs.model_version or '?'} {one.runs.image.digest[:19]}, {one.health}" if one.runs else "-"),
-        ]
-        lines.append(table(rows))
-        lines += [f"  {note}" for note in one.notes]
-    return "\n".join(lines) + "\n"
 
 
 def webhook_text(registered: Registered) -> str:

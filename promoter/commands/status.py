@@ -36,6 +36,9 @@ class EnvironmentStatus:
 
     `alias_state` is what was decided about the alias's version (`quarantined`, `rolled-back`), "" when nothing was.
 
+    `behind`: the alias names another version, and nothing stands against deploying it. `verdict` is what keeps the release in
+    Git from being live, "" when it is.
+
     `frozen` is until when nothing is promoted, by whom and why, "" if it is not frozen.
 
     `agree` is None when it is not known: something could not be read, and nothing that was read differs. `exit_code` is 0,
@@ -56,6 +59,8 @@ class EnvironmentStatus:
     exit_code: ExitCode = ExitCode.DONE
     notes: tuple[str, ...] = ()
     frozen: str = ""
+    behind: bool = False
+    verdict: str = ""
 
 
 def status(clients: Clients, environments: Sequence[Environment]) -> tuple[EnvironmentStatus, ...]:
@@ -95,7 +100,7 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
         standing = replace(standing, frozen=words(freeze))
         reading.notes.append(f"frozen {standing.frozen}")
         behind = False
-    standing = replace(standing, release=release, commit=commit.sha, since=commit.when)
+    standing = replace(standing, release=release, commit=commit.sha, since=commit.when, behind=behind)
     if argocd is None:
         reading.missing(UsageError("Argo CD is not configured: what the cluster runs is unknown", hint="set ARGOCD_SERVER"))
         return reading.judged(standing, differs=behind)
@@ -179,4 +184,5 @@ def _in_cluster(standing: EnvironmentStatus, observer: Observer) -> tuple[Enviro
     runs = seen.workload.template.release(observer.expected.release.repository) if seen.workload else None
     health = seen.application.health if seen.application else "Missing"
     differences = () if verdict.kind is Kind.LIVE else (f"{verdict.kind}: {verdict.summary}", *verdict.evidence)
-    return replace(standing, runs=runs, health=health), differences
+    kind = "" if verdict.kind is Kind.LIVE else str(verdict.kind)
+    return replace(standing, runs=runs, health=health, verdict=kind), differences

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from promoter.errors.redaction import redact, visible
 from promoter.machine import verbose
 from promoter.models import Status, Step
 from promoter.output import ci, streams
+from promoter.output.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from promoter.verdict import Verdict
@@ -30,6 +32,9 @@ def say(text: str) -> None:
     """Talk: to stderr, as `clean` makes it."""
     sys.stderr.write(f"{clean(text)}\n")  # at once: another thread may write, too
     sys.stderr.flush()
+
+
+_HEARTBEAT = Heartbeat(say)
 
 
 def data(text: str, *, diff: bool = False) -> None:
@@ -60,6 +65,15 @@ def require_written() -> None:
 def as_json(value: Any) -> None:
     """One JSON value on stdout; dataclasses become objects with their fields' names."""
     data(json_text(value, indent=2))
+
+
+def as_yaml(value: Any) -> None:
+    """The same as YAML."""
+    from ruamel.yaml import YAML
+
+    yaml, text = YAML(), io.StringIO()
+    yaml.dump(plain(value), text)
+    data(text.getvalue())
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
@@ -98,7 +112,10 @@ def report(step: Step) -> None:
     if step.status is Status.RUNNING:
         if live:
             _rewrite(sys.stderr, f"… {step.name}")
+        else:
+            _HEARTBEAT.begin(step.name)
         return
+    _HEARTBEAT.end()
     detail = step.detail.splitlines()[0] if step.detail else ""
     line = f"{_SIGNS[step.status]} {step.name:<8} {detail}"
     seconds = f"  {step.seconds:.1f} s" if step.seconds >= 0.05 else ""
@@ -116,6 +133,7 @@ def progress(text: str) -> None:
         _rewrite(sys.stderr, f"… {clean(text)[:width]}")
     else:
         say(f"  {text}")
+        _HEARTBEAT.heard()
 
 
 def _rewrite(stream: TextIO, text: str) -> None:
@@ -169,6 +187,7 @@ class Progress:
             _rewrite(sys.stderr, f"… {self._name} {clean(line)[:width]}")
             return
         self._line(f"{self._name} {line}")
+        self.waits(f"{self._name} {line}")
         for sentence in verdict.evidence:
             say(f"    {sentence}")
 
@@ -177,8 +196,14 @@ class Progress:
             event("message", {"application": self._name, "text": text})
         self._line(text)
 
+    def waits(self, text: str) -> None:
+        """What is waited for without another line until it has happened."""
+        if not self._live and not verbose.quiet():
+            _HEARTBEAT.begin(text)
+
     def outcome(self, value: Mapping[str, Any]) -> None:
         """The last word; in JSON only, for people the command prints its own."""
+        _HEARTBEAT.end()
         if self._in_json:
             outcome(value)
 
@@ -213,6 +238,13 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     """Two columns, the first as wide as its longest cell."""
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def grid(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Each column as wide as its longest cell; lines are cut at `width`."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ("  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "".join(f"{line if width is None or len(line) <= width else line[: width - 1] + '…'}\n" for line in lines)
 
 
 def size(count: int) -> str:

@@ -1,0 +1,64 @@
+"""How environments stand, as people read it: a line for each, and why those are not as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from promoter.cli.history_text import Form, duration
+from promoter.output import grid, table
+
+if TYPE_CHECKING:
+    from promoter.commands.status import EnvironmentStatus
+
+_AGREEMENT = {True: "agree", False: "DISAGREE", None: "unknown"}
+_IN_A_LOG = Form()
+_HEAD = ("ENV", "MODEL", "WANTED", "GIT", "LIVE", "HEALTH", "SINCE", "NOTE")
+
+
+def status_text(standings: Sequence[EnvironmentStatus], form: Form = _IN_A_LOG) -> str:
+    """A table, then every note of those that do not agree. `-`: nothing is there; `?`: it could not be read."""
+    if not standings:
+        return "no environment differs\n"
+    rows = [_HEAD, *(_row(one, form) for one in standings)]
+    notes = [f"{one.environment} {one.model}: {note}" for one in standings if not one.agree for note in one.notes]
+    return grid(rows, form.width) + "".join(f"{note}\n" for note in ("", *notes) if notes)
+
+
+def wide_text(standings: Sequence[EnvironmentStatus]) -> str:
+    """A paragraph for each, with commits, digests and all notes."""
+    lines = []
+    for one in standings:
+        state = f", {one.alias_state}" if one.agree and one.alias_state else ""
+        state += ", frozen" if one.frozen else ""
+        lines.append(f"{one.environment} {one.model}: {_AGREEMENT[one.agree]}{state}")
+        since = f" since {one.since:%Y-%m-%d %H:%M} UTC ({str(one.commit)[:10]})" if one.since else ""
+        rows = [
+            (f"  alias {one.alias or '(none)'}", one.alias_version or "-"),
+            ("  Git", f"{one.release.version}{since}" if one.release else "-"),
+            ("  runs", f"{one.runs.model_version or '?'} {one.runs.image.digest[:19]}, {one.health}" if one.runs else "-"),
+        ]
+        lines.append(table(rows))
+        lines += [f"  {note}" for note in one.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _row(one: EnvironmentStatus, form: Form) -> tuple[str, ...]:
+    missing = "?" if one.agree is None else "-"
+    live = (one.runs.model_version or one.runs.image.digest[:19]) if one.runs else missing
+    since = "" if one.since is None else duration(form.now - one.since) if form.now else f"{one.since:%Y-%m-%d %H:%M}"
+    return (
+        one.environment,
+        one.model,
+        one.alias_version or ("-" if one.alias is None else missing),
+        one.release.version if one.release else missing,
+        live,
+        one.health or missing,
+        since or missing,
+        ", ".join(_words(one)),
+    )
+
+
+def _words(one: EnvironmentStatus) -> list[str]:
+    words = [one.alias_state or ("behind" if one.behind else ""), "frozen" if one.frozen else "", one.verdict]
+    return [word for word in (*words, "unknown" if one.agree is None else "") if word]
