@@ -260,4 +260,4 @@ def test_without_azure_identity_the_error_reports_what_to_install(
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     with pytest.raises(UsageError, match="azure-identity is not installed") as error:
         repository().read_manifest("v1")
-    assert "pip install 'model-promoter[azure]'" in error.value.hint
+    assert "its extra azure (pip install '.[azure]'" in error.value.hint

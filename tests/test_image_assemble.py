@@ -68,7 +68,7 @@ except UsageError as error:
 """
     path = tmp_path / "layout"
     printed = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True).stdout
-    assert "model-promoter[gzip]" in printed
+    assert "its extra gzip (pip install '.[gzip]'" in printed
     assert not path.exists()
 
 

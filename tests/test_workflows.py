@@ -84,7 +84,9 @@ def test_actionlint_would_find_something(tmp_path: Path) -> None:
 
 def test_shellcheck_finds_nothing() -> None:
     program = tool("shellcheck", "package shellcheck")
-    done = subprocess.run([program, ".ci/install", ".ci/step"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program, ".ci/install", ".ci/release", ".ci/step"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -105,7 +107,7 @@ def test_actions_are_pinned_and_scripts_hold_no_expression(path: str) -> None:
 def test_every_action_is_pinned_to_one_commit() -> None:
     texts = [(ROOT / WORKFLOWS / name).read_text() for name in FILES] + [(ROOT / "action.yml").read_text()]
     pins = set(re.findall(r"uses: ([\w-]+/[\w-]+)@([0-9a-f]{40} # \S+)", "\n".join(texts)))
-    assert len({name for name, _ in pins}) == len(pins) == 5
+    assert len({name for name, _ in pins}) == len(pins) == 6
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -120,6 +122,12 @@ def test_a_job_has_the_rights_that_it_names_and_no_others(name: str) -> None:
             DEPLOY: {"promoter": {*writing, ("id-token", "write"), ("packages", "write")}},
             WATCH: {"changed": {("contents", "read")}, "watch": writing},
             "ci.yml": {job: {("contents", "read")} for job in ("check", "audit", "serving", "git", "coverage", "image")},
+            "release.yml": {
+                "packages": {("contents", "read")},
+                "image": {("contents", "read"), ("packages", "write")},
+                "pypi": {("contents", "read"), ("actions", "read"), ("id-token", "write")},
+                "github": {("contents", "write"), ("actions", "read"), ("id-token", "write"), ("attestations", "write")},
+            },
         }[name]
     )
     checkouts = [step for step in steps_of(file) if step.get("uses", "").startswith("actions/checkout@")]
@@ -561,6 +569,8 @@ def test_what_pipelines_install_is_what_is_tested() -> None:
         *project["project"]["dependencies"],
         *extras["azure"],
         *extras["github-app"],
+        *extras["mlflow"],
+        *extras["runtime"],
         *project["build-system"]["requires"],
     ]
     assert {canonicalize_name(Requirement(one).name) for one in wanted} <= {name for name, _ in installed}

@@ -19,6 +19,7 @@ from typing import Any
 from promoter.demo.place import Place
 from promoter.demo.repository import ALIAS, MODEL
 from promoter.errors import UsageError
+from promoter.machine.extras import install
 
 _EXAMPLES = 4  # of each class
 # What loads the model: newer MLflows save scikit-learn's with skops, and older ones do not bring it.
@@ -60,7 +61,7 @@ class Training:
                 import mlflow
                 import sklearn  # noqa: F401 - to name what is missing, before anything is made
             except ImportError as error:
-                raise UsageError(f"the demo needs {error.name}", hint="pip install 'model-promoter[demo]'") from None
+                raise UsageError(f"the demo needs {error.name}", hint=install("demo")) from None
         self._mlflow = mlflow
 
     @cached_property

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.machine.extras import install
 from promoter.transport.boundary import reading
 from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 from promoter.transport.typed import require_typed
@@ -74,7 +75,7 @@ def _jwt(app: str, key: str) -> str:
     try:
         import jwt
     except ImportError:
-        raise UsageError("a GitHub App needs PyJWT", hint="pip install 'model-promoter[github-app]'") from None
+        raise UsageError("a GitHub App needs PyJWT", hint=install("github-app")) from None
     now = int(time.time())
     try:
         return jwt.encode({"iat": now - _CLOCK_DRIFT, "exp": now + _LIFE, "iss": app}, _pem(key), algorithm="RS256")

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from promoter.errors import AuthError, UnreachableError, UsageError
+from promoter.machine.extras import install
 from promoter.transport.boundary import ODD
 from promoter.transport.session import RETRIED, Http
 
@@ -85,7 +86,7 @@ def _entra_token(registry: str, cloud: Cloud, env: Mapping[str, str]) -> str:
     except ImportError:
         raise UsageError(
             f"{registry} is an Azure container registry without credentials here, and azure-identity is not installed",
-            hint=f"pip install 'model-promoter[azure]', set ACR_USERNAME and ACR_PASSWORD, or run `docker login {registry}`",
+            hint=f"{install('azure')}, set ACR_USERNAME and ACR_PASSWORD, or run `docker login {registry}`",
         ) from None
     # Its warnings repeat the error.
     logging.getLogger("azure").addHandler(logging.NullHandler())

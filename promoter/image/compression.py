@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from promoter.errors import UsageError
+from promoter.machine.extras import install
 
 _LEVEL = 1
 _GZIP_WINDOW = 31
@@ -29,7 +30,7 @@ def codec() -> Codec:
         from isal import isal_zlib
     except ImportError:
         raise UsageError(
-            "image.compress: gzip needs the package isal", hint="pip install 'model-promoter[gzip]', or set compress: none"
+            "image.compress: gzip needs the package isal", hint=f"{install('gzip')}, or set compress: none"
         ) from None
     compressor: Codec = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
     return compressor

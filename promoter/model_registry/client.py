@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
+from promoter.machine.extras import install
 from promoter.machine.folders import temporary
 from promoter.model_registry.artifacts import Artifacts, Folders, LocalArtifacts, Reader, listing, require_below, untrusted
 from promoter.model_registry.store import (
@@ -251,7 +252,8 @@ def mlflow_errors(where: str) -> Iterator[None]:
         try:
             from mlflow.exceptions import MlflowException
         except ImportError as error:
-            raise UsageError(f"{where} needs mlflow: {error}", hint="install mlflow-skinny, or mlflow for a database") from None
+            hint = f"{install('mlflow')}, or mlflow itself for a database; http and https need neither"
+            raise UsageError(f"{where} needs MLflow's client: {error}", hint=hint) from None
         try:
             yield
         except MlflowException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.machine import process
+from promoter.machine.extras import install
 from promoter.machine.process import Done
 
 if TYPE_CHECKING:
@@ -72,11 +74,27 @@ def _machine(platform: Platform) -> str:
 
 
 def uv(arguments: Sequence[str], text: str, env: Mapping[str, str]) -> Done:
-    """Runs uv where no project's settings are found; if uv knows no index, it gets pip's."""
-    from uv import find_uv_bin
+    """Runs uv where no project's settings are found; if uv knows no index, it gets pip's.
 
+    Raises:
+        UsageError: there is none.
+    """
+    program = _uv(env)
     settings = {**_pip_indexes(env), **env} if not any(env.get(name) for name in _UV_INDEXES) else dict(env)
-    return _run([find_uv_bin(), *arguments], settings, text)
+    return _run([program, *arguments], settings, text)
+
+
+def _uv(env: Mapping[str, str]) -> str:
+    """The one that was installed with promoter, else the one on PATH."""
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv", path=env.get("PATH"))
+    if found is None:
+        raise UsageError("uv locks a model's requirements, and it is not here", hint=f"{install('runtime')}, or put uv on PATH")
+    return found
 
 
 def pip(arguments: Sequence[str], env: Mapping[str, str]) -> Done:
