@@ -215,6 +215,15 @@ class OnAlias(StrEnum):
     IGNORE = "ignore"
 
 
+class Labelling(StrEnum):
+    """What promoter writes into MLflow about releases."""
+
+    TAGS = "tags"
+    ALIASES = "aliases"
+    BOTH = "both"
+    OFF = "off"
+
+
 class Write(StrEnum):
     PUSH = "push"
     PULL_REQUEST = "pull-request"

@@ -205,8 +205,9 @@ def test_a_version_that_failed_its_analysis_is_not_promoted_again(registered: tu
     server.set_alias(it.model, "champion", "2")
     assert reconcile(it)[0].action is Action.RESTORED
     tip = it.remote.tip()
-    told = server.api("GET", "model-versions/get", name=it.model, version="2")["model_version"]["tags"]
-    assert told == [{"key": "promoter.quarantined.staging", "value": tip}]
+    found = server.api("GET", "model-versions/get", name=it.model, version="2")["model_version"]["tags"]
+    told = {tag["key"]: tag["value"] for tag in found}
+    assert (told["promoter.quarantined.staging"], told["promoter.staging.status"]) == (tip, "aborted")
     (again,) = reconcile(it)
     assert (again.action, exit_code([again])) == (Action.LEFT, ExitCode.DONE)
     assert "is quarantined" in again.detail

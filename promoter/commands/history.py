@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from promoter.errors import ConfigError, ExitCode, PromoterError, UsageError
-from promoter.kustomize import freeze_file, promotion_file, release
+from promoter.kustomize import freeze_file, release
 from promoter.kustomize.entries import opened
 from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment, Release
@@ -160,14 +160,11 @@ def _deployed(overlay: Overlay, environment: Environment, say: Say) -> Release |
 
 def _decisions(overlay: Overlay, environment: Environment, say: Say) -> dict[str, Decision]:
     """Those of promotion.yaml, by the commit that had deployed the version."""
-    if overlay.promotion is None:
-        return {}
     try:
-        entries = promotion_file.read(overlay.promotion_file, overlay.promotion, environment)
+        return outcome.decided(overlay, environment)
     except ConfigError as error:
         say(f"what was decided in {environment.name!r} is not known: {error.message}")
         return {}
-    return {one.commit: one for one in entries.values() if one.commit}
 
 
 def _entry(environment: Environment, committed: Committed, ended: Outcome) -> Entry:

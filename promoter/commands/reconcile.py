@@ -13,7 +13,7 @@ from promoter.commands.plan import plan
 from promoter.commands.promote import promote
 from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, OnAlias, OnFailure
+from promoter.models import Environment, OnAlias, OnFailure, Release
 from promoter.output import Progress
 from promoter.promotion import decisions, gates, releases
 from promoter.promotion.announce import Announcer
@@ -21,6 +21,7 @@ from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
 from promoter.promotion.freezes import FrozenError, not_frozen
 from promoter.promotion.gates.asking import waits
+from promoter.promotion.labels import Labels
 from promoter.promotion.observe import Observer
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
@@ -128,7 +129,23 @@ class Reconciler:
                 return done
         if behind and wanted is not None:
             return self._promote(environment, wanted.version)
+        if deployed is not None and self.dispatch is None:
+            self._label(environment, deployed)
         return self._outcome(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
+
+    def _label(self, environment: Environment, deployed: Release) -> None:
+        """MLflow gets the labels that it lacks, if the release is proven to be live."""
+        labels = Labels(self.clients, environment, self.progress(environment.application.name).say)
+        try:
+            if not labels.wanted or labels.shown(deployed, self._survey.wanted(environment)):
+                return
+        except PromoterError:
+            return  # MLflow is not what an environment without an alias is compared with
+        repository = self.clients.repository(environment.application)
+        committed = releases.current(repository, environment)
+        observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
+        if judge(observer.first_look(self._pause), observer.expected).kind is Kind.LIVE:
+            labels.show(repository, committed.release)
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 

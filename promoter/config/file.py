@@ -34,6 +34,7 @@ from promoter.models import (
     Embed,
     ForgeKind,
     Format,
+    Labelling,
     MergeMethod,
     OnAlias,
     OnFailure,
@@ -260,6 +261,10 @@ class ForgeSection(Section):
 class MlflowSection(Section):
     tracking_uri: str | None = Field(None, min_length=1, description="Used when MLFLOW_TRACKING_URI is not set.")
     web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
+    record: Annotated[Labelling, Field(strict=False)] = Field(
+        Labelling.BOTH,
+        description="What MLflow gets of releases: tags of versions, an alias live-ENVIRONMENT, both, or off.",
+    )
 
 
 class ArgocdSection(Section):

@@ -102,6 +102,7 @@ def load(path: Path) -> Config:
         tracking_uri=file.mlflow.tracking_uri,
         argocd_server=file.argocd.server,
         mlflow_web_url=file.mlflow.web_url,
+        labels=file.mlflow.record,
         argocd_web_url=file.argocd.web_url,
     )
 

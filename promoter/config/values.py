@@ -11,7 +11,7 @@ from pathlib import Path
 from promoter.config.gates import GatesSection
 from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
-from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Model, Strategy
+from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Labelling, Model, Strategy
 
 FILE = "promoter.yaml"
 
@@ -132,6 +132,7 @@ class Config:
 
     `gates` are by `Environment.key`. The two `web_url` are where people see the pages of MLflow and Argo CD, if not where
     promoter speaks to them.
+    `labels` is what MLflow gets about releases.
     """
 
     root: Path
@@ -148,6 +149,7 @@ class Config:
     tracking_uri: str | None
     argocd_server: str | None
     mlflow_web_url: str | None
+    labels: Labelling
     argocd_web_url: str | None
 
     def environment(self, name: str, model: str | None = None) -> Environment:

@@ -17,6 +17,7 @@ from promoter.promotion import decisions, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
 from promoter.promotion.gates import quarantine_tag
+from promoter.promotion.labels import Labels
 from promoter.promotion.observe import Observer
 from promoter.promotion.pull_request import MergeWait, PullRequestOpener
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
@@ -83,6 +84,8 @@ class Follower:
             announcer.broke(begun, error)
             raise
         announcer.ended(begun, ending)
+        if ending.exit_code in (ExitCode.DONE, ExitCode.RESTORED) and not ending.note:
+            Labels(self.clients, self.environment, self.say).show(self.repository, ending.stable or ending.release)
         return ending
 
     def _follow(self, committed: Committed, *, restoring: bool) -> Ending:

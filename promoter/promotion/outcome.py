@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from promoter.kustomize import promotion_file
 from promoter.kustomize.promotion_file import Decision, State
 from promoter.models import Environment, Release
 from promoter.promotion import journal
@@ -16,6 +17,7 @@ from promoter.verdict import Reason
 
 if TYPE_CHECKING:
     from promoter.gitops import Commit
+    from promoter.kustomize.release import Overlay
     from promoter.promotion.releases import Committed
 
 _ABORTS = frozenset({Reason.ANALYSIS_FAILED, Reason.ANALYSIS_ERROR, Reason.ABORTED_BY_HAND, Reason.OTHER})
@@ -73,6 +75,18 @@ def act(environment: Environment, committed: Committed) -> Act:
         undone = Act.RESTORED if entry.failed_version else Act.ROLLED_BACK
         return Act.REJECTED if entry.rejected_version else undone
     return Act.PROMOTED if entry.promotion_id else Act.BY_HAND
+
+
+def decided(overlay: Overlay, environment: Environment) -> dict[str, Decision]:
+    """What promotion.yaml has, by the commit that had deployed the version.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    if overlay.promotion is None:
+        return {}
+    entries = promotion_file.read(overlay.promotion_file, overlay.promotion, environment)
+    return {one.commit: one for one in entries.values() if one.commit}
 
 
 def outcomes(
