@@ -218,6 +218,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "status": (),
     "history": ("e",),
     "where": ("m@champion",),
+    "diff": ("e", "e"),
     "schema": (),
     "completion": ("bash",),
     "version": (),

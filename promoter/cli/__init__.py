@@ -20,7 +20,7 @@ from promoter.cli.check import check
 from promoter.cli.completion import completion
 from promoter.cli.decide import freeze, reject, thaw
 from promoter.cli.environments import gates, status
-from promoter.cli.history import history, where
+from promoter.cli.history import diff, history, where
 from promoter.cli.init import init
 from promoter.cli.notify import notify
 from promoter.cli.options import Output
@@ -44,7 +44,7 @@ app = Commands(
 )
 
 GROUPS: Mapping[str, Sequence[Callable[..., Any] | typer.Typer]] = {
-    "Every day": (status, where, plan, gates, promote, watch, rollback, reject, freeze, thaw, history, model, image),
+    "Every day": (status, where, plan, gates, promote, watch, rollback, reject, freeze, thaw, history, diff, model, image),
     "CI": (changed, reconcile, notify),
     "Server": (webhook,),
     "Set up": (init, check, schema, completion, version, help_, demo),

@@ -1,4 +1,4 @@
-"""What environments deployed, what became of it, and where a model is now: questions that Git answers."""
+"""What environments deployed, what became of it, where a model is now, and how two environments differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from promoter.cli.common import chosen, clients_of, print_value
-from promoter.cli.options import ConfigOption, Output, OutputOption
+from promoter.cli.options import ConfigOption, OfModelOption, Output, OutputOption
 from promoter.errors import ExitCode, UsageError
 
 
@@ -43,6 +43,23 @@ def history(
         print_value(output, read.account(clients, placed, commit, say), lambda found: account_text(found, form))
         return
     print_value(output, read.history(clients, placed, limit, say), lambda found: history_text(found, form))
+
+
+def diff(
+    first: Annotated[str, typer.Argument(metavar="ENV", help="The environment to compare from.")],
+    second: Annotated[str, typer.Argument(metavar="ENV", help="The environment to compare with.")],
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print how the versions that two environments deploy differ: metrics, parameters, signature, requirements, image."""
+    from promoter.cli.history_text import diff_text
+    from promoter.commands.diff import diff as compare
+
+    clients = clients_of(config)
+    compared = compare(clients, clients.environment(first, model), clients.environment(second, model))
+    print_value(output, compared, diff_text)
+    raise typer.Exit(compared.exit_code)
 
 
 def where(

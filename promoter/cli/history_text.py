@@ -14,6 +14,7 @@ from promoter.output import grid, table
 from promoter.promotion.outcome import End
 
 if TYPE_CHECKING:
+    from promoter.commands.diff import Compared, Difference
     from promoter.commands.history import Account, Entry
     from promoter.commands.where import Place
     from promoter.promotion.outcome import Outcome
@@ -112,6 +113,23 @@ def where_text(places: Sequence[Place], form: Form = Form()) -> str:
             lines.append(found)
         lines += [f"  {note}" for note in place.notes]
     return "\n".join(lines) + "\n"
+
+
+def diff_text(compared: Compared) -> str:
+    first, second = compared.environments
+    versions = f"{first} ({compared.was.version}) → {second} ({compared.now.version})"
+    rows = [(f"  {one.of} {one.name}", f"{_value(one.was)} → {_value(one.now)}{_change(one)}") for one in compared.differences]
+    same = [] if rows or compared.notes else ["  the same release"]
+    return "\n".join([f"{compared.model}: {versions}", *([table(rows)] if rows else same), *compared.notes]) + "\n"
+
+
+def _value(value: str | float | None) -> str:
+    return "(none)" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _change(one: Difference) -> str:
+    """Of numbers."""
+    return f" ({one.now - one.was:+.4g})" if isinstance(one.was, float) and isinstance(one.now, float) else ""
 
 
 def _state(place: Place, form: Form) -> str:

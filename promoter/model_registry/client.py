@@ -114,6 +114,11 @@ class ClientStore:
         with self._client() as client:
             return dict(client.get_run(run_id).data.metrics)
 
+    def run_parameters(self, run_id: str) -> Mapping[str, str]:
+        """MlflowClient.get_run."""
+        with self._client() as client:
+            return dict(client.get_run(run_id).data.params)
+
     def set_tag(self, name: str, version: str, key: str, value: str) -> None:
         """MlflowClient.set_model_version_tag."""
         with self._client() as client:

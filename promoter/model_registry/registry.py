@@ -137,6 +137,17 @@ class ModelRegistry:
             yield measured
             measured.finish()
 
+    def parameters(self, version: ModelVersion) -> Mapping[str, str]:
+        """Those of the version's run; none when it was deleted or belongs to another MLflow.
+
+        Raises:
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
+        try:
+            return self._store.run_parameters(version.run_id) if version.run_id else {}
+        except NotFound:
+            return {}
+
     def set_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Describes a version for people. A tag decides nothing: whoever may edit a model may set its tags.
 

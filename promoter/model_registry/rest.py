@@ -74,6 +74,10 @@ class RestStore:
         """GET runs/get."""
         return self._tracking.get("mlflow/runs/get", lambda answer: _metrics(answer["run"].get("data", {})), run_id=run_id)
 
+    def run_parameters(self, run_id: str) -> Mapping[str, str]:
+        """GET runs/get."""
+        return self._tracking.get("mlflow/runs/get", lambda answer: _parameters(answer["run"].get("data", {})), run_id=run_id)
+
     def set_tag(self, name: str, version: str, key: str, value: str) -> None:
         """POST model-versions/set-tag."""
         body = {"name": name, "version": version, "key": key, "value": value}
@@ -163,6 +167,10 @@ def _logged(answer: Any) -> LoggedModel:
     info, data = answer["model"]["info"], answer["model"].get("data", {})
     status = info.get("status", "").removeprefix("LOGGED_MODEL_")
     return require_typed(LoggedModel(info["model_id"], status, info["artifact_uri"], _metrics(data)))
+
+
+def _parameters(data: Any) -> dict[str, str]:
+    return require_typed({one["key"]: one["value"] for one in data.get("params", [])}, dict[str, str])
 
 
 def _metrics(data: Any) -> dict[str, float]:

@@ -177,6 +177,7 @@ def mlflow(_: Path) -> Iterator[tuple[Relay, Ask]]:
                 lambda: store.by_stage("iris-clf", "Production"),
                 lambda: store.aliases("iris-clf"),
                 lambda: store.run_metrics("1"),
+                lambda: store.run_parameters("1"),
                 lambda: store.artifacts("runs:/1/model").list(datetime.now(UTC)),
                 webhooks.list,
                 lambda: webhooks.test(webhooks.named("promoter")),
