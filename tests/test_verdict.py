@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from promoter.argocd.state import ContainerImage, RunningRelease
+from promoter.argocd.state import AnalysisRunState, ContainerImage, MetricResult, RunningRelease
 from promoter.verdict import Kind, Verdict, judge
+from promoter.verdict.evidence import about_analysis
 from promoter.verdict.live import CONDITIONS, unmet
 from promoter.verdict.observation import Expectation, Observation
 from tests.support.argocd_recordings import DATA, altered, every_moment, labelled, labels, moment, moments
@@ -113,6 +114,28 @@ def test_an_abort_shows_what_was_measured_by_our_own_analysis() -> None:
     assert (verdict.weight, verdict.quarantine, verdict.stable) == (0, True, stable)
     assert at.seen.workload is not None
     assert at.seen.workload.stable_replica_set == "fraud-detector-748c9f974b"
+
+
+def test_a_release_that_no_analysis_looked_at_shows_it() -> None:
+    """Rollouts skips steps and analysis of a template that it had before; a run of that time judges nothing today."""
+    looked_at = judge(LIVE.seen, LIVE.expected)
+    assert (looked_at.kind, looked_at.analysis is None) == (Kind.LIVE, False)
+    assert [line for line in looked_at.evidence if "no analysis looked" in line] == []
+    earlier = tuple(replace(run, revision="1") for run in LIVE.seen.analysis_runs)
+    for runs in ((), earlier):
+        skipped = judge(replace(LIVE.seen, analysis_runs=runs), LIVE.expected)
+        assert (skipped.kind, skipped.evidence[-1]) == (
+            Kind.LIVE,
+            "no analysis looked at this release: it has no AnalysisRun",
+        )
+
+
+def test_the_measurement_that_failed_comes_first() -> None:
+    metrics = (MetricResult("latency", "Successful", values=("0.1",)), MetricResult("accuracy", "Failed", values=("0.4",)))
+    assert about_analysis(AnalysisRunState("run", "Failed", metrics=metrics)) == (
+        "analysis run: metric accuracy Failed, measured 0.4",
+        "analysis run: metric latency Successful, measured 0.1",
+    )
 
 
 def test_a_pod_that_waits_is_reported_long_before_the_deadline() -> None:

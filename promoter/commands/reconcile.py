@@ -140,7 +140,7 @@ class Reconciler:
             if not labels.wanted or labels.shown(deployed, self._survey.wanted(environment)):
                 return
         except PromoterError:
-            return  # MLflow is not what an environment without an alias is compared with
+            return  # labels are copies: the environment itself agrees, and the next look tries again
         repository = self.clients.repository(environment.application)
         committed = releases.current(repository, environment)
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))

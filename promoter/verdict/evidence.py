@@ -40,6 +40,8 @@ _CONTROLLERS = frozenset(
     {"argocd-controller", "argocd-application-controller", "rollouts-controller", "kube-controller-manager"}
 )
 _WAITING_FOR_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff"})
+_BAD = frozenset({"Failed", "Error", "Inconclusive"})
+"""Phases of an AnalysisRun and of a metric."""
 _NORMAL = frozenset({"", "Running", "Pending", "ContainerCreating", "PodInitializing", "Completed", "Terminating"})
 
 
@@ -84,17 +86,23 @@ def our_analysis(seen: Observation) -> AnalysisRunState | None:
         for run in seen.analysis_runs
         if run.hash == workload.rollout.current_hash and run.revision in ("", workload.revision)
     ]
-    return next((run for run in runs if run.phase in {"Failed", "Error", "Inconclusive"}), runs[-1] if runs else None)
+    return next((run for run in runs if run.phase in _BAD), runs[-1] if runs else None)
 
 
 def about_analysis(run: AnalysisRunState | None) -> tuple[str, ...]:
-    """One sentence for each metric, with what was measured."""
+    """One sentence for each metric, with what was measured; those that failed come first."""
     if run is None:
         return ()
     return tuple(
         f"analysis {run.name}: metric {metric.name} {metric.phase}, measured {_runs(metric.values) or 'nothing yet'}"
-        for metric in run.metrics
+        for metric in sorted(run.metrics, key=lambda one: one.phase not in _BAD)
     )
+
+
+def without_analysis(seen: Observation) -> tuple[str, ...]:
+    """That no analysis judged this attempt: there is none in the strategy, or Rollouts skipped it (an old template, `skip`)."""
+    rollout = seen.workload.rollout if seen.workload else None
+    return () if rollout is None or our_analysis(seen) else ("no analysis looked at this release: it has no AnalysisRun",)
 
 
 def _runs(values: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from promoter.verdict.evidence import (
     our_analysis,
     our_pods,
     out_of_sync,
+    without_analysis,
 )
 from promoter.verdict.live import (
     AVAILABLE,
@@ -134,7 +135,8 @@ def live(seen: Observation, expected: Expectation) -> Verdict | None:
     what = f"version {expected.release.version} in {workload.ref.name}" if seen.by_version else expected.release.image
     summary = f"{what} is live: {workload.available} of {workload.desired} replicas"
     failing = about_operation(application) if failed_elsewhere(seen, expected) else ()
-    return Verdict(Kind.LIVE, summary, evidence=(*about_health(application), *failing, *out_of_sync(application)))
+    evidence = (*about_health(application), *failing, *out_of_sync(application), *without_analysis(seen))
+    return Verdict(Kind.LIVE, summary, evidence=evidence)
 
 
 def scaled_to_zero(seen: Observation, expected: Expectation) -> Verdict | None:
