@@ -9,7 +9,7 @@ COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --genera
 SCENARIOS ?= 2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test test-git test-serving test-cluster coverage soak check audit format bench lock clean
+.PHONY: docs demo test test-git test-serving test-cluster coverage soak check audit format bench lock clean
 
 demo: $(READY) ## three promotions on this machine, the last aborted and restored, to look at in demo/
 	$(VENV)/bin/promoter demo
@@ -60,14 +60,20 @@ format: $(READY) ## formats the code, and writes the tree in ARCHITECTURE.md
 bench: $(READY) ## figures, against peers in the same run, written to docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks
 
-lock: $(READY) ## choose the newest versions that pyproject.toml allows: of everything, of what .ci/install needs, and of the server with its tests
+lock: $(READY) ## choose the newest versions that pyproject.toml allows: of everything, of what .ci/install needs, of the server with its tests, and of the site
 	$(COMPILE) --upgrade --all-extras --group audit --group build --group dev --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --extra azure --extra github-app --extra mlflow --extra runtime --group build --output-file requirements.install.lock
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --quiet --no-header --upgrade --output-file tests/serving-requirements.lock \
 		promoter/serving/requirements.txt tests/serving-requirements.txt
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header --upgrade --output-file docs/requirements.lock docs/requirements.txt
+
+docs: $(READY) $(VENV)-docs/.ready ## the pages as a site, in .site/html: a link or an anchor that leads nowhere fails it
+	rm -rf .site
+	$(VENV)/bin/python docs/pages.py .site/pages
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet --strict
 
 clean:
-	rm -rf $(VENV) $(VENV)-serving .tools demo
+	rm -rf $(VENV) $(VENV)-serving $(VENV)-docs .tools .site demo
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12" >&2; exit 2; }
@@ -76,6 +82,11 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)-docs/.ready: docs/requirements.lock
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $<
 	@touch $@
 
 # What an image of a model has (MLflow and the server's own requirements, not promoter's), and what its tests use.

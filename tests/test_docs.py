@@ -24,6 +24,24 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub, and the site, make of the page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"(?m)^#+ +(.*)$", text)]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_lead_to_headings(page: Path) -> None:
+    links = [link.partition("#") for link in LINK.findall(page.read_text()) if "://" not in link and "#" in link]
+    wrong = [
+        f"{path}#{anchor}"
+        for path, _, anchor in links
+        if (target := page.parent / path if path else page).suffix == ".md" and anchor not in anchors(target)
+    ]
+    assert wrong == []
+
+
 def test_the_tree_shows_the_modules_as_they_are() -> None:
     done = subprocess.run([sys.executable, ROOT / "docs/tree.py", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
