@@ -23,6 +23,7 @@ from promoter.cli.environments import gates, status
 from promoter.cli.history import diff, history, where
 from promoter.cli.init import init
 from promoter.cli.notify import notify
+from promoter.cli.open import open_
 from promoter.cli.options import Output
 from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
@@ -44,7 +45,23 @@ app = Commands(
 )
 
 GROUPS: Mapping[str, Sequence[Callable[..., Any] | typer.Typer]] = {
-    "Every day": (status, where, plan, gates, promote, watch, rollback, reject, freeze, thaw, history, diff, model, image),
+    "Every day": (
+        status,
+        where,
+        plan,
+        gates,
+        promote,
+        watch,
+        rollback,
+        reject,
+        freeze,
+        thaw,
+        history,
+        diff,
+        open_,
+        model,
+        image,
+    ),
     "CI": (changed, reconcile, notify),
     "Server": (webhook,),
     "Set up": (init, check, schema, completion, version, help_, demo),

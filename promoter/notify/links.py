@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -10,6 +11,16 @@ from promoter.errors import without_credentials
 
 if TYPE_CHECKING:
     from promoter.models import Application
+
+
+class Page(StrEnum):
+    """What `promoter open` leads to."""
+
+    ARGOCD = "argocd"
+    MLFLOW = "mlflow"
+    COMMIT = "commit"
+    PR = "pr"
+    GRAFANA = "grafana"
 
 
 def application(server: str, app: Application) -> str:

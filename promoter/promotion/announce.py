@@ -107,6 +107,10 @@ class Announcer:
             notice = self._notice(error.message, version="", kind=MEANINGS[error.exit_code].notice, sentence=error.message)
             self.clients.notifier.notify(replace(notice, evidence=(error.hint,) if error.hint else (), standing=True))
 
+    def links_of(self, committed: Committed) -> tuple[Link, ...]:
+        """The pages of a release, as far as their addresses are known."""
+        return (*self._commit_link("commit", committed.commit.sha), *self._links(committed.release.version))
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _of(self, committed: Committed) -> Notice:
