@@ -70,6 +70,24 @@ def test_a_version_that_is_quarantined_in_staging_is_refused_in_production(two: 
     assert planned(it, "2", "production").after.version == "2"
 
 
+def test_production_waits_until_this_very_image_is_live_in_staging(two: World) -> None:
+    it = two
+    gates(it, "{after: {environment: staging}}")
+    tip = it.remote.tip()
+    assert "after staging: its image is not built yet, so it was never live there" in refusal(it, "2")
+    assert it.remote.tip() == tip
+    assert not (it.folder / "images").exists()
+    outcome = promote(it.clients, planned(it, "2", "staging"), Steps(silent))
+    assert "after staging: it is deployed there, and not known to be live: " in refusal(it, "2")
+    assert it.follow(it.committed(outcome.commit)).exit_code is ExitCode.DONE
+    gates(it, "{after: {environment: staging, soak: 1000h}}")
+    assert "and must be for 41 d 16 h" in refusal(it, "2")
+    gates(it, "{after: {environment: staging}}")
+    made = planned(it, "2", "production")
+    assert [one.about for one in made.gates if one.gate == "after"] == ["staging"]
+    assert promote(it.clients, made, Steps(silent)).commit == it.remote.tip()
+
+
 def test_what_was_decided_in_staging_and_can_not_be_read_refuses_and_an_overlay_that_is_not_there_warns(two: World) -> None:
     it = two
     it.remote.commit({"overlays/staging/promotion.yaml": "versions: {"}, "Edit by hand")

@@ -67,6 +67,7 @@ def application_state(document: Json, *, path: str = "") -> ApplicationState:
         revision=_revision(sync, index),
         sync=sync.get("status", "Unknown"),
         health=_at(status, "health").get("status", "Unknown"),
+        health_since=_time(_at(status, "health").get("lastTransitionTime"), "status.health.lastTransitionTime"),
         reconciled_at=_time(status.get("reconciledAt"), "status.reconciledAt"),
         operation_requested=bool(document.get("operation")),
         operation=_operation(status.get("operationState"), index),
@@ -406,5 +407,14 @@ def _ref(document: Json) -> ResourceRef:
 
 
 def _conditions(status: Json) -> tuple[Condition, ...]:
-    fields = ("type", "message", "reason", "status")
-    return tuple(Condition(*(one.get(key, "") for key in fields)) for one in _list(status, "conditions"))
+    return tuple(_condition(one) for one in _list(status, "conditions"))
+
+
+def _condition(document: Json) -> Condition:
+    kind, message, reason, state = (document.get(key, "") for key in ("type", "message", "reason", "status"))
+    return Condition(kind, message, reason, state, _since(document))
+
+
+def _since(condition: Json) -> datetime | None:
+    times = (_time(condition.get(key), f"conditions.{key}") for key in ("lastTransitionTime", "lastUpdateTime"))
+    return max((one for one in times if one), default=None)

@@ -6,7 +6,7 @@ Values only: frozen, without I/O, so that the verdict can be pure. `answers` mak
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -113,12 +113,16 @@ class ManagedResource:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`type` is Argo CD's or Kubernetes' word; `reason` and `status` are empty where the object has none."""
+    """`type` is Argo CD's or Kubernetes' word; `reason` and `status` are empty where the object has none.
+
+    `since` is when it changed last.
+    """
 
     type: str
     message: str
     reason: str = ""
     status: str = ""
+    since: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ class ApplicationState:
     `generate_paths` is the annotation that keeps Argo CD from rendering commits that touch none of them. `ignored_fields` are
     the paths of Rollouts and Deployments that a sync leaves as they are (ignoreDifferences with RespectIgnoreDifferences), or
     that never cause one: their whole pod template. `images` are those of the pods, by Argo CD's summary.
+    `health_since` is when `health` became what it is, from Argo CD 2.14 on.
     """
 
     name: str
@@ -194,6 +199,7 @@ class ApplicationState:
     generate_paths: str = ""
     ignored_fields: tuple[str, ...] = ()
     images: tuple[ContainerImage, ...] = ()
+    health_since: datetime | None = field(default=None, compare=False)
 
     @property
     def operation_in_progress(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.commands.plan import with_default_alias
@@ -49,6 +50,7 @@ def asked(clients: Clients, environment: Environment, reference: ModelReference)
     files = read_overlay(snapshot, environment)
     known = decisions.at(repository, snapshot.commit, files, environment)
     before = kustomize.parse_overlay(files).deployed(environment.model)
-    rulings = asking.ask(Facts(clients, version, snapshot, known, before))
+    image = partial(clients.publisher(environment.model).expect, version)
+    rulings = asking.ask(Facts(clients, version, snapshot, known, before, image))
     allowed = all(one.result is not Result.REFUSED for one in rulings)
     return Asked(environment.name, version.name, version.version, snapshot.commit, allowed, rulings)

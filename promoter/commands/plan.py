@@ -149,6 +149,7 @@ def plan(
         snapshot,
         known,
         before,
+        lambda: image,
         force=force,
         unattended=unattended,
         changes=before != after,

@@ -99,6 +99,13 @@ class RequirementsSection(Section):
     )
 
 
+class AfterSection(Section):
+    """The environment in which a version's very image must be live before."""
+
+    environment: str = Field(min_length=1, description="An environment of the same model.")
+    soak: Seconds = Field(0.0, ge=0, description="For how long it must be live and healthy there: 1h.")
+
+
 class CommandSection(Section):
     """The team's own check."""
 
@@ -154,6 +161,7 @@ class GatesSection(Section):
     earlier: bool = Field(
         True, description="Refuse a version that is quarantined or rejected in an environment that is listed before."
     )
+    after: AfterSection | None = None
     command: _Command | None = Field(
         None, description="A check of your own: facts as JSON on stdin, exit code 0 if the version may be deployed."
     )

@@ -91,7 +91,7 @@ def load(path: Path) -> Config:
         root=root,
         models=models,
         environments=environments,
-        gates=_gates(file, environments),
+        gates=_gates(file, environments, document),
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         commit=_commit(file, document),
@@ -315,11 +315,27 @@ def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRe
     return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
 
 
-def _gates(file: File, environments: Sequence[Environment]) -> dict[tuple[str, str], GatesSection]:
-    pairs = zip(environments, file.environments, strict=True)
-    return {
-        one.key: merged(file.gates, section.gates) if section.gates.model_fields_set else file.gates for one, section in pairs
-    }
+def _gates(file: File, environments: Sequence[Environment], document: Document) -> dict[tuple[str, str], GatesSection]:
+    made = {}
+    for index, (one, section) in enumerate(zip(environments, file.environments, strict=True)):
+        own = section.gates.model_fields_set
+        made[one.key] = found = merged(file.gates, section.gates) if own else file.gates
+        if found.after:
+            place = ("environments", index, "gates", "after") if "after" in own else ("gates", "after")
+            _require_another(found.after.environment, one, environments, document, place)
+    return made
+
+
+def _require_another(
+    name: str, environment: Environment, environments: Sequence[Environment], document: Document, place: tuple[str | int, ...]
+) -> None:
+    """`name` is another environment of the same model."""
+    others = {one.name for one in environments if one.model.name == environment.model.name} - {environment.name}
+    if name in others:
+        return
+    own = "declare it for the environments that come after it alone, under environments:"
+    hint = own if name == environment.name else nearest(name, others) if others else "this model has no other environment"
+    raise document.error(f"{environment.name!r} can't come after {name!r}", place, hint=hint)
 
 
 def _notice(index: int, section: NoticeSection, environments: Sequence[Environment], document: Document) -> NoticeSection:

@@ -13,9 +13,9 @@ from promoter.models import Application, Environment, Result, Ruling
 from promoter.promotion.freezes import FrozenError, not_frozen, sync_windows
 from promoter.promotion.gates import application, decided
 from promoter.promotion.gates.metrics import metrics
-from promoter.promotion.gates.order import earlier
+from promoter.promotion.gates.order import Standing, after, earlier
 from promoter.promotion.gates.pickles import pickle
-from promoter.promotion.gates.places import decided_before
+from promoter.promotion.gates.places import decided_before, standing
 from promoter.promotion.gates.requirements import requirements
 from promoter.promotion.gates.signature import signature
 from promoter.promotion.gates.table import of_error, passed, warned
@@ -24,7 +24,7 @@ from promoter.promotion.gates.version import age, aliases, flavors, size
 
 if TYPE_CHECKING:
     from promoter.argocd.state import SyncWindows
-    from promoter.config.gates import GatesSection
+    from promoter.config.gates import AfterSection, GatesSection
     from promoter.promotion.gates.facts import Facts
 
 Rule = Callable[["GatesSection", "Facts"], Iterable[Ruling]]
@@ -39,7 +39,8 @@ RULES: Mapping[str, Rule] = {
     "requirements": lambda gates, facts: requirements(gates.requirements.refuse, facts.version) if gates.requirements else (),
     "metrics": lambda gates, facts: metrics(gates.metrics or {}, facts.version, facts.live),
     "signature": lambda _, facts: signature(facts.version, facts.live),
-    "earlier": lambda _, facts: _earlier(facts),
+    "earlier": lambda gates, facts: _earlier(gates.after, facts),
+    "after": lambda gates, facts: (_after(gates.after, facts),) if gates.after else (),
     "command": lambda gates, facts: (facts.checked(gates.command),) if gates.command else (),
 }
 """The gates that are declared in promoter.yaml: a key under `gates:`, and the rule that is asked where it is set."""
@@ -69,18 +70,28 @@ def ask_again(facts: Facts) -> tuple[Ruling, ...]:
     return (_decided(facts), *_frozen(facts), *rulings)
 
 
-def passed_before(environments: Sequence[Environment], environment: Environment) -> list[Environment]:
-    """Those of the same model that are listed before `environment` in promoter.yaml."""
+def passed_before(environments: Sequence[Environment], environment: Environment, after: str = "") -> list[Environment]:
+    """Those of the same model that are listed before `environment` in promoter.yaml, and the one that it comes `after`."""
     same = [one for one in environments if one.model.name == environment.model.name]
-    return same[: [one.name for one in same].index(environment.name)]
+    place = [one.name for one in same].index(environment.name)
+    return [one for number, one in enumerate(same) if number < place or one.name == after]
 
 
-def _earlier(facts: Facts) -> Iterable[Ruling]:
-    before = passed_before(facts.clients.config.environments, facts.known.environment)
+def _earlier(rule: AfterSection | None, facts: Facts) -> Iterable[Ruling]:
+    wanted = rule.environment if rule else ""
+    before = passed_before(facts.clients.config.environments, facts.known.environment, wanted)
     if not before:
         return ()
     found = decided_before(facts.clients, before, facts.environment, facts.snapshot, facts.version)
     return earlier(found, force=facts.force)
+
+
+def _after(rule: AfterSection, facts: Facts) -> Ruling:
+    """Without an image there is nothing that could be live anywhere: neither Git nor Argo CD is asked."""
+    if not facts.digest:
+        return after(rule, "", Standing(None), facts.now)
+    other = facts.clients.environment(rule.environment, facts.environment.model.name)
+    return after(rule, facts.digest, standing(facts.clients, other, facts.digest), facts.now)
 
 
 def _decided(facts: Facts) -> Ruling:
@@ -149,7 +160,7 @@ def _synced(wanted: Application, read: Callable[[], SyncWindows], *, auto_sync: 
 
 
 def waits(error: PromoterError) -> bool:
-    """Nothing is wrong with the version: it waits for the end of a freeze."""
+    """Nothing is wrong with the version: it waits for the end of a freeze, or until it is live in an earlier environment."""
     rulings = error.rulings if isinstance(error, GatesError) else ()
     refusing = {one.gate for one in rulings if isinstance(one, Ruling) and one.result is Result.REFUSED}
-    return isinstance(error, FrozenError) or bool(refusing and refusing <= {"freeze", "sync-window"})
+    return isinstance(error, FrozenError) or bool(refusing and refusing <= {"freeze", "sync-window", "after"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from promoter.errors import UsageError
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, ModelVersion, Release, Ruling
+from promoter.models import Environment, Image, ModelVersion, Release, Ruling
 from promoter.output import plain
 from promoter.promotion.gates.command import command
 from promoter.promotion.gates.live import Live
@@ -36,6 +37,7 @@ class Facts:
     snapshot: Snapshot
     known: Decisions
     before: Release | None
+    image: Callable[[], Image | None]
     force: bool = False
     unattended: bool = False
     changes: bool = True
@@ -55,6 +57,12 @@ class Facts:
     def on(self, snapshot: Snapshot, known: Decisions, before: Release | None) -> Facts:
         """The same question on another tip."""
         return replace(self, snapshot=snapshot, known=known, before=before, changes=True, again=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the version's image, "" if it is not built yet. Raises as `Publisher.expect`."""
+        found = self.image()
+        return found.digest if found else ""
 
     def checked(self, rule: CommandSection) -> Ruling:
         """What the team's own check decides; with the same facts it is not run again."""

@@ -1,18 +1,23 @@
-"""What became of a version in other environments of its model, read from Git."""
+"""What became of a version in other environments of its model, read from Git and Argo CD."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from promoter.errors import ConfigError, PromoterError, RefusedError, UnreachableError
 from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment, ModelVersion
-from promoter.promotion import decisions
+from promoter.promotion import decisions, releases
 from promoter.promotion.gates import decided
-from promoter.promotion.gates.order import Before
+from promoter.promotion.gates.order import Before, Standing
+from promoter.promotion.observe import Observer
+from promoter.verdict import Kind, judge
 
 if TYPE_CHECKING:
+    from promoter.argocd.state import ApplicationState, Workload
     from promoter.gitops import Snapshot
     from promoter.promotion.clients import Clients
 
@@ -50,3 +55,45 @@ def _tip(clients: Clients, other: Environment, environment: Environment, snapsho
     theirs, application = other.application, environment.application
     same = (theirs.repo_url, theirs.target_revision) == (application.repo_url, application.target_revision)
     return snapshot if same else clients.repository(theirs).fetch()
+
+
+def standing(clients: Clients, environment: Environment, digest: str) -> Standing:
+    """Whether the environment's release is live; Argo CD is asked only if the release is this image.
+
+    Raises:
+        AuthError, UnreachableError, ArgoCDError: as Argo CD and the Git server answer.
+    """
+    repository = clients.repository(environment.application)
+    try:
+        committed = releases.current(repository, environment)
+    except RefusedError:
+        return Standing(None)
+    release = committed.release
+    if release.digest != digest:
+        return Standing(release)
+    if not clients.argocd_server:
+        return Standing(release, "Argo CD is not configured (ARGOCD_SERVER)")
+    observer = Observer(clients.argocd(), repository, environment, committed.expectation(environment))
+    seen = observer.first_look(time.sleep)
+    verdict = judge(seen, observer.expected)
+    if verdict.kind is not Kind.LIVE:
+        return Standing(release, f"{verdict.kind}: {verdict.summary}")
+    workloads = [one.workload for one in (seen, *seen.others)]
+    since = live_since(committed.commit.when, seen.application, [one for one in workloads if one])
+    return Standing(release, "Argo CD does not report since when", since)
+
+
+_GOOD = frozenset({"Healthy", "Completed", "Available", "Progressing"})
+
+
+def live_since(committed: datetime, application: ApplicationState | None, workloads: Sequence[Workload]) -> datetime | None:
+    """The last time at which it was not yet live: the commit, the sync, and each change of health. None: no health has a time.
+
+    A Rollout is Healthy and Completed, a Deployment Available and Progressing (its newest ReplicaSet is available).
+    """
+    health = [one.since for workload in workloads for one in workload.conditions if one.type in _GOOD and one.status == "True"]
+    changes = [one for one in (*health, application.health_since if application else None) if one]
+    if not changes:
+        return None
+    synced = application.operation.finished_at if application and application.operation else None
+    return max(committed, *changes, *([synced] if synced else []))
