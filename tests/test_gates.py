@@ -22,6 +22,8 @@ from promoter.models import Application, Environment, Model
 from promoter.promotion import gates
 from promoter.promotion.clients import with_source
 from promoter.promotion.decisions import Decisions
+from promoter.promotion.freezes import FrozenError
+from promoter.promotion.gates.asking import waits
 from promoter.promotion.steps import Steps, silent
 from promoter.verdict.application import elsewhere
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
@@ -330,6 +332,31 @@ def test_what_may_go_wrong_is_warned_of(registered: World) -> None:
     with registered.argocd.fault(manual), registered.argocd.fault(always(closed, "syncwindows")):
         warnings = planned(registered).warnings
     assert warnings == ("auto-sync is off: somebody must sync", "a sync window keeps Argo CD from syncing now")
+
+
+CLOSED = Answer(
+    body=b'{"activeWindows":[{"kind":"deny","schedule":"0 22 * * *","duration":"8h"}],'
+    b'"assignedWindows":[{"kind":"deny","schedule":"0 22 * * *","duration":"8h"}],"canSync":false}'
+)
+
+
+def test_a_sync_window_refuses_before_an_image_is_built(registered: World) -> None:
+    it = registered
+    tip = it.remote.tip()
+    with it.argocd.fault(always(CLOSED, "syncwindows")), pytest.raises(FrozenError, match="sync window deny"):
+        planned(it)
+    assert (it.remote.tip(), (it.folder / "images").exists()) == (tip, False)
+
+
+def test_a_sync_window_that_begins_while_the_image_is_built_refuses_before_the_commit(registered: World) -> None:
+    it = registered
+    made, tip = planned(it), it.remote.tip()
+    with it.argocd.fault(always(CLOSED, "syncwindows")), pytest.raises(FrozenError) as caught:
+        promote(it.clients, made, Steps(silent))
+    assert (caught.value.exit_code, waits(caught.value), it.remote.tip()) == (ExitCode.REFUSED, True, tip)
+    assert (it.folder / "images").exists()
+    outcome = promote(it.clients, planned(it), Steps(silent))
+    assert outcome.commit == it.remote.tip() != tip
 
 
 def test_after_an_abort_the_version_is_quarantined_and_others_are_not(registered: World) -> None:

@@ -89,6 +89,15 @@ class Plan:
         table.require(rulings, self.version, self.environment)
         return rulings
 
+    def require_sync(self) -> None:
+        """Argo CD would sync a commit of now by itself, as it would have when the plan was made.
+
+        Raises:
+            FrozenError: a sync window keeps it from that.
+        """
+        if self._facts is not None:
+            table.require(asking.sync_window(self._facts), self.version, self.environment)
+
     def overridden(self, rulings: Sequence[Ruling]) -> str:
         """What the commit records of gates that were overridden."""
         return self._facts.overrides.recorded(rulings) if self._facts else ""

@@ -166,6 +166,8 @@ class _Commit:
             self.rendered()  # the base may have changed: what is committed must run the release
         if environment.freeze:  # a window may have opened since, while an image was built
             not_frozen(Decisions(environment, "", None, {}))
+        if self._plan.image is None:  # so may a sync window of Argo CD
+            self._plan.require_sync()
         if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
         proposal = Proposal(

@@ -23,7 +23,8 @@ from promoter.promotion.gates.tags import tags
 from promoter.promotion.gates.version import age, aliases, flavors, size
 
 if TYPE_CHECKING:
-    from promoter.argocd.state import SyncWindows
+    from promoter.argocd.client import ArgoCD
+    from promoter.argocd.state import ApplicationState, SyncWindows
     from promoter.config.gates import AfterSection, GatesSection
     from promoter.promotion.gates.facts import Facts
 
@@ -147,8 +148,26 @@ def _taken(facts: Facts) -> Iterator[Ruling]:
     for warning in application.warnings(found, None):
         yield warned("application", "", warning)
     if facts.changes:
-        read = partial(argocd.sync_windows, environment.application)
-        yield _synced(environment.application, read, auto_sync=found.auto_sync)
+        yield _window(argocd, environment.application, found)
+
+
+def sync_window(facts: Facts) -> tuple[Ruling, ...]:
+    """Whether Argo CD syncs by itself now, asked once more: a window may have begun while an image was built.
+
+    Without an Argo CD, or before the Application is created, nobody knows of one.
+    """
+    if not facts.clients.argocd_server:
+        return ()
+    argocd, wanted = facts.clients.argocd(), facts.environment.application
+    try:
+        found = argocd.application(wanted)
+    except NotFoundError:
+        return ()
+    return (_window(argocd, wanted, found),)
+
+
+def _window(argocd: ArgoCD, wanted: Application, found: ApplicationState) -> Ruling:
+    return _synced(wanted, partial(argocd.sync_windows, wanted), auto_sync=found.auto_sync)
 
 
 def _synced(wanted: Application, read: Callable[[], SyncWindows], *, auto_sync: bool) -> Ruling:
