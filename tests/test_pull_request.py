@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from promoter import config
+from promoter.commands.freeze import Freezing, freeze
 from promoter.commands.promote import Outcome, promote, proposing
 from promoter.commands.reconcile import Action, Reconciled, Reconciler
 from promoter.commands.reject import Rejection, plan_rejection, reject
@@ -549,6 +550,25 @@ def test_a_rejection_takes_the_place_of_the_versions_own(it: Reviewed, mlflow_se
     assert world.committed().release.version == "1"
     assert "state: rejected" in world.remote.show("overlays/staging/promotion.yaml")
     assert "is rejected in 'staging'" in it.reconcile().detail
+
+
+def test_a_freeze_takes_the_place_of_a_promotion_which_is_proposed_again_after_the_thaw(
+    it: Reviewed, mlflow_server: MlflowServer
+) -> None:
+    world = it.world
+    mlflow_server.set_alias(world.model, "champion", "2")
+    assert it.reconcile().action is Action.PROPOSED
+    done = freeze(world.clients, Freezing(world.environment, "ada", "the shop is full"))
+    assert (done.exit_code, done.commit, done.pull_request is not None) == (ExitCode.DONE, None, True)
+    assert [one.state for one in it.server.pulls] == ["closed", "open"]
+    assert "the shop is full" in it.server.pulls[1].body
+    it.merge(2)
+    left = it.reconcile()
+    assert (left.action, "is frozen until it is thawed by ada" in left.detail) == (Action.LEFT, True)
+    freeze(world.clients, Freezing(world.environment, "ben", thaw=True))
+    it.merge(3)
+    assert it.reconcile().action is Action.PROPOSED
+    assert [one.state for one in it.server.pulls] == ["closed", "merged", "merged", "open"]
 
 
 @both
