@@ -10,7 +10,7 @@ COPY . /source
 RUN /source/.ci/install /opt/promoter && python3 -m compileall -q /opt/promoter/lib
 
 FROM ${PYTHON_IMAGE}
-RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/*
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates git gpgv && rm -rf /var/lib/apt/lists/*
 COPY --from=kustomize /app/kustomize /usr/local/bin/kustomize
 COPY --from=build /opt/promoter /opt/promoter
 ENV PATH=/opt/promoter/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1

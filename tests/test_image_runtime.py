@@ -145,6 +145,7 @@ def settings(**changes: Any) -> ImageConfig:
         base="python:{python}-slim",
         runtime_builder=Builder.ENGINE,
         packages=(),
+        packages_mirror=None,
         ignore_conda=(),
         trial=True,
         constraints=None,

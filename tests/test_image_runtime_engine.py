@@ -479,6 +479,39 @@ def test_library_that_the_base_lacks_is_named_and_installed_by_image_packages(
     assert run(docker_engine, pull(docker_engine, world, image), ["-c", look]) == "[]"
 
 
+def test_packages_of_debian_are_unpacked_on_a_base_that_lacks_them(
+    world: World, docker_engine: DockerEngine, registry_server: RegistryServer, model_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    """LightGBM with libgomp1 from the mirror that this machine has, checked with the base's own keys; its trial loads it too."""
+    wanted = {**model_files, "requirements.txt": model_files["requirements.txt"] + b"lightgbm\n"}
+    version, opened = broken(world, wanted, tmp_path, BOOSTER)
+    index = read_requirements(version, opened)
+    wheels = cached("wheels", json.dumps([index.python, *index.lines]), lambda folder: fetched(version, opened, folder))
+    base = f"{registry_server.host}/debian-with-sources"
+    docker_engine.client.import_image_from_file(str(debian("apt")), repository=base, tag="1")
+    list(docker_engine.client.push(base, tag="1", stream=True, decode=True))
+    image = {"base": f"{base}:1", "packages": ["libgomp1"], "runtime-builder": "unpack"}
+    with serving_wheels(wheels) as served:
+        clients = world.clients(image, "models/booster-unpacked", PIP_INDEX_URL=served.url)
+        try:
+            made = clients.publisher(clients.config.models[MODEL]).ensure(version, opened)
+        except UnreachableError as error:
+            pytest.skip(f"no Debian archive is reachable from here: {error}")
+        except RefusedError as error:
+            if "needs gcc-" not in error.message:
+                raise
+            pytest.skip(f"the base that is kept on this machine is older than its archive: {error}")
+    assert f"loading {version.reference} in the image, without network" in world.said
+    look = """
+import json, lightgbm, pathlib
+bill = json.loads(pathlib.Path('/opt/runtime/sbom.cdx.json').read_text())
+print([one['name'] for one in bill['components'] if one['purl'].startswith('pkg:deb')])
+print('libgomp.so.1' in pathlib.Path('/proc/self/maps').read_text(), pathlib.Path('/lib').is_symlink())
+"""
+    pulled = pull(docker_engine, world, made)
+    assert run(docker_engine, pulled, ["-c", look]).splitlines()[:2] == ["['libgomp1']", "True True"]
+
+
 def fetched(version: ModelVersion, opened: Open, folder: Path) -> None:
     requirements = read_requirements(version, opened)
     lock = folder.with_suffix(".txt")

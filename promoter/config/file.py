@@ -169,12 +169,18 @@ class ImageSection(Section):
     runtime_builder: Annotated[Builder | None, Field(strict=False)] = Field(
         None,
         description="unpack: promoter unpacks the wheels on the base. engine: a Docker engine builds the runtime;"
-        " the default with packages, dockerfile and strategy: build, which need one.",
+        " the default with dockerfile and strategy: build, which need one.",
     )
     packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$")], ...] = Field(
         (),
         strict=False,
-        description="Debian packages (libgomp1) that a Docker engine installs on the base with its own apt-get.",
+        description="Debian packages (libgomp1) that the base lacks: a layer on it, or installed by apt-get with an engine.",
+    )
+    packages_mirror: str | None = Field(
+        None,
+        pattern=r"^https?:/{2}[^@\s?#]+$",  # "://" up to an "@" would be masked in the schema, as an address with a login
+        description="Where packages come from, in place of the archives that the base names; {archive} is the last part of"
+        " theirs (debian, debian-security). A snapshot's address always leads to the same versions.",
     )
     ignore_conda: tuple[str, ...] = Field(
         (), strict=False, description="Conda packages of a model's conda.yaml that its runtime goes without, by name."

@@ -191,6 +191,7 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         base=section.base,
         runtime_builder=section.runtime_builder or (Builder.ENGINE if _takes_an_engine(section) else Builder.UNPACK),
         packages=section.packages,
+        packages_mirror=section.packages_mirror,
         ignore_conda=section.ignore_conda,
         trial=section.trial,
         constraints=_file(section.constraints, root, document, ("image", "constraints")),
@@ -208,6 +209,7 @@ _OF_RUNTIMES = (
     "base",
     "runtime_builder",
     "packages",
+    "packages_mirror",
     "ignore_conda",
     "trial",
     "constraints",
@@ -225,9 +227,7 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
         ignored["layout"] = "needs image.runtime: the runtimes that promoter builds are kept in a container registry"
     if section.dockerfile is None and section.build_args:
         ignored["build_args"] = "is for image.dockerfile, which is not set"
-    if section.dockerfile is not None and section.packages:
-        ignored["packages"] = "is for promoter's own Dockerfile; install them in yours"
-    ignored |= _needs_an_engine(section)
+    ignored |= _of_packages(section) | _needs_an_engine(section)
     if section.strategy is Strategy.BUILD:
         layer_only = "is for image.strategy: layer; a whole image is what its Dockerfile makes of it"
         ignored |= dict.fromkeys(("compress", "model", "embed_limit", "runtime_repository"), layer_only)
@@ -246,17 +246,23 @@ def _one_way_to_an_image(section: ImageSection, document: Document) -> None:
             )
 
 
+def _of_packages(section: ImageSection) -> dict[str, str]:
+    ignored = {}
+    if section.dockerfile is not None and section.packages:
+        ignored["packages"] = "is for runtimes that promoter makes; install them in your Dockerfile"
+    if not section.packages or section.runtime_builder is Builder.ENGINE or _takes_an_engine(section):
+        ignored["packages_mirror"] = "is for image.packages that become a layer; an engine takes the base's own sources"
+    return ignored
+
+
 def _takes_an_engine(section: ImageSection) -> bool:
-    return bool(section.packages) or section.dockerfile is not None or section.strategy is Strategy.BUILD
+    return section.dockerfile is not None or section.strategy is Strategy.BUILD
 
 
 def _needs_an_engine(section: ImageSection) -> dict[str, str]:
-    if section.runtime_builder is not Builder.UNPACK:
+    if section.runtime_builder is not Builder.UNPACK or not _takes_an_engine(section):
         return {}
-    found = {"packages": "needs image.runtime-builder: engine, which installs them on the base"} if section.packages else {}
-    if section.dockerfile is not None or section.strategy is Strategy.BUILD:
-        found["runtime_builder"] = "needs promoter's own runtime: a Docker engine builds image.dockerfile and whole images"
-    return found
+    return {"runtime_builder": "needs promoter's own runtime: a Docker engine builds image.dockerfile and whole images"}
 
 
 def _file(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:

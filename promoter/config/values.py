@@ -38,6 +38,7 @@ class ImageConfig:
     base: str
     runtime_builder: Builder
     packages: tuple[str, ...]
+    packages_mirror: str | None
     ignore_conda: tuple[str, ...]
     trial: bool
     constraints: Path | None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-FILE, LINK, DIRECTORY, _PAX = b"0", b"2", b"5", b"x"
+FILE, SAME, LINK, DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
 _BLOCK = 512
 _LARGEST_USTAR_SIZE = 0o77777777777
 END = bytes(2 * _BLOCK)
@@ -26,7 +26,7 @@ def folders(paths: Iterable[str]) -> set[str]:
 
 
 def header(name: str, size: int = 0, kind: bytes = FILE, *, mode: int | None = None, link: str = "") -> bytes:
-    """The header of a file, a folder (whose name ends with a slash), or a symbolic link to `link`.
+    """The header of a file, a folder (whose name ends with a slash), a symbolic link to `link`, or another name of that file.
 
     It is USTAR; a name that is not short ASCII or a size of 8 GiB gets a PAX record before it.
     """

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from promoter.errors import UsageError
+from promoter.errors import UnreachableError, UsageError
 
 _OTHERS = 0o022
 _NAME = re.compile(r"promoter-(render|lock|build|model|merge)-[a-z0-9_]{8}")  # tempfile chooses the end
@@ -86,3 +86,15 @@ def _remove_unless_held(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises: UnreachableError, if the folder can't be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreachableError(
+            f"the build's folder {folder} can't be written: {reason}", hint="free some space, or point TMPDIR elsewhere"
+        ) from None

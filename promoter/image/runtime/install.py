@@ -177,16 +177,17 @@ def installed() -> list[tuple[str, str]]:
     return [(one.metadata["Name"], one.version) for one in importlib.metadata.distributions(path=[str(site)])]
 
 
-def bill_of_materials(packages: Iterable[tuple[str, str]]) -> str:
+def bill_of_materials(packages: Iterable[tuple[str, str]], system: Iterable[tuple[str, str, str]] = ()) -> str:
     """What was installed, as CycloneDX has it (https://cyclonedx.org/docs/1.5/json): scanners of images look for such a file.
 
-    It has neither a time nor a serial number: the same packages make the same layer.
+    `system` are packages that are none of Python's, each with its URL (https://github.com/package-url/purl-spec). The list has
+    neither a time nor a serial number: the same packages make the same layer.
     """
     named = sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in packages)
+    python = [(name, version, f"pkg:pypi/{name}@{version.replace('+', '%2B')}") for name, version in named]
     components = [
         {"type": "library", "name": name, "version": version, "bom-ref": purl, "purl": purl}
-        for name, version in named
-        for purl in [f"pkg:pypi/{name}@{version.replace('+', '%2B')}"]
+        for name, version, purl in (*python, *sorted(system))
     ]
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}
     return json.dumps(bill, indent=1) + "\n"

@@ -57,7 +57,8 @@ def ensure_lock(
         return found
     say(f"resolving {len(requirements.lines)} requirements for Python {requirements.python} on {platform}")
     tag = lock_tag(requirements, platform, constraints)
-    return _read(target, tag, _keep(target, tag, resolve(requirements, platform, constraints, env)))
+    lock = resolve(requirements, platform, constraints, env).encode()
+    return _read(target, tag, keep_lock(target, tag, _ARTIFACT, "requirements.lock", lock))
 
 
 def find_lock(target: Repository, requirements: Requirements, platform: Platform, constraints: str) -> str | None:
@@ -73,23 +74,39 @@ def find_lock(target: Repository, requirements: Requirements, platform: Platform
 
 
 def _read(target: Repository, tag: str, manifest: bytes) -> str:
+    return read_lock(target, tag, _ARTIFACT, manifest)[0].decode()
+
+
+def read_lock(
+    target: Repository, tag: str, kind: str, manifest: bytes, *, others: int = 0
+) -> tuple[bytes, tuple[Descriptor, ...]]:
+    """The text of a lock of this kind, and the `others` that it is kept with.
+
+    Raises:
+        RefusedError: the manifest is another one's.
+        AuthError, UnreachableError: as the registry answers.
+    """
     where = f"{target.name}:{tag}"
     layers = objects(decode(manifest, where), "layers", where)
-    if len(layers) != 1 or decode(manifest, where).get("artifactType") != _ARTIFACT:
+    if len(layers) != 1 + others or decode(manifest, where).get("artifactType") != kind:
         raise RefusedError(f"{where} is not a lock of promoter's", hint="somebody pushed that tag: delete it")
-    return read_bytes(target, Descriptor.parse(layers[0], where)).decode()
+    text, *more = (Descriptor.parse(layer, where) for layer in layers)
+    return read_bytes(target, text), tuple(more)
 
 
-def _keep(target: Repository, tag: str, lock: str) -> bytes:
-    """The manifest that the tag names now: somebody else may have been first, and then theirs is the lock."""
-    blobs = [_stored(target, b"{}", _EMPTY), _stored(target, lock.encode(), _TEXT)]
-    title = {"annotations": {"org.opencontainers.image.title": "requirements.lock"}}
+def keep_lock(target: Repository, tag: str, kind: str, title: str, lock: bytes, *others: Descriptor) -> bytes:
+    """The manifest that the tag names now: somebody else may have been first, and then theirs is the lock.
+
+    `others` are blobs that the repository has, and that are kept with the lock. Raises as the registry answers.
+    """
+    blobs = [_stored(target, b"{}", _EMPTY), _stored(target, lock, _TEXT)]
+    titled = {"annotations": {"org.opencontainers.image.title": title}}
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "artifactType": _ARTIFACT,
+        "artifactType": kind,
         "config": blobs[0],
-        "layers": [blobs[1] | title],
+        "layers": [blobs[1] | titled, *(other.as_json() for other in others)],
     }
     return target.create_manifest(tag, canonical(manifest))
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promoter.errors import UnreachableError, UsageError
+from promoter.errors import UsageError
 from promoter.image.base import Base, BaseImage, Platform, read_base
 from promoter.image.oci import canonical, sha256
 from promoter.image.reference import ImageReference
@@ -18,12 +18,13 @@ from promoter.image.runtime.context import OFFERED, BuildContext, file_digest, s
 from promoter.image.runtime.lock import ensure_lock, find_lock, read_constraints
 from promoter.image.runtime.requirements import Requirements, read_requirements
 from promoter.image.runtime.wheels import download_wheels
-from promoter.machine.folders import temporary
+from promoter.machine.folders import temporary, writing
 from promoter.models import Builder
 
 if TYPE_CHECKING:
     from promoter.config import ImageConfig
     from promoter.image.layer import Open
+    from promoter.image.runtime.debian.lock import DebianPackages, PackagesLock
     from promoter.models import ModelVersion
 
 _LABEL = "io.github.model-promoter."
@@ -71,7 +72,9 @@ class Recipe:
     @property
     def known(self) -> bool:
         """Whether the key can be computed without resolving anything."""
-        return not self._locked or find_lock(self.target, self.requirements, self.platform, self.constraints) is not None
+        if self._locked and find_lock(self.target, self.requirements, self.platform, self.constraints) is None:
+            return False
+        return self._debian is None or self._debian.find() is not None
 
     @cached_property
     def base_name(self) -> ImageReference:
@@ -92,6 +95,21 @@ class Recipe:
     @cached_property
     def base_repository(self) -> RegistryRepository:
         return RegistryRepository(self.base_name, insecure=self.settings.insecure_registries, env=self.env)
+
+    @cached_property
+    def packages(self) -> PackagesLock | None:
+        """What image.packages adds to the base as a layer; None without them, and with an engine, which installs them."""
+        return self._debian.ensure() if self._debian else None
+
+    @property
+    def _debian(self) -> DebianPackages | None:
+        if not self.settings.packages or not self.unpacks:
+            return None
+        from promoter.image.runtime.debian.lock import DebianPackages
+
+        asked, mirror, name = self.settings.packages, self.settings.packages_mirror, str(self.base_name)
+        where = self.base_repository, self.target, self.platform
+        return DebianPackages(asked, mirror, self.base, name, *where, self.env, self.say)
 
     @property
     def unpacks(self) -> bool:
@@ -124,6 +142,7 @@ class Recipe:
 
     @property
     def _key_of_unpacked(self) -> str:
+        packages = self.packages  # first: they take no resolving of requirements to be refused
         decides = {
             "unpacked": UNPACKED,
             "server": {name: file_digest(path) for name, path in serving()},
@@ -131,7 +150,7 @@ class Recipe:
             "base": self.base.digest,
             "lock": sha256(self.lock.encode()),
             "python": self.requirements.python,
-            "packages": sorted(self.settings.packages),
+            "packages": [packages.digest] if packages else [],
         }
         return sha256(canonical(decides)).removeprefix("sha256:")[:16]
 
@@ -174,15 +193,3 @@ class Recipe:
         if self.source.names("wheels"):
             self.say(f"fetching the wheels of {self.lock.count('==')} packages")
             download_wheels(lock, self.requirements.python, self.platform, folder / "wheels", self.env)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Raises: UnreachableError, if the folder can't be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UnreachableError(
-            f"the build's folder {folder} can't be written: {reason}", hint="free some space, or point TMPDIR elsewhere"
-        ) from None

@@ -19,7 +19,7 @@ from promoter.image.publish import Publisher
 from promoter.image.reference import image_tag
 from promoter.image.runtime.build import RuntimeBuilder, build_and_push, require_engine
 from promoter.image.runtime.context import OFFERED
-from promoter.image.runtime.recipe import writing
+from promoter.machine.folders import writing
 from promoter.machine.paths import open_below
 from promoter.models import Blob, Image, Role
 

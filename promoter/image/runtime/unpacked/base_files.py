@@ -28,11 +28,16 @@ from promoter.image.runtime.unpacked.elf import Library, read_library
 from promoter.machine.folders import are_private, make_private
 from promoter.machine.home import cache_folder
 
-_FORMAT = 1  # of the listings that are kept
+_FORMAT = 2  # of the listings that are kept
 _OPAQUE = ".wh..wh..opq"
 _LIBRARY = re.compile(r".*\.so(\.[^/]*)?")
 _LARGEST_LIBRARY, _IN_MEMORY = 1 << 30, 8 << 20
-_TEXTS = re.compile(r"(etc/os-release|usr/lib/os-release|etc/ld\.so\.conf|etc/ld\.so\.conf\.d/[^/]+\.conf|var/lib/dpkg/status)")
+# Last come apt's sources and keys, and dpkg's records.
+_TEXTS = re.compile(
+    r"(etc/os-release|usr/lib/os-release|etc/ld\.so\.conf|etc/ld\.so\.conf\.d/[^/]+\.conf"
+    r"|etc/apt/sources\.list|etc/apt/sources\.list\.d/[^/]+\.(list|sources)|etc/apt/trusted\.gpg|(etc/apt|usr/share)/.*\.(gpg|pgp|asc)"
+    r"|var/lib/dpkg/(status|diversions|statoverride|triggers/File|info/format))"
+)
 _LARGEST_TEXT = 8 << 20
 _MOST_LINKS = 40  # as Linux (path_resolution(7))
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -98,7 +103,7 @@ class BaseFiles:
         return self.nodes.get(found, _FOLDER) if found else None
 
     def text(self, path: str) -> str:
-        """A small file that was kept; empty if it is not there."""
+        """A small file that was kept, with surrogates for what is not UTF-8; empty if it is not there."""
         node = self.node(path)
         return node.text or "" if node else ""
 
@@ -131,6 +136,12 @@ class BaseFiles:
                 found = node if node.kind == "file" else self.node(path)
                 if found and found.library:
                     yield name, found.library
+
+    def under(self, layer: Descriptor, repository: Repository, environ: Mapping[str, str]) -> BaseFiles:
+        """With one more layer, of that repository; raises as `read_files`."""
+        nodes = dict(self.nodes)
+        _apply(nodes, _listing(layer, repository, self.name, environ))
+        return BaseFiles(self.name, nodes, self.path)
 
     @property
     def musl(self) -> bool:
@@ -236,7 +247,7 @@ def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> Node:
     text = library = None
     content = archive.extractfile(entry) if entry.isreg() else None
     if content and _TEXTS.fullmatch(path) and entry.size <= _LARGEST_TEXT:
-        text = content.read().decode(errors="replace")
+        text = content.read().decode(errors="surrogateescape")
     elif content and _LIBRARY.fullmatch(path) and entry.size <= _LARGEST_LIBRARY:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
             shutil.copyfileobj(content, copy)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from promoter.image.runtime.context import PACKAGE, serving
+from promoter.image.runtime.debian.lock import LockedPackage
 from promoter.image.runtime.install import bill_of_materials
 from promoter.image.runtime.unpacked.files import RUNTIME, SERVER, File, Link
 from promoter.image.runtime.unpacked.wheel import Wheel
@@ -30,14 +31,18 @@ CONTAINER: dict[str, Any] = {
 }
 
 
-def environment(interpreter: str, python: str, lock: str, wheels: Iterable[Wheel]) -> Iterator[File]:
+def environment(
+    interpreter: str, python: str, lock: str, wheels: Iterable[Wheel], packages: Iterable[LockedPackage]
+) -> Iterator[File]:
     """Everything in the runtime that no wheel brings; `interpreter` is the base's, `python` its minor version (3.11)."""
     # What Python's own venv writes; `home` is where the interpreter finds its standard library from.
     settings = {"home": posixpath.dirname(interpreter), "include-system-site-packages": "false", "version": python}
     texts = {
         f"{RUNTIME}/pyvenv.cfg": "".join(f"{key} = {value}\n" for key, value in settings.items()),
         f"{RUNTIME}/requirements.lock": lock,
-        f"{RUNTIME}/sbom.cdx.json": bill_of_materials((wheel.name, wheel.version) for wheel in wheels),
+        f"{RUNTIME}/sbom.cdx.json": bill_of_materials(
+            ((wheel.name, wheel.version) for wheel in wheels), ((one.name, one.version, one.url) for one in packages)
+        ),
         f"{SERVER}/promoter/__init__.py": PACKAGE,
     }
     links = {"python3": interpreter, "python": "python3", f"python{python}": "python3"}

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from promoter.errors import RefusedError
+from promoter.image.base import Base
 from promoter.image.oci import CONFIG, MANIFEST, Descriptor, canonical, section, sha256
-from promoter.image.runtime.recipe import Recipe, writing
+from promoter.image.runtime.debian.lock import LockedPackage
+from promoter.image.runtime.recipe import Recipe
 from promoter.image.runtime.unpacked.base_files import BaseFiles, Python, read_files
 from promoter.image.runtime.unpacked.environment import OWNER, container, environment
 from promoter.image.runtime.unpacked.files import File, merged
@@ -16,7 +18,7 @@ from promoter.image.runtime.unpacked.libraries import require_libraries
 from promoter.image.runtime.unpacked.members import PackedLayer, pack_files
 from promoter.image.runtime.unpacked.wheel import Wheel
 from promoter.image.runtime.wheels import download_wheels
-from promoter.machine.folders import temporary
+from promoter.machine.folders import temporary, writing
 
 _OWN_LAYER = 8 << 20
 """Packages of as many bytes get a layer of their own: a new version of one does not send the others again."""
@@ -34,21 +36,21 @@ def unpack(recipe: Recipe, tag: str) -> None:
     """
     name = str(recipe.base_name)
     recipe.say(f"reading {name}")
-    base = read_files(recipe.base, recipe.base_repository, name, recipe.env)
+    base = _files(recipe, name)
     python = _python(recipe, base)
     with temporary("build") as folder:
         wheels = _wheels(recipe, folder)
         recipe.say(f"unpacking {len(wheels)} packages")
-        files = runtime_files(python, recipe.lock, wheels)
+        files = runtime_files(python, recipe.lock, wheels, recipe.packages.packages if recipe.packages else ())
         require_libraries(files, base, recipe.platform)
         layers = [pack_files(group) for group in grouped(files)]
         _send(recipe, tag, layers)
 
 
-def runtime_files(python: Python, lock: str, wheels: Sequence[Wheel]) -> list[File]:
-    """Everything that is put on the base; raises as `Wheel.files` and `merged`."""
+def runtime_files(python: Python, lock: str, wheels: Sequence[Wheel], packages: Sequence[LockedPackage] = ()) -> list[File]:
+    """Everything that is put on the base and its `packages`; raises as `Wheel.files` and `merged`."""
     unpacked = [file for wheel in wheels for file in wheel.files]
-    return merged([*environment(python.path, python.version, lock, wheels), *unpacked])
+    return merged([*environment(python.path, python.version, lock, wheels, packages), *unpacked])
 
 
 def grouped(files: Iterable[File]) -> list[list[File]]:
@@ -61,6 +63,14 @@ def grouped(files: Iterable[File]) -> list[list[File]]:
     large = sorted((owner for owner in owners if sizes[owner] >= _OWN_LAYER), key=lambda owner: -sizes[owner])[:_MOST_LAYERS]
     rest = [file for owner, group in owners.items() if owner not in large for file in group]
     return [group for group in (*(owners[owner] for owner in sorted(large)), rest, own) if group]
+
+
+def _files(recipe: Recipe, name: str) -> BaseFiles:
+    """Those of the base, with its packages on it."""
+    base = read_files(recipe.base, recipe.base_repository, name, recipe.env)
+    if recipe.packages is None:
+        return base
+    return base.under(recipe.packages.layer, recipe.target, recipe.env)
 
 
 def _python(recipe: Recipe, base: BaseFiles) -> Python:
@@ -94,22 +104,27 @@ def _send(recipe: Recipe, tag: str, layers: Collection[PackedLayer]) -> None:
     for layer in layers:
         if not target.has_blob(layer.blob.digest):
             target.write_blob(layer.chunks, layer.blob.size)
-    for blob in recipe.base.layers:
-        target.copy_blob(blob, recipe.base_repository)
+    base = _base(recipe)
+    for blob in base.layers:
+        target.copy_blob(blob, recipe.base_repository)  # that of packages is there already
     config = image_config(recipe, layers)
     target.write_blob([config], len(config))
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": Descriptor(CONFIG, sha256(config), len(config)).as_json(),
-        "layers": [blob.as_json() for blob in (*recipe.base.layers, *(layer.blob for layer in layers))],
+        "layers": [blob.as_json() for blob in (*base.layers, *(layer.blob for layer in layers))],
     }
     target.create_manifest(tag, canonical(manifest))
 
 
+def _base(recipe: Recipe) -> Base:
+    return recipe.packages.on(recipe.base) if recipe.packages else recipe.base
+
+
 def image_config(recipe: Recipe, layers: Collection[PackedLayer]) -> bytes:
     """The base's config with these layers on it, and promoter's server as its command."""
-    base = recipe.base.config
+    base = _base(recipe).config
     inner = container(section(base, "config"))
     inner["Labels"] = {**section(section(base, "config"), "Labels"), **recipe.labels}
     diff_ids = [*section(base, "rootfs").get("diff_ids", ()), *(layer.diff_id for layer in layers)]

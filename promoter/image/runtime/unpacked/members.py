@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from promoter.errors import RefusedError
@@ -31,19 +31,22 @@ class PackedLayer:
     chunks: Restartable
 
 
-def pack_files(files: Sequence[File]) -> PackedLayer:
+def pack_files(files: Sequence[File], folders: Collection[str] | None = None) -> PackedLayer:
     """The layer of these files with their folders, sorted by the bytes of their path; read once here, to know its digests.
+
+    `folders` are those that it contains: all above the files by default.
 
     Raises:
         RefusedError: a file does not have the size or the checksum that its wheel lists.
     """
     plain, packed = hashlib.sha256(), hashlib.sha256()
     size = 0
-    for chunk in _chunks(files, plain.update):
+    listed = tar.folders([file.path for file in files]) if folders is None else folders
+    for chunk in _chunks(files, listed, plain.update):
         packed.update(chunk)
         size += len(chunk)
     blob = Descriptor(LAYER_GZIP, f"sha256:{packed.hexdigest()}", size)
-    return PackedLayer(blob, f"sha256:{plain.hexdigest()}", Restartable(lambda: _chunks(files)))
+    return PackedLayer(blob, f"sha256:{plain.hexdigest()}", Restartable(lambda: _chunks(files, listed)))
 
 
 def read_member(member: Member) -> Iterator[bytes]:
@@ -65,10 +68,10 @@ def read_member(member: Member) -> Iterator[bytes]:
         raise _damaged(member)
 
 
-def _chunks(files: Sequence[File], plain: Callable[[bytes], object] | None = None) -> Iterator[bytes]:
+def _chunks(files: Sequence[File], folders: Collection[str], plain: Callable[[bytes], object] | None = None) -> Iterator[bytes]:
     """The layer in chunks; `plain` gets what they unpack to."""
     waiting = bytearray()
-    for header, file in _headers(files):
+    for header, file in _headers(files, folders):
         waiting += header
         content = file.content if file else b""
         if isinstance(content, bytes):
@@ -87,14 +90,18 @@ def _chunks(files: Sequence[File], plain: Callable[[bytes], object] | None = Non
     yield _uncompressed(waiting)
 
 
-def _headers(files: Sequence[File]) -> Iterator[tuple[bytes, File | None]]:
-    names: dict[str, File | None] = dict.fromkeys(tar.folders([file.path for file in files]))
+def _headers(files: Sequence[File], folders: Collection[str]) -> Iterator[tuple[bytes, File | None]]:
+    """Each with the file whose content follows it, if any does; a file of several names comes under the first of them."""
+    names: dict[str, File | None] = dict.fromkeys(folders)
     names |= {file.path: file for file in files}
+    first: dict[Member, str] = {}
     for name, file in sorted(names.items(), key=lambda entry: entry[0].encode()):
         if file is None:
             yield tar.header(f"{name}/", kind=tar.DIRECTORY), None
         elif isinstance(file.content, Link):
             yield tar.header(name, kind=tar.LINK, link=file.content.target), file
+        elif isinstance(file.content, Member) and first.setdefault(file.content, name) != name:
+            yield tar.header(name, mode=file.mode, kind=tar.SAME, link=first[file.content]), None
         else:
             yield tar.header(name, file.size, mode=file.mode), file
 
