@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from promoter.config import fast_yaml
 from promoter.errors import ConfigError
 from promoter.transport.boundary import ODD
 
 _MOST_NODES = 100_000
+
+
+@dataclass(slots=True)
+class Nodes:
+    """The nodes of a text's documents, with their lines: made by the slow parser, and only when a line is asked for."""
+
+    text: str
+    made: list[Node | None] | None = None
+
+    def of(self, index: int) -> Node | None:
+        """None if the slow parser does not read the text as libyaml has."""
+        if self.made is None:
+            try:
+                self.made = list(_loader().compose_all(self.text))
+            except (YAMLError, *ODD):
+                self.made = []
+        return self.made[index] if index < len(self.made) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +40,12 @@ class Document:
 
     file: str
     value: Any
-    _node: Node | None
+    _nodes: Nodes = field(repr=False, compare=False)
+    _index: int = 0
+
+    @property
+    def _node(self) -> Node | None:
+        return self._nodes.of(self._index)
 
     def line(self, path: Sequence[str | int] = ()) -> int:
         """The line (from 1) of the deepest part of `path` that exists."""
@@ -61,11 +84,38 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
     Raises:
         ConfigError: not YAML, or a key twice in one mapping; with the line.
     """
+    nodes = Nodes(text)
+    values = _fast(text, file)
+    if values is None:
+        values, nodes.made = _explained(text, file)
+    return tuple(Document(file, value, nodes, index) for index, value in enumerate(values) if value is not None)
+
+
+def plain_values(text: str, file: str) -> list[Any]:
+    """The value of every document, for YAML about which no complaint names a line.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    values = _fast(text, file)
+    return _explained(text, file)[0] if values is None else values
+
+
+def _fast(text: str, file: str) -> list[Any] | None:
+    """None if libyaml has a complaint, which is for the slow parser to phrase, or to have none."""
+    try:
+        return fast_yaml.values(text, lambda nodes: _require_bounded(nodes, file))
+    except (YAMLError, fast_yaml.NotForLibyamlError, *ODD):
+        return None
+
+
+def _explained(text: str, file: str) -> tuple[list[Any], list[Node | None]]:
+    """The values and the nodes by the slow parser, which knows lines."""
     nodes: list[Node | None] = []
     try:
         nodes += _loader().compose_all(text)
         _require_bounded(nodes, file)
-        values = list(_loader().load_all(text))
+        return list(_loader().load_all(text)), nodes
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
@@ -73,20 +123,6 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
         raise ConfigError(f"is not valid YAML: {reason}", file=file, line=line, hint="correct the YAML there") from None
     except (YAMLError, *ODD) as error:
         raise _odd(error, file, _odd_line(nodes)) from None
-    return tuple(Document(file, value, node) for value, node in zip(values, nodes, strict=True) if value is not None)
-
-
-def plain_values(text: str, file: str) -> list[Any]:
-    """The value of every document, read once by libyaml: for YAML about which no complaint names a line.
-
-    Raises:
-        ConfigError: not YAML.
-    """
-    try:
-        _require_bounded(_loader(pure=False).compose_all(text), file)
-        return list(_loader(pure=False).load_all(text))
-    except (YAMLError, *ODD) as error:
-        raise _odd(error, file) from None
 
 
 def _require_bounded(nodes: Iterable[Node | None], file: str) -> None:
@@ -137,8 +173,8 @@ def _odd_line(nodes: Iterable[Node | None]) -> int | None:
     return None
 
 
-def _loader(*, pure: bool = True) -> YAML:
-    loader = YAML(typ="safe", pure=pure)
+def _loader() -> YAML:
+    loader = YAML(typ="safe", pure=True)
     loader.composer.warn_double_anchors = False  # an anchor may be set again: the nearest one counts (YAML 1.2, 7.1)
     return loader
 
