@@ -47,6 +47,7 @@ def test_the_plan_as_json_is_one_document_with_these_fields(path: WritePath) -> 
         "workloads",
         "built",
         "gates",
+        "hash",
     ]
     assert list(made["after"]) == ["model", "version", "model_digest", "repository", "tag", "digest"]
     assert (made["before"]["version"], made["after"]["version"]) == ("1", "2")

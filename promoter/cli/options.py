@@ -49,6 +49,9 @@ OverrideOption = Annotated[
         "--override", metavar="GATE", help="Let this gate's refusal pass, if gates.override allows it; with --reason."
     ),
 ]
+PlanOption = Annotated[
+    str, typer.Option("--plan", metavar="HASH", help="Refuse if anything changed since the plan whose JSON has this hash.")
+]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a gate is overridden: it is in the commit.")]
 TagOption = Annotated[
     str, typer.Option("--tag", metavar="TAG", help="An image of the version that `promoter image --rebuild` has published.")

@@ -19,6 +19,7 @@ from promoter.cli.options import (
     OutputOption,
     OverrideOption,
     PathOption,
+    PlanOption,
     ReasonOption,
     RenderOption,
     RepoOption,
@@ -67,6 +68,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Promote even if the version is quarantined.")] = False,
     override: OverrideOption = None,
     reason: ReasonOption = "",
+    plan: PlanOption = "",
     tag: TagOption = "",
     trailer: TrailerOption = None,
     config: ConfigOption = None,
@@ -77,6 +79,7 @@ def promote(
     from promoter import output as out
     from promoter.cli import summary
     from promoter.cli.text import outcome_text
+    from promoter.commands import plan_hash
     from promoter.commands.promote import promote as apply
     from promoter.commands.promote import proposing
     from promoter.model_registry import ModelReference
@@ -84,6 +87,7 @@ def promote(
     from promoter.promotion.gates.override import of as override_of
     from promoter.promotion.steps import Steps
 
+    expected = plan_hash.checked(plan) if plan else ""
     clients = clients_of(config, trailer or ())
     follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
     if follow and not dry_run:
@@ -91,14 +95,16 @@ def promote(
     steps = Steps(out.report)
     overrides = override_of(override or (), reason, clients.actor)
     made = _plan(clients, reference, to, render, steps, force=force, tag=tag, overrides=overrides)
+    if expected:
+        plan_hash.require_same(made, expected)
     if dry_run:
         _print_plan(output, made)
         return
-    outcome = apply(clients, made, steps)
+    outcome = apply(clients, made, steps, pinned=bool(expected))
     progress = out.Progress(made.environment.application.name, in_json=output is Output.JSON)
     follower = _follower(clients, made.environment, progress, waits=wait, syncs=sync)
     if outcome.pull_request and wait:
-        work = proposing(clients, made, outcome.image)
+        work = proposing(clients, made, outcome.image, pinned=bool(expected))
         await_merge(output, progress, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
     if not follow:
         progress.outcome({**out.plain(outcome), "exit_code": ExitCode.DONE})
@@ -235,10 +241,15 @@ def changed(
 
 
 def _print_plan(output: Output, made: Plan) -> None:
+    from promoter import output as out
     from promoter.cli import summary
     from promoter.cli.text import plan_text
+    from promoter.commands.plan_hash import plan_hash
 
-    print_value(output, made, plan_text, diff=True)
+    if output is Output.JSON:
+        print_value(output, {**out.plain(made), "hash": plan_hash(made)}, str)
+    else:
+        print_value(output, made, plan_text, diff=True)
     summary.conclude(summary.planned(made, plan_text(made)))
 
 

@@ -13,6 +13,7 @@ from promoter.image.reference import checked_tag, image_tag
 from promoter.kustomize import release as kustomize
 from promoter.kustomize.overlay import Files, overlay_paths, promotion_path, read_overlay, unified
 from promoter.models import NO_LIMITS, Change, Container, Environment, Image, Model, ModelVersion, Release, Result, Ruling
+from promoter.output import plain
 from promoter.promotion import decisions
 from promoter.promotion.gates import asking, override, table
 from promoter.promotion.gates.facts import Facts
@@ -101,6 +102,18 @@ class Plan:
     def overridden(self, rulings: Sequence[Ruling]) -> str:
         """What the commit records of gates that were overridden."""
         return self._facts.overrides.recorded(rulings) if self._facts else ""
+
+    def blobs(self, snapshot: Snapshot | None = None) -> dict[str, str | None]:
+        """The ids of the overlay's files, at the plan's commit or at another; None for a file that is not there."""
+        tree = snapshot or self._snapshot
+        paths = (*overlay_paths(self.environment), promotion_path(self.environment))
+        return {path: tree.blob_id(path) for path in paths} if tree else {}
+
+    @property
+    def policy(self) -> object:
+        """What promoter.yaml and the Application's manifest say of the environment, in JSON's types."""
+        gates = self._facts.clients.config.gates[self.environment.key].model_dump(mode="json") if self._facts else None
+        return {"environment": plain(self.environment), "gates": gates}
 
     def edited(self, snapshot: Snapshot) -> Edited | None:
         """The planned edit, when it is the same on this snapshot: the image is known and the overlay's files are the same.

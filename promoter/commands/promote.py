@@ -47,12 +47,14 @@ class Outcome:
     pull_request: Opened | None = None
 
 
-def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) -> Outcome:
+def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True, pinned: bool = False) -> Outcome:
     """Publishes the image of the plan's model version and commits its release on the tip of the environment's branch.
 
     With `write: pull-request` the commit is proposed for review instead: opened, or an open pull request brought up to date.
-    `reopen`: also where a person closed the same pull request before. Safe to repeat and to kill anywhere: the image is found
-    by its content, the release by what the overlay deploys, the pull request by its branch.
+    `reopen`: also where a person closed the same pull request before. `pinned`: only on the overlay that the plan saw.
+
+    Safe to repeat and to kill anywhere: the image is found by its content, the release by what the overlay deploys, the pull
+    request by its branch.
 
     Raises:
         SupersededError: another release was committed since the plan, and ours may no longer be wanted.
@@ -76,7 +78,7 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
     if plan.changes and can_smoke(clients, environment.model, image):
         steps.run("smoke", lambda: smoke_test(clients, image, plan.container), str, lambda found: bool(found.skipped))
     release = release_of(environment, version, image)
-    commit = _Commit(clients, plan, release)
+    commit = _Commit(clients, plan, release, pinned=pinned)
     opened, pushed = None, None
     if forge is not None:
         work = _proposing(clients, forge, plan, image, commit, reopen=reopen).run
@@ -97,9 +99,9 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True) 
     )
 
 
-def proposing(clients: Clients, plan: Plan, image: Image) -> PullRequestOpener:
+def proposing(clients: Clients, plan: Plan, image: Image, *, pinned: bool = False) -> PullRequestOpener:
     """What brings the plan's pull request up to date, each time it is run."""
-    commit = _Commit(clients, plan, release_of(plan.environment, plan.version, image))
+    commit = _Commit(clients, plan, release_of(plan.environment, plan.version, image), pinned=pinned)
     return _proposing(clients, clients.forge(plan.environment.application), plan, image, commit, reopen=True)
 
 
@@ -141,8 +143,8 @@ def _live(clients: Clients, before: Release | None) -> ModelVersion | None:
 class _Commit:
     """The edit, made again on every tip it is tried on; what it remembers is of the last try."""
 
-    def __init__(self, clients: Clients, plan: Plan, release: Release) -> None:
-        self._clients, self._plan, self._release = clients, plan, release
+    def __init__(self, clients: Clients, plan: Plan, release: Release, *, pinned: bool = False) -> None:
+        self._clients, self._plan, self._release, self._pinned = clients, plan, release, pinned
         self.before: Release | None = plan.before
         self.changes: tuple[Change, ...] = ()
         self.rulings = plan.gates
@@ -162,6 +164,8 @@ class _Commit:
         self.rendered = partial(self._render, snapshot, edited.files)
         if not edited.files:
             return None
+        if self._pinned and self._plan.blobs(snapshot) != self._plan.blobs():
+            raise self._superseded(deployed, snapshot.commit)
         if self._plan.rendered is not None and snapshot.commit != self._plan.commit:
             self.rendered()  # the base may have changed: what is committed must run the release
         if environment.freeze:  # a window may have opened since, while an image was built
@@ -215,10 +219,13 @@ class _Commit:
         now = self._clients.model_registry.at_alias(version.name, alias) if alias else None
         if now and (now.version, now.created) == (version.version, version.created):
             return
+        raise self._superseded(deployed, commit)
+
+    def _superseded(self, deployed: Release | None, commit: str) -> SupersededError:
         there = f"version {deployed.version} ({deployed.image})" if deployed else "no release"
-        raise SupersededError(
+        return SupersededError(
             f"environment {self._plan.environment.name!r} changed since the plan: {commit[:10]} deploys {there}",
-            hint=f"nothing was written; run again if version {version.version} is still wanted",
+            hint=f"nothing was written; run again if version {self._plan.version.version} is still wanted",
         )
 
 
