@@ -109,6 +109,7 @@ class Reconciler:
         """
         if self.survey is None:
             self._survey.list()
+        self._survey.look_up(environments)
         return tuple(self._guarded(environment) for environment in environments)
 
     def _guarded(self, environment: Environment) -> Reconciled:

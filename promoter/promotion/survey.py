@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +20,7 @@ from promoter.promotion.decisions import Decisions
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.argocd.state import ApplicationState
+    from promoter.model_registry import ModelRegistry
     from promoter.model_registry.store import RegisteredVersion
     from promoter.promotion.clients import Clients
 
@@ -30,6 +33,7 @@ class Branch:
     files: Files
 
 
+_AT_ONCE = 16
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -44,6 +48,9 @@ class Memo(Generic[K, V]):
         made = Memo[K, V]()
         made._known = dict(self._known)
         return made
+
+    def put(self, key: K, found: V | PromoterError) -> None:
+        self._known[key] = found
 
     def get(self, key: K, read: Callable[[], V]) -> V:
         if key not in self._known:
@@ -98,6 +105,7 @@ class Survey:
             AuthError, UnreachableError, ArgoCDError: as `list`.
         """
         self.list()
+        self.look_up([environment for environment in environments if environment.on_alias is OnAlias.PROMOTE])
         return tuple(environment for environment in environments if self._differs(environment))
 
     def with_source(self, environment: Environment) -> Environment:
@@ -123,15 +131,44 @@ class Survey:
         if environment.alias is None:
             return None
         if self._without_mlflow is not None:
-            raise self._without_mlflow  # it is one server for all, and to wait for it once is enough
+            raise self._without_mlflow
         model, alias = environment.model.name, environment.alias
         try:
             return self._aliases.get((model, alias), lambda: self.clients.model_registry.at_alias(model, alias))
-        except UnexpectedAnswerError:
-            raise  # about this model
-        except UnreachableError as error:
-            self._without_mlflow = error
+        except PromoterError as error:
+            self._note(error)
             raise
+
+    def look_up(self, environments: Sequence[Environment]) -> None:
+        """Reads the aliases of all of them, sixteen at a time, each thread with its own client; `wanted` raises what fails."""
+        named = {(one.model.name, one.alias): one for one in environments if one.alias is not None}
+        if len(named) < 2:
+            return
+        (_, first), *others = named.items()
+        with suppress(PromoterError):
+            self.wanted(first)
+        if self._without_mlflow is None:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                own = threading.local()
+                for one, found in zip(others, pool.map(lambda other: self._alias(own, other[1]), others), strict=True):
+                    self._aliases.put(one[0], found)
+
+    def _alias(self, own: threading.local, environment: Environment) -> RegisteredVersion | PromoterError | None:
+        if self._without_mlflow is not None:
+            return self._without_mlflow
+        try:
+            if not hasattr(own, "registry"):
+                own.registry = replace(self.clients).model_registry
+            registry: ModelRegistry = own.registry
+            return registry.at_alias(environment.model.name, str(environment.alias))
+        except PromoterError as error:
+            self._note(error)
+            return error
+
+    def _note(self, error: PromoterError) -> None:
+        """It is one server for all, and to wait for it once is enough; an answer that is odd is about one model."""
+        if isinstance(error, UnreachableError) and not isinstance(error, UnexpectedAnswerError):
+            self._without_mlflow = error
 
     def content(self, environment: Environment) -> bool:
         """Argo CD's list shows nothing to look into."""
