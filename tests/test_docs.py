@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 from ruamel.yaml import YAML
 
 from promoter.cli import app
@@ -57,6 +60,35 @@ def test_commands_and_targets_exist(page: Path) -> None:
     assert told <= commands
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|[`$] ?)make ([a-z-]+)", code, re.MULTILINE)) <= targets
+
+
+def typed(page: Path) -> list[list[str]]:
+    """Each call of promoter that the page has somebody type, as words."""
+    blocks = re.findall(r"(?m)^ *```sh\n(.*?)^ *```", page.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in map(str.strip, lines) if line.startswith("promoter ")]
+
+
+def unknown(words: list[str]) -> list[str]:
+    """Commands of a group and options that promoter does not have."""
+    root: Any = typer.main.get_command(app)
+    command, rest = root, list(words)
+    while rest and getattr(command, "commands", None):
+        if rest[0] not in command.commands:
+            return rest[:1]
+        command = command.commands[rest.pop(0)]
+    known = {option for param in (*root.params, *command.params) for option in (*param.opts, *param.secondary_opts)}
+    options = [word.partition("=")[0] for word in rest if re.match("--?[a-z]", word)]
+    return [option for option in options if option not in {*known, "-h", "--help"}]
+
+
+def test_what_pages_have_people_type_can_be_typed() -> None:
+    calls = [(page.name, words) for page in PAGES for words in typed(page)]
+    assert len(calls) > 50
+    assert {name for name, _ in calls} >= {"README.md", "quick-start.md", "several-models.md", "migrate.md"}
+    assert [(name, words) for name, words in calls if unknown(words)] == []
+    assert unknown(["promote", "churn:7", "--to", "x", "--gone"]) == ["--gone"]
+    assert unknown(["webhook", "gone"]) == ["gone"]
 
 
 def test_hooks_run_what_is_there_and_download_nothing() -> None:
