@@ -58,7 +58,7 @@ def test_promotions_are_reported_from_beginning_to_end(tmp_path: Path, there: Ch
     more = there.configuration() + GITHUB + PAGES + settings(hub, ForgeKind.GITHUB)
     with world(tmp_path, {**os.environ, **there.environ, **variables(hub), **RUN}, settings=more) as it:
         said = ready(it)
-        good = it.promote(2)
+        good = it.promote(2, Overridden_Gates="metrics auc, by ada: the test set is broken")
         assert it.follow(good).exit_code is ExitCode.DONE
         it.behaviours["3"] = FAILS
         bad = it.promote(3)
@@ -77,6 +77,8 @@ def test_promotions_are_reported_from_beginning_to_end(tmp_path: Path, there: Ch
     assert [len(there.at(path)) for path in ("/teams/", "/hook/", "/own/")] == [2, 2, 4]
     told = [one.value for one in there.at("/own/")]
     assert [one["type"].removeprefix("promotion.") for one in told] == ["started", "live", "started", "restored"]
+    overridden = [one["data"]["sentence"].partition("; gates overridden: ")[2] for one in told]
+    assert overridden == ["metrics auc, by ada: the test set is broken", "", "", ""]
     assert {link["name"]: link["url"] for link in told[-1]["data"]["links"]} == {
         "commit": f"{hub.url}/org/repository/commit/{bad.commit.sha}",
         "commit that restores": f"{hub.url}/org/repository/commit/{ending.restored}",

@@ -226,6 +226,13 @@ def test_of_several_manifests_in_a_file_one_is_chosen_by_name(repository: Path) 
     assert "contains 0 Applications with the name 'fraud-detector-stagin'" in complaint(repository).message
 
 
+def test_the_files_of_a_check_are_named_for_a_receiver(repository: Path) -> None:
+    """Those by a relative path with a slash: the rest are programs of the machine, and arguments."""
+    file = repository / config.FILE
+    file.write_text(file.read_text() + "gates: {command: [python3, checks/approve.py, --by/hand, /etc/rules, strict]}\n")
+    assert [name for name in config.named_files(file) if "environments" not in name] == ["checks/approve.py"]
+
+
 def test_of_several_sources_the_one_with_a_path_is_meant(repository: Path) -> None:
     manifest = repository / "environments/staging.yaml"
     text = manifest.read_text()

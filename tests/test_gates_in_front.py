@@ -159,8 +159,9 @@ CHECK = """\
 import json, os, sys, time
 facts = json.load(sys.stdin)
 if facts["version"]["metrics"]["val/accuracy"] < 0.8:
-    print("asked by", *sorted(set(os.environ) & {"SECRET_TOKEN", "WANTED"}))
-    print(f"{facts['model']} {facts['version']['version']} is too bad for {facts['environment']}")
+    print("the last line is the reason, this is not")
+    known = sorted(set(os.environ) & {"SECRET_TOKEN", "WANTED"})
+    print(f"{facts['model']} {facts['version']['version']} is too bad for {facts['environment']}, knowing {known}")
     sys.exit(3)
 if facts["live"] is None:
     time.sleep(60)
@@ -169,7 +170,8 @@ print("good enough,", facts["live"]["version"], facts["deployed"]["version"])
 
 
 def test_a_check_of_ones_own_decides_by_its_exit_code(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_TOKEN", "x")
+    for name, value in {"SECRET_TOKEN": "x", "WANTED": "y", "PROMOTER_PASS_ENV": "WANTED"}.items():
+        monkeypatch.setenv(name, value)
     first = register(path)
     path.promote(f"{path.model}:{first}")
     (path.folder / "checks").mkdir()
@@ -180,7 +182,8 @@ def test_a_check_of_ones_own_decides_by_its_exit_code(path: WritePath, monkeypat
     assert [one.detail for one in made.gates if one.gate == "command"] == [f"good enough, {first} {first}"]
     with pytest.raises(GatesError) as caught:
         path.plan(f"{path.model}:{bad}")
-    assert f": exit code 3: {path.model} {bad} is too bad for staging" in caught.value.message
+    assert f": exit code 3: {path.model} {bad} is too bad for staging, knowing ['WANTED']" in caught.value.message
+    assert "this is not" not in caught.value.message
 
 
 def test_a_check_that_hangs_or_is_not_there_refuses(path: WritePath) -> None:

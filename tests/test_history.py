@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -127,6 +128,10 @@ def test_on_a_terminal_lines_are_cut_and_times_are_relative(path: WritePath) -> 
     assert cut.startswith("2 d ago  ")
     assert (len(cut), cut[-1]) == (60, "…")
     assert history_text([entry], Form(now=form.now)).splitlines()[1].endswith("deployed for 2 d")
+    passed = replace(entry, overridden="metrics auc, by ada: the test set is broken")
+    assert (
+        history_text([passed], Form(now=form.now)).splitlines()[1].endswith(f"for 2 d; gates overridden: {passed.overridden}")
+    )
 
 
 @pytest.mark.parametrize(
