@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +76,7 @@ class Bench:
 def _settings(folder: Path, base: str, builder: str) -> Path:
     file = folder / config.FILE
     image = {"base": base, "runtime-builder": builder, "trial": False}
-    application = {"name": "x", "repo-url": "https://git.example.com/x.git", "path": "x"}
-    environments = [{"name": "staging", "application": application}]
+    environments = [{"name": "staging", "application": {"name": "x", "project": "x"}}]
     file.write_text(json.dumps({"models": {"m": {"image": "r.example.com/m"}}, "environments": environments, "image": image}))
     return file
 
@@ -113,7 +112,8 @@ def _python(tar: Path) -> str:
 def _section(bench: Bench, server: RegistryServer, docker: Mapping[str, str] | None) -> Section:
     bench.make(Builder.UNPACK)  # wheels are fetched, and the base is read
     ours = statistics.median(_told("unpacked", bench.make(Builder.UNPACK)) for _ in range(_ROUNDS))
-    engine = statistics.median(_told("built", _built(bench, docker)) for _ in range(_ROUNDS))
+    kept = _images(docker)
+    engine = statistics.median(_told("built", _built(bench, docker, kept)) for _ in range(_ROUNDS))
     bench.make(Builder.UNPACK, repository="pins")
     before = _blobs(server)
     pin = bench.make(Builder.UNPACK, _OLDER, repository="pins")
@@ -139,15 +139,16 @@ def _section(bench: Bench, server: RegistryServer, docker: Mapping[str, str] | N
     )
 
 
-def _built(bench: Bench, docker: Mapping[str, str] | None) -> float:
-    """Without what the engine has of an earlier round."""
-    base = f"{bench.host}/base:1"
-    listed = subprocess.run(["docker", "images", "--quiet", "--all"], env=docker, capture_output=True, text=True, check=True)
-    kept = subprocess.run(["docker", "images", "--quiet", base], env=docker, capture_output=True, text=True, check=True)
-    others: Sequence[str] = sorted(set(listed.stdout.split()) - set(kept.stdout.split()))
-    if others:
+def _built(bench: Bench, docker: Mapping[str, str] | None, kept: frozenset[str]) -> float:
+    """Without what the engine has of an earlier round: it may be somebody's own engine, and what it had before is `kept`."""
+    if others := sorted(_images(docker) - kept):
         subprocess.run(["docker", "rmi", "--force", *others], env=docker, capture_output=True, check=False)
     return bench.make(Builder.ENGINE)
+
+
+def _images(docker: Mapping[str, str] | None) -> frozenset[str]:
+    command = ["docker", "images", "--quiet", "--all", "--no-trunc"]
+    return frozenset(subprocess.run(command, env=docker, capture_output=True, text=True, check=True).stdout.split())
 
 
 def _blobs(server: RegistryServer) -> dict[str, int]:
