@@ -74,7 +74,7 @@ def test_history_as_json(path: WritePath) -> None:
     assert done.returncode == 0, done.stderr
     [entry] = json.loads(done.stdout)
     told = ["when", "model", "version", "image", "author", "commit", "subject", "promotion_id"]
-    assert list(entry) == [*told, "environment", "act", "by", "outcome", "overridden"]
+    assert list(entry) == [*told, "environment", "act", "by", "reason", "outcome", "overridden"]
     assert (entry["environment"], entry["act"], entry["outcome"]["end"]) == ("staging", "promote", "deployed")
     assert entry["when"].endswith("+00:00")
     assert entry["promotion_id"] == path.trailers()["Promotion-Id"]

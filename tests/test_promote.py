@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from promoter import __version__
 from promoter.commands.history import history
 from promoter.commands.plan import promotion_id
 from promoter.config.names import image_name
@@ -76,6 +77,7 @@ def test_the_commit_shows_what_was_promoted(path: WritePath) -> None:
         "Model-Digest": release.model_digest,
         "Image": release.image,
         "Environment": "staging",
+        "Promoter-Version": __version__,
     }
     assert release.digest == path.image_digest(release.tag)
     message = path.git("log", "-1", "--format=%B").splitlines()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from promoter import config
+from promoter import __version__, config
 from promoter.commands.freeze import Freezing, freeze
 from promoter.commands.promote import Outcome, promote, proposing
 from promoter.commands.reconcile import Action, Reconciled, Reconciler
@@ -125,7 +125,7 @@ def test_a_promotion_opens_one_and_leaves_the_branch_alone(place: Place) -> None
         [IDENTITY],
     )
     assert place.path.trailers(opened.commit)["Model-Version"] == "1"
-    assert pull.body.rstrip().endswith("Environment: staging")
+    assert pull.body.rstrip().endswith(f"Environment: staging\nPromoter-Version: {__version__}")
     assert len(pull.body) <= place.forge.longest_body
     assert TOKEN not in pull.body
 

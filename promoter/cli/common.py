@@ -73,8 +73,8 @@ def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list
     return [env for env in wanted if model in (None, env.model.name)]
 
 
-def clients_of(path: Path | None, trailers: Iterable[str] = ()) -> Clients:
-    """Of the promoter.yaml named, else of the nearest; `trailers` are KEY=VALUE.
+def clients_of(path: Path | None, trailers: Iterable[str] = (), reason: str = "") -> Clients:
+    """Of the promoter.yaml named, else of the nearest; `trailers` are KEY=VALUE, `reason` is why commits are made.
 
     Raises: as `config.find` and `config.load`, and UsageError if a trailer is not of this form.
     """
@@ -83,7 +83,7 @@ def clients_of(path: Path | None, trailers: Iterable[str] = ()) -> Clients:
     from promoter.promotion.clients import Clients
 
     given = tuple(_trailer(text) for text in trailers)
-    return Clients(config.load(config_file(path)), os.environ, progress, trailers=given)
+    return Clients(config.load(config_file(path)), os.environ, progress, trailers=given, reason=reason)
 
 
 def config_file(path: Path | None) -> Path:

@@ -42,7 +42,7 @@ def reject(
     from promoter.commands.reject import plan_rejections
     from promoter.commands.reject import reject as apply
 
-    clients = clients_of(config, trailer or ())
+    clients = clients_of(config, trailer or (), reason)
     _require(reason)
     wanted = _wanted(clients, reference, environments or [], reason, lift=lift)
     planned, failed = plan_rejections(clients, wanted)
@@ -104,7 +104,7 @@ def freeze(
     from promoter.commands.freeze import Freezing
     from promoter.commands.freeze import until as parsed
 
-    clients = clients_of(config, trailer or ())
+    clients = clients_of(config, trailer or (), reason)
     _require(reason)
     end = parsed(until, datetime.now(UTC)) if until else None
     wanted = [Freezing(one, clients.actor, reason, end) for one in _meant(clients, environments, model, every=every)]

@@ -64,6 +64,8 @@ def history_text(entries: Sequence[Entry], form: Form = Form()) -> str:
         rows.append(
             (form.time(entry.when), entry.commit[:10], entry.environment, release, str(entry.act), _name(entry.by), ended)
         )
+        if form.reasons and entry.reason:
+            rows.append(("", "", "", "", "", "", f"why it came: {entry.reason}"))
     if not several:
         rows = [row[:2] + row[3:] for row in rows]
     return grid(rows, form.width)
@@ -90,6 +92,7 @@ def account_text(account: Account, form: Form = Form()) -> str:
         ("by way of", str(entry.act)),
         ("gates overridden", entry.overridden),
         ("asked for by", entry.by),
+        ("reason", entry.reason),
         ("outcome", outcome_text(entry.outcome, entry.when, form)),
         ("ended by", entry.outcome.commit),
     ]

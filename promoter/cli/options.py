@@ -52,7 +52,10 @@ OverrideOption = Annotated[
 PlanOption = Annotated[
     str, typer.Option("--plan", metavar="HASH", help="Refuse if anything changed since the plan whose JSON has this hash.")
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a gate is overridden: it is in the commit.")]
+ReasonOption = Annotated[
+    str,
+    typer.Option("--reason", metavar="TEXT", help="Why: history shows it, and the commit has it as the trailer Reason."),
+]
 TagOption = Annotated[
     str, typer.Option("--tag", metavar="TAG", help="An image of the version that `promoter image --rebuild` has published.")
 ]

@@ -88,7 +88,7 @@ def promote(
     from promoter.promotion.steps import Steps
 
     expected = plan_hash.checked(plan) if plan else ""
-    clients = clients_of(config, trailer or ())
+    clients = clients_of(config, trailer or (), reason)
     follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
     if follow and not dry_run:
         require_argocd(clients, or_else="commit without watching: --no-watch")
@@ -152,6 +152,7 @@ def rollback(
     wait: WaitOption = False,
     sync: SyncOption = False,
     trailer: TrailerOption = None,
+    reason: ReasonOption = "",
     model: OfModelOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
@@ -164,7 +165,7 @@ def rollback(
     from promoter.models import Write
     from promoter.promotion.freezes import held_up
 
-    clients = clients_of(config, trailer or ())
+    clients = clients_of(config, trailer or (), reason)
     env = clients.config.environment(environment, model)
     follow = follow and _stays(env, wait=wait)
     if follow:

@@ -135,7 +135,7 @@ def _edit(repository: Repository, wanted: Freezing, now: datetime, snapshot: Sna
         subject, body, entry = f"Freeze {what} until {until}", wanted.reason, journal.freeze(environment, f"until {until}")
     about = Release(environment.model.name, "", "", environment.model.repository, "", "")
     proposal = Proposal(decided, subject, body, entry.trailers(), facts=facts(environment, about, None))
-    return repository.worded(replace(proposal, dated=frozenset(decided)))
+    return replace(proposal, dated=frozenset(decided))
 
 
 def _decided(known: Decisions, standing: Freeze | None, wanted: Freezing, now: datetime) -> dict[str, bytes]:

@@ -37,7 +37,8 @@ Say = Callable[[str], None]
 class Entry:
     """One commit that put a release into an environment, and what became of that release; `when` is in UTC.
 
-    `by` is the person behind the commit, `author` whom Git names. `overridden` are gates that a person let pass.
+    `by` is the person behind the commit, `author` whom Git names, `reason` what was given as one. `overridden` are gates that a
+    person let pass.
     """
 
     when: datetime
@@ -51,6 +52,7 @@ class Entry:
     environment: str
     act: Act
     by: str
+    reason: str
     outcome: Outcome
     overridden: str = ""
 
@@ -182,6 +184,7 @@ def _entry(environment: Environment, committed: Committed, ended: Outcome) -> En
         environment=environment.name,
         act=did,
         by=outcome.who(commit),
+        reason=journal.of(commit).reason,
         outcome=ended,
         overridden="" if did is Act.BY_HAND else journal.of(commit).overridden,
     )

@@ -174,14 +174,13 @@ class _Commit:
             self._plan.require_sync()
         if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
-        proposal = Proposal(
+        return Proposal(
             files=edited.files,
             subject=_subject(self._plan, deployed),
             body=_body(deployed, self._release, self._plan),
             trailers=self._entry(snapshot).trailers(),
             facts=facts(environment, self._release, deployed, run=self._plan.version.run_id or ""),
         )
-        return self._clients.repository(environment.application).worded(proposal)
 
     def _entry(self, snapshot: Snapshot) -> journal.Entry:
         environment, release = self._plan.environment, self._release

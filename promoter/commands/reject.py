@@ -217,7 +217,7 @@ def _entry_alone(repository: Repository, planned: Rejection, now: datetime, snap
     entry = journal.rejection(environment, planned.version, lift=planned.lift)
     about = Release(environment.model.name, planned.version, "", environment.model.repository, "", "")
     proposal = Proposal(decided, subject, planned.reason, entry.trailers(), facts=facts(environment, about, deployed))
-    return repository.worded(replace(proposal, dated=frozenset(decided)))
+    return replace(proposal, dated=frozenset(decided))
 
 
 def _going_back(planned: Rejection, current: Committed, target: Committed, files: Mapping[str, bytes]) -> Proposal:

@@ -134,9 +134,9 @@ def clean(text: str) -> str:
     return visible(redact(text))
 
 
-def clean_all(texts: Iterable[str]) -> list[str]:
-    """Each of the texts as `clean` has it."""
-    return [clean(text) for text in texts]
+def clean_message(prose: Iterable[str], data: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The parts of a message for a forge: all of them `clean`, and its prose `inert`."""
+    return [inert(clean(text)) for text in prose], [clean(text) for text in data]
 
 
 def inert(text: str) -> str:

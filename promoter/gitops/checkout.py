@@ -25,7 +25,7 @@ class Checkout:
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         # Neither a configuration nor a remote of this machine decides what a blob is.
         plain = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
-        self._git = Git(_git_directory(folder), {"PATH": environ.get("PATH", ""), **plain})
+        self._git = Git(git_directory(folder), {"PATH": environ.get("PATH", ""), **plain})
 
     def blob(self, name: str) -> bytes | None:
         """The content of the blob with this id; None if the repository does not have it, or can't be read.
@@ -54,7 +54,7 @@ class Checkout:
                 return None
 
 
-def _git_directory(folder: Path) -> Path:
+def git_directory(folder: Path) -> Path:
     """Of a checkout's root, or of a worktree or submodule, whose .git is a file (gitrepository-layout(5))."""
     for place in (folder.resolve(), *folder.resolve().parents):
         git = place / ".git"

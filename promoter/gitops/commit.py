@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from promoter.errors import UsageError
-from promoter.errors.redaction import clean_all, inert
+from promoter.errors.redaction import clean_message
 
 # Fields of one commit for `git log -z --format=`, each ended by NUL.
 LOG_FORMAT = "%H%x00%P%x00%an <%ae>%x00%ct%x00%s%x00%(trailers:only,unfold)%x00%b"
@@ -23,7 +23,8 @@ class Proposal:
     """What one commit is to hold: whole files by repository-relative path, and its message, out of which secrets are taken.
 
     `dated` are those of the files that hold the time at which the proposal was made. They differ each time it is made again,
-    and do not make it another proposal: what else they hold is in the trailers too. `facts` are for templates of messages.
+    and do not make it another proposal: what else they hold is in the trailers too; nor do the trailers with the keys in
+    `incidental`. `facts` are for templates of messages.
     """
 
     files: Mapping[str, bytes]
@@ -32,12 +33,13 @@ class Proposal:
     trailers: tuple[tuple[str, str], ...] = ()
     dated: frozenset[str] = frozenset()
     facts: Mapping[str, str] = field(default_factory=dict)
+    incidental: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        given = (self.subject, self.body, *(value for _, value in self.trailers))
-        subject, body, *values = clean_all([text.replace("\r\n", "\n").replace("\0", " ") for text in given])
-        object.__setattr__(self, "subject", inert(subject))
-        object.__setattr__(self, "body", inert(body))
+        values = [_plain(value) for _, value in self.trailers]
+        (subject, body), values = clean_message((_plain(self.subject), _plain(self.body)), values)
+        object.__setattr__(self, "subject", subject)
+        object.__setattr__(self, "body", body)
         object.__setattr__(self, "trailers", tuple((key, value) for (key, _), value in zip(self.trailers, values, strict=True)))
 
     def message(self) -> bytes:
@@ -63,6 +65,19 @@ class Proposal:
     def read_back(self) -> dict[str, str]:
         """The trailers as they are read from the commit."""
         return _trailers(self.trailer_block)
+
+    def made_under(self, circumstances: tuple[tuple[str, str], ...]) -> Proposal:
+        """With these trailers, but for empty ones and those whose keys it has, in any case. All of them are incidental."""
+        known = {key.lower() for key, _ in self.trailers}
+        more = tuple((key, value) for key, value in circumstances if value and key.lower() not in known)
+        return replace(self, trailers=(*self.trailers, *more), incidental=frozenset(key for key, _ in circumstances))
+
+    def is_recorded_by(self, trailers: Mapping[str, str]) -> bool:
+        """Whether a commit with these trailers records this proposal."""
+        these, those = (
+            {key: value for key, value in one.items() if key not in self.incidental} for one in (trailers, self.read_back)
+        )
+        return these == those
 
     @property
     def trailer_block(self) -> str:
@@ -133,6 +148,10 @@ def _trailers(block: str) -> dict[str, str]:
         if colon:
             trailers[key] = f"{trailers[key]}\n{value.strip()}" if key in trailers else value.strip()
     return trailers
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\0", " ")
 
 
 def _one_line(text: str) -> str:

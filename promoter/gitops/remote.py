@@ -8,7 +8,8 @@ from pathlib import Path
 
 from promoter.errors import UsageError
 from promoter.gitops.cache import Cache
-from promoter.gitops.configuration import configuration, signs, undated, with_identity
+from promoter.gitops.checkout import git_directory
+from promoter.gitops.configuration import configuration, signing, signs, undated, with_identity
 from promoter.gitops.credentials import access, address, local, ssh_settings
 from promoter.gitops.failures import GitError, Kind
 from promoter.gitops.log import Log
@@ -39,7 +40,8 @@ class Remote:
 
     What was fetched is in `objects`, and its history in `log`.
 
-    `dated`: GIT_AUTHOR_DATE and GIT_COMMITTER_DATE of `environ` date the commits.
+    `dated`: GIT_AUTHOR_DATE and GIT_COMMITTER_DATE of `environ` date the commits. `checkout` is the folder that the user works
+    in: commits have the author that Git would give them there.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Remote:
         clock: Callable[[], float],
         limits: Limits = LIMITS,
         dated: bool = False,
+        checkout: Path | None = None,
     ) -> None:
         self.url, self.branch = address(url), branch
         self._cache = Cache(cache, self.url, branch, sleep=sleep, clock=clock)
         self._given_url, self._environ, self._dated = url, environ, dated
         self._limits, self._local = limits, local(environ)
         self._git = Git(self._cache.directory, self._local, limits)
+        self._checkout = checkout
         self._filters: tuple[str, ...] = (_COMMITS, _TREES)
         self._format = "sha1"
         self._last_tip, self._checked = "", False
@@ -172,20 +176,24 @@ class Remote:
 
     def commit_tree(self, root: str, parent: str, message: bytes) -> str:
         """The id of a new commit, signed where the user signs. Raises GitError."""
-        settings = configuration(self._git)
+        settings = self._settings()
         sign = ["-S"] if signs(settings) else []
         environ = with_identity(self._local if self._dated else undated(self._local), settings)
         arguments = ("commit-tree", root, "-p", parent, *sign, "-F", "-")
-        encoding = [("i18n.commitEncoding", "UTF-8")]
-        return self._git.run(*arguments, stdin=message, settings=encoding, environ=environ).decode().strip()
+        given = [("i18n.commitEncoding", "UTF-8"), *(signing(settings) if sign else ())]
+        return self._git.run(*arguments, stdin=message, settings=given, environ=environ).decode().strip()
 
     def author(self) -> str:
         """`Name <address>` of the author of the commits made here. Raises GitError."""
-        environ = with_identity(self._local, configuration(self._git))
+        environ = with_identity(self._local, self._settings())
         found = self._git.run("var", "GIT_AUTHOR_IDENT", environ=environ).decode("utf-8", "surrogateescape")
         return found.rpartition(">")[0] + ">"
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> dict[str, str]:
+        directory = git_directory(self._checkout) if self._checkout else None
+        return configuration(Git(directory, self._local, self._limits) if directory and directory.exists() else self._git)
 
     def _tip(self) -> str:
         """The branch's tip as fetched, from the ref's file, unless git has packed its refs (gitrepository-layout(5))."""

@@ -36,7 +36,8 @@ class Repository:
     """`branch` of the repository at `url`, reached by `push_url` where that is given, for reading and writing.
 
     `cache` holds the caches of all remotes (see `default_cache`); processes of one machine share it and take turns.
-    With `github_api` the commits are made by GitHub, which signs them. `wording` is what `worded` does, `dated` as in Remote.
+    With `github_api` the commits are made by GitHub, which signs them. `wording` is what `worded` does, with the trailers
+    that `circumstances` adds, `dated` and `checkout` as in Remote.
     A turn is waited for, and lost races are repeated, for `patience` seconds each; `limits` bounds each git process.
     Not for use by several threads at once.
 
@@ -54,20 +55,30 @@ class Repository:
         environ: Mapping[str, str],
         github_api: bool = False,
         wording: Callable[[Proposal, Callable[[], str]], Proposal] | None = None,
+        circumstances: Callable[[Proposal], tuple[tuple[str, str], ...]] | None = None,
         history_limit: int = 1_000_000,
         patience: float = 300.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         limits: Limits = LIMITS,
         dated: bool = False,
+        checkout: Path | None = None,
     ) -> None:
         self._remote = Remote(
-            push_url or url, branch, cache=cache, environ=environ, sleep=sleep, clock=clock, limits=limits, dated=dated
+            push_url or url,
+            branch,
+            cache=cache,
+            environ=environ,
+            sleep=sleep,
+            clock=clock,
+            limits=limits,
+            dated=dated,
+            checkout=checkout,
         )
         self._new_writer = (
             _through_github(self._remote, push_url or url, environ) if github_api else partial(Push, self._remote)
         )
-        self._wording = wording
+        self._wording, self._circumstances = wording, circumstances
         self._history_limit, self._patience = history_limit, patience
         self._sleep, self._clock = sleep, clock
 
@@ -93,11 +104,12 @@ class Repository:
         return Snapshot(commit, self)
 
     def worded(self, proposal: Proposal) -> Proposal:
-        """The proposal with the message that commits have in this repository."""
-        return self._wording(proposal, self._remote.author) if self._wording else proposal
+        """The proposal with the message that commits have in this repository, and the trailers of this run."""
+        proposal = self._wording(proposal, self._remote.author) if self._wording else proposal
+        return proposal.made_under(self._circumstances(proposal)) if self._circumstances else proposal
 
     def apply(self, edit: Callable[[Snapshot], Proposal | None]) -> Pushed:
-        """Commits what `edit` proposes for the branch's tip and pushes it as that tip's child.
+        """Commits what `edit` proposes for the branch's tip, worded, and pushes it as that tip's child.
 
         When somebody else was faster, `edit` is called again with the new tip: it checks its own preconditions each time,
         and may raise. None, or files that are there already, mean that there is nothing to do. When the connection breaks
@@ -114,6 +126,7 @@ class Repository:
             if (earlier := writer.landed(tip)) is not None:
                 return Pushed(earlier, tip, number - 1)
             proposal = edit(Snapshot(tip, self))
+            proposal = self.worded(proposal) if proposal is not None else None
             root = self._remote.objects.write(tip, proposal.files) if proposal is not None else None
             if proposal is None or root is None:
                 return Pushed(None, tip, number)
@@ -136,7 +149,8 @@ class Repository:
         """Commits what `edit` proposes for the tip and makes it the head of `branch`, which is promoter's own.
 
         A head that proposes the same stays as it is, and reviews of it with it, while its files are on the tip what they were
-        for it. `replacing` is called before the branch gets another head. None: there is nothing to do. Raises as `apply`.
+        for it. `edit` words it. `replacing` is called before the branch gets another head. None: there is nothing to do. Raises
+        as `apply`.
         """
 
         writer = self._new_writer()
@@ -312,7 +326,7 @@ class Repository:
 
     def _proposes(self, head: str, proposal: Proposal, tip: Snapshot) -> bool:
         """Whether a commit is this proposal, made where the files were what they are at `tip`."""
-        if not self._available(head) or self._remote.log.read(head, (), 1)[0].trailers != proposal.read_back:
+        if not self._available(head) or not proposal.is_recorded_by(self._remote.log.read(head, (), 1)[0].trailers):
             return False
         try:
             made, base = Snapshot(head, self), self.at(self._remote.log.parent(head))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
 # GitHub Actions, Azure Pipelines, GitLab CI/CD: their documented variables.
 _ACTORS = ("GITHUB_ACTOR", "BUILD_REQUESTEDFOR", "GITLAB_USER_LOGIN")
+_CAUSES = ("GITHUB_EVENT_NAME", "BUILD_REASON", "CI_PIPELINE_SOURCE")
 
 
 @dataclass(frozen=True)
 class Clients:
     """Everything outside, as one command sees it. Constructing it does nothing; `say` reports what takes minutes.
 
-    `outbox` is one for the process, whose notices wait there. `trailers` are added to every commit of this run.
+    `outbox` is one for the process, whose notices wait there. `trailers` are added to every commit of this run, `reason` is why
+    it is made.
     `default_branches` of remotes are looked up once: a run stays on the branch that it began with.
     """
 
@@ -48,6 +50,7 @@ class Clients:
     say: Callable[[str], None] = lambda _: None
     outbox: Outbox = field(default_factory=Outbox)
     trailers: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
     default_branches: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _repositories: dict[tuple[str, str], Repository] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -111,6 +114,7 @@ class Clients:
 
     def _open(self, application: Application) -> Repository:
         from promoter.gitops import Repository, default_cache
+        from promoter.promotion import journal
 
         return Repository(
             application.repo_url,
@@ -122,6 +126,8 @@ class Clients:
             dated=self.config.commit.date_from_environment,
             history_limit=self.config.git.history_limit,
             wording=self.message,
+            circumstances=partial(journal.circumstances, self.actor, self.reason),
+            checkout=self.config.root,
         )
 
     @cached_property
@@ -170,7 +176,9 @@ class Clients:
 
     @property
     def actor(self) -> str:
-        """The person who started the pipeline that promoter runs in; "" outside one, where the commit has its author."""
+        """The person who started the pipeline that promoter runs in; "" for a schedule, and outside a pipeline."""
+        if any(self.environ.get(name, "").lower() == "schedule" for name in _CAUSES):
+            return ""
         return next((self.environ[name] for name in _ACTORS if self.environ.get(name)), "")
 
     @cached_property

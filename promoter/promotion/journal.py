@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from promoter import __version__
 from promoter.errors.redaction import clean, inert
-from promoter.gitops import Commit
+from promoter.gitops import Commit, Proposal
 from promoter.models import Environment, Model, Release
 
 # In the order in which a message has them.
@@ -29,13 +30,18 @@ _KEYS = {
     "lifted_version": "Lifted-Version",
     "freeze": "Freeze",
     "overridden": "Overridden-Gates",
+    "requested_by": "Requested-By",
+    "reason": "Reason",
+    "promoter": "Promoter-Version",
 }
+_CIRCUMSTANCES = ("requested_by", "reason", "promoter")
+"""Who asked, why, and which promoter: another value of them makes no other proposal."""
 
 _WORDS = frozenset({_KEYS["abort"], _KEYS["overridden"]})
 """Those in which somebody's own words stand."""
 
-KEYS = frozenset(key.lower() for key in _KEYS.values())
-"""The trailers that promoter writes itself, in lower case."""
+KEYS = frozenset(key.lower() for name, key in _KEYS.items() if name not in _CIRCUMSTANCES)
+"""The trailers that promoter alone writes, in lower case."""
 
 PATTERN = "^\\(Promotion-Id\\|Failed-Version\\|Rolled-Back-Version\\): "
 """A line of every message that records something about a version, as a basic regular expression."""
@@ -47,7 +53,8 @@ class Entry:
 
     `restores` is the commit whose release is deployed again, `abort` the reason of a failed rollout, `quarantined` the
     versions (NAME:VERSION, one a line) that must not be deployed again. `lifted_version` was rejected before. `freeze` is until
-    when nothing is promoted. `overridden` are the gates that a person let pass, and why.
+    when nothing is promoted. `overridden` are the gates that a person let pass, and why. `requested_by` is the person who
+    started the pipeline, `reason` why, `promoter` the version of promoter that made the commit.
     """
 
     promotion_id: str = ""
@@ -65,6 +72,9 @@ class Entry:
     lifted_version: str = ""
     freeze: str = ""
     overridden: str = ""
+    requested_by: str = ""
+    reason: str = ""
+    promoter: str = ""
 
     @property
     def by_promoter(self) -> bool:
@@ -126,6 +136,17 @@ def freeze(environment: Environment, until: str) -> Entry:
     return Entry(model=environment.model.name, environment=environment.name, freeze=until)
 
 
+def circumstances(by: str, reason: str, proposal: Proposal) -> tuple[tuple[str, str], ...]:
+    """Trailers of who started the run that makes the commit, why, and which promoter it is; "" if that is not known.
+
+    Nobody asked for a restore: the reason of the promotion that it undoes would be read as its own.
+    """
+    asked = _KEYS["failed_version"] not in dict(proposal.trailers)
+    known = {"requested_by": by if asked else "", "reason": reason if asked else ""}
+    texts = {name: inert(_on_one_line(text)) if text else "" for name, text in known.items()}
+    return tuple((_KEYS[name], {**texts, "promoter": __version__}[name]) for name in _CIRCUMSTANCES)
+
+
 def quarantines(entry: Entry, model: str) -> bool:
     """The commit quarantined the version that failed."""
     return _on_one_line(f"{model}:{entry.failed_version}") in entry.quarantined.split("\n")
@@ -133,7 +154,8 @@ def quarantines(entry: Entry, model: str) -> bool:
 
 def same_release(these: Mapping[str, str], those: Mapping[str, str]) -> bool:
     """Whether two commits record the same. The promotion id does not count: it depends on the release that was replaced."""
-    return all(these.get(key) == those.get(key) for name, key in _KEYS.items() if name != "promotion_id")
+    others = ("promotion_id", *_CIRCUMSTANCES)
+    return all(these.get(key) == those.get(key) for name, key in _KEYS.items() if name not in others)
 
 
 def _entry(trailers: Mapping[str, str]) -> Entry:

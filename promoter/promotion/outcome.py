@@ -155,10 +155,12 @@ def sentence(reason: str, commit: Commit) -> str:
 
 
 def who(commit: Commit) -> str:
-    """The person behind a commit."""
-    return commit.author
+    """The person behind a commit: whoever started the pipeline, else its author."""
+    return journal.of(commit).requested_by or commit.author
 
 
 def _reason(commit: Commit, end: End) -> str:
-    """A rejection's message begins with it."""
+    """The commit's own; a rejection's message begins with it."""
+    if given := journal.of(commit).reason:
+        return given
     return commit.text.partition("\n")[0] if end is End.REJECTED else ""

@@ -88,7 +88,8 @@ class PullRequestOpener:
         )
 
     def _checked(self, snapshot: Snapshot) -> Proposal | None:
-        self._proposal = self.edit(snapshot)
+        proposal = self.edit(snapshot)
+        self._proposal = self.repository.worded(proposal) if proposal else None
         self._diff = unified(snapshot, self._proposal.files) if self._proposal else ""
         newest = self._found[0] if self._found else None
         closed = newest is not None and newest.state is State.CLOSED and newest.number not in self._closed

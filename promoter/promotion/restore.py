@@ -148,7 +148,7 @@ def restore_edit(
         known = decisions.at(repository, snapshot.commit, files, environment)
         decided = known.files(decide(known))
         proposal = propose({**parsed.write(environment.model, stable).files, **decided})
-        return repository.worded(replace(proposal, dated=frozenset(decided)))
+        return replace(proposal, dated=frozenset(decided))
 
     return edit
 

@@ -54,7 +54,8 @@ class WritePath:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**os.environ, "MLFLOW_TRACKING_URI": self.server.url}
+        nobody = dict.fromkeys(("GITHUB_ACTOR", "BUILD_REQUESTEDFOR", "GITLAB_USER_LOGIN"), "")
+        return {**os.environ, **nobody, "MLFLOW_TRACKING_URI": self.server.url}
 
     # -- model registry -----------------------------------------------------------------------------------------------
 
