@@ -20,8 +20,9 @@ from promoter.transport.boundary import ODD
 
 _MOST_NODES = 100_000
 _DEEPEST = 200
-# Where libyaml, which follows YAML 1.1, may read otherwise: carriage returns, directives, other signs in the names of anchors.
-_OTHERWISE = re.compile(r"\r|^%|(?:^|[\s,\[{])[&*][\w-]*[^\w\s,\[\]{}-]", re.MULTILINE)
+# Where libyaml, which follows YAML 1.1, reads otherwise: carriage returns, directives, documents that are one block of text,
+# signs in the names of anchors.
+_OTHERWISE = re.compile(r"\r|^%|^(?:---[ \t]+)?[|>]|(?:^|[\s,\[{])[&*][\w-]*[^\w\s,\[\]{}-]", re.MULTILINE)
 
 
 class _NotForLibyamlError(Exception):
