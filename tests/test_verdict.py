@@ -120,13 +120,13 @@ def test_a_release_that_no_analysis_looked_at_shows_it() -> None:
     """Rollouts skips steps and analysis of a template that it had before; a run of that time judges nothing today."""
     looked_at = judge(LIVE.seen, LIVE.expected)
     assert (looked_at.kind, looked_at.analysis is None) == (Kind.LIVE, False)
-    assert [line for line in looked_at.evidence if "no analysis looked" in line] == []
+    assert [line for line in looked_at.evidence if "no AnalysisRun" in line] == []
     earlier = tuple(replace(run, revision="1") for run in LIVE.seen.analysis_runs)
     for runs in ((), earlier):
         skipped = judge(replace(LIVE.seen, analysis_runs=runs), LIVE.expected)
         assert (skipped.kind, skipped.evidence[-1]) == (
             Kind.LIVE,
-            "no analysis looked at this release: it has no AnalysisRun",
+            "Argo CD shows no AnalysisRun of this release: no analysis looked at it, or its runs were not kept",
         )
 
 

@@ -42,6 +42,7 @@ _CONTROLLERS = frozenset(
 _WAITING_FOR_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff"})
 _BAD = frozenset({"Failed", "Error", "Inconclusive"})
 """Phases of an AnalysisRun and of a metric."""
+_NOT_ANALYSED = "Argo CD shows no AnalysisRun of this release: no analysis looked at it, or its runs were not kept"
 _NORMAL = frozenset({"", "Running", "Pending", "ContainerCreating", "PodInitializing", "Completed", "Terminating"})
 
 
@@ -100,9 +101,11 @@ def about_analysis(run: AnalysisRunState | None) -> tuple[str, ...]:
 
 
 def without_analysis(seen: Observation) -> tuple[str, ...]:
-    """That no analysis judged this attempt: there is none in the strategy, or Rollouts skipped it (an old template, `skip`)."""
+    """That no analysis is seen of this attempt: there is none in the strategy, Rollouts skipped it (an old template, `skip`),
+    or it keeps no runs that succeeded (`successfulRunHistoryLimit: 0`).
+    """
     rollout = seen.workload.rollout if seen.workload else None
-    return () if rollout is None or our_analysis(seen) else ("no analysis looked at this release: it has no AnalysisRun",)
+    return () if rollout is None or our_analysis(seen) else (_NOT_ANALYSED,)
 
 
 def _runs(values: tuple[str, ...]) -> str:
