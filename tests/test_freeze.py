@@ -157,7 +157,12 @@ def test_a_reason_writes_no_trailer(it: World) -> None:
         text=True,
         check=True,
     )
-    assert [line.partition(":")[0] for line in parsed.stdout.splitlines()] == ["Model", "Environment", "Freeze"]
+    assert [line.partition(":")[0] for line in parsed.stdout.splitlines()] == [
+        "Model",
+        "Environment",
+        "Freeze",
+        "Promoter-Version",
+    ]
 
 
 ENTRY = f"freeze:\n- environment: staging\n  model: {MODEL}\n  state: frozen\n"
