@@ -42,7 +42,8 @@ class Terminal:
 def terminal(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Terminal]:
     """The program at a terminal of 200 columns, ended with the block."""
     ours, theirs = pty.openpty()
-    owning = ["setsid", "--ctty", *command]  # a shell that does not own its terminal has no job control
+    # A shell that does not own its terminal has no job control, and one that a background job starts would ignore ^C.
+    owning = ["setsid", "--ctty", "env", "--default-signal=INT", *command]
     program = subprocess.Popen(owning, env=dict(environ), stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     try:
