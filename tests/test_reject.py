@@ -175,7 +175,7 @@ def test_a_reason_writes_no_trailer(it: World) -> None:
         check=True,
     )
     keys = [line.partition(":")[0] for line in trailers.stdout.splitlines()]
-    assert keys == ["Model", "Environment", "Rejected-Version"]
+    assert keys == ["Model", "Environment", "Rejected-Version", "Promoter-Version"]
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
