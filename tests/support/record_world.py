@@ -89,7 +89,9 @@ class RecordWorld:
         self.runs[version] = found["model_version"]["run_id"]
 
     def candidates(self, name: str) -> list[str]:
-        blocked = {version for (where, version), state in self.against.items() if where == name and state in _BLOCKED}
+        """Versions that nothing stands against, there and in the environment before."""
+        before = {name, "staging"}
+        blocked = {version for (where, version), state in self.against.items() if where in before and state in _BLOCKED}
         deployed = {self.now(name).version} if self.book[name] else set()
         return sorted(set(self.runs) - blocked - deployed)
 
