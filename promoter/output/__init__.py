@@ -187,7 +187,10 @@ class Progress:
             _rewrite(sys.stderr, f"… {self._name} {clean(line)[:width]}")
             return
         self._line(f"{self._name} {line}")
-        self.waits(f"{self._name} {line}")
+        if verdict.terminal:
+            _HEARTBEAT.end()
+        else:
+            self.waits(f"{self._name} {line}")
         for sentence in verdict.evidence:
             say(f"    {sentence}")
 
