@@ -30,7 +30,7 @@ def pages() -> dict[str, str]:
 
 
 def moved(file: Path) -> str:
-    """The page with its links as they are on the site; what is no page there is named only."""
+    """The page with its links as they are on the site; a link to a file that is not on the site becomes its name."""
 
     def link(match: re.Match[str]) -> str:
         text, target = match.groups()

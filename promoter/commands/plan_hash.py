@@ -27,7 +27,7 @@ def plan_hash(plan: Plan) -> str:
 
 
 def checked(text: str) -> str:
-    """Raises: UsageError, if it is no hash of a plan."""
+    """Raises: UsageError, if the text is not the hash of a plan."""
     if _PATTERN.fullmatch(text):
         return text
     raise UsageError(f"--plan: {text!r} is not the hash of a plan", hint="take `hash` of: promoter plan … -o json")

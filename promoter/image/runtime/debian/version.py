@@ -37,7 +37,7 @@ def meets(version: str, relation: str, wanted: str) -> bool:
 
 
 def _parts(text: str) -> tuple[_Part, ...]:
-    """Pairs of what is no digit and a number; a missing one counts as nothing and 0, so that 1 is 1-0 and newer than 1~."""
+    """Pairs of a text without digits and a number. What is missing counts as nothing and 0: 1 is 1-0, and newer than 1~."""
     pairs = [((*map(_rank, letters), 0), int(digits or 0)) for letters, digits in _PARTS.findall(text)]
     while pairs and pairs[-1] == _NOTHING:
         pairs.pop()
