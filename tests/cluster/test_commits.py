@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.cluster import eventually
 from tests.cluster.environment import Environment, deploying
 from tests.cluster.model_versions import GOOD, NEWER, STABLE, UNHEALTHY
@@ -38,6 +40,7 @@ def test_superseded_in_mid_canary(environment: Environment) -> None:
     environment.assert_live(second)
 
 
+@pytest.mark.variant("slow")
 def test_superseded_and_then_the_newer_one_aborts(environment: Environment) -> None:
     """What comes back is the release that was stable all along, not the one before the aborted one."""
     first = environment.promoting(GOOD)
