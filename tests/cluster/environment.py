@@ -67,7 +67,7 @@ class Environment:
         self.bootstrap()
         eventually("the first release is live", lambda: self.is_live(self.overlay_digest()))
         self.before = self.snapshot()
-        self.traffic = Traffic(self.cluster.node, self._node_port())
+        self.traffic = Traffic(self.cluster.node, self.node_ports())
         eventually("the Service answers", self.traffic.answers)
         self._stack.enter_context(self.traffic)
 
@@ -83,10 +83,10 @@ class Environment:
         self.cluster.delete("appprojects.argoproj.io", self.name, self.cluster.argocd_namespace)
         shutil.rmtree(self.repository.bare, ignore_errors=True)
 
-    def _node_port(self) -> int:
-        service = self.cluster.get("service", WORKLOAD, self.name)
+    def node_ports(self, name: str = WORKLOAD) -> list[int]:
+        service = self.cluster.get("service", name, self.name)
         assert service is not None
-        return int(service["spec"]["ports"][0]["nodePort"])
+        return [int(port["nodePort"]) for port in service["spec"]["ports"]]
 
     # -- what promoter is asked to do ---------------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ class InferenceEnvironment(Environment):
         self.bootstrap()
         eventually("the first release is live", lambda: self.is_live(self.overlay_digest()), seconds=240)
         self.before = self.snapshot()
-        self.traffic = Traffic(self.cluster.node, self._node_port(), row)
+        self.traffic = Traffic(self.cluster.node, self.node_ports(), row)
         eventually("the Service answers", self.traffic.answers)
         self._stack.enter_context(self.traffic)
 

@@ -1,4 +1,4 @@
-"""A client that asks a Service again and again, each time over a new connection, and counts what it gets."""
+"""A client that asks a Service again and again, its ports in turn, each time over a new connection, and counts what it gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -23,7 +23,7 @@ class Traffic:
     """
 
     host: str
-    port: int
+    ports: Sequence[int]
     body: Callable[[int], bytes] | None = None
     answered: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Traffic:
                 self.failures.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
 
     def _ask(self) -> str:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+        connection = http.client.HTTPConnection(self.host, self.ports[self.requests % len(self.ports)], timeout=_TIMEOUT)
         try:
             sent = self.body(self.requests) if self.body else None
             headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if sent else {})
