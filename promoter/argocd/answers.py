@@ -284,7 +284,20 @@ def _rollout(spec: Json, status: Json) -> RolloutState:
 
 def _step(document: Json) -> CanaryStep:
     pause = document.get("pause")
-    return CanaryStep(document.get("setWeight"), "pause" in document and (pause or {}).get("duration") is None)
+    forever = "pause" in document and (pause or {}).get("duration") is None
+    return CanaryStep(document.get("setWeight"), forever, _step_words(document))
+
+
+def _step_words(document: Json) -> str:
+    """Its kind, as CanaryStep of argoproj.io/v1alpha1 has it, with what matters most of it."""
+    kind = next(iter(document), "")
+    value = document.get(kind)
+    if isinstance(value, Mapping):
+        named = ", ".join(str(one.get("templateName") or one.get("name") or "") for one in _list(value, "templates"))
+        value = named or value.get("duration") or value.get("name") or value.get("replicas") or value.get("weight")
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        value = None
+    return f"{kind} {value}" if value is not None else kind
 
 
 def pod_template(document: Json) -> PodTemplate:

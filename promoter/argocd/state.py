@@ -256,10 +256,11 @@ class FieldManager:
 
 @dataclass(frozen=True, slots=True)
 class CanaryStep:
-    """One step of a canary; `pauses_forever` is `pause: {}`."""
+    """One step of a canary; `pauses_forever` is `pause: {}`. `words` name it: `pause 5m`, `analysis health`."""
 
     weight: int | None = None
     pauses_forever: bool = False
+    words: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import typer
 
 from promoter import __version__
 from promoter.cli.about import help_, version
-from promoter.cli.anywhere import Commands, FolderOption, InteractiveOption, QuietOption, VerboseOption
+from promoter.cli.anywhere import Commands, FolderOption, InteractiveOption, PlainOption, QuietOption, VerboseOption
 from promoter.cli.check import check
 from promoter.cli.completion import completion
 from promoter.cli.decide import freeze, reject, thaw
@@ -77,6 +77,7 @@ def root(
     config: Annotated[str | None, typer.Option("--config", "-c", help="promoter.yaml.", hidden=True)] = None,
     output: Annotated[Output | None, typer.Option("--output", "-o", help="Output format.", hidden=True)] = None,
     quiet: QuietOption = False,  # noqa: ARG001
+    plain: PlainOption = False,  # noqa: ARG001
     verbosity: VerboseOption = 0,  # noqa: ARG001
     interactive: InteractiveOption = False,  # noqa: ARG001
 ) -> None:

@@ -89,6 +89,11 @@ def _quiet(quiet: bool) -> None:
         verbose.hush()
 
 
+def _plainly(plain: bool) -> None:
+    if plain:
+        verbose.in_lines()
+
+
 def _ask(interactive: bool) -> None:
     if not interactive:
         return
@@ -99,7 +104,7 @@ def _ask(interactive: bool) -> None:
     os.environ[INTERACTIVE] = "1"
 
 
-ANYWHERE = frozenset({"chdir", "verbosity", "quiet", "interactive"})
+ANYWHERE = frozenset({"chdir", "verbosity", "quiet", "plain", "interactive"})
 """The parameters of the root that stand behind any command, too."""
 
 FolderOption = Annotated[
@@ -122,6 +127,12 @@ VerboseOption = Annotated[
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", callback=_quiet, expose_value=False, help="Show no progress: results and errors only.")
+]
+PlainOption = Annotated[
+    bool,
+    typer.Option(
+        "--plain", callback=_plainly, expose_value=False, help="Show progress as lines, on a terminal too; nothing moves."
+    ),
 ]
 InteractiveOption = Annotated[
     bool,

@@ -36,10 +36,17 @@ def end(
     unfinished = run.unfinished(ending.exit_code)
     progress.outcome({**(known or {}), **out.plain(ending), "resume": RUN.watch if unfinished and RUN.commit else None})
     say_unless_json(output, ending_text(ending))
-    for hint in RUN.hints(ending.exit_code) if unfinished else ():
+    for hint in RUN.hints(ending.exit_code) if unfinished else RUN.next(ending.exit_code) if _at_a_terminal() else ():
         out.say(f"hint: {hint}")
     summary.conclude(summary.ended(environment, ending, steps))
     raise typer.Exit(ending.exit_code)
+
+
+def _at_a_terminal() -> bool:
+    """Where a person has followed a release to its end."""
+    from promoter.output import screen
+
+    return bool(RUN.commit) and screen.is_one()
 
 
 def await_merge(

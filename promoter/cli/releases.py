@@ -266,7 +266,7 @@ def _follower(
 ) -> Follower:
     from promoter.promotion.follow import Follower
 
-    return Follower(clients, environment, progress.verdict, progress.say, waits=waits, syncs=syncs)
+    return Follower(clients, environment, progress.verdict, progress.say, waits=waits, syncs=syncs, on_look=progress.look)
 
 
 def _propose_rollback(

@@ -61,6 +61,15 @@ class Run:
         command = self.resume(exit_code) if exit_code > 128 else None
         return [f"run it again: {command}"] if command else []
 
+    def next(self, exit_code: ExitCode) -> list[str]:
+        """What a person at a terminal looks at next, once nothing is left to do."""
+        stands = f"see how it stands: {self._command('status', self.environment)}"
+        if exit_code is ExitCode.DONE:
+            return [stands, f"or go back to the release before: {self.rollback}"]
+        if exit_code is ExitCode.RESTORED:
+            return [f"see what failed: {self._command('history', self.environment, self.commit[:12])}", stands]
+        return [stands]
+
     def _command(self, *words: str) -> str:
         folder = ["-C", self.folder] if self.folder else []
         return shlex.join(["promoter", *folder, *words, *self.options])

@@ -109,7 +109,7 @@ def _promote(place: Place, setup: Setup) -> Ending:
     steps = Steps(output.report)
     outcome = promote(clients, plan(clients, environment, ModelReference.parse(f"{MODEL}@{ALIAS}"), steps), steps)
     progress = output.Progress(environment.application.name, in_json=False)
-    follower = Follower(clients, environment, progress.verdict, progress.say, clock=setup.clock)
+    follower = Follower(clients, environment, progress.verdict, progress.say, clock=setup.clock, on_look=progress.look)
     ending = follower.follow(releases.current(follower.repository, environment, outcome.commit))
     output.data(setup.show(ending))
     return ending

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 class Volume:
     level: int = 0
     quiet: bool = False
+    plain: bool = False
     listener: Callable[[str], None] | None = None
 
 
@@ -24,6 +25,15 @@ def louder(steps: int) -> None:
 
 def hush() -> None:
     VOLUME.quiet = True
+
+
+def in_lines() -> None:
+    VOLUME.plain = True
+
+
+def plain() -> bool:
+    """Whether progress is wanted as lines, on a terminal too."""
+    return VOLUME.plain
 
 
 def quiet() -> bool:

@@ -13,17 +13,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from promoter.errors import UnreachableError, redaction
 from promoter.errors.redaction import redact, visible
 from promoter.machine import verbose
 from promoter.models import Status, Step
-from promoter.output import ci, streams
+from promoter.output import ci, screen, streams
 from promoter.output.heartbeat import Heartbeat
+from promoter.output.screen import SCREEN
 
 if TYPE_CHECKING:
+    from promoter.output.rollout import RolloutView
     from promoter.verdict import Verdict
+    from promoter.verdict.observation import Observation
 
 _SIGNS = {Status.SUCCEEDED: "✓", Status.SKIPPED: "=", Status.FAILED: "✗", Status.ERRORED: "✗"}
 
@@ -108,10 +111,9 @@ def report(step: Step) -> None:
     """Progress of one step: a line that is rewritten on a terminal, in CI one line when it has ended."""
     if verbose.quiet():
         return
-    live = sys.stderr.isatty() and not os.environ.get("CI")
     if step.status is Status.RUNNING:
-        if live:
-            _rewrite(sys.stderr, f"… {step.name}")
+        if screen.is_one():
+            _rewrite(f"… {step.name}")
         else:
             _HEARTBEAT.begin(step.name)
         return
@@ -119,8 +121,7 @@ def report(step: Step) -> None:
     detail = step.detail.splitlines()[0] if step.detail else ""
     line = f"{_SIGNS[step.status]} {step.name:<8} {detail}"
     seconds = f"  {step.seconds:.1f} s" if step.seconds >= 0.05 else ""
-    if live:
-        _rewrite(sys.stderr, "")
+    _rewrite("")
     say(f"{line}{seconds}")
 
 
@@ -128,17 +129,19 @@ def progress(text: str) -> None:
     """What a step that takes minutes is at: on a terminal a line that the next one takes the place of, in CI a line each."""
     if verbose.quiet():
         return
-    if sys.stderr.isatty() and not os.environ.get("CI"):
+    if screen.is_one():
         width = shutil.get_terminal_size().columns - 3
-        _rewrite(sys.stderr, f"… {clean(text)[:width]}")
+        _rewrite(f"… {clean(text)[:width]}")
     else:
         say(f"  {text}")
         _HEARTBEAT.heard()
 
 
-def _rewrite(stream: TextIO, text: str) -> None:
-    stream.write(f"\r\x1b[K{text}")
-    stream.flush()
+def _rewrite(text: str) -> None:
+    """The line that the terminal's cursor is in, unless a drawing is below it."""
+    if screen.is_one() and not SCREEN.on:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
 
 
 def print_error(message: str, hints: Sequence[str], exit_code: int) -> None:
@@ -168,12 +171,23 @@ def _line_in_colour(line: str) -> str:
 
 
 class Progress:
-    """Progress of a release: on a terminal a line that moves, in CI a line for each change, or JSON Lines."""
+    """Progress of a release: on a terminal a drawing or a line that moves, in CI a line for each change, or JSON Lines."""
 
     def __init__(self, name: str, *, in_json: bool) -> None:
         self._name, self._in_json = name, in_json
-        self._live = sys.stderr.isatty() and not os.environ.get("CI")
+        self._view: RolloutView | None = None
         self._last = ""
+
+    def look(self, seen: Observation, verdict: Verdict) -> None:
+        """What was seen, and what it means: drawn where a terminal can show it, until the verdict is an end."""
+        if verdict.terminal or not screen.draws():
+            return
+        if self._view is None:
+            from promoter.output.rollout import RolloutView
+
+            self._view = RolloutView(self._name, clean)
+        self._view.look(seen, verdict)
+        SCREEN.show(self._view)
 
     def verdict(self, verdict: Verdict) -> None:
         if self._in_json:
@@ -182,10 +196,13 @@ class Progress:
         if line == self._last or verbose.quiet():
             return
         self._last = line
-        if self._live and not verdict.terminal:
-            width = shutil.get_terminal_size().columns - len(self._name) - 4
-            _rewrite(sys.stderr, f"… {self._name} {clean(line)[:width]}")
+        if SCREEN.on and not verdict.terminal:
             return
+        if screen.is_one() and not verdict.terminal:
+            width = shutil.get_terminal_size().columns - len(self._name) - 4
+            _rewrite(f"… {self._name} {clean(line)[:width]}")
+            return
+        SCREEN.close()
         self._line(f"{self._name} {line}")
         if verdict.terminal:
             _HEARTBEAT.end()
@@ -201,20 +218,20 @@ class Progress:
 
     def waits(self, text: str) -> None:
         """What is waited for without another line until it has happened."""
-        if not self._live and not verbose.quiet():
+        if not screen.is_one() and not verbose.quiet():
             _HEARTBEAT.begin(text)
 
     def outcome(self, value: Mapping[str, Any]) -> None:
         """The last word; in JSON only, for people the command prints its own."""
         _HEARTBEAT.end()
+        SCREEN.close()
         if self._in_json:
             outcome(value)
 
     def _line(self, text: str) -> None:
         if verbose.quiet():
             return
-        if self._live:
-            _rewrite(sys.stderr, "")
+        _rewrite("")
         say(text)
 
 

@@ -33,9 +33,9 @@ def lost() -> OSError | None:
     return cast("OSError | None", getattr(sys.stdout, "lost", None))
 
 
-def takes_unicode() -> bool:
-    """Whether stdout has a code for every character."""
-    return codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name.startswith("utf")
+def takes_unicode(stream: TextIO | None = None) -> bool:
+    """Whether the stream, by default stdout, has a code for every character."""
+    return codecs.lookup(getattr(stream or sys.stdout, "encoding", None) or "utf-8").name.startswith("utf")
 
 
 class _Lasting:

@@ -21,7 +21,7 @@ from promoter.promotion.labels import Labels
 from promoter.promotion.observe import Observer
 from promoter.promotion.pull_request import MergeWait, PullRequestOpener
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
-from promoter.promotion.watch import Clock, OnVerdict, Timing, Watched, Watcher, listen
+from promoter.promotion.watch import Clock, OnLook, OnVerdict, Timing, Watched, Watcher, listen
 from promoter.verdict import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Follower:
-    """Follows releases of one environment. `on_verdict` gets every verdict, and `say` every sentence between them.
+    """Follows releases of one environment. `on_verdict` and `on_look` are as those of a watch; `say` gets what is between.
 
     `waits`: for the merge of the pull request that restores Git, if it is restored by one. `syncs`: asks Argo CD for a sync
     where auto-sync is off.
@@ -47,6 +47,7 @@ class Follower:
     clock: Clock = field(default_factory=Clock)
     waits: bool = False
     syncs: bool = False
+    on_look: OnLook = lambda *_: None
     _argocd: ArgoCD | None = None
     _repository: Repository | None = None
 
@@ -201,6 +202,7 @@ class Follower:
                 wake,
                 ends,
                 syncs=self.syncs,
+                on_look=self.on_look,
             ).watch()
 
     @contextmanager

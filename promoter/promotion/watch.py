@@ -15,8 +15,10 @@ from promoter.models import Application
 from promoter.promotion.ending import EXIT_CODES
 from promoter.promotion.observe import Observer
 from promoter.verdict import Kind, Reason, Verdict, judge
+from promoter.verdict.observation import Observation
 
 OnVerdict = Callable[[Verdict], None]
+OnLook = Callable[[Observation, Verdict], None]
 
 _NOT_SYNCED = frozenset({Reason.AUTO_SYNC_OFF, Reason.AUTO_SYNC_SKIPPED, Reason.NOT_APPLIED})
 
@@ -112,8 +114,9 @@ class _Allowance:
 
 @dataclass(slots=True)
 class Watcher:
-    """One watch. `may_terminate`: whether a revision's operation may be terminated: only that of the release being replaced.
+    """One watch. `on_verdict` gets each verdict that differs from the last, `on_look` each look with its verdict.
 
+    `may_terminate`: whether a revision's operation may be terminated: only that of the release being replaced.
     `syncs`: a sync is asked for where auto-sync is off, too.
     """
 
@@ -125,6 +128,7 @@ class Watcher:
     wake: threading.Event = field(default_factory=threading.Event)
     may_terminate: Callable[[str], bool] = lambda _: False
     syncs: bool = False
+    on_look: OnLook = lambda *_: None
     _asked_for_sync: bool = False
     _refusal: str = ""
     _refusals: int = 0
@@ -191,6 +195,7 @@ class Watcher:
         self._refusals = 0
         self._refreshed = now if refresh else self._refreshed
         verdict = judge(seen, self.observer.expected)
+        self.on_look(seen, verdict)
         if self.syncs and verdict.reason is Reason.AUTO_SYNC_OFF and not self._asked_for_sync:
             return Verdict(Kind.SYNCING, "auto-sync is off: a sync is asked for", Reason.AUTO_SYNC_OFF, sync_due=True)
         concerns = verdict.held_by or verdict.reason in _NOT_SYNCED
