@@ -6,8 +6,10 @@ import difflib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ import yaml
 
 from promoter import config
 from promoter.commands.init import plan_init
+from promoter.commands.renew import plan_renewal
 from promoter.commands.scaffold.record import RECORD
+from promoter.demo.sandbox.render import render
 from promoter.errors import RefusedError, UsageError
 from promoter.models import Ci, Workload
-from tests.support.manifests import build, named
+from tests.support.manifests import CHOICES, Manifest, build, matches, named, pod_templates
 from tests.support.mlflow_server import MlflowServer
 from tests.support.scaffolds import URL, release_into, scaffold, wanted
 from tests.support.write_path import WritePath, unique_name
@@ -97,7 +101,7 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
         manifests = build(tmp_path / one.application.path)
         kind = "Deployment" if workload is Workload.DEPLOYMENT else "Rollout"
         [server] = named(manifests, kind).values()
-        assert server["metadata"]["namespace"] == f"churn-{one.name}"
+        assert (server["metadata"]["namespace"], server["metadata"]["name"]) == (f"churn-{one.name}", "churn-inference-service")
         if kind == "Rollout":
             assert set(server["spec"]["strategy"]) == {"blueGreen" if workload is Workload.BLUE_GREEN else "canary"}
     project = yaml.safe_load((tmp_path / "environments/churn-project.yaml").read_text())
@@ -110,6 +114,121 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
         assert f"uses: {ACTION}" in text
         assert "branches: [main]" not in text
     assert (tmp_path / "azure-pipelines.yml").exists() is (ci is Ci.AZURE)
+
+
+SHARED = {"app", "app.kubernetes.io/name", "image", "reference"}
+"""Keys whose value is the base's own name, in every model's objects: labels of all of them, and the image that promoter fills in."""
+SECRETS = {f"inference-service-{name}" for name in ("mlflow", "artifact-store", "registry")}
+"""They are made by hand, in each namespace."""
+
+
+def names_in(node: object, key: str = "") -> Iterator[str]:
+    """Every text in a manifest that may be the name of an object."""
+    if isinstance(node, dict):
+        yield from (found for name, value in node.items() for found in names_in(value, name))
+    elif isinstance(node, list):
+        yield from (found for value in node for found in names_in(value, key))
+    elif isinstance(node, str) and key not in SHARED and re.fullmatch(r"[a-z-]*inference-service[a-z-]*", node):
+        yield node
+
+
+def with_components(overlay: Path, components: tuple[str, ...]) -> list[Manifest]:
+    """What it builds to with these switched on, in the place before `release`."""
+    file, first = overlay / "kustomization.yaml", "- ../../../base/components/release\n"
+    text = file.read_text()
+    listed = "".join(f"- ../../../base/components/{name}\n" for name in components)
+    file.write_text(text.replace(first, listed + first))
+    try:
+        return build(overlay)
+    finally:
+        file.write_text(text)
+
+
+@pytest.mark.parametrize("components", CHOICES, ids="+".join)
+def test_each_name_is_the_models_and_leads_to_an_object(tmp_path: Path, components: tuple[str, ...]) -> None:
+    staging, _ = scaffold(tmp_path, wanted()).environments
+    release_into(tmp_path, staging)
+    manifests = with_components(tmp_path / staging.application.path, components)
+    names = {item["metadata"]["name"] for item in manifests}
+    assert "churn-inference-service" in names
+    assert {name for name in names if not name.startswith("churn-inference-service")} == set()
+    referred = {text for item in manifests if item["kind"] != "PrometheusRule" for text in names_in(item)}
+    assert referred - names <= SECRETS
+
+
+def test_models_that_share_a_namespace_have_objects_and_pods_of_their_own(tmp_path: Path) -> None:
+    scaffold(tmp_path, wanted())
+    objects = dict[str, list[Manifest]]()
+    for one in scaffold(tmp_path, wanted("fraud")).environments:
+        if one.name == "staging":
+            release_into(tmp_path, one)
+            objects[one.model.name] = with_components(tmp_path / one.application.path, ("monitoring",))
+    churn, fraud = ({(item["kind"], item["metadata"]["name"]) for item in objects[model]} for model in ("churn", "fraud"))
+    assert (len(churn), churn & fraud) == (len(objects["churn"]), set())
+    selected = [
+        (model, owner, key)
+        for model in objects
+        for owner in objects
+        for key, selects in selectors(objects[model])
+        if any(matches(selects, pod["metadata"]["labels"]) for pod in pod_templates(objects[owner]))
+    ]
+    assert len(selected) >= 7
+    assert [one for one in selected if one[0] != one[1]] == []
+
+
+def selectors(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """What selects pods as its own."""
+    for item in manifests:
+        name, spec = f"{item['kind']} {item['metadata']['name']}", item.get("spec", {})
+        if item["kind"] == "Service":
+            yield name, {"matchLabels": spec["selector"]}
+        elif item["kind"] in ("Rollout", "PodDisruptionBudget"):
+            yield name, spec["selector"]
+        elif item["kind"] == "NetworkPolicy":
+            yield name, spec["podSelector"]
+
+
+@pytest.mark.parametrize("model", ["x" * 50, "a-" + "b" * 36 + "-c", "3d", "true", "1e5", "Größe 7"])
+def test_a_name_that_no_service_can_have_is_made_one(tmp_path: Path, model: str) -> None:
+    staging, _ = scaffold(tmp_path, wanted(model, environments=("qa", "production"))).environments
+    release_into(tmp_path, staging)
+    manifests = build(tmp_path / staging.application.path)
+    services = list(named(manifests, "Service"))
+    assert [name for name in services if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name) or "--" in name] == []
+    assert len(services) == 3
+    [server] = named(manifests, "Rollout").values()
+    assert server["spec"]["selector"]["matchLabels"]["model"] == server["spec"]["template"]["metadata"]["labels"]["model"]
+    project = yaml.safe_load(next((tmp_path / "environments").glob("*-project.yaml")).read_text())
+    assert staging.application.project == project["metadata"]["name"]
+    assert f"`http://{server['metadata']['name']}.{server['metadata']['namespace'].removesuffix('qa')}production`" in (
+        (tmp_path / "README.md").read_text()
+    )
+
+
+def test_the_sandbox_renders_what_kustomize_builds(tmp_path: Path) -> None:
+    (staging,) = scaffold(tmp_path, wanted(environments=("staging",))).environments
+    for released in (False, True):
+        if released:
+            release_into(tmp_path, staging)
+        there = {path: content for path, content in files(tmp_path).items() if path.endswith(".yaml")}
+        rendered = render(there, staging.application.path, "elsewhere")
+        assert ordered(rendered) == ordered(build(tmp_path / staging.application.path))
+
+
+def ordered(manifests: list[Manifest]) -> list[Manifest]:
+    return sorted(manifests, key=lambda item: (item["kind"], item["metadata"]["name"]))
+
+
+def test_another_environment_of_a_model_is_named_as_those_that_it_has(tmp_path: Path) -> None:
+    """Those of earlier versions' scaffolds do not carry the model's name."""
+    scaffold(tmp_path / "old", wanted(named=False))
+    scaffold(tmp_path / "new", wanted())
+    (tmp_path / "old" / RECORD).write_text((tmp_path / "old" / RECORD).read_text().replace('"named": false', '"container": ""'))
+    for folder, expected in (("old", "inference-service"), ("new", "churn-inference-service")):
+        found = scaffold(tmp_path / folder, wanted(environments=("canada",))).environment("canada", "churn")
+        release_into(tmp_path / folder, found)
+        assert list(named(build(tmp_path / folder / found.application.path), "Rollout")) == [expected]
+        assert plan_renewal(tmp_path / folder, None, dict(os.environ)).updates == ()
 
 
 def test_a_pipeline_of_azure_takes_promoter_from_its_repository(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def labelled(metric: str, place: Place, values: str, **labels: str) -> Series:
 def restarts(every: int, place: Place = HONOURED) -> Series:
     """A counter of restarts, one more at every so many samples."""
     values = " ".join(str(sample // every) for sample in range(240))
-    pod = {"pod": "inference-service-5d8f7-abcde", "container": "server"}
+    pod = {"pod": "churn-inference-service-5d8f7-abcde", "container": "server"}
     return labelled("kube_pod_container_status_restarts_total", place, values, **pod)
 
 
@@ -112,7 +112,7 @@ def replicas(desired: int, available: int, place: Place = HONOURED) -> Series:
 
 
 def deployment(desired: int, available: int, place: Place = HONOURED) -> Series:
-    name = {"deployment": "inference-service"}
+    name = {"deployment": "churn-inference-service"}
     return labelled("kube_deployment_spec_replicas", place, f"{desired}x240", **name) | labelled(
         "kube_deployment_status_replicas_available", place, f"{available}x240", **name
     )
@@ -120,7 +120,7 @@ def deployment(desired: int, available: int, place: Place = HONOURED) -> Series:
 
 def aborts(happen: bool, place: Place = HONOURED) -> Series:
     values = "0x60 1x180" if happen else "0x240"
-    return labelled("rollout_events_total", place, values, name="inference-service", reason="RolloutAborted")
+    return labelled("rollout_events_total", place, values, name="churn-inference-service", reason="RolloutAborted")
 
 
 QUICK, SLOW = {"0.1": 100, "2.5": 100, "+Inf": 100}, {"0.1": 50, "2.5": 50, "5": 100, "+Inf": 100}
@@ -160,7 +160,10 @@ def test_an_alert_names_the_namespace_of_the_model(built: Built, tmp_path: Path,
         key: text.replace("{{ $labels.namespace }}", NAMESPACE).replace("{{ $value }}", "5")
         for key, text in annotations.items()
     }
-    alert = {"exp_labels": {"severity": "warning", "namespace": NAMESPACE}, "exp_annotations": filled}
+    alert = {
+        "exp_labels": {"severity": "warning", "namespace": NAMESPACE, "name": "inference-service"},
+        "exp_annotations": filled,
+    }
     wanted = {"eval_time": "20m", "alertname": "InferenceServiceReplicas", "exp_alerts": [alert]}
     assert NAMESPACE in filled["summary"]
     evaluate(tmp_path, replicas(5, 2, place), rules(built), [wanted])
@@ -176,7 +179,7 @@ def test_the_dashboard_shows_pods_and_restarts(built: Built, tmp_path: Path, pla
     )
     wanted = {"Pods/A": ("{}", 5.0), "Pods/B": ("{}", 2.0), "Pods/C": ("{}", 1.0)}
     assert wanted.keys() < shown.keys()
-    wanted["Restarts per minute/A"] = ('{pod="inference-service-5d8f7-abcde"}', 0.2)
+    wanted["Restarts per minute/A"] = ('{pod="churn-inference-service-5d8f7-abcde"}', 0.2)
     queries = [
         {"expr": f"round({shown[panel]}, 0.1)", "eval_time": "20m", "exp_samples": [{"labels": labels, "value": value}]}
         for panel, (labels, value) in wanted.items()

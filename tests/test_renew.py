@@ -148,7 +148,7 @@ def test_a_merged_file_is_merged_again_by_the_next_version(tmp_path: Path, monke
 
 def test_without_a_record_only_what_is_missing_is_written(tmp_path: Path) -> None:
     """As in a scaffold of a version that kept none."""
-    scaffold(tmp_path, wanted())
+    scaffold(tmp_path, wanted(named=False))
     commit(tmp_path)
     (tmp_path / RECORD).unlink()
     edit(tmp_path, ROLLOUT, "minReadySeconds: 5", "minReadySeconds: 99")

@@ -471,7 +471,7 @@ def patches(operation: str) -> str:
     ("old", "new", "said"),
     [
         ("- release.yaml\n", "- nothing.yaml\n", "lstat overlays/staging/nothing.yaml: no such file or directory"),
-        ("resources:", "namePrefix: x-\nresources:", "the sandbox does not render the field namePrefix"),
+        ("resources:", "nameSuffix: -x\nresources:", "the sandbox does not render the field nameSuffix"),
         ("resources:", "patches: [{path: x.yaml}]\nresources:", "the sandbox renders patches of the JSON 6902 form"),
         ("resources:", patches("{op: replace, path: /spec/nothing, value: 1}"), 'doc is missing path: "/spec/nothing"'),
         ("resources:", patches("{op: remove, path: /spec/a/b}"), 'doc is missing path: "/spec/a/b"'),

@@ -96,6 +96,7 @@ def init(
             serving=serving,
             overlays=overlay,
             container=container,
+            named=True,
         )
 
     if diff:

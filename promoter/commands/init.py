@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from promoter import config
 from promoter.commands.check_files import WorkTree
 from promoter.commands.scaffold import README, Wanted, added, new_repository, own_repository, pipelines
 from promoter.commands.scaffold.files import read_file, write_files
-from promoter.commands.scaffold.record import RECORD, read, record_of, written
+from promoter.commands.scaffold.record import RECORD, Record, read, record_of, written
 from promoter.errors import RefusedError
 from promoter.models import Serving
 
@@ -36,8 +36,7 @@ def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
         ConfigError: its promoter.yaml can't be used.
     """
     existing = folder / config.FILE
-    if existing.exists():
-        config.load(existing)
+    models = config.load(existing).models if existing.exists() else ()
     if wanted.serving is Serving.OWN:
         return _adoption(folder, wanted, existing.read_text() if existing.exists() else "")
     if not existing.exists():
@@ -46,10 +45,18 @@ def plan_init(folder: Path, wanted: Wanted) -> Scaffold:
             del files[README]
         record = written(record_of((wanted,), files))
         return Scaffold(folder, wanted, _missing(folder, {**files, RECORD: record}), {})
-    files = added(existing.read_text(), wanted) | pipelines(wanted)
+    return _addition(folder, wanted, existing.read_text(), models)
+
+
+def _addition(folder: Path, wanted: Wanted, configuration: str, models: Collection[str]) -> Scaffold:
+    """Another environment of one of the `models` is named as those that it has: init --diff renames none of them."""
+    kept = read_file(folder, RECORD)
+    before = read(kept) if kept is not None else Record("", (), {})
+    if wanted.model in models:
+        wanted = replace(wanted, named=any(one.named for one in before.scaffolds if one.model == wanted.model))
+    files = added(configuration, wanted) | pipelines(wanted)
     changed = {config.FILE: files.pop(config.FILE)}
-    if (kept := read_file(folder, RECORD)) is not None:
-        before = read(kept)
+    if kept is not None:
         after = record_of((*before.scaffolds, wanted), files)
         changed[RECORD] = written(replace(after, files={**before.files, **after.files}, texts=before.texts))
     return Scaffold(folder, wanted, _missing(folder, files), changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promoter import __version__, config
@@ -45,7 +45,8 @@ def plan_renewal(folder: Path, wanted: Wanted | None, environ: Mapping[str, str]
         )
     if content is None and wanted is not None and wanted.serving is Serving.OWN:
         raise UsageError("overlays with a server of your own are not init's: it added lines to them", hint="see git log")
-    before = read(content) if content is not None else Record("", (wanted,) if wanted else (), {})
+    older = (replace(wanted, named=False),) if wanted else ()  # nothing that runs gets another name
+    before = read(content) if content is not None else Record("", older, {})
     checkout, files = Checkout(folder, environ), _of_this_version(before.scaffolds)
 
     def base(path: str) -> bytes | None:

@@ -17,7 +17,13 @@ _DIGEST = "sha256:" + "a" * 64
 
 
 def wanted(model: str = "churn", **more: object) -> Wanted:
-    values = {"registry": "registry.team.example/ml", "repo": URL, "mlflow": "https://mlflow.team.example", **more}
+    values = {
+        "registry": "registry.team.example/ml",
+        "repo": URL,
+        "mlflow": "https://mlflow.team.example",
+        "named": True,
+        **more,
+    }
     return Wanted(model, **values)  # type: ignore[arg-type]
 
 

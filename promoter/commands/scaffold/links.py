@@ -44,6 +44,7 @@ def _readme(wanted: Wanted) -> Iterator[str]:
         yield 'Argo CD serves the badges if its ConfigMap `argocd-cm` has `statusbadge.enabled: "true"`.'
     yield ""
     last = wanted.environments[-1]
+    yield f"Clients in the cluster use `http://{wanted.service}.{wanted.namespace(last)}`."
     yield f"Release a version: `promoter promote {wanted.model}@{wanted.alias(last)} --to {last}`."
     yield "Look at what runs: `promoter status`. Go back: `promoter rollback`."
 

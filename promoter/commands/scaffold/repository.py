@@ -24,6 +24,22 @@ _IMAGE = [
     "  base: python:{python}-slim # {python} is the model's Python version",
     "  # packages: [libgomp1] # Debian packages that the base lacks: LightGBM needs this one",
 ]
+# Each field by itself: with includeSelectors the label would also be asked of the pods of others, such as the cluster's DNS.
+_NAMED = """\
+namePrefix: {prefix}
+labels: # in a namespace that models share, pods of another one are never selected
+- pairs:
+    model: {name}
+  fields:
+  - {{path: spec/template/metadata/labels}}
+  - {{kind: Rollout, path: spec/selector/matchLabels}}
+  - {{kind: Deployment, path: spec/selector/matchLabels}}
+  - {{kind: AnalysisTemplate, path: spec/metrics/provider/job/spec/template/metadata/labels}}
+  - {{kind: Service, path: spec/selector}}
+  - {{kind: PodDisruptionBudget, path: spec/selector/matchLabels}}
+  - {{kind: NetworkPolicy, path: spec/podSelector/matchLabels}}
+  - {{kind: ServiceMonitor, path: spec/selector/matchLabels}}
+"""
 README = "README.md"
 _SIZED_AS = {"production": "production"}  # any other environment is as small as staging
 
@@ -102,6 +118,8 @@ def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) 
         text = text.replace(f"{_LINKS}/{like}", commits(wanted, environment) or '""')
         text = text.replace(f"{_DASHBOARD}{wanted.namespace(environment)}", '""')
     if name == "kustomization.yaml":
+        if wanted.named:
+            text = text.replace("resources:\n", f"{_names(wanted)}resources:\n", 1)
         text = text.replace(f"{_COMPONENT}link-dashboard\n", "")  # where Grafana is, is not asked for
         if not wanted.mlflow or not commits(wanted, environment):
             text = text.replace(f"{_COMPONENT}links\n", "")
@@ -114,12 +132,17 @@ def _overlay(name: str, text: str, wanted: Wanted, environment: str, like: str) 
     return text
 
 
+def _names(wanted: Wanted) -> str:
+    return _NAMED.format(prefix=scalar(wanted.service.removesuffix("inference-service")), name=scalar(wanted.name))
+
+
 def _application(text: str, wanted: Wanted, environment: str) -> str:
     like = _SIZED_AS.get(environment, "staging")
     text = text.replace(f"path: overlays/{like}", f"path: {wanted.overlay(environment)}")
     text = text.replace(f"alias {wanted.alias(like)} ", f"alias {wanted.alias(environment)} ")
     text = text.replace(f"value: promoter status {like}", f"value: promoter status {environment}")
     text = text.replace(f"{_LINKS}/{like}", commits(wanted, environment) or f"promoter history {environment}")
+    text = text.replace(f"project: {_MODEL}\n", f"project: {scalar(wanted.name)}\n")
     text = text.replace(f"{_MODEL}-{like}", wanted.namespace(environment)).replace(_MODEL, wanted.name)
     return _with_source(text, wanted)
 
@@ -129,6 +152,7 @@ def _project(text: str, wanted: Wanted) -> str:
     first, second = (f"    namespace: {_MODEL}-{name}\n" for name in ("staging", "production"))
     server = "  - server: https://kubernetes.default.svc\n"
     text = text.replace(f"{server}{first}{server}{second}", f'{server}    namespace: "{wanted.name}-*"\n')
+    text = text.replace(f"name: {_MODEL}\n", f"name: {scalar(wanted.name)}\n")
     return _with_source(text.replace(_MODEL, wanted.name), wanted)
 
 

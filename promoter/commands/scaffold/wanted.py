@@ -15,6 +15,7 @@ from promoter.models import Ci, Serving, Workload
 _ENVIRONMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ALIASES = {"staging": "challenger", "production": "champion"}
 _LONGEST = 63  # characters of a namespace's name
+_SERVICE = "inference-service"  # in the base, which all models share
 _ACTION, _COMMIT = re.compile(r"[\w.-]+/[\w.-]+@[\w./-]+"), re.compile(r"@[0-9a-f]{40}$")
 
 
@@ -24,6 +25,7 @@ class Wanted:
 
     `action` is where pipelines find promoter, OWNER/REPOSITORY@REF. "" for an address that is not known. With a server of one's
     own, `overlays` are those that exist, {environment} in it, and `container` serves the model, where they have several.
+    `named`: resources carry the model's name, and pods are selected by it; those of earlier versions' scaffolds do not.
 
     Raises:
         UsageError: a name can't be meant.
@@ -42,6 +44,7 @@ class Wanted:
     serving: Serving = Serving.PROMOTER
     overlays: str = "overlays/{environment}"
     container: str = ""
+    named: bool = False
 
     def __post_init__(self) -> None:
         self._require_names()
@@ -91,6 +94,17 @@ class Wanted:
     def name(self) -> str:
         """The model's name where a DNS name is needed."""
         return image_name(self.model)
+
+    @property
+    def service(self) -> str:
+        """The name of the Service that clients use.
+
+        Each Service's name is a DNS label (RFC 1035): it begins with a letter, and has at most 63 characters.
+        """
+        if not self.named:
+            return _SERVICE
+        name = self.name if self.name[0].isalpha() else f"model-{self.name}"
+        return f"{name[: _LONGEST - len(f'-{_SERVICE}-canary')].rstrip('-')}-{_SERVICE}"
 
     @property
     def image(self) -> str:

@@ -1,4 +1,4 @@
-"""JSON patches (RFC 6902), as a kustomization's `patches:` lists them with a target."""
+"""JSON patches (RFC 6902) and patches that delete, as a kustomization's `patches:` lists them with a target."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ def patch(manifests: list[Manifest], entry: Mapping[str, Any]) -> None:
     """Applies one entry of `patches:` to every manifest that its target selects.
 
     Raises:
-        PatchError: it is not a list of operations with a target, or one of them does not fit.
+        PatchError: it is neither a list of operations nor a deletion, has no target, or an operation does not fit.
     """
     operations = YAML(typ="safe").load(entry.get("patch") or "")
+    if isinstance(operations, dict) and operations.get("$patch") == "delete" and "target" in entry:
+        manifests[:] = [manifest for manifest in manifests if not selected(manifest, entry["target"])]
+        return
     if not isinstance(operations, list) or "target" not in entry:
         raise PatchError("the sandbox renders patches of the JSON 6902 form with a target only")
     for manifest in manifests:

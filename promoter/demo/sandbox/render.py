@@ -1,6 +1,6 @@
 """What an overlay renders to: the part of Kustomize that promoter's overlays use, and an error for any other part.
 
-Resources, components, JSON patches, namespace, labels, images and replacements, in Kustomize's order. The errors are
+Resources, components, patches, namespace, names, labels, images and replacements, in Kustomize's order. The errors are
 worded as `kustomize build` words them, since Argo CD shows them in the ComparisonError of an Application.
 """
 
@@ -16,11 +16,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from promoter.demo.sandbox.names import label, rename
 from promoter.demo.sandbox.patches import Manifest, PatchError, patch
 from promoter.errors import PromoterError
 
 _KNOWN = {"apiVersion", "kind", "metadata", "namespace", "resources", "components", "patches", "labels", "images"}
-_KNOWN |= {"replacements", "configurations"}  # the last one only configures renaming, and nothing is renamed here
+_KNOWN |= {"replacements", "configurations", "namePrefix"}
 _LOCAL = "config.kubernetes.io/local-config"
 
 
@@ -35,7 +36,7 @@ def render(files: Mapping[str, bytes], path: str, namespace: str) -> list[Manife
         RenderError: a file is missing or broken, a field is unknown, or a replacement has no target.
     """
     try:
-        built = _build(files, path)
+        built = _build(files, path, [], configurations=[])
     except PatchError as error:
         raise RenderError(error.message) from None
     except (KeyError, TypeError, AttributeError, re.error) as error:
@@ -46,35 +47,42 @@ def render(files: Mapping[str, bytes], path: str, namespace: str) -> list[Manife
     return manifests
 
 
-def _build(files: Mapping[str, bytes], path: str, below: Sequence[Manifest] = ()) -> list[Manifest]:
-    """What the kustomization at `path` makes; a component makes it of what is `below` it too."""
+def _build(files: Mapping[str, bytes], path: str, below: Sequence[Manifest], configurations: list[Manifest]) -> list[Manifest]:
+    """What the kustomization at `path` makes; a component makes it of what is `below` it too.
+
+    `configurations` gets those that it lists: what is above inherits them.
+    """
     kustomization = _kustomization(files, path)
     manifests = [*below]
+    for entry in kustomization.get("configurations") or []:
+        configurations += _documents(files, posixpath.normpath(posixpath.join(path, entry)), objects=False)
     for entry in kustomization.get("resources") or []:
         target = posixpath.normpath(posixpath.join(path, entry))
         if target in files:
             manifests += _documents(files, target)
         elif any(name.startswith(target + "/") for name in files):
-            manifests += _build(files, target)
+            manifests += _build(files, target, [], configurations)
         else:
             raise RenderError(
                 f"accumulating resources: accumulation err='accumulating resources from '{entry}': "
                 f"evalsymlink failure on '{target}' : lstat {target}: no such file or directory'"
             )
     for entry in kustomization.get("components") or []:
-        manifests = _build(files, posixpath.normpath(posixpath.join(path, entry)), manifests)
+        manifests = _build(files, posixpath.normpath(posixpath.join(path, entry)), manifests, configurations)
     for entry in kustomization.get("patches") or []:
         patch(manifests, entry)
-    _transform(manifests, kustomization)
+    _transform(manifests, kustomization, configurations)
     return manifests
 
 
-def _transform(manifests: list[Manifest], kustomization: Manifest) -> None:
+def _transform(manifests: list[Manifest], kustomization: Manifest, configurations: Sequence[Manifest]) -> None:
+    if prefix := kustomization.get("namePrefix"):
+        rename(manifests, prefix, configurations)
+    for entry in kustomization.get("labels") or []:
+        label(manifests, entry)
     for manifest in manifests:
         if namespace := kustomization.get("namespace"):
             _set_namespace(manifest, namespace)
-        for label in kustomization.get("labels") or []:
-            manifest["metadata"].setdefault("labels", {}).update(label.get("pairs") or {})
         for image in kustomization.get("images") or []:
             _set_image(manifest, image)
     for replacement in kustomization.get("replacements") or []:
@@ -94,21 +102,21 @@ def _kustomization(files: Mapping[str, bytes], path: str) -> Manifest:
         raise RenderError(
             f"unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{path}'"
         )
-    documents = _documents(files, name, kustomization=True)
+    documents = _documents(files, name, objects=False)
     kustomization = documents[0] if documents else {}
     if unknown := sorted(set(kustomization) - _KNOWN):
         raise RenderError(f"invalid Kustomization: the sandbox does not render the field {unknown[0]} of {name}")
     return kustomization
 
 
-def _documents(files: Mapping[str, bytes], name: str, *, kustomization: bool = False) -> list[Manifest]:
+def _documents(files: Mapping[str, bytes], name: str, *, objects: bool = True) -> list[Manifest]:
     try:
         documents = copy.deepcopy(_parse(files[name]))
     except (YAMLError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
         raise RenderError(f"accumulating resources: accumulation err='accumulating resources from '{name}': {why}'") from None
     for item in documents:
-        if not isinstance(item, dict) or (not kustomization and not (item.get("kind") and _metadata(item).get("name"))):
+        if not isinstance(item, dict) or (objects and not (item.get("kind") and _metadata(item).get("name"))):
             raise RenderError(f"accumulating resources from '{name}': missing metadata.name or kind in object")
     return documents
 
