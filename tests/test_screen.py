@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from promoter.argocd.state import CanaryStep, PodState, PodTemplate, ResourceRef, RolloutState, Workload
 from promoter.output.rollout import RolloutView
 from promoter.verdict import Kind, Verdict
-from promoter.verdict.observation import GitFacts, Observation
 from tests.support.argo_world import FAILS, World, world
+from tests.support.observations import canary
 from tests.support.terminal import Terminal, terminal
 
 _MOVES = "▸"
@@ -115,22 +114,6 @@ def drawn(view: RolloutView, columns: int, lines: int) -> list[str]:
     console.print(view)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return [line.rstrip() for line in text.splitlines()]
-
-
-def canary(step: int, steps: int, reason: str = "") -> Observation:
-    ref = ResourceRef("argoproj.io", "Rollout", "fraud", "fraud-detector")
-    rollout = RolloutState(
-        "Progressing",
-        current_hash="b",
-        stable_hash="a",
-        step=step,
-        steps=tuple(CanaryStep(words=f"setWeight {n}") for n in range(steps)),
-    )
-    pods = (
-        PodState("a-1", hash="a", health="Healthy"),
-        PodState("b-1", hash="b", health="Degraded", status_reason="CrashLoopBackOff", message=reason),
-    )
-    return Observation(None, GitFacts(), workload=Workload(ref, 1, 1, PodTemplate(()), rollout=rollout), pods=pods)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 140])

@@ -142,9 +142,11 @@ def test_nobody_asked_for_a_restore() -> None:
         "Requested-By": "",
         "Reason": "",
         "Promoter-Version": __version__,
+        "Traceparent": "",
     }
     assert dict(journal.circumstances("ann", "slow", rollback)) == {
         "Requested-By": "ann",
         "Reason": "slow",
         "Promoter-Version": __version__,
+        "Traceparent": "",
     }

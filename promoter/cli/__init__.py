@@ -31,7 +31,7 @@ from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, UsageError
 from promoter.errors.redaction import redact
-from promoter.machine import verbose
+from promoter.machine import tracing, verbose
 from promoter.machine.interrupts import Interrupted, interruptible
 from promoter.machine.process import INTERACTIVE
 from promoter.output import say, streams
@@ -120,7 +120,7 @@ def main() -> None:
     verbose.listen(say)
     os.environ.pop(INTERACTIVE, None)
     _stand_somewhere()
-    with interruptible():
+    with interruptible(), tracing.sending(os.environ, say):
         try:
             sys.exit(app(prog_name="promoter", standalone_mode=False) or ExitCode.DONE)
         except (Exception, Interrupted) as error:

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from promoter.cli.run import RUN
 from promoter.errors import UsageError
-from promoter.machine import verbose
+from promoter.machine import tracing, verbose
 from promoter.machine.process import INTERACTIVE
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -29,6 +29,10 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self.epilog = _epilog(ctx)
         super().format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        with tracing.span(ctx.command_path):
+            return super().invoke(ctx)
 
 
 class Group(TyperGroup):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promoter.config.values import WatchConfig
 from promoter.errors import ExitCode, PromoterError, SupersededError
+from promoter.machine import tracing
 from promoter.machine.interrupts import Interrupted
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnFailure, OnFailureAlias, Release
-from promoter.promotion import decisions, releases
+from promoter.promotion import decisions, journal, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
 from promoter.promotion.gates import quarantine_tag
@@ -21,7 +23,7 @@ from promoter.promotion.labels import Labels
 from promoter.promotion.observe import Observer
 from promoter.promotion.pull_request import MergeWait, PullRequestOpener
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
-from promoter.promotion.watch import Clock, OnLook, OnVerdict, Timing, Watched, Watcher, listen
+from promoter.promotion.watch import Clock, OnLook, OnVerdict, Timing, Watched, Watcher, listen, phase_name
 from promoter.verdict import Kind, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.promotion.clients import Clients
     from promoter.promotion.releases import Committed
+    from promoter.verdict.observation import Observation
 
 
 @dataclass(slots=True)
@@ -80,7 +83,8 @@ class Follower:
         announcer = Announcer(self.clients, self.environment)
         begun = announcer.begun(self.repository, committed, found=found)
         try:
-            ending = self._follow(committed, restoring=restoring)
+            with tracing.continuing(journal.of(committed.commit).traceparent):
+                ending = self._follow(committed, restoring=restoring)
         except (PromoterError, Interrupted) as error:
             announcer.broke(begun, error)
             raise
@@ -99,7 +103,8 @@ class Follower:
         if not verdict.restore or watched.timed_out or not restoring:
             return self._ending(committed, verdict, watched.exit_code)
         try:
-            return self._restore(committed, verdict)
+            with tracing.span(f"restore {self.environment.name}", reason=str(verdict.reason or verdict.kind)):
+                return self._restore(committed, verdict)
         except SupersededError as error:
             evidence = (f"{verdict.kind}: {verdict.summary}", *verdict.evidence)
             superseded = Verdict(Kind.SUPERSEDED, error.message, evidence=evidence)
@@ -192,7 +197,7 @@ class Follower:
         timing, expected = self.timing or configured(self.clients.config.watch), committed.expectation(self.environment)
         observer = Observer(self.argocd, self.repository, self.environment, expected, patience=timing.observe)
         ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
-        with self._events() as wake:
+        with self._events() as wake, self._span(committed), closing(tracing.Phases()) as phases:
             return Watcher(
                 observer,
                 self.argocd,
@@ -202,8 +207,18 @@ class Follower:
                 wake,
                 ends,
                 syncs=self.syncs,
-                on_look=self.on_look,
+                on_look=partial(self._look, phases),
             ).watch()
+
+    def _look(self, phases: tracing.Phases, seen: Observation, verdict: Verdict) -> None:
+        phases.begin(phase_name(seen, verdict))
+        self.on_look(seen, verdict)
+
+    def _span(self, committed: Committed) -> AbstractContextManager[None]:
+        release = committed.release
+        return tracing.span(
+            f"watch {self.environment.name}", commit=committed.commit.sha, model=release.model, version=release.version
+        )
 
     @contextmanager
     def _events(self) -> Iterator[threading.Event]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from promoter import __version__
 from promoter.errors.redaction import clean, inert
 from promoter.gitops import Commit, Proposal
+from promoter.machine import tracing
 from promoter.models import Environment, Model, Release
 
 # In the order in which a message has them.
@@ -33,9 +34,10 @@ _KEYS = {
     "requested_by": "Requested-By",
     "reason": "Reason",
     "promoter": "Promoter-Version",
+    "traceparent": "Traceparent",
 }
-_CIRCUMSTANCES = ("requested_by", "reason", "promoter")
-"""Who asked, why, and which promoter: another value of them makes no other proposal."""
+_CIRCUMSTANCES = ("requested_by", "reason", "promoter", "traceparent")
+"""Who asked, why, which promoter, in which trace: another value of them makes no other proposal."""
 
 _WORDS = frozenset({_KEYS["abort"], _KEYS["overridden"]})
 """Those in which somebody's own words stand."""
@@ -54,7 +56,8 @@ class Entry:
     `restores` is the commit whose release is deployed again, `abort` the reason of a failed rollout, `quarantined` the
     versions (NAME:VERSION, one a line) that must not be deployed again. `lifted_version` was rejected before. `freeze` is until
     when nothing is promoted. `overridden` are the gates that a person let pass, and why. `requested_by` is the person who
-    started the pipeline, `reason` why, `promoter` the version of promoter that made the commit.
+    started the pipeline, `reason` why, `promoter` the version of promoter that made the commit, `traceparent` the span in which
+    it did (W3C Trace Context), if there was one.
     """
 
     promotion_id: str = ""
@@ -75,6 +78,7 @@ class Entry:
     requested_by: str = ""
     reason: str = ""
     promoter: str = ""
+    traceparent: str = ""
 
     @property
     def by_promoter(self) -> bool:
@@ -137,14 +141,15 @@ def freeze(environment: Environment, until: str) -> Entry:
 
 
 def circumstances(by: str, reason: str, proposal: Proposal) -> tuple[tuple[str, str], ...]:
-    """Trailers of who started the run that makes the commit, why, and which promoter it is; "" if that is not known.
+    """Trailers of who started the run that makes the commit, why, which promoter it is, in which trace; "" if not known.
 
     Nobody asked for a restore: the reason of the promotion that it undoes would be read as its own.
     """
     asked = _KEYS["failed_version"] not in dict(proposal.trailers)
     known = {"requested_by": by if asked else "", "reason": reason if asked else ""}
     texts = {name: inert(_on_one_line(text)) if text else "" for name, text in known.items()}
-    return tuple((_KEYS[name], {**texts, "promoter": __version__}[name]) for name in _CIRCUMSTANCES)
+    texts |= {"promoter": __version__, "traceparent": tracing.traceparent() if tracing.on else ""}
+    return tuple((_KEYS[name], texts[name]) for name in _CIRCUMSTANCES)
 
 
 def quarantines(entry: Entry, model: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from promoter.errors import PromoterError
+from promoter.machine import tracing
 from promoter.models import Status, Step
 from promoter.promotion.ending import MEANINGS
 
@@ -37,7 +39,8 @@ class Steps:
         started = time.monotonic()
         self.report(Step(name, Status.RUNNING))
         try:
-            value = work()
+            with tracing.span(name) if tracing.on else nullcontext():
+                value = work()
         except PromoterError as error:
             self._end(Step(name, MEANINGS[error.exit_code].step, error.message, time.monotonic() - started))
             raise

@@ -278,6 +278,14 @@ def listen(argocd: ArgoCD, application: Application, wake: threading.Event, ende
     return thread
 
 
+def phase_name(seen: Observation, verdict: Verdict) -> str:
+    """What goes on, in a word or two: `syncing`, `step 2: pause 5s`, `live`."""
+    rollout = seen.workload.rollout if seen.workload else None
+    if verdict.kind is not Kind.ROLLING or rollout is None or rollout.step is None or rollout.step >= len(rollout.steps):
+        return str(verdict.kind)
+    return f"step {rollout.step + 1}: {rollout.steps[rollout.step].words}"
+
+
 def _phase(verdict: Verdict) -> str:
     return f"{verdict.kind} {verdict.step} {verdict.held_by}"
 
