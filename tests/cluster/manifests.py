@@ -86,7 +86,8 @@ def promoter_for(
     (folder / "environments").mkdir(parents=True)
     (folder / "environments" / f"{NAME}.yaml").write_text(yaml.safe_dump(dict(manifest)))
     config = {
-        "models": {MODEL: {"image": service.models.reference, "kustomize-image": WORKLOAD}},
+        # It is the cluster that refuses a release here, also where an engine could have refused it before.
+        "models": {MODEL: {"image": service.models.reference, "kustomize-image": WORKLOAD, "smoke": False}},
         "environments": [{"name": NAME, "model": MODEL, "application": f"environments/{NAME}.yaml"}],
         "image": {
             "runtime": service.base.reference,
