@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from promoter.argocd.answers import pod_template
 from promoter.argocd.client import REFRESH_SECONDS, ArgoCD
-from promoter.argocd.errors import ArgoCDError, NotFoundError
+from promoter.argocd.errors import NotFoundError
 from promoter.argocd.state import (
     AnalysisRunState,
     ApplicationState,
@@ -22,13 +21,11 @@ from promoter.argocd.state import (
     SyncWindows,
     Workload,
 )
-from promoter.errors import AuthError, ConfigError, RefusedError, UnreachableError
-from promoter.gitops import BranchGoneError, HistoryLimitError, Repository
-from promoter.kustomize.overlay import deployed, overlay_paths
-from promoter.kustomize.render import sources
+from promoter.gitops import Repository
 from promoter.models import Environment, Release
+from promoter.promotion.lineage import Lineage
 from promoter.verdict.live import applied, compared
-from promoter.verdict.observation import Deployed, Expectation, GitFacts, Observation
+from promoter.verdict.observation import Expectation, GitFacts, Observation
 
 _COMPARISONS, _BETWEEN_COMPARISONS = 3, 2.0  # Argo CD reports whole seconds
 _ENDED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
@@ -61,7 +58,7 @@ class _Found:
 
 @dataclass(slots=True)
 class Observer:
-    """Looks at one promotion, again and again; keeps what can't change between looks (what a commit holds).
+    """Looks at one promotion, again and again; keeps what can't change between looks.
 
     `patience`: seconds that Argo CD gets for a refresh.
     """
@@ -71,17 +68,17 @@ class Observer:
     environment: Environment
     expected: Expectation
     patience: float = REFRESH_SECONDS
-    _facts: dict[tuple[str, str], GitFacts] = field(default_factory=dict)
     _listed: object = None
     _workloads: tuple[ResourceRef, ...] = ()
     _comparisons: set[datetime] = field(default_factory=set)
-    _tip: str = ""
-    _reachable: bool | None = None
     _windows: SyncWindows | None = None
-    _rendered: tuple[bool | None, bool | None] = (None, None)
     _replica_sets: dict[ResourceRef, tuple[RunningRelease | None, bool]] = field(default_factory=dict)
     _differences: dict[ResourceRef, tuple[object, Difference | None]] = field(default_factory=dict)
     _ended_runs: dict[ResourceRef, AnalysisRunState] = field(default_factory=dict)
+    _lineage: Lineage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lineage = Lineage(self.argocd, self.repository, self.environment, self.expected)
 
     def look(self, *, refresh: bool = False, sync_requested: bool = False) -> Observation:
         """What is so now. With `refresh` Argo CD and the Git cache look at the branch's tip first; it costs more.
@@ -90,12 +87,12 @@ class Observer:
             AuthError, UnreachableError, ArgoCDError: as Argo CD and the Git server answer.
         """
         application = self._application(refresh=refresh)
-        if refresh or not self._tip:
-            self._look_at_tip()
+        if refresh or not self._lineage.tip:
+            self._lineage.look_at_tip()
         if application is None:
-            return Observation(None, GitFacts(reachable=self._reachable))
+            return Observation(None, GitFacts(reachable=self._lineage.reachable))
         since = self._compared_since(application)
-        blank = Observation(application, self._git(application), sync_requested=sync_requested, compared_since=since)
+        blank = Observation(application, self._lineage.facts(application), sync_requested=sync_requested, compared_since=since)
         found = self._live_workloads(application, refresh=refresh)
         first, *others = [replace(blank, workload=one.live, ref=one.ref, by_version=one.by_version) for one in found] or [blank]
         if not compared(first, self.expected):
@@ -263,85 +260,6 @@ class Observer:
             self._replica_sets[ref] = running, bool(manifest.get("status", {}).get("readyReplicas"))
         return self._replica_sets[ref]
 
-    # -- Git ----------------------------------------------------------------------------------------------------------
-
-    def _look_at_tip(self) -> None:
-        try:
-            self._tip = self.repository.fetch().commit
-        except BranchGoneError:
-            self._reachable = False
-            return
-        try:
-            self._reachable = self.repository.is_ancestor(self.expected.commit, self._tip)
-        except HistoryLimitError:
-            self._reachable = None
-
-    def _git(self, application: ApplicationState) -> GitFacts:
-        revision = application.revision if application.revision_is_commit else self._tip
-        operation = application.operation.revision if application.operation else ""
-        if (revision, operation) not in self._facts:
-            facts = GitFacts(
-                ancestor=self._contains_ours(revision),
-                deployed=self._deployed(revision),
-                operation_ancestor=self._contains_ours(operation) if operation else None,
-            )
-            if None in (facts.ancestor, facts.operation_ancestor if operation else False) or facts.deployed is Deployed.UNKNOWN:
-                return replace(facts, reachable=self._reachable, sole_change=None)
-            self._facts[revision, operation] = facts
-        failing = operation if application.revision_is_commit else revision
-        sole, ours = None, None
-        if _failing(application):
-            before, ours = (None, None) if application.revision_is_commit else self._rendering()
-            sole = self._sole_change(application, failing) if before is None or ours is None else before and not ours
-        return replace(self._facts[revision, operation], reachable=self._reachable, sole_change=sole, renders=ours)
-
-    def _contains_ours(self, revision: str) -> bool | None:
-        try:
-            return self.repository.is_ancestor(self.expected.commit, revision)
-        except HistoryLimitError:
-            return None
-
-    def _deployed(self, revision: str) -> Deployed:
-        try:
-            release = deployed(self.repository.at(revision), self.environment)
-        except (RefusedError, ConfigError):
-            return Deployed.UNKNOWN
-        return Deployed.OURS if release == self.expected.release else Deployed.ANOTHER
-
-    def _sole_change(self, application: ApplicationState, failing: str) -> bool | None:
-        """Whether since the last synced revision only our commit touched what the overlay renders from."""
-        last = application.last_synced_revision
-        if not last or not failing:
-            return None
-        try:
-            paths = sorted(_folders(sources(self.repository.at(failing), self.environment.application.path)))
-            for commit in self.repository.history(paths, limit=1000, start=failing):
-                if self.repository.is_ancestor(commit.sha, last):
-                    return True
-                if commit.sha != self.expected.commit:
-                    return False
-        except (RefusedError, ConfigError, HistoryLimitError):
-            return None
-        return True
-
-    def _rendering(self) -> tuple[bool | None, bool | None]:
-        """Whether our commit's parent renders, and our commit: Argo CD's own result. None if it can't be asked.
-
-        Its last synced revision alone does not tell: a commit that renders to the same is never synced.
-        """
-        if None in self._rendered:
-            paths = overlay_paths(self.environment)
-            ours = next(self.repository.history(paths, limit=1, start=self.expected.commit), None)
-            parent = ours.parents[0] if ours and ours.sha == self.expected.commit and ours.parents else ""
-            self._rendered = self._renders(parent) if parent else None, self._renders(self.expected.commit)
-        return self._rendered
-
-    def _renders(self, commit: str) -> bool | None:
-        try:
-            return self.argocd.renders(self.environment.application, commit)
-        except (ArgoCDError, AuthError, UnreachableError):
-            return None
-
 
 def _applied_image(application: ApplicationState, ref: ResourceRef, release: Release) -> bool:
     """The last operation applied an image of the release's repository to this object."""
@@ -355,13 +273,3 @@ def _is_of(pod: PodState, workload: str) -> bool:
     if not pod.hash:
         return pod.name.startswith(f"{workload}-")
     return f"{workload}-{pod.hash}".startswith(pod.name.rpartition("-")[0])
-
-
-def _failing(application: ApplicationState) -> bool:
-    operation = application.operation
-    retried = operation is not None and (operation.retry_count > 0 or operation.phase in {"Failed", "Error"})
-    return retried or any(condition.type == "ComparisonError" for condition in application.conditions)
-
-
-def _folders(paths: Iterable[str]) -> set[str]:
-    return {posixpath.dirname(path) or path for path in paths}
