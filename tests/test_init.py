@@ -17,12 +17,14 @@ import pytest
 import yaml
 
 from promoter import config
+from promoter.commands.check import check
 from promoter.commands.init import plan_init
 from promoter.commands.renew import plan_renewal
 from promoter.commands.scaffold.record import RECORD
 from promoter.demo.sandbox.render import render
-from promoter.errors import RefusedError, UsageError
+from promoter.errors import ExitCode, RefusedError, UsageError
 from promoter.models import Ci, Workload
+from promoter.promotion.clients import Clients
 from tests.support.manifests import CHOICES, Manifest, build, matches, named, pod_templates
 from tests.support.mlflow_server import MlflowServer
 from tests.support.scaffolds import URL, release_into, scaffold, wanted
@@ -86,12 +88,13 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
     action = {Ci.GITHUB: ACTION, Ci.AZURE: "acme/promoter@v1.2.0", Ci.NONE: ""}[ci]
     mlflow = "https://mlflow.team.example" if "staging" in environments else ""
     more: dict[str, Any] = {"workload": workload, "environments": environments, "ci": ci, "action": action, "mlflow": mlflow}
-    found = scaffold(tmp_path, wanted(**more, branch="trunk"))
+    url = "https://git.team.example/ml/gitops.git"
+    found = scaffold(tmp_path, wanted(**more, branch="trunk", repo=url))
     assert [one.name for one in found.environments] == list(environments)
     left = [(path, word) for path, content in files(tmp_path).items() for word in PLACEHOLDERS if word.encode() in content]
     assert left == []
     for one in found.environments:
-        assert (one.application.repo_url, one.application.target_revision) == (URL, "trunk")
+        assert (one.application.repo_url, one.application.target_revision) == (url, "trunk")
         assert one.application.path == f"overlays/churn/{one.name}"
         assert one.model.repository == "registry.team.example/ml/churn"
         assert {"Rollout", "Deployment", "HorizontalPodAutoscaler"}.isdisjoint(
@@ -104,6 +107,8 @@ def test_every_combination_is_configured_and_renders_without_a_placeholder(
         assert (server["metadata"]["namespace"], server["metadata"]["name"]) == (f"churn-{one.name}", "churn-inference-service")
         if kind == "Rollout":
             assert set(server["spec"]["strategy"]) == {"blueGreen" if workload is Workload.BLUE_GREEN else "canary"}
+    checked = check(Clients(found, dict(os.environ)), found.environments, offline=True, say=lambda _: None)
+    assert (checked.findings, checked.exit_code) == ((), ExitCode.DONE)
     project = yaml.safe_load((tmp_path / "environments/churn-project.yaml").read_text())
     assert [one["namespace"] for one in project["spec"]["destinations"]] == ["churn-*"]
     workflows = [path for path in files(tmp_path) if path.startswith(".github/")]

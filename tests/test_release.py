@@ -18,9 +18,15 @@ import pytest
 from ruamel.yaml import YAML
 
 from promoter import __version__
+from promoter.demo.sandbox import Application, Behaviour, Sandbox, ScriptedRuntime
+from promoter.demo.sandbox.sandbox import fast_clock
 from promoter.errors import UsageError
 from promoter.image.runtime import tools
 from promoter.machine import extras
+from tests.support.mlflow_server import MlflowServer, mlflow_server
+from tests.support.write_path import WritePath, unique_name
+
+__all__ = ["mlflow_server"]
 
 ROOT = Path(__file__).parent.parent
 _MACHINE = tuple(os.environ.items())
@@ -162,8 +168,8 @@ def installed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin/promoter"
 
 
-def run(program: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def run(program: Path, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | more
     return subprocess.run([str(program), *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=False)
 
 
@@ -176,6 +182,43 @@ def test_from_the_wheel_alone_to_a_repository_that_is_checked(installed: Path, t
     assert "error" not in checked.stdout
     assert run(installed, tmp_path, "version").stdout.startswith(f"promoter   {__version__}\n")
     assert run(installed, tmp_path, "help", "promote").returncode == 0
+
+
+def test_from_the_wheel_alone_to_a_release_that_is_live(installed: Path, tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    """The commands that init ends with; the sandbox is the cluster and its Argo CD."""
+    remote, checkout, model = tmp_path / "gitops.git", tmp_path / "gitops", unique_name()
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
+    git(tmp_path, "clone", "--quiet", str(remote), str(checkout))
+    options = ("--registry", "contoso.azurecr.io/models", "--mlflow", mlflow_server.url, "--environments", "staging")
+    assert run(installed, checkout, "init", "--model", model, *options).returncode == 0
+    file = checkout / "promoter.yaml"
+    file.write_text(file.read_text().replace("  base: python:{python}-slim", "  runtime: scratch\n  layout: oci:../images"))
+    git(checkout, "add", "--all")
+    git(checkout, "-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "--quiet", "--message", "Start")
+    git(checkout, "push", "--quiet", "origin", "HEAD:main")
+    version = WritePath(checkout, mlflow_server, model).register()
+
+    [manifest] = (checkout / "environments").glob("*-staging.yaml")
+    spec = YAML(typ="safe").load(manifest)
+    source, clock = spec["spec"]["source"], fast_clock(30)
+    application = Application(
+        spec["metadata"]["name"],
+        spec["spec"]["project"],
+        source["repoURL"],
+        source["path"],
+        spec["spec"]["destination"]["namespace"],
+    )
+    runtime = ScriptedRuntime(lambda _: Behaviour(), clock)
+    with Sandbox([application], folder=tmp_path / "sandbox", runtime=runtime, clock=clock) as sandbox:
+        argocd = {"ARGOCD_SERVER": sandbox.url, "ARGOCD_AUTH_TOKEN": sandbox.token}
+        checked = run(installed, checkout, "check", **argocd)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        promoted = run(installed, checkout, "promote", f"{model}@challenger", "--to", "staging", "-o", "json", **argocd)
+        assert promoted.returncode == 0, promoted.stderr
+        assert json.loads(promoted.stdout.splitlines()[-1])["verdict"]["kind"] == "live"
+        status = run(installed, checkout, "status", "-o", "json", **argocd)
+        assert status.returncode == 0, status.stdout + status.stderr
+        assert f'"version": "{version}"' in status.stdout
 
 
 def test_little_is_installed_without_an_extra(installed: Path) -> None:
