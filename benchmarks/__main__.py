@@ -20,6 +20,7 @@ from benchmarks import (
     edit,
     history,
     huge_repository,
+    install,
     many_files,
     models,
     promotion,
@@ -35,6 +36,7 @@ from benchmarks.figures import Section
 
 _MODULES = {
     "startup": startup,
+    "install": install,
     "edit": edit,
     "resolve": resolve,
     "files": many_files,

@@ -1,4 +1,4 @@
-"""Whole commands: `promoter --help` and `--version`, a bare Typer app with as many commands, and `mlflow --help`."""
+"""Whole commands: `promoter --help`, `--version`, a completion, a bare Typer app with as many commands, and `mlflow --help`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def measure() -> Section:
             "bare Typer --help": [sys.executable, str(bare), "--help"],
             "promoter --help": [str(scripts / "promoter"), "--help"],
             "promoter --version": [str(scripts / "promoter"), "--version"],
+            "a completion among 1,000 environments": [
+                str(scripts / "promoter"),
+                "__complete",
+                "bash",
+                f"promoter -C {_environments(Path(folder))} status st",
+            ],
         }
         seconds = _in_turn(commands, _RUNS)
         seconds |= _in_turn({"mlflow --help": [str(scripts / "mlflow"), "--help"]}, 3)
@@ -39,9 +45,19 @@ def measure() -> Section:
                 seconds["promoter --version"] / seconds["bare Typer --help"],
                 at_most=1.5,
             ),
+            Figure("a completion", seconds["a completion among 1,000 environments"] * 1000, at_most=150, unit="ms"),
             Figure("mlflow --help / promoter --help", seconds["mlflow --help"] / seconds["promoter --help"], at_least=8),
         ),
     )
+
+
+def _environments(folder: Path) -> Path:
+    """A folder whose promoter.yaml has a thousand."""
+    lines = ["models:", "  churn: {image: r.example.com/churn}", "environments:"]
+    for number in range(1000):
+        lines += [f"- name: staging-{number}", "  model: churn", f"  application: environments/staging-{number}.yaml"]
+    (folder / "promoter.yaml").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 def _bare_app(commands: int) -> str:

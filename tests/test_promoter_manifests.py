@@ -165,7 +165,16 @@ def test_the_image_has_what_promoter_starts() -> None:
     let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert (ROOT / ".dockerignore").read_text().startswith("*\n")
     assert all((ROOT / name).exists() for name in let_in)
-    assert {".ci/install", "requirements.install.lock", "pyproject.toml", "promoter", "base", "overlays"} <= set(let_in)
+    assert {
+        ".ci/install",
+        ".ci/lock.py",
+        ".ci/uv",
+        "requirements.install.lock",
+        "pyproject.toml",
+        "promoter",
+        "base",
+        "overlays",
+    } <= set(let_in)
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert len(built) > 4
     assert [name for name in built if not any(name == one or name.startswith(f"{one}/") for one in let_in)] == []

@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def test_actionlint_would_find_something(tmp_path: Path) -> None:
 def test_shellcheck_finds_nothing() -> None:
     program = tool("shellcheck", "package shellcheck")
     done = subprocess.run(
-        [program, ".ci/install", ".ci/release", ".ci/step"], cwd=ROOT, capture_output=True, text=True, check=False
+        [program, ".ci/install", ".ci/release", ".ci/step", ".ci/uv"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -485,13 +487,18 @@ def test_the_azure_schedule_compares_and_a_push_is_watched(it: Rig, tmp_path: Pa
 def test_the_scripts_install_promoter_as_the_lock_has_it(tmp_path: Path) -> None:
     """From the package index that this machine is set up for; uv takes from its cache what it has."""
     folder = tmp_path / "promoter"
-    environ = {**dict(_MACHINE), "GITHUB_PATH": str(tmp_path / "path")}
-    done = subprocess.run([str(ROOT / ".ci/install"), str(folder)], env=environ, capture_output=True, text=True, check=False)
+    (tmp_path / "promoter.yaml").write_text("models: {churn: {image: contoso.azurecr.io/churn}}\n")
+    environ = {**dict(_MACHINE), "GITHUB_PATH": str(tmp_path / "path"), "GITHUB_APP_ID": "1"}
+    done = subprocess.run(
+        [str(ROOT / ".ci/install"), str(folder)], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     if done.returncode and re.search(r"(?i)connect|resolve|retr|timed out|index", done.stderr):
         pytest.skip(f"no package index can be reached: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "path").read_text() == f"{folder}/bin\n"
-    frozen = subprocess.run(
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    assert size <= LARGEST
+    frozen = subprocess.run(  # fetched now
         [str(folder / "bin/uv"), "pip", "freeze", "--python", str(folder / "bin/python")],
         capture_output=True,
         text=True,
@@ -501,6 +508,8 @@ def test_the_scripts_install_promoter_as_the_lock_has_it(tmp_path: Path) -> None
     locked = set(re.findall(r"^([\w.-]+==[^ \\;]+)", (ROOT / "requirements.install.lock").read_text(), re.MULTILINE))
     assert installed
     assert installed <= locked
+    names = {line.partition("==")[0] for line in installed}
+    assert ({"azure-identity", "pyjwt"} <= names, {"mlflow-skinny", "uv"} & names) == (True, set())
     help = subprocess.run([str(folder / "bin/promoter"), "promote", "--help"], env=machine(), capture_output=True, check=False)
     assert help.returncode == 0
     # pip fetches the wheels of a new runtime.
@@ -508,7 +517,7 @@ def test_the_scripts_install_promoter_as_the_lock_has_it(tmp_path: Path) -> None
     assert subprocess.run([str(folder / "bin/python"), "-c", fetches], env=machine(), check=False).returncode == 0
 
 
-ENTRY = r"(?m)^{}==.*(\n    --hash=.*)+\n"
+ENTRY = r"(?m)^{}==.*(\n    --hash=.*)+(\n    #.*)*\n"
 BUILDERS = ("uv", "hatchling", "editables", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
 """uv, and what builds promoter itself."""
 
@@ -528,6 +537,8 @@ def test_the_scripts_install_nothing_without_its_hash(tmp_path: Path, package: s
     source = tmp_path / "source"
     files = (
         ".ci/install",
+        ".ci/lock.py",
+        ".ci/uv",
         "requirements.install.lock",
         "pyproject.toml",
         "hatch_build.py",
@@ -560,6 +571,44 @@ def test_the_scripts_install_nothing_without_its_hash(tmp_path: Path, package: s
     assert not (tmp_path / "promoter/bin/promoter").exists()
 
 
+@pytest.mark.parametrize(
+    "extras", [(), ("azure",), ("github-app",), ("mlflow",), ("runtime",), ("azure", "mlflow")], ids="+".join
+)
+def test_a_part_of_the_lock_has_what_its_packages_need_and_nothing_else(extras: tuple[str, ...]) -> None:
+    """By the metadata of the packages that are installed here, which the lock was made from."""
+    lock = (ROOT / "requirements.install.lock").read_text()
+    command = [sys.executable, "-I", str(ROOT / ".ci/lock.py"), str(ROOT / "requirements.install.lock"), *extras]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = set(re.findall(r"(?m)^([\w.-]+)==", printed))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    direct = [*project["project"]["dependencies"], *project["dependency-groups"]["build"]]
+    direct += [one for extra in extras for one in project["project"]["optional-dependencies"][extra]]
+    needed, waiting = set[str](), [Requirement(one) for one in direct]
+    while waiting:
+        one = waiting.pop()
+        name = canonicalize_name(one.name)
+        if f"{name}/{one.extras}" in needed or not re.search(rf"(?m)^{name}==", lock):
+            continue
+        needed |= {f"{name}/{one.extras}", name}
+        for more in map(Requirement, requires(name) or ()):
+            if more.marker is None or any(more.marker.evaluate({"extra": extra}) for extra in (*one.extras, "")):
+                waiting.append(more)
+    assert needed & set(re.findall(r"(?m)^([\w.-]+)==", lock)) <= found
+    assert all(line in lock for line in printed.splitlines())
+    assert ("mlflow-skinny" in found, "uv" in found, "pyjwt" in found) == (
+        "mlflow" in extras,
+        "runtime" in extras,
+        bool({"azure", "github-app"} & {*extras}),
+    )
+
+
+def test_an_extra_that_is_unknown_is_named() -> None:
+    command = [sys.executable, "-I", str(ROOT / ".ci/lock.py"), str(ROOT / "requirements.install.lock"), "azrue"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "promoter has no extra 'azrue'" in done.stderr
+
+
 def test_what_pipelines_install_is_what_is_tested() -> None:
     names = ("requirements.lock", "requirements.install.lock")
     every, installed = (set(re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / name).read_text())) for name in names)
@@ -578,4 +627,5 @@ def test_what_pipelines_install_is_what_is_tested() -> None:
 
 
 _MACHINE = tuple(os.environ.items())
+LARGEST = 60_000_000  # bytes that a pipeline has to install
 """Before a test gets an environment of its own: where packages come from is the machine's affair."""
