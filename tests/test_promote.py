@@ -429,7 +429,7 @@ exec "$REAL_GIT" "$@"
 """
 _WRITING = (
     ("during", "fetch"),
-    ("before", "unpack-objects"),
+    ("before", "index-pack"),
     ("during", "commit-tree"),
     ("before", "push"),
     ("during", "push"),

@@ -24,7 +24,7 @@ from tests.support.write_path import WritePath, path
 __all__ = ["path"]
 
 
-_LEAVES_SOMETHING = frozenset({"init", "fetch", "hash-object", "mktree", "unpack-objects", "commit-tree", "push"})
+_LEAVES_SOMETHING = frozenset({"init", "fetch", "hash-object", "mktree", "index-pack", "commit-tree", "push"})
 
 
 class Killed(BaseException):

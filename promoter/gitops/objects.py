@@ -131,7 +131,8 @@ class Objects:
         root, objects = tree.edited(self.listings(tip, tree.directories(contents)), contents, tip)
         if root == self.root(tip):
             return None
-        self._git.run("unpack-objects", "-q", stdin=tree.pack(objects.values(), tip))
+        # What the new trees name may be missing here, as in a pack that the server sent: git 2.55 dies of loose ones.
+        self._git.run("index-pack", "--stdin", "--promisor", stdin=tree.pack(objects.values(), tip))
         return root
 
     def complete(self, roots: Collection[str], paths: Collection[str]) -> None:

@@ -80,7 +80,7 @@ FAULTS: dict[str, frozenset[int]] = {
 
 _ACTED = ("second promoter", "person's commit", "force-push")
 _CLOCKS = ("clock ahead", "clock behind")
-_WRITES = ("git push", "git commit-tree", "git unpack-objects", "POST ", "PATCH ", "PUT ", "DELETE ")
+_WRITES = ("git push", "git commit-tree", "git index-pack", "POST ", "PATCH ", "PUT ", "DELETE ")
 _LOCAL = (
     "git cat-file",
     "git check-ref-format",
