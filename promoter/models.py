@@ -224,6 +224,11 @@ class Labelling(StrEnum):
     OFF = "off"
 
 
+class Switch(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
 class Write(StrEnum):
     PUSH = "push"
     PULL_REQUEST = "pull-request"
@@ -340,7 +345,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One model in one environment. `workloads` are the names of those that count; empty: all that carry the release."""
+    """One model in one environment. `workloads` are the names of those that count; empty: all that carry the release.
+
+    `require_analysis`: a release that is live needs a person if no analysis of it is seen.
+    """
 
     name: str
     model: Model
@@ -353,6 +361,7 @@ class Environment:
     pull_request: PullRequestPolicy = PullRequestPolicy()
     workloads: tuple[str, ...] = ()
     freeze: tuple[Window, ...] = ()
+    require_analysis: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableE
 from promoter.hosting.forge import Draft, Forge, PullRequest, State, address_of
 from promoter.hosting.forge.github_queries import STANDING
 from promoter.models import ForgeKind, MergeMethod
+from promoter.promotion.pull_request import reviewed
 from tests.support.forge_repository import METHODS, Check, ForgeRepository
 from tests.support.forge_server import IDENTITY, TOKEN, Answer, ForgeServer, forge_server
 from tests.support.git_server import bare_repository
+from tests.support.histories import ENVIRONMENT
 from tests.support.pull_requests import KINDS, client
 
 BRANCH = "promoter/production/fraud-detector"
@@ -100,6 +103,41 @@ def test_the_newest_comes_first(server: ForgeServer, forge: Forge) -> None:
     newest, before = forge.pull_requests(BRANCH, "main")[:2]
     assert ((newest.number, newest.state), (before.number, before.state)) == ((3, State.OPEN), (2, State.CLOSED))
     assert len(newest.body) > 2000  # Azure DevOps cuts descriptions in lists
+
+
+def test_who_approved_is_by_the_last_vote_of_each_person(server: ForgeServer, forge: Forge) -> None:
+    forge.open(draft())
+    assert forge.approvers(1) == ()
+    server.pulls[0].votes = [
+        ("eve", "APPROVED"),
+        ("ada", "APPROVED"),
+        ("bob", "CHANGES_REQUESTED"),
+        ("eve", "CHANGES_REQUESTED"),
+        ("bob", "APPROVED"),
+        ("cat", "COMMENTED"),
+    ]
+    assert forge.approvers(1) == ("ada", "bob")
+
+
+def test_a_comment_after_an_approval_takes_nothing_back(server: ForgeServer) -> None:
+    forge = client(server, GITHUB)
+    forge.open(draft())
+    server.pulls[0].votes = [("ada", "APPROVED"), ("ada", "COMMENTED"), ("bob", "APPROVED"), ("bob", "DISMISSED")]
+    assert forge.approvers(1) == ("ada",)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_release_is_found_by_its_pull_request(server: ForgeServer, forge: Forge, method: str) -> None:
+    forge.open(draft())
+    server.pulls[0].votes = [("ada", "APPROVED")]
+    proposed = server.repository.head(BRANCH)
+    merged = server.repository.merge(server.pulls[0], method)
+    environment = replace(ENVIRONMENT, name="production")
+    for commit in {merged, proposed if method == "merge" else merged}:
+        found = reviewed(forge, environment, commit)
+        assert found is not None
+        assert (found.approvers, found.url.endswith("/1")) == (("ada",), True)
+    assert reviewed(forge, environment, "0" * 40) is None
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -219,6 +219,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "history": ("e",),
     "where": ("m@champion",),
     "diff": ("e", "e"),
+    "verify": ("e",),
     "open": ("e", "mlflow"),
     "schema": (),
     "completion": ("bash",),

@@ -23,6 +23,7 @@ from promoter.argocd.state import (
     ManagedResource,
     MetricResult,
     OperationState,
+    PlannedAnalysis,
     PodState,
     PodTemplate,
     ResourceRef,
@@ -40,6 +41,10 @@ Json = Mapping[str, Any]
 
 _WHOLE_TEMPLATE = re.compile(r"[./]spec(?:[./]template)?")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0, "ms": 0.001}
+_ARGUMENT = re.compile(r"\{\{ *args\.([\w-]+) *\}\}")
+_LIMITS = ("successCondition", "failureCondition", "failureLimit", "inconclusiveLimit", "consecutiveErrorLimit", "count")
+_HASHES = {"Latest": "currentPodHash", "Stable": "stableRS"}
+_FIELD = re.compile(r"([A-Za-z][\w-]*)|\[(\d+)\]|\['([^']+)'\]")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -206,7 +211,7 @@ def workload(manifest: Json) -> Workload:
         updated=status.get("updatedReplicas", 0),
         available=status.get("availableReplicas", 0),
         conditions=_conditions(status),
-        rollout=_rollout(spec, status) if kind == "Rollout" else None,
+        rollout=_rollout(manifest, spec, status) if kind == "Rollout" else None,
         managers=tuple(_manager(one) for one in _list(metadata, "managedFields")),
     )
 
@@ -263,7 +268,7 @@ def _observed_generation(value: Any, where: str) -> int | None:
         raise UnexpectedAnswerError(f"{where}: status.observedGeneration is {value!r}, not a number") from None
 
 
-def _rollout(spec: Json, status: Json) -> RolloutState:
+def _rollout(manifest: Json, spec: Json, status: Json) -> RolloutState:
     blue_green = _at(spec, "strategy").get("blueGreen")
     return RolloutState(
         phase=status.get("phase", ""),
@@ -279,7 +284,33 @@ def _rollout(spec: Json, status: Json) -> RolloutState:
         auto_promotes=not blue_green
         or blue_green.get("autoPromotionEnabled") is not False
         or "autoPromotionSeconds" in blue_green,
+        analyses=tuple(_planned(manifest)),
     )
+
+
+def _planned(manifest: Json) -> Iterator[PlannedAnalysis]:
+    """The analyses of the strategy: in the background, in steps, before and after a blue-green promotion."""
+    canary, blue_green = (_at(manifest, "spec", "strategy", name) for name in ("canary", "blueGreen"))
+    parts = [_at(canary, "analysis"), *(_at(step, "analysis") for step in _list(canary, "steps"))]
+    parts += [_at(blue_green, name) for name in ("prePromotionAnalysis", "postPromotionAnalysis")]
+    for part in parts:
+        arguments = tuple((one.get("name", ""), _argument(manifest, one)) for one in _list(part, "args"))
+        for used in _list(part, "templates"):
+            yield PlannedAnalysis(used.get("templateName", ""), bool(used.get("clusterScope")), arguments)
+
+
+def _argument(manifest: Json, document: Json) -> str:
+    """Its value now; "" if it is not in the Rollout."""
+    source, status = _at(document, "valueFrom"), _at(manifest, "status")
+    if (which := source.get("podTemplateHashValue")) in _HASHES:
+        return str(status.get(_HASHES[which]) or "")
+    found: Any = manifest
+    for name, place, key in _FIELD.findall(_at(source, "fieldRef").get("fieldPath", "")):
+        try:
+            found = found[int(place)] if place else found[key or name]
+        except (LookupError, TypeError):
+            return ""
+    return str(found) if isinstance(found, str) else str(document.get("value") or "")
 
 
 def _step(document: Json) -> CanaryStep:
@@ -364,20 +395,32 @@ def _pod(node: Json) -> PodState:
 
 def analysis_run(manifest: Json) -> AnalysisRunState:
     """A live AnalysisRun."""
-    metadata, status = _at(manifest, "metadata"), _at(manifest, "status")
+    metadata, status, spec = (_at(manifest, part) for part in ("metadata", "status", "spec"))
+    given = {one.get("name"): one.get("value") for one in _list(spec, "args")}
+    limits = {one.get("name"): _limits(one, given) for one in _list(spec, "metrics")}
     return AnalysisRunState(
         name=metadata.get("name", ""),
         phase=status.get("phase", "Pending"),
         hash=_at(metadata, "labels").get("rollouts-pod-template-hash", ""),
         revision=_at(metadata, "annotations").get("rollout.argoproj.io/revision", ""),
         message=status.get("message", ""),
-        metrics=tuple(_metric(one) for one in _list(status, "metricResults")),
+        metrics=tuple(_metric(one, limits) for one in _list(status, "metricResults")),
     )
 
 
-def _metric(document: Json) -> MetricResult:
+def _metric(document: Json, limits: Mapping[str, tuple[tuple[str, str], ...]]) -> MetricResult:
     measured = tuple(_measured(one) for one in _list(document, "measurements"))
-    return MetricResult(document.get("name", ""), document.get("phase", ""), document.get("message", ""), measured)
+    name, phase, message = (document.get(key, "") for key in ("name", "phase", "message"))
+    return MetricResult(name, phase, message, measured, limits.get(name, ()))
+
+
+def _limits(metric: Json, given: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
+    """What decides about the metric; `{{args.NAME}}` is written out where the run has a value."""
+
+    def filled(text: str) -> str:
+        return _ARGUMENT.sub(lambda found: given.get(found[1]) or found[0], text)
+
+    return tuple((key, filled(str(metric[key]))) for key in _LIMITS if metric.get(key) is not None)
 
 
 def _measured(measurement: Json) -> str:

@@ -264,6 +264,15 @@ class CanaryStep:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedAnalysis:
+    """A template that the strategy of a Rollout names, with its arguments as they are now; `everywhere`: of the cluster."""
+
+    template: str
+    everywhere: bool = False
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutState:
     """What only a Rollout has. Hashes are pod-template hashes: `stable_hash` names the ReplicaSet that an abort returns to."""
 
@@ -278,6 +287,7 @@ class RolloutState:
     step: int | None = None
     steps: tuple[CanaryStep, ...] = ()
     auto_promotes: bool = True
+    analyses: tuple[PlannedAnalysis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,12 +335,16 @@ class PodState:
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """One metric of an AnalysisRun; `values` are what was measured, or the errors instead, oldest first (ten are kept)."""
+    """One metric of an AnalysisRun; `values` are what was measured, or the errors instead, oldest first (ten are kept).
+
+    `limits` are the fields of its spec that decide, with the run's arguments filled in: successCondition, failureLimit.
+    """
 
     name: str
     phase: str
     message: str = ""
     values: tuple[str, ...] = ()
+    limits: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

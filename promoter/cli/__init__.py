@@ -20,7 +20,7 @@ from promoter.cli.check import check
 from promoter.cli.completion import completion
 from promoter.cli.decide import freeze, reject, thaw
 from promoter.cli.environments import gates, status
-from promoter.cli.history import diff, history, where
+from promoter.cli.history import diff, history, verify, where
 from promoter.cli.init import init
 from promoter.cli.notify import notify
 from promoter.cli.open import open_
@@ -58,6 +58,7 @@ GROUPS: Mapping[str, Sequence[Callable[..., Any] | typer.Typer]] = {
         thaw,
         history,
         diff,
+        verify,
         open_,
         model,
         image,

@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "thaw": ("promoter thaw production",),
     "where": ("promoter where churn", "promoter where churn:7 -o json"),
     "diff": ("promoter diff staging production", "promoter diff staging production --model churn -o json"),
+    "verify": ("promoter verify production", "promoter verify registry.example.com/models/churn:v7-20261122093000 -o json"),
     "open": ("promoter open production", "promoter open production mlflow", "promoter open staging pr --no-browser"),
     "history": ("promoter history production", "promoter history --model churn --reason", "promoter history --all -o json"),
     "model": ("promoter model churn@champion", "promoter model churn:7 --digest -o json"),

@@ -62,6 +62,27 @@ def diff(
     raise typer.Exit(compared.exit_code)
 
 
+def verify(
+    target: Annotated[
+        str, typer.Argument(metavar="ENV|IMAGE", help="An environment, or an image: REPOSITORY:TAG or REPOSITORY@DIGEST.")
+    ],
+    model: OfModelOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Check the records next to an image against their signatures, Git and Argo CD: by default of what ENV deploys."""
+    from promoter.cli.history_text import verified_text
+    from promoter.commands.verify import exit_code, verify_environment, verify_image
+
+    clients = clients_of(config)
+    if "/" in target or ":" in target:
+        found = verify_image(clients, target)
+    else:
+        found = verify_environment(clients, clients.environment(target, model))
+    print_value(output, found, verified_text)
+    raise typer.Exit(exit_code(found))
+
+
 def where(
     reference: Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME:VERSION or NAME@ALIAS.")],
     config: ConfigOption = None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promoter.output import grid, table
 from promoter.promotion.outcome import End
@@ -16,6 +16,7 @@ from promoter.promotion.outcome import End
 if TYPE_CHECKING:
     from promoter.commands.diff import Compared, Difference
     from promoter.commands.history import Account, Entry
+    from promoter.commands.verify import Verified
     from promoter.commands.where import Place
     from promoter.promotion.outcome import Outcome
 
@@ -96,9 +97,45 @@ def account_text(account: Account, form: Form = Form()) -> str:
         ("outcome", outcome_text(entry.outcome, entry.when, form)),
         ("ended by", entry.outcome.commit),
     ]
+    if account.not_known:
+        rows.append(("recorded", f"not known: {account.not_known}"))
     parts = [table([(name, value) for name, value in rows if value])]
+    parts += [_recorded(one) for one in account.recorded]
     parts += [_indented("its message", account.message), _indented("the message of the commit that ended it", account.ended)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _recorded(predicate: Mapping[str, Any]) -> str:
+    """One record, as `record` makes its predicate."""
+    verdict, people = predicate["verdict"], predicate["people"]
+    approvers = people["approvers"]
+    rows = [
+        ("approved by", ", ".join(approvers) or "nobody" if approvers is not None else ""),
+        ("pull request", people["pullRequest"] or ""),
+        *(
+            (f"gate {one['gate']} {one['about']}".rstrip(), f"{one['result']}: {one['detail']}")
+            for one in predicate["gates"] or ()
+        ),
+        *(_measured(run, one) for run in predicate["analysis"] for one in run["metrics"]),
+        *([] if predicate["analysis"] else [("analysis", "none was seen")]),
+        *((stage["at"], _stage(stage)) for stage in predicate["stages"]),
+    ]
+    head = f"recorded: {verdict['kind']}{' ' + verdict['at'] if verdict['at'] else ''}: {verdict['summary']}"
+    return _indented(head, table([(name, value) for name, value in rows if value]))
+
+
+def _measured(run: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[str, str]:
+    limits = ", ".join(f"{name}: {value}" for name, value in metric["limits"].items())
+    measured = ", ".join(metric["measurements"]) or "nothing"
+    return (
+        f"metric {metric['name']}",
+        f"{metric['phase']}, measured {measured} ({'; '.join(filter(None, (limits, run['name'])))})",
+    )
+
+
+def _stage(stage: Mapping[str, Any]) -> str:
+    step = f", step {stage['step']} of {stage.get('steps', '?')}" if "step" in stage else ""
+    return f"{stage['kind']}{step}" + (f", weight {stage['weight']} %" if "weight" in stage else "")
 
 
 def where_text(places: Sequence[Place], form: Form = Form()) -> str:
@@ -152,3 +189,12 @@ def _name(author: str) -> str:
 
 def _indented(title: str, text: str) -> str:
     return "\n".join([f"{title}:", *(f"  {line}".rstrip() for line in text.splitlines())]) if text else ""
+
+
+def verified_text(found: Sequence[Verified]) -> str:
+    """Each record with what was checked of it."""
+    parts = []
+    for one in found:
+        head = f"{one.environment} {one.commit[:10]} {one.verdict}: record {one.digest}"
+        parts.append(f"{head}\n{grid([('', check.of, str(check.result), check.detail) for check in one.checks])}")
+    return "\n".join(parts)

@@ -33,6 +33,10 @@ OfModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Which model, if several have that environment.")
 ]
 ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="ENV", help="The version and the image that are live in this environment; MODEL is a name."),
+]
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Where Git is written by pull request: stay until it is merged.")
 ]

@@ -13,6 +13,7 @@ from promoter.cli.options import (
     BranchOption,
     ConfigOption,
     EnvironmentArgument,
+    FromOption,
     ModelArgument,
     OfModelOption,
     Output,
@@ -30,7 +31,7 @@ from promoter.cli.options import (
     WaitOption,
 )
 from promoter.cli.run import RUN
-from promoter.errors import ExitCode
+from promoter.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from promoter.commands.plan import Plan
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
     from promoter.promotion.follow import Follower
     from promoter.promotion.gates.override import Overrides
+    from promoter.promotion.record import Made
     from promoter.promotion.steps import Steps
 
 
 def plan(
     reference: ModelArgument,
     to: ToOption,
+    live: FromOption = None,
     config: ConfigOption = None,
     tag: TagOption = "",
     render: RenderOption = True,
@@ -55,12 +58,13 @@ def plan(
     from promoter import output as out
     from promoter.promotion.steps import Steps
 
-    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report), tag=tag))
+    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report), tag=tag, live=live))
 
 
 def promote(
     reference: ModelArgument,
     to: ToOption,
+    live: FromOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     follow: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until it is live, or Git is restored.")] = True,
     wait: WaitOption = False,
@@ -85,6 +89,7 @@ def promote(
     from promoter.model_registry import ModelReference
     from promoter.promotion import releases
     from promoter.promotion.gates.override import of as override_of
+    from promoter.promotion.record import Made
     from promoter.promotion.steps import Steps
 
     expected = plan_hash.checked(plan) if plan else ""
@@ -94,7 +99,7 @@ def promote(
         require_argocd(clients, or_else="commit without watching: --no-watch")
     steps = Steps(out.report)
     overrides = override_of(override or (), reason, clients.actor)
-    made = _plan(clients, reference, to, render, steps, force=force, tag=tag, overrides=overrides)
+    made = _plan(clients, reference, to, render, steps, force=force, tag=tag, overrides=overrides, live=live)
     if expected:
         plan_hash.require_same(made, expected)
     if dry_run:
@@ -102,7 +107,8 @@ def promote(
         return
     outcome = apply(clients, made, steps, pinned=bool(expected))
     progress = out.Progress(made.environment.application.name, in_json=output is Output.JSON)
-    follower = _follower(clients, made.environment, progress, waits=wait, syncs=sync)
+    known = Made(made.gates, outcome.steps)
+    follower = _follower(clients, made.environment, progress, waits=wait, syncs=sync, made=known)
     if outcome.pull_request and wait:
         work = proposing(clients, made, outcome.image, pinned=bool(expected))
         await_merge(output, progress, follower, work, outcome.pull_request, outcome.release, out.plain(outcome), follow=follow)
@@ -262,11 +268,19 @@ def _stays(environment: Environment, *, wait: bool) -> bool:
 
 
 def _follower(
-    clients: Clients, environment: Environment, progress: Progress, *, waits: bool = False, syncs: bool = False
+    clients: Clients,
+    environment: Environment,
+    progress: Progress,
+    *,
+    waits: bool = False,
+    syncs: bool = False,
+    made: Made | None = None,
 ) -> Follower:
     from promoter.promotion.follow import Follower
 
-    return Follower(clients, environment, progress.verdict, progress.say, waits=waits, syncs=syncs, on_look=progress.look)
+    return Follower(
+        clients, environment, progress.verdict, progress.say, waits=waits, syncs=syncs, made=made, on_look=progress.look
+    )
 
 
 def _propose_rollback(
@@ -300,11 +314,23 @@ def _plan(
     force: bool = False,
     tag: str = "",
     overrides: Overrides | None = None,
+    live: str | None = None,
 ) -> Plan:
+    """`live`: the environment in which the version and image are live that are meant."""
+    from promoter.commands.live import live_in
     from promoter.commands.plan import plan as make
     from promoter.model_registry import ModelReference
     from promoter.promotion.gates.override import NONE
 
     wanted = ModelReference.parse(reference)
     environment = clients.environment(to, wanted.name)
-    return make(clients, environment, wanted, steps, rendering=render, force=force, tag=tag, overrides=overrides or NONE)
+    made = partial(make, clients, environment, steps=steps, rendering=render, force=force, overrides=overrides or NONE)
+    if live is None:
+        return made(wanted, tag=tag)
+    if tag:
+        raise UsageError("--from and --tag each name an image", hint="leave one out")
+    require_argocd(clients, or_else=f"promote the version by its number: {wanted.name}:VERSION")
+    source = live_in(clients, live, wanted)
+    planned = made(source.reference, version=source.version, tag=source.tag)
+    source.require_same(planned)
+    return planned

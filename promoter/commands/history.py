@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promoter.errors import ConfigError, ExitCode, PromoterError, UsageError
 from promoter.kustomize import freeze_file, release
@@ -59,11 +59,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One entry with all that Git has of it: the message of its commit, and of the one that ended it; "" without that."""
+    """One entry with all that Git has of it: the message of its commit, and of the one that ended it; "" without that.
+
+    `recorded` are the predicates of the records at its image, the oldest first; `not_known` is why they can't be read.
+    """
 
     entry: Entry
     message: str
     ended: str
+    recorded: tuple[Mapping[str, Any], ...] = ()
+    not_known: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,24 @@ def account(clients: Clients, environment: Environment, commit: str, say: Say) -
     entry = read.entries[found[0]]
     ended = next((one.commit for one in read.commits if one.commit.sha == entry.outcome.commit), None)
     message = read.commits[found[0]].commit.text
-    return Account(entry, message, f"{ended.subject}\n\n{ended.text}" if ended else "")
+    account = Account(entry, message, f"{ended.subject}\n\n{ended.text}" if ended else "")
+    try:
+        return replace(account, recorded=tuple(_recorded(clients, environment, read.commits[found[0]])))
+    except PromoterError as error:
+        return replace(account, not_known=error.message)
+
+
+def _recorded(clients: Clients, environment: Environment, committed: Committed) -> Iterator[Mapping[str, Any]]:
+    """What the container registry has of one release: how it was tested, and who approved it, is not in Git."""
+    from promoter.promotion import record, recorder
+    from promoter.promotion.recorder import Recorder, Records
+
+    release = committed.release
+    if not release.digest or not Recorder(clients, environment).wanted:
+        return
+    records = Records(clients, release.repository)
+    for referrer in recorder.of(records.listed(release.digest), environment, committed.commit.sha):
+        yield record.parse(records.read(referrer).attested.statement, f"the record {referrer.digest}").predicate
 
 
 def past(clients: Clients, environment: Environment, limit: int, say: Say, tip: Snapshot | None = None) -> Past:

@@ -23,6 +23,8 @@ from promoter.promotion.freezes import FrozenError, not_frozen
 from promoter.promotion.gates.asking import waits
 from promoter.promotion.labels import Labels
 from promoter.promotion.observe import Observer
+from promoter.promotion.record import Made
+from promoter.promotion.recorder import Recorder
 from promoter.promotion.steps import Report, Steps
 from promoter.promotion.survey import Survey
 from promoter.promotion.watch import Clock, Timing, Watched
@@ -131,22 +133,30 @@ class Reconciler:
         if behind and wanted is not None:
             return self._promote(environment, wanted.version)
         if deployed is not None and self.dispatch is None:
-            self._label(environment, deployed)
+            self._copy(environment, deployed)
         return self._outcome(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
 
-    def _label(self, environment: Environment, deployed: Release) -> None:
-        """MLflow gets the labels that it lacks, if the release is proven to be live."""
-        labels = Labels(self.clients, environment, self.progress(environment.application.name).say)
-        try:
-            if not labels.wanted or labels.shown(deployed, self._survey.wanted(environment)):
-                return
-        except PromoterError:
-            return  # labels are copies: the environment itself agrees, and the next look tries again
-        repository = self.clients.repository(environment.application)
+    def _copy(self, environment: Environment, deployed: Release) -> None:
+        """MLflow gets the labels that it lacks, and images their records, if the release is proven to be live."""
+        say = self.progress(environment.application.name).say
+        labels, recorder = Labels(self.clients, environment, say), Recorder(self.clients, environment, say)
+        repository, tip = self.clients.repository(environment.application), self._survey.branch(environment.application).tip
+        complete = recorder.complete(repository, tip)
+        if self._labelled(environment, deployed, labels) and complete:
+            return
         committed = releases.current(repository, environment)
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
-        if judge(observer.first_look(self._pause), observer.expected).kind is Kind.LIVE:
+        verdict = judge(observer.first_look(self._pause), observer.expected)
+        if verdict.kind is Kind.LIVE:
             labels.show(repository, committed.release)
+            if not complete:
+                recorder.repair(repository, tip, committed.release, verdict)
+
+    def _labelled(self, environment: Environment, deployed: Release, labels: Labels) -> bool:
+        try:
+            return not labels.wanted or labels.shown(deployed, self._survey.wanted(environment))
+        except PromoterError:
+            return True  # labels are copies: the environment itself agrees, and the next look tries again
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 
@@ -199,12 +209,15 @@ class Reconciler:
             detail = f"version {version}: {outcome.pull_request.done} {outcome.pull_request.url}"
             return self._outcome(environment, Action.PROPOSED, detail)
         repository = self.clients.repository(environment.application)
-        return self._follow(environment, releases.current(repository, environment, outcome.commit))
+        committed = releases.current(repository, environment, outcome.commit)
+        return self._follow(environment, committed, made=Made(made.gates, outcome.steps))
 
-    def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
+    def _follow(
+        self, environment: Environment, committed: Committed, *, found: bool = False, made: Made | None = None
+    ) -> Reconciled:
         """Watches to the end of the release, which the follower announces."""
         progress = self.progress(environment.application.name)
-        follower = Follower(self.clients, environment, progress.verdict, progress.say, self.timing, self.clock)
+        follower = Follower(self.clients, environment, progress.verdict, progress.say, self.timing, self.clock, made=made)
         try:
             return self._ended(environment, follower.follow(committed, found=found))
         except PromoterError as error:

@@ -40,6 +40,7 @@ from promoter.models import (
     OnFailure,
     OnFailureAlias,
     Strategy,
+    Switch,
     Write,
 )
 
@@ -146,6 +147,9 @@ class EnvironmentSection(Section):
     pull_request: PullRequestSection = Field(default_factory=PullRequestSection)
     workloads: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), strict=False, description="Names of the Rollouts and Deployments that count; all that carry the release by default."
+    )
+    require_analysis: bool = Field(
+        False, description="A promotion that is live, and that no analysis looked at, ends with exit code 12."
     )
     gates: GatesSection = Field(default_factory=GatesSection, description="Gates of its own, in place of those for all.")
     freeze: tuple[WindowSection, ...] = Field((), strict=False, description="Freeze windows, in addition to those of all.")
@@ -273,6 +277,17 @@ class MlflowSection(Section):
     )
 
 
+class RecordSection(Section):
+    """The record of each promotion: what was asked, seen and decided until its end."""
+
+    registry: Annotated[Switch, Field(strict=False)] = Field(
+        Switch.ON, description="Attach it to the image in the container registry. With image.layout nothing is attached."
+    )
+    key: str | None = Field(
+        None, min_length=1, description="Public key in PEM: `promoter verify` takes only records that its private key signed."
+    )
+
+
 class ArgocdSection(Section):
     server: str | None = Field(None, min_length=1, description="Used when ARGOCD_SERVER is not set.")
     web_url: str | None = Field(None, pattern=r"^https?://", description="Where people see its pages, for links.")
@@ -312,6 +327,7 @@ class File(Section):
     gates: GatesSection = Field(default_factory=GatesSection, description="Gates of all environments.")
     notices: tuple[NoticeSection, ...] = Field((), strict=False, description="Channels that get notices about promotions.")
     mlflow: MlflowSection = Field(default_factory=MlflowSection)
+    record: RecordSection = Field(default_factory=RecordSection)
     argocd: ArgocdSection = Field(default_factory=ArgocdSection)
     watch: WatchSection = Field(default_factory=WatchSection)
     kustomize: KustomizeSection = Field(default_factory=KustomizeSection)

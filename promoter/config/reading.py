@@ -29,6 +29,7 @@ from promoter.config.values import (
     ForgeConfig,
     GitConfig,
     ImageConfig,
+    RecordConfig,
     RenderConfig,
     WatchConfig,
     nearest,
@@ -46,6 +47,7 @@ from promoter.models import (
     OnFailureAlias,
     PullRequestPolicy,
     Strategy,
+    Switch,
     Window,
 )
 
@@ -103,6 +105,7 @@ def load(path: Path) -> Config:
         argocd_server=file.argocd.server,
         mlflow_web_url=file.mlflow.web_url,
         labels=file.mlflow.record,
+        record=RecordConfig(file.record.registry is Switch.ON, _file(file.record.key, root, document, ("record", "key"))),
         argocd_web_url=file.argocd.web_url,
     )
 
@@ -139,7 +142,7 @@ def named_files(path: Path) -> list[str]:
     commands = [one.command for one in declared if one.command]
     programs = [word for one in commands for word in one.run if "/" in word and not word.startswith(("/", "-"))]
     manifests = [one if isinstance(one, str) else one.file for one in (section.application for section in file.environments)]
-    return list(filter(None, (*manifests, *programs, file.image.constraints, file.image.dockerfile)))
+    return list(filter(None, (*manifests, *programs, file.image.constraints, file.image.dockerfile, file.record.key)))
 
 
 def _read(path: Path, shown: str) -> str:
@@ -308,6 +311,7 @@ def _environment(
         on_failure_alias=section.on_failure_alias,
         pull_request=_pull_request(pull_request, section.pull_request),
         workloads=section.workloads,
+        require_analysis=section.require_analysis,
     )
 
 

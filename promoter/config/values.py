@@ -115,6 +115,14 @@ class ForgeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordConfig:
+    """`registry`: the record of each promotion is attached to its image. `key` is the public key that has signed records."""
+
+    registry: bool = True
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WatchConfig:
     """Seconds: between the two looks that prove a release live, before a skipped sync is asked for, without any progress.
 
@@ -151,6 +159,7 @@ class Config:
     argocd_server: str | None
     mlflow_web_url: str | None
     labels: Labelling
+    record: RecordConfig
     argocd_web_url: str | None
 
     def environment(self, name: str, model: str | None = None) -> Environment:

@@ -101,6 +101,16 @@ class Connection:
             hint="name that host as insecure, or fix it",
         )
 
+    def own(self, url: str) -> str:
+        """An address that an answer names, if it is the registry's own.
+
+        Raises:
+            RefusedError: it is another host's.
+        """
+        if not self._is_own(url):
+            raise RefusedError(f"{self.name} points to another host: {url}", hint="see the registry's own settings")
+        return url
+
     def wait(self, attempt: int, response: requests.Response | None = None) -> bool:
         """See `Http.wait`."""
         return self._http.wait(attempt, response)

@@ -24,6 +24,7 @@ from promoter.image.oci import (
     verified,
 )
 from promoter.image.reference import ImageReference
+from promoter.image.referrers import Referrers
 from promoter.image.upload import Session, exists, open_upload, upload
 from promoter.models import Origin
 from promoter.transport.boundary import Server, odd_answers_are_errors
@@ -57,6 +58,11 @@ class RegistryRepository:
     @property
     def name(self) -> str:
         return self._reference.name
+
+    @property
+    def referrers(self) -> Referrers:
+        """What is attached to the images here."""
+        return Referrers(self, self._connection)
 
     def has_blob(self, digest: str) -> bool:
         """See `Repository`.

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository
     from promoter.hosting.forge import Address, Forge
     from promoter.image.base import BaseImage
+    from promoter.image.keys import SigningKey
     from promoter.image.layer import Open
     from promoter.image.oci import Repository as ImageRepository
     from promoter.image.publish import Publisher
+    from promoter.image.registry import RegistryRepository
     from promoter.image.runtime.build import RuntimeBuilder
     from promoter.model_registry import ModelRegistry
     from promoter.models import Application, Environment, Model, ModelVersion
@@ -258,6 +260,30 @@ class Clients:
 
         image = self.config.image
         return open_base(image.runtime or "scratch", insecure=image.insecure_registries, env=self.environ)
+
+    def attachments(self, name: str) -> RegistryRepository:
+        """The image repository of this name for what is attached to its images: copies, for which nobody waits long.
+
+        Raises:
+            UsageError: it is none.
+        """
+        from promoter.image.reference import ImageReference
+        from promoter.image.registry import RegistryRepository
+        from promoter.transport.session import Limits
+
+        insecure, limits = self.config.image.insecure_registries, Limits(connect=3.0, read=15.0, total=5.0)
+        return RegistryRepository(ImageReference.parse(name), insecure=insecure, env=self.environ, limits=limits)
+
+    @cached_property
+    def signing_key(self) -> SigningKey | None:
+        """The key that signs records; None if the environment has none.
+
+        Raises:
+            UsageError: it can't be used.
+        """
+        from promoter.image.keys import SigningKey
+
+        return SigningKey.from_environ(self.environ)
 
     def _image_repository(self, name: str) -> ImageRepository:
         from promoter.image.layout import LayoutRepository

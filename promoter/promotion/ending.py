@@ -129,6 +129,14 @@ class Ended:
         return OF_PULL_REQUESTS[self.end]
 
 
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """The merged pull request that a release came by, and who approved it."""
+
+    url: str
+    approvers: tuple[str, ...]
+
+
 # -- a release --------------------------------------------------------------------------------------------------------
 
 

@@ -14,14 +14,17 @@ from promoter.errors import ExitCode, PromoterError, SupersededError
 from promoter.machine import tracing
 from promoter.machine.interrupts import Interrupted
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, OnFailure, OnFailureAlias, Release
-from promoter.promotion import decisions, journal, releases
+from promoter.models import Environment, OnFailure, OnFailureAlias, Release, Write
+from promoter.promotion import decisions, journal, record, releases
 from promoter.promotion.announce import Announcer
-from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened
+from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened, Reviewed
 from promoter.promotion.gates import quarantine_tag
 from promoter.promotion.labels import Labels
 from promoter.promotion.observe import Observer
-from promoter.promotion.pull_request import MergeWait, PullRequestOpener
+from promoter.promotion.outcome import Act, act
+from promoter.promotion.pull_request import MergeWait, PullRequestOpener, reviewed
+from promoter.promotion.record import Close, Made, Record, Stage
+from promoter.promotion.recorder import Recorder
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
 from promoter.promotion.watch import Clock, OnLook, OnVerdict, Timing, Watched, Watcher, listen, phase_name
 from promoter.verdict import Kind, Reason, Verdict
@@ -39,7 +42,7 @@ class Follower:
     """Follows releases of one environment. `on_verdict` and `on_look` are as those of a watch; `say` gets what is between.
 
     `waits`: for the merge of the pull request that restores Git, if it is restored by one. `syncs`: asks Argo CD for a sync
-    where auto-sync is off.
+    where auto-sync is off. `made` is how the release was promoted, if this run did that.
     """
 
     clients: Clients
@@ -51,8 +54,10 @@ class Follower:
     waits: bool = False
     syncs: bool = False
     on_look: OnLook = lambda *_: None
+    made: Made | None = None
     _argocd: ArgoCD | None = None
     _repository: Repository | None = None
+    _stages: list[Stage] = field(default_factory=list)
 
     @property
     def argocd(self) -> ArgoCD:
@@ -87,19 +92,23 @@ class Follower:
                 ending = self._follow(committed, restoring=restoring)
         except (PromoterError, Interrupted) as error:
             announcer.broke(begun, error)
+            self._record(committed, record.unwatched(str(error), self._stages), made=self.made)
             raise
         announcer.ended(begun, ending)
+        self._record(committed, record.of_ending(ending, self._stages), made=self.made)
         if ending.exit_code in (ExitCode.DONE, ExitCode.RESTORED) and not ending.note:
             Labels(self.clients, self.environment, self.say).show(self.repository, ending.stable or ending.release)
         return ending
 
     def _follow(self, committed: Committed, *, restoring: bool) -> Ending:
-        watched = self._watch(committed)
+        watched = self._watch(committed, self._stages)
         verdict = watched.verdict
         if verdict.kind is Kind.SUPERSEDED and (found := restored_by(self.repository, self.environment, committed)):
             undone, reason = found
             self.say(f"{undone.commit.sha} restored version {undone.release.version}: {reason}")
             return self._until_restored(committed, verdict, undone)
+        if verdict.kind is Kind.LIVE and self._lacks_analysis(committed, verdict):
+            return self._ending(committed, verdict, ExitCode.NEEDS_PERSON, note=_unanalysed(verdict))
         if not verdict.restore or watched.timed_out or not restoring:
             return self._ending(committed, verdict, watched.exit_code)
         try:
@@ -184,16 +193,50 @@ class Follower:
         except PromoterError as error:
             self.say(f"{bad.model}@{alias} is not moved back from version {bad.version}: {error.message}")
 
+    def _lacks_analysis(self, committed: Committed, verdict: Verdict) -> bool:
+        """What comes back was looked at when it came first."""
+        required = self.environment.require_analysis and not verdict.analyses
+        return required and act(self.environment, committed) in (Act.PROMOTED, Act.BY_HAND)
+
+    def _record(self, committed: Committed, close: Close, made: Made | None = None) -> None:
+        """Attaches the record of a promotion that has ended to its image."""
+        recorder = Recorder(self.clients, self.environment, self.say)
+        if recorder.wanted:
+            reviewed = None if close.kind == record.NOT_WATCHED else self._reviewed(committed)
+            recorder.write(Record(self.environment, committed, close, made=made, reviewed=reviewed))
+
+    def _reviewed(self, committed: Committed) -> Reviewed | None:
+        """The pull request that brought the commit, where promoter writes by pull requests."""
+        environment = self.environment
+        if environment.write is not Write.PULL_REQUEST and environment.on_failure is not OnFailure.PULL_REQUEST:
+            return None
+        try:
+            return reviewed(self.clients.forge(environment.application), environment, committed.commit.sha)
+        except PromoterError as error:
+            self.say(f"who approved {committed.commit.sha[:10]} is not known: {error.message}")
+            return None
+
     def _until_restored(
         self, committed: Committed, verdict: Verdict, restored: Committed, logs: tuple[str, ...] = ()
     ) -> Ending:
         """Watches until the cluster runs what Git has again, or a newer release has replaced it."""
-        watched = self._watch(restored, displaced=committed.release)
+        stages: list[Stage] = []
+        watched = self._watch(restored, stages, displaced=committed.release)
         code, note = _after_restore(watched.verdict)
+        if watched.verdict.kind is Kind.LIVE:
+            self._record(restored, record.of_verdict(watched.verdict, stages, int(ExitCode.DONE)))
         ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
         return replace(ending, stable=restored.release)
 
-    def _watch(self, committed: Committed, displaced: Release | None = None) -> Watched:
+    def _watch(self, committed: Committed, stages: list[Stage], displaced: Release | None = None) -> Watched:
+        """`stages` gets how far the release was seen to get."""
+
+        def hear(verdict: Verdict) -> None:
+            stage = Stage.of(verdict)
+            if not stages or not stage.goes_on(stages[-1]):
+                stages.append(stage)
+            self.on_verdict(verdict)
+
         timing, expected = self.timing or configured(self.clients.config.watch), committed.expectation(self.environment)
         observer = Observer(self.argocd, self.repository, self.environment, expected, patience=timing.observe)
         ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
@@ -201,7 +244,7 @@ class Follower:
             return Watcher(
                 observer,
                 self.argocd,
-                self.on_verdict,
+                hear,
                 timing,
                 self.clock,
                 wake,
@@ -253,6 +296,14 @@ def configured(watch: WatchConfig) -> Timing:
         roll=watch.timeout,
         person=watch.person,
     )
+
+
+def _unanalysed(verdict: Verdict) -> str:
+    """What `require-analysis` misses, and how a person gets it."""
+    missing = "it is live, and no analysis looked at it (require-analysis)"
+    if not verdict.to_analyse:
+        return f"{missing}; its strategy has none: add one, or promoter rollback"
+    return f"{missing}; to run what the strategy has: {' ; '.join(verdict.to_analyse)}"
 
 
 def _after_restore(verdict: Verdict) -> tuple[ExitCode, str]:

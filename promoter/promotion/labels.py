@@ -7,16 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from promoter.errors import PromoterError, UsageError
-from promoter.kustomize import release as kustomize
-from promoter.kustomize.overlay import read_overlay
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, Labelling, Release
-from promoter.promotion import decisions, outcome, releases
+from promoter.promotion import decisions
 from promoter.promotion.outcome import End, Outcome
+from promoter.promotion.standings import newest
 
 if TYPE_CHECKING:
     from promoter.gitops import Repository
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from promoter.promotion.releases import Committed
 
 LIVE = "live"
-_NEWEST = 5  # releases: those before were labelled when they were among them
 _LONGEST = 500
 _ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
@@ -133,12 +130,7 @@ def standings(repository: Repository, environment: Environment) -> list[Standing
     Raises:
         PromoterError: as Git and the overlay's files answer.
     """
-    tip = repository.fetch()
-    overlay = read_overlay(tip, environment)
-    found = list(islice(releases.changes(repository, environment, tip.commit), _NEWEST))
-    now, known = kustomize.deployed(overlay, environment.model), outcome.decided(overlay, environment)
-    ends = outcome.outcomes(environment, found, now, known)
-    pairs = sorted(zip(found, ends, strict=True), key=lambda pair: pair[1].end is not End.DEPLOYED)
+    pairs = sorted(newest(repository, environment), key=lambda pair: pair[1].end is not End.DEPLOYED)
     standing: dict[str, Standing] = {}
     for committed, end in pairs:
         if end.end is not End.UNKNOWN:

@@ -17,7 +17,7 @@ from promoter.hosting.forge import Check, Draft, Forge, PullRequest, Standing, S
 from promoter.kustomize.overlay import unified
 from promoter.models import Environment
 from promoter.promotion import journal
-from promoter.promotion.ending import End, Ended, Opened
+from promoter.promotion.ending import End, Ended, Opened, Reviewed
 
 Edit = Callable[[Snapshot], Proposal | None]
 Describe = Callable[[str, int], str]
@@ -32,6 +32,20 @@ def branch_of(environment: Environment, *, restoring: bool = False) -> str:
     """The branch of this model and environment, always the same."""
     name = f"{environment.pull_request.branch_prefix}/{environment.name}/{image_name(environment.model.name)}"
     return f"{name}.restore" if restoring else name
+
+
+def reviewed(forge: Forge, environment: Environment, commit: str) -> Reviewed | None:
+    """The merged pull request that brought this commit onto the branch, with those who approved it; None: it has none.
+
+    Raises:
+        AuthError, UnreachableError, RefusedError: as the forge answers.
+    """
+    base = environment.application.target_revision
+    for restoring in (False, True):
+        for one in forge.pull_requests(branch_of(environment, restoring=restoring), base):
+            if one.merged and commit in (one.merged, one.head):
+                return Reviewed(one.url, forge.approvers(one.number))
+    return None
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from promoter.verdict.application import (
     syncing,
     waits_for_sync,
 )
-from promoter.verdict.evidence import our_analysis, our_pods
+from promoter.verdict.evidence import our_analyses, our_analysis, our_pods, to_analyse
 from promoter.verdict.live import applied
 from promoter.verdict.masked import masked
 from promoter.verdict.result import Kind, Reason, Verdict
@@ -78,6 +78,7 @@ def judge(seen: Observation, expected: Expectation) -> Verdict:
         return _judge(seen, expected)
     found = [(_name(one), _judge(one, expected)) for one in (seen, *seen.others)]
     name, worst = min(found, key=lambda pair: _ORDER.index(pair[1].kind))
+    worst = replace(worst, analyses=tuple(run for _, verdict in found for run in verdict.analyses))
     if worst.kind is Kind.LIVE:
         evidence = dict.fromkeys(line for _, verdict in found for line in verdict.evidence)
         return replace(worst, summary="; ".join(verdict.summary for _, verdict in found), evidence=tuple(evidence))
@@ -133,7 +134,9 @@ def _judge(seen: Observation, expected: Expectation) -> Verdict:
 
 
 def _with_facts(verdict: Verdict, seen: Observation, expected: Expectation) -> Verdict:
-    verdict = replace(verdict, stable=seen.stable, pods=our_pods(seen, expected), workload=_name(seen))
+    application = seen.application
+    revision = application.revision if application and application.revision_is_commit else ""
+    verdict = replace(verdict, stable=seen.stable, pods=our_pods(seen, expected), workload=_name(seen), revision=revision)
     rollout = seen.workload.rollout if seen.workload else None
     if rollout is None or not applied(seen, expected):
         return verdict
@@ -146,4 +149,6 @@ def _with_facts(verdict: Verdict, seen: Observation, expected: Expectation) -> V
         steps=len(rollout.steps) or None,
         weight=0 if rollout.aborted else weight,
         analysis=our_analysis(seen),
+        analyses=our_analyses(seen),
+        to_analyse=to_analyse(seen),
     )

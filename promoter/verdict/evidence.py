@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         Difference,
         FieldManager,
         OperationState,
+        PlannedAnalysis,
         PodState,
         Workload,
     )
@@ -74,19 +76,21 @@ def _about_pod(pod: PodState) -> str:
     return f"pod {pod.name}: {pod.status_reason or pod.health}{restarts}" + (f": {pod.message}" if pod.message else "")
 
 
-def our_analysis(seen: Observation) -> AnalysisRunState | None:
-    """The AnalysisRun of the present pod template and Rollout revision: one that did not succeed, else the last.
+def our_analyses(seen: Observation) -> tuple[AnalysisRunState, ...]:
+    """The AnalysisRuns of the present pod template and Rollout revision.
 
     Runs of earlier releases stay listed; the newest name proves nothing, the label and the annotation do.
     """
     workload = seen.workload
     if workload is None or workload.rollout is None:
-        return None
-    runs = [
-        run
-        for run in seen.analysis_runs
-        if run.hash == workload.rollout.current_hash and run.revision in ("", workload.revision)
-    ]
+        return ()
+    current, revisions = workload.rollout.current_hash, ("", workload.revision)
+    return tuple(run for run in seen.analysis_runs if run.hash == current and run.revision in revisions)
+
+
+def our_analysis(seen: Observation) -> AnalysisRunState | None:
+    """Of these one that did not succeed, else the last."""
+    runs = our_analyses(seen)
     return next((run for run in runs if run.phase in _BAD), runs[-1] if runs else None)
 
 
@@ -106,6 +110,21 @@ def without_analysis(seen: Observation) -> tuple[str, ...]:
     """
     rollout = seen.workload.rollout if seen.workload else None
     return () if rollout is None or our_analysis(seen) else (_NOT_ANALYSED,)
+
+
+def to_analyse(seen: Observation) -> tuple[str, ...]:
+    """The commands of Argo Rollouts' kubectl plugin that run the analyses of the strategy, if none of this attempt is seen."""
+    workload = seen.workload
+    if workload is None or workload.rollout is None or our_analyses(seen):
+        return ()
+    return tuple(_command(workload.ref.namespace, planned) for planned in dict.fromkeys(workload.rollout.analyses))
+
+
+def _command(namespace: str, planned: PlannedAnalysis) -> str:
+    given = [part for name, value in planned.arguments for part in ("-a", f"{name}={value or 'VALUE'}")]
+    everywhere = ["--global"] if planned.everywhere else []
+    words = ["kubectl", "argo", "rollouts", "create", "analysisrun", "-n", namespace, *everywhere, "--from", planned.template]
+    return shlex.join([*words, *given])
 
 
 def _runs(values: tuple[str, ...]) -> str:

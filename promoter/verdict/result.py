@@ -65,7 +65,9 @@ class Verdict:
     sync once, after a grace. `held_by`: the revision of somebody else's operation that keeps ours from being synced.
     `step` of `steps` and `weight` (percent, the target) show a canary's progress. `override` is the Application's
     image override that masks our release. `workload` (kind and name) is the one that step, analysis and pods are of. `since`
-    (UTC) is when a watch saw it get this far.
+    (UTC) is when a watch saw it get this far. `analyses` are all AnalysisRuns of this attempt that are seen, of every workload;
+    `revision` is the commit that Argo CD compared the cluster with. `to_analyse` are the commands that run the analyses of the
+    strategy where none of this attempt is seen.
     """
 
     kind: Kind
@@ -84,6 +86,9 @@ class Verdict:
     pods: tuple[PodState, ...] = ()
     workload: str = ""
     since: datetime | None = None
+    analyses: tuple[AnalysisRunState, ...] = ()
+    revision: str = ""
+    to_analyse: tuple[str, ...] = ()
 
     @property
     def terminal(self) -> bool:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 USERNAME, PASSWORD, TOKEN = "robot", "battery-staple", "opaque-token"
 REPOSITORY = "team/model"
-_PATH = re.compile(r"/v2/(?P<repository>team/[^/]+)/(?P<kind>blobs|manifests)/(?P<name>.*)")
+_PATH = re.compile(r"/v2/(?P<repository>team/[^/]+)/(?P<kind>blobs|manifests|referrers)/(?P<name>.*)")
 _BLOCK = 1 << 16
 
 
@@ -41,6 +41,7 @@ class FakeRegistry:
     `cuts` are amounts of body bytes of an upload's requests after which the connection breaks, one after the other; `taken`
     counts such bytes, `ranges` are the chunks that were begun. `keeps_parts`: whether it keeps what came of a chunk that
     broke; `longest_chunk`, `least_chunk` and `takes` (methods, and `chunks`) are how it wants to get blobs.
+    `lists`: it lists what refers to an image, an artifact a page.
     """
 
     host: str = ""
@@ -58,6 +59,7 @@ class FakeRegistry:
     least_chunk: int = 0
     takes: frozenset[str] = frozenset({"PATCH", "chunks"})
     mounts: bool = True
+    lists: bool = False
 
     @property
     def blobs(self) -> dict[str, bytes]:
@@ -151,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         stored, name = self.state.stores[match["repository"]], match["name"]
         if match["kind"] == "manifests":
             return self._manifest(stored, name)
+        if match["kind"] == "referrers":
+            return self._referrers(stored, url.path, name, int(parse_qs(url.query).get("page", ["0"])[0]))
         if name.startswith("uploads/"):
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             return self._upload(stored, url.path, name.removeprefix("uploads/"), query)
@@ -160,9 +164,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _manifest(self, stored: Stored, name: str) -> None:
         if self.command != "PUT":
-            return self._found(stored.manifests.get(name))
+            by_digest = (one for one in stored.manifests.values() if digest(one) == name)
+            return self._found(stored.manifests.get(name) or next(by_digest, None))
         stored.manifests[name] = body = bytes(self._body())
-        return self._answer(201, {"Docker-Content-Digest": digest(body)}, b"")
+        subject = json.loads(body).get("subject") if self.state.lists else None
+        seen = {"OCI-Subject": subject["digest"]} if subject else {}
+        return self._answer(201, {"Docker-Content-Digest": digest(body), **seen}, b"")
+
+    def _referrers(self, stored: Stored, path: str, image: str, page: int) -> None:
+        if not self.state.lists:
+            return self._refuse(404, "NOT_FOUND")
+        referring = [one for one in stored.manifests.values() if (json.loads(one).get("subject") or {}).get("digest") == image]
+        manifests = [
+            {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": digest(one),
+                "size": len(one),
+                "artifactType": json.loads(one)["artifactType"],
+                "annotations": json.loads(one)["annotations"],
+            }
+            for one in referring[page : page + 1]
+        ]
+        link = {"Link": f'<{path}?page={page + 1}>; rel="next"'} if page + 1 < len(referring) else {}
+        return self._answer(200, link, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
 
     # -- uploads ------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Pull:
     labels: list[str] = field(default_factory=list)
     reviewers: list[str] = field(default_factory=list)
     reviewed: list[str] = field(default_factory=list)
+    votes: list[tuple[str, str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     queue: int | None = None

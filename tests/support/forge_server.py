@@ -222,7 +222,8 @@ class _GitHub:
         return Answer(200, self._pull(pull))
 
     def _get_reviews(self, pull: Pull, *_: Any) -> Answer:
-        return Answer(200, [{"user": {"login": one}} for one in pull.reviewed])
+        voted = [{"user": {"login": who}, "state": state} for who, state in pull.votes]
+        return Answer(200, [*({"user": {"login": one}} for one in pull.reviewed), *voted])
 
     def _get_requested_reviewers(self, pull: Pull, *_: Any) -> Answer:
         users = [{"login": one} for one in pull.reviewers if "/" not in one]
@@ -406,7 +407,11 @@ class _Azure:
         return 200, {"name": body["name"], "active": True}
 
     def _get_reviewers(self, pull: Pull, *_: Any) -> tuple[int, Any]:
-        return 200, [{"id": one, "vote": 0} for one in pull.reviewers]
+        votes = {"APPROVED": 10, "CHANGES_REQUESTED": -10}
+        last = {who: votes.get(state, 0) for who, state in pull.votes}
+        people = [{"id": IDENTITY, "uniqueName": who, "vote": vote} for who, vote in last.items()]
+        team = {"id": IDENTITY, "displayName": "[project]\\Reviewers", "vote": 10, "isContainer": True}
+        return 200, [*({"id": one, "vote": 0} for one in pull.reviewers), *people, *([team] if people else [])]
 
     def _put_reviewerid(self, pull: Pull, body: dict[str, Any], id: str | None) -> tuple[int, Any]:
         assert body["id"] == id

@@ -312,7 +312,9 @@ def world(folder: Path, choose: Callable[[int], int], bad: Collection[str]) -> W
 class SmallReconciler(Reconciler):
     """reconcile without a cluster to watch: what it promoted goes live or is aborted as the world has it."""
 
-    def _follow(self, environment: Environment, committed: Committed, *, found: bool = False) -> Reconciled:
+    def _follow(
+        self, environment: Environment, committed: Committed, *, found: bool = False, made: object = None
+    ) -> Reconciled:
         ended(cast("SmallClients", self.clients), environment, committed)
         return Reconciled(environment.name, MODEL, Action.PROMOTED, "", ExitCode.DONE)
 

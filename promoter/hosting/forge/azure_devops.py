@@ -29,7 +29,7 @@ _STATES = {"active": State.OPEN, "completed": State.MERGED, "abandoned": State.C
 _STRATEGIES = {MergeMethod.MERGE: "noFastForward", MergeMethod.SQUASH: "squash", MergeMethod.REBASE: "rebase"}
 _IDENTITY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKENS = names(ForgeKind.AZURE_DEVOPS)
-_FOR_CHANGES, _REJECTED = -5, -10  # votes
+_FOR_CHANGES, _REJECTED, _APPROVING = -5, -10, (5, 10)  # votes; 5 is with suggestions
 _CHECKS = ("0609b952-1397-4640-95ec-e00a01b2c241", "cbdc66da-9728-4af8-aada-9a5a32e4a226")  # policy types: Build, Status
 
 
@@ -128,6 +128,12 @@ class AzureDevOpsPullRequests:
             _blocked(answer),
             conflicts=answer.get("mergeStatus") == "conflicts",
         )
+
+    def approvers(self, number: int) -> tuple[str, ...]:
+        """Votes of persons: a group's is that of one of its members."""
+        reviewers = self._ask("GET", f"{self._pulls}/{number}/reviewers")["value"]
+        approving = (one for one in reviewers if int(one.get("vote") or 0) in _APPROVING and not one.get("isContainer"))
+        return tuple(sorted(str(one.get("uniqueName") or one.get("displayName") or one["id"]) for one in approving))
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

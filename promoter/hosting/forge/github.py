@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _TRIES = 5
 _MERGEABLE = ("clean status", "unstable status", "has_hooks status")
 _TOKENS = names(ForgeKind.GITHUB)
+_APPROVED = "APPROVED"
+_DECIDING = (_APPROVED, "CHANGES_REQUESTED", "DISMISSED")
 
 
 @odd_answers_are_errors
@@ -126,6 +128,14 @@ class GitHubPullRequests:
         if standing.pull_request.number != number:
             raise ValueError(f"it is about pull request #{standing.pull_request.number}, not #{number}")
         return standing
+
+    def approvers(self, number: int) -> tuple[str, ...]:
+        """By the last review of each that approves, asks for changes, or was dismissed: a comment changes nothing."""
+        last: dict[str, str] = {}
+        for review in self._ask("GET", f"/pulls/{number}/reviews", params={"per_page": "100"}):
+            if review.get("user") and review.get("state") in _DECIDING:
+                last[str(review["user"]["login"])] = str(review["state"])
+        return tuple(sorted(login for login, state in last.items() if state == _APPROVED))
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

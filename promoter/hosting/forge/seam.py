@@ -121,3 +121,7 @@ class Forge(Protocol):
     def standing(self, number: int) -> Standing:
         """Where it stands now."""
         ...
+
+    def approvers(self, number: int) -> tuple[str, ...]:
+        """Who approved it, as its forge names them, and has not taken that back; sorted."""
+        ...
