@@ -64,6 +64,17 @@ def test_a_short_secret_is_known_as_a_word() -> None:
     assert redactor("password hunter2, user hunter22 at v1") == "password ***, user hunter22 at v1"
 
 
+def test_a_secret_that_is_learned_with_every_request_is_kept_once() -> None:
+    redactor = Redactor()
+    redactor.learn("hunter2", "a-longer-one")
+    once = redactor._words, redactor._secrets
+    redactor.learn("hunter2", "a-longer-one")
+    assert redactor._words is once[0]
+    assert redactor._secrets is once[1]
+    redactor.learn("hunter3")
+    assert redactor("hunter2, hunter3, hunter22") == "***, ***, hunter22"
+
+
 @pytest.mark.parametrize(
     "piece", ["\n", " ", "a", "eyJ-", "eyJaaaaaaaa.", "token", "-----BEGIN ", "://", "://a", "gh", "x-", "@", "\x1b", "``"]
 )

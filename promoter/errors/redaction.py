@@ -60,6 +60,7 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._secrets: tuple[str, ...] = ()
+        self._short: frozenset[str] = frozenset()
         self._words: re.Pattern[str] | None = None
 
     def __call__(self, text: str) -> str:
@@ -86,11 +87,12 @@ class Redactor:
         with self._lock:
             known = {*self._secrets, *(form for form in forms if len(form) >= _SHORTEST)}
             short = {form for form in forms if _SHORTEST_WORD <= len(form) < _SHORTEST and not form.isalpha()}
-            self._secrets = tuple(sorted(known, key=len, reverse=True))
-            if short:
-                before = [self._words.pattern] if self._words else []
-                added = (rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(short, key=len, reverse=True))
-                self._words = re.compile("|".join([*before, *added]))
+            if len(known) > len(self._secrets):
+                self._secrets = tuple(sorted(known, key=len, reverse=True))
+            if short - self._short:  # a credential is learned with every request: the same one must cost nothing
+                self._short |= short
+                words = "|".join(map(re.escape, sorted(self._short, key=len, reverse=True)))
+                self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
 
     def learn_environment(self, environ: Mapping[str, str], names: Iterable[str] = ()) -> None:
         """Adds the variables that are secrets by their names, those in `names`, and the passwords in the URLs of any."""
