@@ -52,6 +52,7 @@ models:
   {MODEL}: {{image: {REPOSITORY}, kustomize-image: fraud-detector}}
 environments:
 - {{name: staging, application: app.yaml, alias: {ALIAS}, on-alias: promote}}
+record: {{registry: off}}
 """
 _APPLICATION = """\
 kind: Application
