@@ -572,7 +572,7 @@ def test_the_scripts_install_nothing_without_its_hash(tmp_path: Path, package: s
 
 
 @pytest.mark.parametrize(
-    "extras", [(), ("azure",), ("github-app",), ("mlflow",), ("runtime",), ("azure", "mlflow")], ids="+".join
+    "extras", [(), ("azure",), ("github-app",), ("mlflow",), ("runtime",), ("sign",), ("azure", "mlflow")], ids="+".join
 )
 def test_a_part_of_the_lock_has_what_its_packages_need_and_nothing_else(extras: tuple[str, ...]) -> None:
     """By the metadata of the packages that are installed here, which the lock was made from."""
@@ -620,6 +620,7 @@ def test_what_pipelines_install_is_what_is_tested() -> None:
         *extras["github-app"],
         *extras["mlflow"],
         *extras["runtime"],
+        *extras["sign"],
         *project["build-system"]["requires"],
     ]
     assert {canonicalize_name(Requirement(one).name) for one in wanted} <= {name for name, _ in installed}
