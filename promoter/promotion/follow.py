@@ -92,7 +92,8 @@ class Follower:
                 ending = self._follow(committed, restoring=restoring)
         except (PromoterError, Interrupted) as error:
             announcer.broke(begun, error)
-            self._record(committed, record.unwatched(str(error), self._stages), made=self.made)
+            if isinstance(error, PromoterError):  # whoever sent a signal waits for nothing, and reconcile adds what it finds
+                self._record(committed, record.unwatched(str(error), self._stages), made=self.made)
             raise
         announcer.ended(begun, ending)
         self._record(committed, record.of_ending(ending, self._stages), made=self.made)
