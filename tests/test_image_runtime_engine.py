@@ -264,6 +264,16 @@ def test_image_answers_as_the_model_does_with_no_network_and_no_rights(
             assert [json.loads(line) for line in told.splitlines()] == [expected] * 5, workers
 
 
+def test_an_unpacked_runtime_compiles_nothing_that_it_imports(world: World, docker_engine: DockerEngine) -> None:
+    """Its bytecode may be another patch version's than the base's: all of a minor version read it."""
+    clients = world.clients({"runtime-builder": "unpack"}, "models/unpacked")
+    image = pull(docker_engine, world, world.ensure(clients, world.version("1")))
+    told = run(docker_engine, image, ["-v", "-c", "import promoter.serving.server, mlflow.pyfunc, sklearn.ensemble"])
+    read = [line for line in told.splitlines() if line.startswith("# code object from '/opt/")]
+    assert len(read) > 500
+    assert [line for line in read if not line.endswith(".pyc'")] == []
+
+
 def test_what_is_in_a_runtime(world: World, first: Image, docker_engine: DockerEngine) -> None:
     """Neither pip nor wheels nor the build's folder; the lock, bytecode, the server, and labels that say where it came from."""
     look = """

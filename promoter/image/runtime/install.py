@@ -20,6 +20,9 @@ BUILD = Path("/opt/build")
 RUNTIME = Path("/opt/runtime")
 SERVER = Path("/opt/promoter")
 
+# A third of the bytecode would be that of the packages' own tests.
+TESTS = re.compile(r"/tests?/")
+
 # Imports each package that has compiled code: the loader names the first shared library that neither a wheel nor the base has.
 # Nodes provide GPU drivers, and what is made for GPUs is loaded where one is. Any other failure may come from a missing GPU,
 # file or setting, not from the base.
@@ -67,10 +70,8 @@ def main() -> None:
     install()
     # Hashes that are never checked: a file system that nobody writes to is not asked for times at every import.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    # A third of the bytecode would be that of the packages' own tests.
-    tests = re.compile(r"/tests?/")
     for folder in (RUNTIME, SERVER):
-        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=tests)
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode, rx=TESTS)
     check()
     (RUNTIME / "sbom.cdx.json").write_text(bill_of_materials(installed()))
     for folder in (RUNTIME, SERVER):

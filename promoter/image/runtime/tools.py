@@ -6,7 +6,8 @@ import ast
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,31 @@ def _uv(env: Mapping[str, str]) -> str:
     if found is None:
         raise UsageError("uv locks a model's requirements, and it is not here", hint=f"{install('runtime')}, or put uv on PATH")
     return found
+
+
+def find_python(minor: str, env: Mapping[str, str]) -> str | None:
+    """A CPython of this minor version (3.11) that is here and runs; None if there is none, since none is downloaded.
+
+    The one that promoter runs on, else the one on PATH, else one that uv manages.
+    """
+    return next((program for program in _pythons(minor, env) if program and _is_python(program, minor, env)), None)
+
+
+def _pythons(minor: str, env: Mapping[str, str]) -> Iterator[str | None]:
+    yield sys.executable
+    yield shutil.which(f"python{minor}", path=env.get("PATH"))
+    with suppress(UsageError):
+        search = ["python", "find", "--managed-python", "--no-project", "--no-python-downloads", f"cpython@{minor}"]
+        yield _run([_uv(env), *search], env).output.strip()
+
+
+def _is_python(program: str, minor: str, env: Mapping[str, str]) -> bool:
+    """A version manager's stand-in may only write that it does not know which one is meant."""
+    try:
+        done = _run([program, "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)"], env)
+    except UsageError:
+        return False
+    return done.output.strip() == f"cpython-{minor.replace('.', '')}"
 
 
 def pip(arguments: Sequence[str], env: Mapping[str, str]) -> Done:

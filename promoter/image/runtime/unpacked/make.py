@@ -11,7 +11,9 @@ from promoter.image.base import Base
 from promoter.image.oci import CONFIG, MANIFEST, Descriptor, canonical, section, sha256
 from promoter.image.runtime.debian.lock import LockedPackage
 from promoter.image.runtime.recipe import Recipe
+from promoter.image.runtime.tools import find_python
 from promoter.image.runtime.unpacked.base_files import BaseFiles, Python, read_files
+from promoter.image.runtime.unpacked.bytecode import add_bytecode
 from promoter.image.runtime.unpacked.environment import OWNER, container, environment
 from promoter.image.runtime.unpacked.files import File, merged
 from promoter.image.runtime.unpacked.libraries import require_libraries
@@ -43,8 +45,9 @@ def unpack(recipe: Recipe, tag: str) -> None:
         recipe.say(f"unpacking {len(wheels)} packages")
         files = runtime_files(python, recipe.lock, wheels, recipe.packages.packages if recipe.packages else ())
         require_libraries(files, base, recipe.platform)
-        layers = [pack_files(group) for group in grouped(files)]
-        _send(recipe, tag, layers)
+        groups = grouped(files)
+        groups += _bytecode(recipe, groups, folder)
+        _send(recipe, tag, [pack_files(group) for group in groups])
 
 
 def runtime_files(python: Python, lock: str, wheels: Sequence[Wheel], packages: Sequence[LockedPackage] = ()) -> list[File]:
@@ -97,6 +100,17 @@ def _wheels(recipe: Recipe, folder: Path) -> list[Wheel]:
     download_wheels(lock, python, recipe.platform, folder / "wheels", recipe.env)
     found = [Wheel(path, python) for path in (folder / "wheels").iterdir()]
     return sorted((wheel for wheel in found if wheel.name != _INSTALLER), key=lambda wheel: wheel.name)
+
+
+def _bytecode(recipe: Recipe, groups: Sequence[Sequence[File]], folder: Path) -> list[list[File]]:
+    """After all other layers, whose digests it has no part in."""
+    python = recipe.requirements.python
+    interpreter = find_python(python, recipe.env)
+    if interpreter is None:
+        recipe.say(f"no Python {python} is here to compile with: workers will compile what they import, at each start")
+        return []
+    recipe.say(f"compiling for Python {python}")
+    return add_bytecode(groups, interpreter, python, folder, recipe.env)
 
 
 def _send(recipe: Recipe, tag: str, layers: Collection[PackedLayer]) -> None:
