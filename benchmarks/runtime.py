@@ -41,6 +41,23 @@ print(*peak(lambda: bench.make("unpack")))
 """
 
 
+# What a worker imports before it loads a model of scikit-learn.
+_IMPORTS = """
+import time
+started = time.perf_counter()
+import promoter.serving.server, mlflow.pyfunc, sklearn.ensemble
+print(time.perf_counter() - started)
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """How long it took until the runtime was in its repository, and its reference there."""
+
+    seconds: float
+    reference: str
+
+
 @dataclass(frozen=True)
 class Bench:
     """A registry with a base in it, whose Python is `python`; `environ` is what promoter has of this machine."""
@@ -57,8 +74,8 @@ class Bench:
     def json(self) -> str:
         return json.dumps({"host": self.host, "python": self.python, "environ": dict(self.environ)})
 
-    def make(self, builder: str, *more: str, repository: str = "") -> float:
-        """Seconds until the runtime is in its repository, a new one unless named."""
+    def make(self, builder: str, *more: str, repository: str = "") -> Made:
+        """The runtime in its repository, a new one unless named."""
         files = {
             "MLmodel": b"flavors: {}\n",
             "requirements.txt": "\n".join([*_REQUIREMENTS, *more]).encode(),
@@ -69,8 +86,8 @@ class Bench:
             image = config.load(_settings(Path(folder), f"{self.host}/base:1", builder)).image
             maker = RuntimeBuilder(target, image, self.environ, lambda _: None)
             started = time.perf_counter()
-            maker(model_version(listing(files)), store(files).open)
-            return time.perf_counter() - started
+            found = maker(model_version(listing(files)), store(files).open)
+            return Made(time.perf_counter() - started, f"{target.name}:{found.reference}")
 
 
 def _settings(folder: Path, base: str, builder: str) -> Path:
@@ -111,14 +128,15 @@ def _python(tar: Path) -> str:
 
 def _section(bench: Bench, server: RegistryServer, docker: Mapping[str, str] | None) -> Section:
     bench.make(Builder.UNPACK)  # wheels are fetched, and the base is read
-    ours = statistics.median(_told("unpacked", bench.make(Builder.UNPACK)) for _ in range(_ROUNDS))
+    ours = statistics.median(_told("unpacked", bench.make(Builder.UNPACK).seconds) for _ in range(_ROUNDS))
     kept = _images(docker)
     engine = statistics.median(_told("built", _built(bench, docker, kept)) for _ in range(_ROUNDS))
     bench.make(Builder.UNPACK, repository="pins")
     before = _blobs(server)
-    pin = bench.make(Builder.UNPACK, _OLDER, repository="pins")
+    pin = bench.make(Builder.UNPACK, _OLDER, repository="pins").seconds
     sent = sum(size for name, size in _blobs(server).items() if name not in before)
     done = subprocess.run([sys.executable, "-c", _MEMORY, bench.json], capture_output=True, text=True, check=True)
+    imports = _imports({builder: bench.make(builder).reference for builder in (Builder.UNPACK, Builder.ENGINE)}, docker)
     above, peak = (int(kib) / 1024 for kib in done.stdout.split())
     return Section(
         title=f"The first runtime of {' and '.join(_REQUIREMENTS)} (median of {_ROUNDS})",
@@ -126,10 +144,13 @@ def _section(bench: Bench, server: RegistryServer, docker: Mapping[str, str] | N
             ("unpacked, into an empty repository", f"{ours:.1f} s"),
             ("built by a Docker engine from the same lock, and pushed", f"{engine:.1f} s"),
             (f"unpacked again after a pin changed ({_OLDER}): sent", f"{sent / 2**20:.1f} MiB in {pin:.1f} s"),
+            ("its imports, unpacked", f"{imports[Builder.UNPACK]:.2f} s"),
+            ("its imports, built", f"{imports[Builder.ENGINE]:.2f} s"),
             ("peak memory of the process", f"{peak:.0f} MiB"),
         ),
         figures=(
             Figure("built / unpacked", engine / ours, at_least=5),
+            Figure("imports, unpacked / built", imports[Builder.UNPACK] / imports[Builder.ENGINE], at_most=1.1),
             Figure("memory above the process", above, at_most=40, unit="MiB"),
         ),
         notes=(
@@ -139,11 +160,22 @@ def _section(bench: Bench, server: RegistryServer, docker: Mapping[str, str] | N
     )
 
 
+def _imports(images: Mapping[Builder, str], docker: Mapping[str, str] | None) -> dict[Builder, float]:
+    """Seconds that the imports take in a container of each, the best of rounds in turn."""
+    taken: dict[Builder, list[float]] = {builder: [] for builder in images}
+    for _ in range(2 * _ROUNDS):
+        for builder, image in images.items():
+            command = ["docker", "run", "--rm", "--network=none", "--read-only", "--entrypoint=/opt/runtime/bin/python", image]
+            done = subprocess.run([*command, "-c", _IMPORTS], env=docker, capture_output=True, text=True, check=True)
+            taken[builder].append(float(done.stdout))
+    return {builder: min(times) for builder, times in taken.items()}
+
+
 def _built(bench: Bench, docker: Mapping[str, str] | None, kept: frozenset[str]) -> float:
     """Without what the engine has of an earlier round: it may be somebody's own engine, and what it had before is `kept`."""
     if others := sorted(_images(docker) - kept):
         subprocess.run(["docker", "rmi", "--force", *others], env=docker, capture_output=True, check=False)
-    return bench.make(Builder.ENGINE)
+    return bench.make(Builder.ENGINE).seconds
 
 
 def _images(docker: Mapping[str, str] | None) -> frozenset[str]:
