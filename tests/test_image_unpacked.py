@@ -410,6 +410,22 @@ def test_libraries_are_those_where_the_loader_looks() -> None:
     assert {name for name, _ in configured.libraries()} == {"libc.so.6", "libodd.so.1"}
 
 
+def test_musl_that_is_installed_next_to_glibc_is_not_what_python_uses() -> None:
+    loader, libc = "lib/ld-musl-x86_64.so.1", "usr/lib/x86_64-linux-gnu/libc.so.6"
+    assert with_nodes(**{loader: Node("file")}).musl is None
+    assert with_nodes(**{loader: Node("file"), libc: Node("file")}).musl == (1, 1)
+
+
+def test_what_a_base_with_musl_lacks_is_none_of_what_its_loader_has_and_no_package_of_debian(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alpine = BaseFiles("alpine:1", {"lib": Node("folder"), "lib/ld-musl-x86_64.so.1": Node("file")})
+    own = Library("amd64", "", ("libc.so", "libc.musl-x86_64.so.1", "libm.so.6", "libpthread.so.0"))
+    require_libraries(compiled(monkeypatch, tmp_path / "own", native=own), alpine, AMD64)
+    with pytest.raises(RefusedError, match=r"needs libgomp\.so\.1, which the base image does not have$"):
+        require_libraries(compiled(monkeypatch, tmp_path, native=Library("amd64", "", ("libgomp.so.1",))), alpine, AMD64)
+
+
 def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **libraries: Library) -> list[File]:
     """A wheel whose files are these libraries."""
     from promoter.image.runtime.unpacked import libraries as module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -187,7 +188,7 @@ def test_a_new_pin_sends_one_layer(world: World, monkeypatch: pytest.MonkeyPatch
     changed = [digest for digest in after.layers if digest not in before.layers]
     assert len(after.layers) == len(before.layers)
     assert len(changed) == 2  # the package's, and promoter's own, which has the lock
-    assert changed[-1] == after.layers[-1]
+    assert "opt/runtime/requirements.lock" in contents(world.builder("unpacked/pins").target, (changed[-1],))
 
 
 def contents(repository: Repository, layers: tuple[Descriptor, ...]) -> dict[str, tarfile.TarInfo]:
@@ -204,7 +205,6 @@ def contents(repository: Repository, layers: tuple[Descriptor, ...]) -> dict[str
     [
         ({"usr/bin/python3": "python3.12", "usr/bin/python3.12": b"#!"}, r"has Python 3\.12, the model needs Python 3\.11"),
         ({"usr/bin/sh": b"#!"}, "has no python3 in /usr/bin"),
-        ({**PYTHON, "lib/ld-musl-x86_64.so.1": b""}, "has musl for its C library"),
     ],
 )
 def test_a_base_that_does_not_fit_is_refused_before_anything_is_fetched_or_sent(
@@ -215,6 +215,50 @@ def test_a_base_that_does_not_fit_is_refused_before_anything_is_fetched_or_sent(
         unfit.builder("unpacked/odd")(model_version(listing(FILES)), store(FILES).open)
     assert refused.value.hint
     assert not [line for line in world.said if "wheels" in line]
+
+
+MUSL: dict[str, bytes | str] = {**PYTHON, "lib/ld-musl-x86_64.so.1": b""}
+APK = b"C:Q1abc=\nP:busybox\nV:1.37.0-r12\n\nC:Q1def=\nP:musl\nV:1.2.5-r9\nA:x86_64\n\n"
+GLIBC_WHEEL, MUSL_WHEEL = "cp311-cp311-manylinux_2_17_x86_64", "cp311-cp311-musllinux_1_2_x86_64"
+
+
+def compiled_wheels(world: World, *tags: str) -> None:
+    """The package `shop` for these platforms only."""
+    (world.wheels / "shop-1.0-py3-none-any.whl").unlink()
+    for tag in tags:
+        write_wheel(world.wheels, "shop", "1.0", tag=tag)
+
+
+def installed_tag(world: World, base: str, repository: str) -> str:
+    image = replace(world, base=base).builder(repository)(model_version(listing(FILES)), store(FILES).open)
+    data = b"".join(gzip.decompress(b"".join(image.repository.read_blob(blob))) for blob in read_base(image, AMD64).layers[1:])
+    return data.partition(b"shop-1.0.dist-info/WHEEL")[2].partition(b"Tag: ")[2].partition(b"\n")[0].decode()
+
+
+def test_a_base_with_musl_gets_wheels_for_musl_from_the_same_lock(world: World) -> None:
+    compiled_wheels(world, GLIBC_WHEEL, MUSL_WHEEL)
+    base = push_base(world.registry, "unpacked-musl", layer({**MUSL, "lib/apk/db/installed": APK}))
+    assert installed_tag(world, base, "unpacked/musl") == MUSL_WHEEL
+    assert installed_tag(world, world.base, "unpacked/musl") == GLIBC_WHEEL
+    assert sum(line.startswith("resolving") for line in world.said) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "version"),
+    [
+        ({**MUSL, "lib/apk/db/installed": APK}, "1.2"),  # no such wheel is there at all
+        (MUSL, "1.1"),  # what the base shows of its musl does not suffice for a wheel of 1.2
+    ],
+)
+def test_a_package_without_a_wheel_for_the_musl_of_a_base_is_refused(
+    world: World, files: dict[str, bytes | str], version: str
+) -> None:
+    compiled_wheels(world, GLIBC_WHEEL, *([MUSL_WHEEL] if version == "1.1" else []))
+    unfit = replace(world, base=push_base(world.registry, f"unpacked-musl-{version}", layer(files)))
+    told = f"with musl {version}: the index shows no such wheel of shop==1.0, which is in the lock"
+    with pytest.raises(RefusedError, match=re.escape(told)) as refused:
+        unfit.builder(f"unpacked/no-musl-{version}")(model_version(listing(FILES)), store(FILES).open)
+    assert "image.constraints" in refused.value.hint
 
 
 # -- what a base contains ---------------------------------------------------------------------------------------------

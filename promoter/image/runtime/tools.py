@@ -49,13 +49,17 @@ def uv_platform(platform: Platform) -> str:
     return f"{_machine(platform)}-manylinux_2_{_GLIBC_MINOR}"
 
 
-def pip_platforms(platform: Platform) -> list[str]:
-    """Every platform tag whose wheels run there; pip does not know that one includes the older ones (PEP 600).
+def pip_platforms(platform: Platform, musl: tuple[int, int] | None = None) -> list[str]:
+    """Every platform tag whose wheels run there; pip does not know that one includes the older ones (PEP 600, PEP 656).
+
+    `musl` is the version of that C library where it takes glibc's place.
 
     Raises:
         UsageError: no wheels are made for it.
     """
     machine = _machine(platform)
+    if musl:
+        return [f"musllinux_{musl[0]}_{minor}_{machine}" for minor in range(musl[1], -1, -1)]
     return [
         *(f"manylinux_2_{minor}_{machine}" for minor in range(_GLIBC_MINOR, 4, -1)),
         *(f"manylinux{year}_{machine}" for year in ("2014", "2010", "1")),

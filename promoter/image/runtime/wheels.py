@@ -16,8 +16,17 @@ _FROM = re.compile(r" \(from -r [^)]*\)\)")
 _OPTIONS = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-input", "--progress-bar", "off", "--quiet")
 
 
-def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, env: Mapping[str, str]) -> None:
+def download_wheels(
+    lock: Path,
+    python: str,
+    platform: Platform,
+    folder: Path,
+    env: Mapping[str, str],
+    musl: tuple[int, int] | None = None,
+) -> None:
     """Every wheel of the lock into `folder`, for CPython `python` (3.11) on `platform`, checked against its hashes.
+
+    `musl` is the version of that C library where it takes glibc's place.
 
     Raises:
         RefusedError: the index does not have a wheel, or has another file.
@@ -28,7 +37,7 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
     target = ["--python-version", python, "--implementation", "cp"]
     for abi in (f"cp{python.replace('.', '')}", "abi3", "none"):
         target += ["--abi", abi]
-    for tag in pip_platforms(platform):
+    for tag in pip_platforms(platform, musl):
         target += ["--platform", tag]
     options = [*_OPTIONS, "--disable-pip-version-check", *target, "--dest", str(folder), "--requirement", str(lock)]
     done = pip(["download", *options], env)
@@ -39,4 +48,8 @@ def download_wheels(lock: Path, python: str, platform: Platform, folder: Path, e
         reason = f"the index shows no wheel of {missing[1]}, which is in the lock: it was removed, or our login may not read it"
     doing = f"fetch the wheels for Python {python} on {platform}"
     hint = "check what the index of `pip config list` has, and our credentials for it"
+    if missing and musl:
+        doing += f" with musl {musl[0]}.{musl[1]}"
+        reason = f"the index shows no such wheel of {missing[1]}, which is in the lock"
+        hint = "name an image.base with glibc, or with image.constraints a version that has one"
     raise tool_failure(done, doing, _FROM.sub("", reason.removeprefix("ERROR: ")), hint)

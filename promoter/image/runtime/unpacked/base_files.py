@@ -28,15 +28,15 @@ from promoter.image.runtime.unpacked.elf import Library, read_library
 from promoter.machine.folders import are_private, make_private
 from promoter.machine.home import cache_folder
 
-_FORMAT = 2  # of the listings that are kept
+_FORMAT = 3  # of the listings that are kept
 _OPAQUE = ".wh..wh..opq"
 _LIBRARY = re.compile(r".*\.so(\.[^/]*)?")
 _LARGEST_LIBRARY, _IN_MEMORY = 1 << 30, 8 << 20
-# Last come apt's sources and keys, and dpkg's records.
+# Last come apt's sources and keys, and what dpkg and apk have recorded.
 _TEXTS = re.compile(
     r"(etc/os-release|usr/lib/os-release|etc/ld\.so\.conf|etc/ld\.so\.conf\.d/[^/]+\.conf"
     r"|etc/apt/sources\.list|etc/apt/sources\.list\.d/[^/]+\.(list|sources)|etc/apt/trusted\.gpg|(etc/apt|usr/share)/.*\.(gpg|pgp|asc)"
-    r"|var/lib/dpkg/(status|diversions|statoverride|triggers/File|info/format))"
+    r"|var/lib/dpkg/(status|diversions|statoverride|triggers/File|info/format)|(usr/)?lib/apk/db/installed)"
 )
 _LARGEST_TEXT = 8 << 20
 _MOST_LINKS = 40  # as Linux (path_resolution(7))
@@ -144,8 +144,14 @@ class BaseFiles:
         return BaseFiles(self.name, nodes, self.path)
 
     @property
-    def musl(self) -> bool:
-        return any(re.fullmatch(r"(usr/)?lib/ld-musl-[^/]+\.so\.1", path) for path in self.nodes)
+    def musl(self) -> tuple[int, int] | None:
+        """The version of musl, where that is the C library; only apk's records show whether it is newer than 1.1."""
+        loader = any(re.fullmatch(r"(usr/)?lib/ld-musl-[^/]+\.so\.1", path) for path in self.nodes)
+        # musl can be installed next to glibc, which has versions of symbols, and then Python is glibc's.
+        if not loader or any(name == "libc.so.6" and library.offered for name, library in self.libraries()):
+            return None
+        found = re.search(r"^P:musl\nV:(\d+)\.(\d+)", self.text("lib/apk/db/installed"), re.MULTILINE)
+        return (int(found[1]), int(found[2])) if found else (1, 1)
 
     @cached_property
     def _folders(self) -> set[str]:

@@ -6,6 +6,7 @@ import posixpath
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from promoter.errors import RefusedError
 from promoter.image.base import Platform
@@ -22,6 +23,9 @@ _IN_MEMORY = 8 << 20
 _VERSIONED = re.compile(r".*\.so\.\d[^/]*")
 # Plug-ins that their package tries to load, and goes without.
 _OPTIONAL = re.compile(r".*/numba/np/ufunc/(tbbpool|omppool)\.[^/]*")
+
+# The names that musl's loader takes for itself, whatever follows (musl, ldso/dynlink.c, load_library).
+_OF_MUSL = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\..*")
 
 
 def require_libraries(files: Collection[File], base: BaseFiles, platform: Platform) -> None:
@@ -43,11 +47,12 @@ def require_libraries(files: Collection[File], base: BaseFiles, platform: Platfo
     missing: dict[str, str] = {}
     for file, library in found.items():
         if library.machine == platform.architecture and _is_loaded(file.path, library, found.values()):
-            for what in _missing(library, own, there):
+            needed = [name for name in library.needed if not (base.musl and _OF_MUSL.fullmatch(name))]
+            for what in _missing(replace(library, needed=tuple(needed)), own, there):
                 missing.setdefault(what, file.owner)
     if missing:
         told = [f"{owner} needs {what}, which the base image does not have" for what, owner in sorted(missing.items())]
-        reason = "; ".join(with_packages(line) for line in told)
+        reason = "; ".join(line if base.musl else with_packages(line) for line in told)
         hint = f"{base_hint(reason)}; if the model never loads that file, set image.runtime-builder: engine"
         raise RefusedError(f"the model's packages would not run on {base.name}: {reason}", hint=hint)
 

@@ -41,7 +41,7 @@ def unpack(recipe: Recipe, tag: str) -> None:
     base = _files(recipe, name)
     python = _python(recipe, base)
     with temporary("build") as folder:
-        wheels = _wheels(recipe, folder)
+        wheels = _wheels(recipe, base, folder)
         recipe.say(f"unpacking {len(wheels)} packages")
         files = runtime_files(python, recipe.lock, wheels, recipe.packages.packages if recipe.packages else ())
         require_libraries(files, base, recipe.platform)
@@ -77,11 +77,6 @@ def _files(recipe: Recipe, name: str) -> BaseFiles:
 
 
 def _python(recipe: Recipe, base: BaseFiles) -> Python:
-    if base.musl:
-        raise RefusedError(
-            f"{base.name} has musl for its C library, and the lock is of wheels for glibc",
-            hint="name an image.base with glibc, such as python:{python}-slim",
-        )
     found, wanted = base.python, recipe.requirements.python
     if found.version != wanted:
         raise RefusedError(
@@ -91,13 +86,13 @@ def _python(recipe: Recipe, base: BaseFiles) -> Python:
     return found
 
 
-def _wheels(recipe: Recipe, folder: Path) -> list[Wheel]:
+def _wheels(recipe: Recipe, base: BaseFiles, folder: Path) -> list[Wheel]:
     recipe.say(f"fetching the wheels of {recipe.lock.count('==')} packages")
     lock = folder / "requirements.lock"
     with writing(folder):
         lock.write_text(recipe.lock)
     python = recipe.requirements.python
-    download_wheels(lock, python, recipe.platform, folder / "wheels", recipe.env)
+    download_wheels(lock, python, recipe.platform, folder / "wheels", recipe.env, base.musl)
     found = [Wheel(path, python) for path in (folder / "wheels").iterdir()]
     return sorted((wheel for wheel in found if wheel.name != _INSTALLER), key=lambda wheel: wheel.name)
 
