@@ -114,12 +114,17 @@ def python_base() -> PythonBase:
     return PythonBase(tar, found[0])
 
 
-def debian(variant: str) -> Path:
-    """A root file system with Python in a tar, made by mmdebstrap once: variant `extract` has nothing else, `apt` a shell too."""
+def debian(variant: str, architecture: str = "") -> Path:
+    """A root file system with Python in a tar, made by mmdebstrap once: variant `extract` has nothing else, `apt` a shell too.
+
+    It is for this machine's architecture unless another is named (arm64), of which it can only be the variant `extract`.
+    """
     suite, mirror = _suite(), _mirror()
     if not shutil.which("mmdebstrap") or suite is None or mirror is None:
         pytest.skip("no base image can be made here: mmdebstrap (package mmdebstrap) is missing, or this is no Debian")
     recipe = ["mmdebstrap", "--quiet", f"--variant={variant}", "--format=tar", f"--include={_PACKAGES}", suite]
+    if architecture:
+        recipe.insert(1, f"--architectures={architecture}")
 
     def make(tar: Path) -> None:
         done = subprocess.run([*recipe, str(tar), mirror], env=_ENVIRON, capture_output=True, text=True, check=False)
