@@ -252,6 +252,13 @@ class OnFailureAlias(StrEnum):
     MOVE_BACK = "move-back"
 
 
+class OnWaveFailure(StrEnum):
+    """What becomes of an environment that has got a release when that fails in another one of its group."""
+
+    HOLD = "hold"
+    REVERT = "revert"
+
+
 class MergeMethod(StrEnum):
     MERGE = "merge"
     SQUASH = "squash"
@@ -344,6 +351,20 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class InGroup:
+    """An environment's place in a group, whose environments are promoted to wave by wave, 1 first.
+
+    `soak`: seconds for which a release must have been live before the next wave begins. `region` is a word for people.
+    """
+
+    name: str
+    wave: int = 1
+    soak: float = 0.0
+    on_failure: OnWaveFailure = OnWaveFailure.HOLD
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """One model in one environment. `workloads` are the names of those that count; empty: all that carry the release.
 
@@ -362,6 +383,7 @@ class Environment:
     workloads: tuple[str, ...] = ()
     freeze: tuple[Window, ...] = ()
     require_analysis: bool = False
+    group: InGroup | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from promoter import config
 from promoter.commands.scaffold import template
 from promoter.config.yaml import documents, plain_values
 from promoter.errors import ConfigError, ExitCode, UsageError
-from promoter.models import Builder, Compress, Embed, ForgeKind, MergeMethod
+from promoter.models import Builder, Compress, Embed, ForgeKind, InGroup, MergeMethod, OnWaveFailure
 
 
 @pytest.fixture
@@ -380,3 +380,41 @@ def test_yaml_from_outside_has_two_doors() -> None:
         "config/yaml.py",
         "kustomize/yaml_file.py",
     }
+
+
+# -- groups -----------------------------------------------------------------------------------------------------------
+
+
+def grouped(folder: Path, staging: str, production: str) -> Path:
+    """The shipped configuration, with more keys for its two environments."""
+    edit(folder, "  alias: challenger\n", f"  alias: champion\n{staging}")
+    text = (folder / config.FILE).read_text()
+    (folder / config.FILE).write_text(text.replace("  alias: champion\n\n", f"  alias: champion\n{production}\n"))
+    return folder
+
+
+def test_a_group_is_in_the_order_of_its_waves(repository: Path) -> None:
+    grouped(repository, "  group: worldwide\n  wave: 2\n", "  group: worldwide\n  soak: 30m\n  region: westeurope\n")
+    loaded = config.load(repository / config.FILE)
+    assert [one.name for one in loaded.group("worldwide")] == ["production", "staging"]
+    assert loaded.group("worldwide")[0].group == InGroup("worldwide", 1, 1800.0, OnWaveFailure.HOLD, "westeurope")
+    assert loaded.group("staging") == ()
+    with pytest.raises(UsageError, match="'worldwide' is a group of environments"):
+        loaded.environment("worldwide")
+
+
+@pytest.mark.parametrize(
+    ("staging", "production", "key", "message"),
+    [
+        ("  wave: 2\n", "", "environments[0].wave", "is for environments of a group"),
+        ("  region: eu\n", "", "environments[0].region", "is for environments of a group"),
+        ("  group: production\n", "", "environments[0].group", "'production' is an environment"),
+        ("  group: all\n", "  group: all\n  on-alias: promote\n", "environments[1].on-alias", "promote is not ignore"),
+        ("  group: all\n  wave: 0\n", "", "environments[0].wave", "greater than or equal to 1"),
+        ("  group: all\n  on-wave-failure: stop\n", "", "environments[0].on-wave-failure", "'hold' or 'revert'"),
+    ],
+)
+def test_what_is_wrong_with_a_group_is_named(repository: Path, staging: str, production: str, key: str, message: str) -> None:
+    found = complaint(grouped(repository, staging, production))
+    assert found.key == key
+    assert message in found.message

@@ -65,11 +65,16 @@ def require_argocd(clients: Clients, *, or_else: str = "") -> None:
 
 
 def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list[Environment]:
-    """The environments of these names (all, without names), in the file's order."""
+    """The environments of these names, or of groups of these names (all, without names), in the file's order."""
+    from promoter.config.groups import in_group
+
     config = clients.config
+    groups = {name for name in names or () if any(in_group(one, name) for one in config.environments)}
     for name in names or ():
-        config.environment(name, model) if model else config.named(name)
-    wanted = [env for env in config.environments if not names or env.name in names]
+        if name not in groups:
+            config.environment(name, model) if model else config.named(name)
+    named = {one.key for one in config.environments if any(in_group(one, name) for name in groups)}
+    wanted = [one for one in config.environments if not names or one.name in names or one.key in named]
     return [env for env in wanted if model in (None, env.model.name)]
 
 

@@ -32,7 +32,7 @@ EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="The env
 OfModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Which model, if several have that environment.")
 ]
-ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, as promoter.yaml names it.")]
+ToOption = Annotated[str, typer.Option("--to", metavar="ENV", help="The environment, or the group, as promoter.yaml names it.")]
 FromOption = Annotated[
     str | None,
     typer.Option("--from", metavar="ENV", help="The version and the image that are live in this environment; MODEL is a name."),

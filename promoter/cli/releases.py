@@ -56,9 +56,17 @@ def plan(
 ) -> None:
     """Print what promoting a model version would change, and change nothing."""
     from promoter import output as out
+    from promoter.cli import waves
     from promoter.promotion.steps import Steps
 
-    _print_plan(output, _plan(clients_of(config), reference, to, render, Steps(out.report), tag=tag, live=live))
+    clients = clients_of(config)
+    if group := _group_of(clients, reference, to):
+        from promoter.commands.waves import Wishes
+
+        waves.require_watched(live=live)
+        waves.plan_group(clients, group, reference, Wishes(rendering=render, tag=tag), output)
+        return
+    _print_plan(output, _plan(clients, reference, to, render, Steps(out.report), tag=tag, live=live))
 
 
 def promote(
@@ -81,7 +89,7 @@ def promote(
 ) -> None:
     """Publish a model version's image, commit its release to an environment, and stay until it is live or Git is restored."""
     from promoter import output as out
-    from promoter.cli import summary
+    from promoter.cli import summary, waves
     from promoter.cli.text import outcome_text
     from promoter.commands import plan_hash
     from promoter.commands.promote import promote as apply
@@ -94,6 +102,16 @@ def promote(
 
     expected = plan_hash.checked(plan) if plan else ""
     clients = clients_of(config, trailer or (), reason)
+    if group := _group_of(clients, reference, to):
+        from promoter.commands.waves import Wishes
+
+        wishes = Wishes(force=force, rendering=render, tag=tag, overrides=override_of(override or (), reason, clients.actor))
+        waves.require_watched(follow=follow or dry_run, plan=plan, live=live)
+        if dry_run:
+            waves.plan_group(clients, group, reference, wishes, output)
+            return
+        require_argocd(clients)
+        waves.promote_group(clients, group, reference, wishes, output, waits=wait, syncs=sync)
     follow = follow and _stays(clients.config.environment(to, ModelReference.parse(reference).name), wait=wait)
     if follow and not dry_run:
         require_argocd(clients, or_else="commit without watching: --no-watch")
@@ -172,6 +190,12 @@ def rollback(
     from promoter.promotion.freezes import held_up
 
     clients = clients_of(config, trailer or (), reason)
+    if group := clients.config.group(environment, model):
+        from promoter.cli import waves
+
+        waves.require_watched(follow=follow)
+        require_argocd(clients)
+        waves.rollback_group(clients, group, to, output, yes=yes, waits=wait)
     env = clients.config.environment(environment, model)
     follow = follow and _stays(env, wait=wait)
     if follow:
@@ -258,6 +282,13 @@ def _print_plan(output: Output, made: Plan) -> None:
     else:
         print_value(output, made, plan_text, diff=True)
     summary.conclude(summary.planned(made, plan_text(made)))
+
+
+def _group_of(clients: Clients, reference: str, to: str) -> tuple[Environment, ...]:
+    """The environments of the group that `to` names for this model, the first wave first; empty if it names none."""
+    from promoter.model_registry import ModelReference
+
+    return clients.config.group(to, ModelReference.parse(reference).name)
 
 
 def _stays(environment: Environment, *, wait: bool) -> bool:

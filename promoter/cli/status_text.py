@@ -20,7 +20,8 @@ def status_text(standings: Sequence[EnvironmentStatus], form: Form = _IN_A_LOG) 
     """A table, then every note of those that do not agree. `-`: nothing is there; `?`: it could not be read."""
     if not standings:
         return "no environment differs\n"
-    rows = [_HEAD, *(_row(one, form) for one in standings)]
+    grouped = any(one.group for one in standings)
+    rows = [_with_wave(_HEAD, "WAVE", grouped), *(_with_wave(_row(one, form), _wave(one), grouped) for one in standings)]
     notes = [f"{one.environment} {one.model}: {note}" for one in standings if not one.agree for note in one.notes]
     return grid(rows, form.width) + "".join(f"{note}\n" for note in ("", *notes) if notes)
 
@@ -59,6 +60,17 @@ def _row(one: EnvironmentStatus, form: Form) -> tuple[str, ...]:
     )
 
 
+def _with_wave(row: tuple[str, ...], cell: str, grouped: bool) -> tuple[str, ...]:
+    """The row with a column for waves, if there is a group."""
+    return (row[0], cell, *row[1:]) if grouped else row
+
+
+def _wave(one: EnvironmentStatus) -> str:
+    """`production 2 westeurope`"""
+    return f"{one.group} {one.wave} {one.region}".rstrip() if one.group else ""
+
+
 def _words(one: EnvironmentStatus) -> list[str]:
-    words = [one.alias_state or ("behind" if one.behind else ""), "frozen" if one.frozen else "", one.verdict]
+    part = one.part if one.part in ("failed", "reverted") and not one.alias_state else ""
+    words = [part, one.alias_state or ("behind" if one.behind else ""), "frozen" if one.frozen else "", one.verdict]
     return [word for word in (*words, "unknown" if one.agree is None else "") if word]

@@ -16,6 +16,7 @@ from promoter.promotion.pull_request_body import fenced, gates_table
 if TYPE_CHECKING:
     from promoter.commands.freeze import Frozen
     from promoter.commands.gates import Asked
+    from promoter.commands.group import GroupOutcome
     from promoter.commands.plan import Plan
     from promoter.commands.promote import Outcome
     from promoter.commands.reconcile import Reconciled
@@ -100,6 +101,14 @@ def ended(environment: Environment, ending: Ending, steps: Sequence[Step] = ()) 
     page = "\n\n".join(part for part in (_table(rows), evidence, _steps(steps)) if part)
     sentence = f"{release.model} version {release.version} in {environment.name}: {verdict.kind}. {verdict.summary}"
     return Conclusion(sentence, ending.exit_code, outputs, page)
+
+
+def grouped(outcome: GroupOutcome) -> Conclusion:
+    """A promotion of a group, or how it went back."""
+    rows = [(ci.markdown(f"wave {one.wave}: {one.environment}"), ci.markdown(one.detail)) for one in outcome.environments]
+    outputs = {"environment": outcome.group, "model_name": outcome.model, "model_version": outcome.version}
+    sentence = f"{outcome.model} version {outcome.version} in {outcome.group}: {outcome.detail}"
+    return Conclusion(sentence, outcome.exit_code, outputs, _table(rows))
 
 
 def reconciled(done: Sequence[Reconciled], exit_code: ExitCode) -> Conclusion:

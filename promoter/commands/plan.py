@@ -24,6 +24,7 @@ from promoter.promotion.steps import Steps
 if TYPE_CHECKING:
     from promoter.gitops import Snapshot
     from promoter.kustomize.release import Edited, ParsedOverlay
+    from promoter.kustomize.wave_file import Part
     from promoter.model_registry import ModelReference
     from promoter.promotion.clients import Clients
     from promoter.promotion.decisions import Decisions
@@ -58,6 +59,7 @@ class Plan:
     _facts: Facts | None = field(default=None, repr=False, compare=False)
     _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
     _edited: Edited | None = field(default=None, repr=False, compare=False)
+    _part: Part | None = field(default=None, repr=False)
 
     @property
     def render_warnings(self) -> tuple[str, ...]:
@@ -68,6 +70,11 @@ class Plan:
     def container(self) -> Container:
         """What the overlay's pods give the release's container, as far as it was rendered."""
         return self._container
+
+    @property
+    def part(self) -> Part | None:
+        """The environment's part in a promotion of its group; None if it is promoted to alone."""
+        return self._part
 
     @property
     def already_there(self) -> bool:
@@ -142,6 +149,7 @@ def plan(
     tag: str = "",
     version: ModelVersion | None = None,
     overrides: Overrides = override.NONE,
+    part: Part | None = None,
 ) -> Plan:
     """What promoting this model version to this environment would change; `force` lets a quarantined version pass.
 
@@ -149,7 +157,7 @@ def plan(
 
     `version` is what the reference was resolved to before; its alias may point to another one by now. `tag` names an image of
     the version, on another runtime than its own; without it an overlay that deploys one keeps it. `overrides` are gates that a
-    person lets pass.
+    person lets pass. `part` is the environment's part in a promotion of its group, which is recorded with the release.
 
     Raises:
         PromoterError: whatever forbids the promotion, each with its own class and hint.
@@ -178,7 +186,7 @@ def plan(
         overrides=overrides,
     )
     rulings = steps.run("gates", lambda: _asked(facts), _gates_detail)
-    edited = promoted_files(overlay, known, _shown(after), clients.actor)
+    edited = promoted_files(overlay, known, _shown(after), clients.actor, part)
     render_it = partial(_rendered, clients, snapshot, environment, edited.files, _shown(after), before)
     rendered = steps.run("render", render_it, _build_detail, lambda change: change is None) if rendering else None
     return Plan(
@@ -200,6 +208,7 @@ def plan(
         _facts=facts,
         _snapshot=snapshot,
         _edited=edited,
+        _part=part,
     )
 
 
@@ -212,12 +221,18 @@ def _resolved(clients: Clients, reference: ModelReference, known: ModelVersion |
     )
 
 
-def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, actor: str) -> Edited:
-    """The files that change when the release is promoted: those that deploy it, and what stood against it in the decisions."""
+def promoted_files(overlay: ParsedOverlay, known: Decisions, release: Release, actor: str, part: Part | None = None) -> Edited:
+    """The files that change when the release is promoted: those that deploy it, and what stood against it in the decisions.
+
+    `part` is recorded also where the release is there already.
+    """
     edited = overlay.write(known.environment.model, release)
-    if not edited.files:
+    if part is not None and (edited.files or not known.takes(part)):
+        before = overlay.deployed(known.environment.model)
+        part = replace(part, replaced=before.digest if before else "")
+    elif not edited.files:
         return edited
-    return replace(edited, files={**edited.files, **known.files(known.promoted(release, by=actor))})
+    return replace(edited, files={**edited.files, **known.files(known.promoted(release, by=actor, part=part))})
 
 
 def _asked(facts: Facts) -> tuple[Ruling, ...]:

@@ -184,7 +184,8 @@ class _Commit:
 
     def _entry(self, snapshot: Snapshot) -> journal.Entry:
         environment, release = self._plan.environment, self._release
-        made = promotion_id(environment, release, snapshot.blob_id(release_path(environment)) or "")
+        part = self._plan.part
+        made = part.promotion if part else promotion_id(environment, release, snapshot.blob_id(release_path(environment)) or "")
         passed = [one for one in self.rulings if one.result is Result.OVERRIDDEN]
         return journal.promotion(environment, release, made, overridden=self._plan.overridden(passed) if passed else "")
 
@@ -209,7 +210,7 @@ class _Commit:
         known = decisions.at(repository, snapshot.commit, files, plan.environment)
         if self.before != self._release:
             self.rulings = plan.require_allowed(snapshot, known, self.before)
-        return promoted_files(overlay, known, self._release, self._clients.actor)
+        return promoted_files(overlay, known, self._release, self._clients.actor, plan.part)
 
     def _still_wanted(self, deployed: Release | None, commit: str) -> None:
         """Plan again: version numbers do not say which release is wanted, the alias does."""

@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
+from promoter.commands import waves
+from promoter.commands.group import Group, GroupOutcome, ProgressView
 from promoter.commands.plan import plan
 from promoter.commands.promote import promote
+from promoter.config.groups import members
 from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnAlias, OnFailure, Release
@@ -69,13 +73,6 @@ def exit_code(done: Sequence[Reconciled]) -> ExitCode:
     return worst(one.exit_code for one in done)
 
 
-class ProgressView(Protocol):
-    """Where the progress of a followed release is shown."""
-
-    def verdict(self, verdict: Verdict) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
 def _progress(application: str) -> ProgressView:
     return Progress(application, in_json=False)
 
@@ -112,11 +109,15 @@ class Reconciler:
         if self.survey is None:
             self._survey.list()
         self._survey.look_up(environments)
-        return tuple(self._guarded(environment) for environment in environments)
+        done = [self._guarded(environment, self._one) for environment in environments]
+        return tuple(
+            one if environment.group is None else self._guarded(environment, partial(self._grouped, one))
+            for environment, one in zip(environments, done, strict=True)
+        )
 
-    def _guarded(self, environment: Environment) -> Reconciled:
+    def _guarded(self, environment: Environment, work: Callable[[Environment], Reconciled]) -> Reconciled:
         try:
-            return self._one(self._survey.with_source(environment))
+            return work(self._survey.with_source(environment))
         except PromoterError as error:
             if not waits(error):  # there was a notice when it was frozen
                 Announcer(self.clients, environment).refused(error)
@@ -130,6 +131,9 @@ class Reconciler:
             done = self._attend(environment, behind=behind)
             if done is not None:
                 return done
+        if behind and wanted is not None and environment.group is not None:
+            detail = f"{environment.alias} is version {wanted.version}, which comes in waves of {environment.group.name}"
+            return self._outcome(environment, Action.LEFT, detail)
         if behind and wanted is not None:
             return self._promote(environment, wanted.version)
         if deployed is not None and self.dispatch is None:
@@ -157,6 +161,41 @@ class Reconciler:
             return not labels.wanted or labels.shown(deployed, self._survey.wanted(environment))
         except PromoterError:
             return True  # labels are copies: the environment itself agrees, and the next look tries again
+
+    # -- waves --------------------------------------------------------------------------------------------------------
+
+    def _grouped(self, done: Reconciled, environment: Environment) -> Reconciled:
+        """What is done about a group with its first environment, of which `done` is; for any other environment that stays."""
+        if environment.group is None or done.action in (Action.ON_ITS_WAY, Action.DISPATCHED):
+            return done
+        now = self._survey.group(environment)
+        if now is None:
+            return done
+        wanted = self._survey.wanted(environment) if environment.on_alias is OnAlias.PROMOTE else None
+        begins = wanted is not None and waves.begins(now, wanted)
+        if self.dispatch is not None:
+            missing = f"{environment.alias} is version {wanted.version}" if begins and wanted else now.sentence
+            return self.dispatch(environment, missing) if begins or now.unfinished else done
+        every = members(self.clients.config.environments, environment.group.name, environment.model.name)
+        say = self.progress(environment.application.name).say
+        group = Group(self.clients, every, self.progress, say, self.timing, self.clock)
+        run = waves.Waves(group, waves.RESUMING, self.report)
+        if not begins or wanted is None:
+            outcome = run.go_on()
+        else:
+            outcome = run.promote(waves.resolved(group, ModelReference(environment.model.name, version=wanted.version)))
+        return done if outcome is None else self._of_group(environment, outcome)
+
+    def _of_group(self, environment: Environment, outcome: GroupOutcome) -> Reconciled:
+        if outcome.exit_code is ExitCode.DONE:
+            proposed = any(one.pull_request for one in outcome.environments)
+            waits = Action.PROPOSED if proposed else Action.ON_ITS_WAY
+            action = waits if outcome.waiting else Action.PROMOTED
+        else:
+            action = Action.RESTORED if outcome.exit_code is ExitCode.RESTORED else Action.LEFT
+        done = self._outcome(environment, action, f"{outcome.group}: {outcome.detail}", outcome.exit_code)
+        commits = [one.restored or one.commit for one in outcome.environments]
+        return replace(done, commit=next(filter(None, reversed(commits)), None), until=outcome.until)
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 

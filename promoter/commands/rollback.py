@@ -28,6 +28,7 @@ class Rollback:
     """From the release that the environment deploys to one that it deployed before.
 
     `undone`: the version that an earlier run went back from, to the release that is there now: nothing is left to commit.
+    `reverted`: nobody asked for it but the `promotion` of its group, for this reason.
     """
 
     environment: Environment
@@ -35,6 +36,8 @@ class Rollback:
     target: Committed
     by: str = ""
     undone: str = ""
+    reverted: str = ""
+    promotion: str = ""
 
     @property
     def already(self) -> bool:
@@ -116,13 +119,15 @@ def _edit(repository: Repository, planned: Rollback) -> Edit:
         name = planned.environment.name
         subject = f"Roll {target.model} in {name} back to version {target.version} (was {current.version})"
         body = f"image: {current.image} -> {target.image}\nas {planned.target.commit.sha} had it"
-        entry = journal.rollback(planned.environment, target, planned.target.commit.sha, current)
+        body = f"{planned.reverted}\n\n{body}" if planned.reverted else body
+        entry = journal.rollback(planned.environment, target, planned.target.commit.sha, current, planned.promotion)
         return Proposal(files, subject, body, entry.trailers(), facts=facts(planned.environment, target, current))
 
     now = datetime.now(UTC)
 
     def decide(known: Decisions) -> Decisions:
         known.require_not_blocked(target)
-        return known.rolled_back(current, target, at=now, commit=planned.current.commit.sha, by=planned.by)
+        commit, by = planned.current.commit.sha, planned.by
+        return known.rolled_back(current, target, at=now, commit=commit, by=by, reverted=planned.reverted)
 
     return restore_edit(repository, planned.environment, current, target, decide, propose)

@@ -39,6 +39,9 @@ class EnvironmentStatus:
     `behind`: the alias names another version, and nothing stands against deploying it. `verdict` is what keeps the release in
     Git from being live, "" when it is.
 
+    `group`, `wave` and `region` are where it is among environments that are promoted to together; `part` is what became of the
+    newest promotion of the group here (`promoted`, `failed`, `reverted`, `left`), "" before the first one.
+
     `frozen` is until when nothing is promoted, by whom and why, "" if it is not frozen.
 
     `agree` is None when it is not known: something could not be read, and nothing that was read differs. `exit_code` is 0,
@@ -61,12 +64,30 @@ class EnvironmentStatus:
     frozen: str = ""
     behind: bool = False
     verdict: str = ""
+    group: str = ""
+    wave: int | None = None
+    region: str = ""
+    part: str = ""
 
 
 def status(clients: Clients, environments: Sequence[Environment]) -> tuple[EnvironmentStatus, ...]:
     """How each environment stands. What can't be reached is in its notes; the other environments are still read."""
     argocd = clients.argocd() if clients.argocd_server else None
-    return tuple(_standing(clients, argocd, environment) for environment in environments)
+    return tuple(_standing(clients, argocd, environment) for environment in by_wave(environments))
+
+
+def by_wave(environments: Sequence[Environment]) -> list[Environment]:
+    """In their order, those of a group together where its first one stands, wave by wave."""
+    first: dict[object, int] = {}
+    places = [first.setdefault(_together(one, place), place) for place, one in enumerate(environments)]
+    ordered = sorted(
+        zip(places, environments, strict=True), key=lambda pair: (pair[0], pair[1].group.wave if pair[1].group else 0)
+    )
+    return [one for _, one in ordered]
+
+
+def _together(environment: Environment, place: int) -> object:
+    return (environment.group.name, environment.model.name) if environment.group else place
 
 
 def exit_code(standings: Sequence[EnvironmentStatus]) -> ExitCode:
@@ -79,6 +100,8 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
     reading = _Reading()
     alias = reading.of(lambda: _at_alias(clients, environment))
     standing = EnvironmentStatus(environment.name, environment.model.name, environment.alias, alias.version if alias else None)
+    if (group := environment.group) is not None:
+        standing = replace(standing, group=group.name, wave=group.wave, region=group.region)
     found = reading.of(lambda: _in_git(clients, environment))
     if found is None:
         return reading.judged(standing, differs=reading.refused and alias is not None)
@@ -101,6 +124,8 @@ def _standing(clients: Clients, argocd: ArgoCD | None, environment: Environment)
         reading.notes.append(f"frozen {standing.frozen}")
         behind = False
     standing = replace(standing, release=release, commit=commit.sha, since=commit.when, behind=behind)
+    if environment.group is not None and (part := found.known.own_part) is not None:
+        standing = replace(standing, part=str(part.state))
     if argocd is None:
         reading.missing(UsageError("Argo CD is not configured: what the cluster runs is unknown", hint="set ARGOCD_SERVER"))
         return reading.judged(standing, differs=behind)

@@ -16,7 +16,7 @@ _INNER = re.compile(r"[\w-]+:\s*\{[^{}]*\}")
 
 
 class Names:
-    """`environments` are (name, model, alias) in the file's order; `models` in the order of the file, too."""
+    """`environments` are (name, model, alias) in the file's order, then groups; `models` in the order of the file, too."""
 
     def __init__(self) -> None:
         self.models: list[str] = []
@@ -51,7 +51,9 @@ def found_in(text: str) -> Names:
         if section == "models":
             names.models += [key for depth, _, key, _ in lines if depth == lines[0][0]]
         elif section == "environments":
-            names.environments += [_environment(item) for item in _items(lines)]
+            items = list(_items(lines))
+            groups = [{**item, "name": item["group"]} for item in items if "group" in item]
+            names.environments += dict.fromkeys(_environment(item) for item in (*items, *groups))
     if len(names.models) == 1:
         names.environments = [(name, model or names.models[0], alias) for name, model, alias in names.environments]
     return names

@@ -39,6 +39,7 @@ from promoter.models import (
     OnAlias,
     OnFailure,
     OnFailureAlias,
+    OnWaveFailure,
     Strategy,
     Switch,
     Write,
@@ -153,6 +154,13 @@ class EnvironmentSection(Section):
     )
     gates: GatesSection = Field(default_factory=GatesSection, description="Gates of its own, in place of those for all.")
     freeze: tuple[WindowSection, ...] = Field((), strict=False, description="Freeze windows, in addition to those of all.")
+    group: str | None = Field(None, pattern=_NAME, description="Environments that --to GROUP promotes to, wave by wave.")
+    wave: int = Field(1, ge=1, description="When it has its turn in the group: all of wave 1 first, at once.")
+    soak: Seconds = Field(0.0, ge=0, description="Seconds that a release must be live here before the next wave begins.")
+    on_wave_failure: Annotated[OnWaveFailure, Field(strict=False)] = Field(
+        OnWaveFailure.HOLD, description="revert: goes back if the release fails in another environment of the group."
+    )
+    region: str = Field("", max_length=60, description="Where it is, in a word for people: westeurope.")
 
 
 class ImageSection(Section):

@@ -19,6 +19,7 @@ from promoter.config.file import (
 )
 from promoter.config.freeze import WindowSection
 from promoter.config.gates import GatesSection, merged
+from promoter.config.groups import require_groups
 from promoter.config.manifest import application_in
 from promoter.config.names import image_name
 from promoter.config.notices import NoticeSection
@@ -43,6 +44,7 @@ from promoter.models import (
     Embed,
     Environment,
     Format,
+    InGroup,
     Model,
     OnFailureAlias,
     PullRequestPolicy,
@@ -89,6 +91,7 @@ def load(path: Path) -> Config:
         for index, section in enumerate(file.environments)
     )
     _unique(environments, document)
+    require_groups(environments, document)
     return Config(
         root=root,
         models=models,
@@ -312,7 +315,21 @@ def _environment(
         pull_request=_pull_request(pull_request, section.pull_request),
         workloads=section.workloads,
         require_analysis=section.require_analysis,
+        group=_in_group(section, document, place),
     )
+
+
+def _in_group(section: EnvironmentSection, document: Document, place: tuple[str | int, ...]) -> InGroup | None:
+    """Keys that mean nothing outside of a group are complained about."""
+    if section.group is not None:
+        return InGroup(section.group, section.wave, section.soak, section.on_wave_failure, section.region)
+    for key in ("wave", "soak", "on_wave_failure", "region"):
+        if key in section.model_fields_set:
+            named = key.replace("_", "-")
+            raise document.error(
+                "is for environments of a group", (*place, named), hint=f"set group: NAME, or take {named} out"
+            )
+    return None
 
 
 def _window(section: WindowSection) -> Window:

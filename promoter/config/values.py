@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promoter.config.gates import GatesSection
+from promoter.config.groups import in_group, members
 from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
 from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Labelling, Model, Strategy
@@ -182,6 +183,20 @@ class Config:
             raise UsageError(f"several models have an environment {name!r}: {models}", hint="choose one with --model")
         return found[0]
 
+    def group(self, name: str, model: str | None = None) -> tuple[Environment, ...]:
+        """The environments of this group of a model's, the first wave first; empty if the name means no group.
+
+        Raises:
+            UsageError: several models have a group of that name, or there is no such model.
+        """
+        models = {one.model.name for one in self.environments if one.group is not None and one.group.name == name}
+        if model is not None and model not in self.models:
+            raise UsageError(f"{FILE} has no model {model!r}", hint=nearest(model, self.models))
+        if model is None and len(models) > 1:
+            named = ", ".join(sorted(models))
+            raise UsageError(f"several models have a group {name!r}: {named}", hint="choose one with --model")
+        return members(self.environments, name, model or next(iter(models), ""))
+
     def repositories_before(self, model: Model) -> list[str]:
         """The image repositories of the environments that come before the first one which has this model's, in order."""
         of_model = [env.model.repository for env in self.environments if env.model.name == model.name]
@@ -196,7 +211,12 @@ class Config:
         """
         named = [env for env in self.environments if env.name == name]
         if not named:
-            raise UsageError(f"{FILE} has no environment {name!r}", hint=nearest(name, {e.name for e in self.environments}))
+            groups = {one.group.name for one in self.environments if one.group is not None}
+            if name in groups:
+                hint = f"name one of its environments: {', '.join(e.name for e in self.environments if in_group(e, name))}"
+                raise UsageError(f"{name!r} is a group of environments", hint=hint)
+            names = {one.name for one in self.environments} | groups
+            raise UsageError(f"{FILE} has no environment {name!r}", hint=nearest(name, names))
         return named
 
 

@@ -16,7 +16,7 @@ _NEW_FILE = b"""\
 # (docs/decisions.md). Kustomize and Argo CD do not read this file.
 versions:
 """
-_LISTS = ("versions", "freeze")
+_LISTS = ("versions", "freeze", "waves")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 

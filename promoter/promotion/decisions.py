@@ -6,31 +6,25 @@ by replaying what promoter's commits recorded; the next commit then writes the f
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from promoter.errors import ConfigError, RefusedError
+from promoter.errors import RefusedError
 from promoter.errors.redaction import clean
-from promoter.kustomize import freeze_file, promotion_file
+from promoter.kustomize import freeze_file, promotion_file, wave_file
 from promoter.kustomize.entries import opened
 from promoter.kustomize.freeze_file import Freeze
-from promoter.kustomize.overlay import deployed, overlay_paths
 from promoter.kustomize.promotion_file import BLOCKING, Decision, Key, State
-from promoter.kustomize.release import model_version
+from promoter.kustomize.wave_file import Part
 from promoter.models import Environment, Release, Window
-from promoter.promotion import journal
-from promoter.transport.boundary import whole_number
 
 if TYPE_CHECKING:
-    from promoter.gitops import Commit, Repository
+    from promoter.gitops import Repository
     from promoter.kustomize.release import Overlay
     from promoter.model_registry.store import RegisteredVersion
-
-_MANY = 1_000_000  # commits of one overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +32,7 @@ class Decisions:
     """The environment's entries. `content` is the file that holds them, None if it does not exist yet.
 
     `freezes` are its entries that keep everything from being promoted, also those of which the time is over.
+    `part`: what the file is to have of the environment's part in its group's promotion; None leaves it as it is.
     """
 
     environment: Environment
@@ -45,6 +40,7 @@ class Decisions:
     content: bytes | None
     entries: Mapping[Key, Decision]
     freezes: tuple[Freeze, ...] = ()
+    part: Part | None = None
 
     def of(self, version: str, created: datetime | None = None) -> Decision | None:
         """The entry for the version that MLflow created then.
@@ -105,38 +101,52 @@ class Decisions:
         """The edit after which the file has the entries of `after`; empty if it has them already."""
         known = self.entries if self.content is not None else {}
         changed = [one for one in after.entries.values() if known.get(one.key) != one]
-        if self.content is not None and not changed and after.freezes == self.freezes:
+        if self.content is not None and not changed and after.freezes == self.freezes and after.part is None:
             return {}
         content = promotion_file.write(self.path, self.content, self.environment, changed)
         if after.freezes != self.freezes:
             content = freeze_file.write(self.path, content, self.environment, after.freezes)
+        if after.part is not None:
+            content = wave_file.write(self.path, content, self.environment, after.part)
         return {self.path: content}
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def promoted(self, release: Release, *, by: str = "") -> Decisions:
-        """The release is deployed because somebody wants it, whatever stood against it: the gates were asked before."""
+    def promoted(self, release: Release, *, by: str = "", part: Part | None = None) -> Decisions:
+        """The release is deployed because somebody wants it, whatever stood against it: the gates were asked before.
+
+        `part`: it is deployed as this part of the group's promotion, else for this environment alone.
+        """
         changed = [replace(one, restored="") for one in self.entries.values() if one.restored == release.digest]
         for own in self._about(release.version, created_at(release)):
             lifted = own.state if own.state is State.FAILED else State.ALLOWED
             changed.append(replace(own, state=lifted, restored="", by=by or own.by if lifted is not own.state else own.by))
-        return self._with(*changed)
+        known = self._with(*changed)
+        return known._taking(wave_file.State.LEFT) if part is None else replace(known, part=part)
 
     def failed(self, bad: Release, stable: Release, reason: str, *, at: datetime, commit: str, quarantine: bool) -> Decisions:
         """`bad`, which `commit` deployed, was aborted or failed, and `stable` is deployed again."""
         old = self.of_release(bad) or Decision(bad.version, State.FAILED, created=created_at(bad))
         state = old.state if old.blocks else State.QUARANTINED if quarantine else State.FAILED
         entry = replace(old, state=state, reason=clean(reason), since=at, commit=commit, restored=stable.digest)
-        return self._with(replace(entry, failures=old.failures + 1))
+        known = self._with(replace(entry, failures=old.failures + 1))
+        return known._taking(wave_file.State.FAILED, bad)
 
-    def rolled_back(self, current: Release, target: Release, *, at: datetime, commit: str, by: str = "") -> Decisions:
-        """A person does not want `current`, which `commit` deployed, and `target` is deployed again."""
+    def rolled_back(
+        self, current: Release, target: Release, *, at: datetime, commit: str, by: str = "", reverted: str = ""
+    ) -> Decisions:
+        """A person does not want `current`, which `commit` deployed, and `target` is deployed again.
+
+        `reverted`: nobody but its group's promotion went back, for this reason.
+        """
         old = self.of_release(current) or Decision(current.version, State.ROLLED_BACK, created=created_at(current))
         state = old.state if old.blocks else State.ROLLED_BACK
-        entry = replace(old, state=state, since=at, by=by or old.by, commit=commit, restored=target.digest)
+        reason = clean(reverted) or old.reason
+        entry = replace(old, state=state, reason=reason, since=at, by=by or old.by, commit=commit, restored=target.digest)
         wanted = self.of_release(target)
         lifted = [replace(wanted, state=State.ALLOWED)] if wanted and wanted.state is State.ROLLED_BACK else []
-        return self._with(*lifted, entry)
+        became = wave_file.State.REVERTED if reverted else wave_file.State.LEFT
+        return self._with(*lifted, entry)._taking(became, current)
 
     def rejected(self, version: str, created: datetime | None, reason: str, *, at: datetime, by: str) -> Decisions:
         """A person does not want the version, wherever it is; of a rejected one the first reason stays."""
@@ -150,7 +160,7 @@ class Decisions:
         known = self.rejected(bad.version, created_at(bad), reason, at=at, by=by)
         entry = known.of_release(bad)
         assert entry is not None  # noqa: S101 - it was made just now
-        return known._with(replace(entry, commit=commit, restored=target.digest))
+        return known._with(replace(entry, commit=commit, restored=target.digest))._taking(wave_file.State.LEFT, bad)
 
     def lifted(self, version: str, created: datetime | None, *, at: datetime, by: str) -> Decisions:
         """A rejected version may be deployed again; for any other nothing changes."""
@@ -165,6 +175,28 @@ class Decisions:
     def thawed(self, *, at: datetime, by: str) -> Decisions:
         """What was frozen may be promoted again."""
         return replace(self, freezes=tuple(_thawed(one, at, by) for one in self.freezes))
+
+    def takes(self, part: Part) -> bool:
+        """Whether the environment takes part in that promotion already."""
+        own = self.own_part
+        known = (own.promotion, own.environments, own.state) if own else ()
+        return known == (part.promotion, part.environments, part.state)
+
+    @property
+    def own_part(self) -> Part | None:
+        """The environment's part in its group's promotion, as the file has it."""
+        return wave_file.read(self.path, self.content, self.environment)
+
+    def _taking(self, state: wave_file.State, release: Release | None = None) -> Decisions:
+        """Its part ends in this state, if it has one that has not ended, and that is about the release."""
+        if self.environment.group is None:
+            return self
+        own = self.own_part
+        if own is None or own.problem or own.state is not wave_file.State.PROMOTED:
+            return self
+        if release is not None and not is_of(release, own.version, own.created):
+            return self
+        return replace(self, part=replace(own, state=state))
 
     def _with(self, *changed: Decision) -> Decisions:
         return replace(self, entries={**self.entries, **{one.key: one for one in changed}})
@@ -213,85 +245,6 @@ def at(repository: Repository, commit: str, overlay: Overlay, environment: Envir
     if content is not None:
         file = opened(path, content)
         return Decisions(environment, path, content, promotion_file.of(file, environment), freeze_file.of(file, environment))
-    return _replayed(repository, commit, Decisions(environment, path, None, {}))
+    from promoter.promotion.replay import replayed  # a repository of today has the file
 
-
-def _replayed(repository: Repository, start: str, decisions: Decisions) -> Decisions:
-    for commit in repository.search(journal.PATTERN, start):
-        entry = journal.of(commit)
-        after = _applied(decisions, commit, entry)
-        if after.entries != decisions.entries and _did(repository, commit, entry, decisions.environment):
-            decisions = after
-    return _went_back(repository, start, decisions)
-
-
-def _went_back(repository: Repository, start: str, decisions: Decisions) -> Decisions:
-    """What no message records: a squash drops the trailers of a restore, and people go back by hand.
-
-    A version was gone back from if an earlier one that had been deployed before took its place, and it was not deployed again.
-    Why is not known any more. It is as if a person had rolled back: nothing but a person deploys it again.
-    """
-    environment = decisions.environment
-    found = _released(repository, start, environment)
-    again = {one.digest for one in (_deployed(repository, start, environment),) if one}
-    for newer, ((commit, now), (deploying, before)) in enumerate(itertools.pairwise(found), 1):
-        again.add(now.digest)
-        back = _is_older(now, before) and now in (release for _, release in found[newer:])
-        if not back or before.digest in again or decisions.of_release(before) or journal.of(commit).by_promoter:
-            continue
-        known = decisions.rolled_back(before, now, at=commit.when, commit=deploying.sha, by=commit.author)
-        decisions = replace(known, entries={**known.entries, **decisions.entries})  # those from messages stay
-    return decisions
-
-
-def _released(repository: Repository, start: str, environment: Environment) -> list[tuple[Commit, Release]]:
-    """What the overlay deployed, newest first, each with the commit that began it."""
-    found: list[tuple[Commit, Release]] = []
-    for commit in repository.history(overlay_paths(environment), limit=_MANY, start=start, full=True):
-        release = _deployed(repository, commit.sha, environment)
-        if release and found and found[-1][1] == release:
-            found.pop()
-        if release:
-            found.append((commit, release))
-    return found
-
-
-def _deployed(repository: Repository, commit: str, environment: Environment) -> Release | None:
-    try:
-        return deployed(repository.at(commit), environment)
-    except (ConfigError, RefusedError):
-        return None
-
-
-def _is_older(release: Release, than: Release) -> bool:
-    number, other = whole_number(release.version), whole_number(than.version)
-    return number is not None and other is not None and number < other
-
-
-def _applied(decisions: Decisions, commit: Commit, entry: journal.Entry) -> Decisions:
-    """What the commit records, as far as it is about this environment and model; their names are absent in old commits."""
-    environment = decisions.environment
-    if not entry.may_be_of(environment):
-        return decisions
-    now = entry.release(environment.model)
-    bad = replace(now, version=entry.failed_version or entry.rolled_back_version)
-    if entry.failed_version:
-        quarantine = journal.quarantines(entry, environment.model.name)
-        return decisions.failed(bad, now, entry.abort, at=commit.when, commit="", quarantine=quarantine)
-    if entry.rolled_back_version:
-        return decisions.rolled_back(bad, now, at=commit.when, commit="", by=commit.author)
-    return decisions.promoted(now) if entry.promotion_id else decisions
-
-
-def _did(repository: Repository, commit: Commit, entry: journal.Entry, environment: Environment) -> bool:
-    """Whether the commit itself changed a release file as its message claims, wherever the overlay was then."""
-    name = environment.model.release_file.rpartition("/")[2]
-    bad = entry.failed_version or entry.rolled_back_version
-    for path, (before, after) in repository.changed(commit, name).items():
-        try:
-            was, now = (model_version(path, content, environment.model) for content in (before, after))
-        except ConfigError:
-            continue
-        if now != was and now == (entry.version or now) and was == (bad or was):
-            return True
-    return False
+    return replayed(repository, commit, Decisions(environment, path, None, {}))

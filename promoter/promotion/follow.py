@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from promoter.verdict.observation import Observation
 
 
+_AGAIN = 120.0  # seconds
+
+
 @dataclass(slots=True)
 class Follower:
     """Follows releases of one environment. `on_verdict` and `on_look` are as those of a watch; `say` gets what is between.
@@ -100,6 +103,16 @@ class Follower:
         if ending.exit_code in (ExitCode.DONE, ExitCode.RESTORED) and not ending.note:
             Labels(self.clients, self.environment, self.say).show(self.repository, ending.stable or ending.release)
         return ending
+
+    def again(self, committed: Committed) -> Watched:
+        """Whether a release that was live still is: it has two minutes to be proven so. Nothing is restored or announced.
+
+        Raises:
+            AuthError, UnreachableError: as Argo CD and the Git server answer.
+        """
+        timing = self.timing or configured(self.clients.config.watch)
+        limits = {name: min(getattr(timing, name), _AGAIN) for name in ("observe", "sync", "roll")}
+        return self._watch(committed, [], timing=replace(timing, **limits))
 
     def _follow(self, committed: Committed, *, restoring: bool) -> Ending:
         watched = self._watch(committed, self._stages)
@@ -229,7 +242,9 @@ class Follower:
         ending = self._ending(committed, verdict, code, restored=restored.commit.sha, note=note, logs=logs)
         return replace(ending, stable=restored.release)
 
-    def _watch(self, committed: Committed, stages: list[Stage], displaced: Release | None = None) -> Watched:
+    def _watch(
+        self, committed: Committed, stages: list[Stage], displaced: Release | None = None, timing: Timing | None = None
+    ) -> Watched:
         """`stages` gets how far the release was seen to get."""
 
         def hear(verdict: Verdict) -> None:
@@ -238,7 +253,8 @@ class Follower:
                 stages.append(stage)
             self.on_verdict(verdict)
 
-        timing, expected = self.timing or configured(self.clients.config.watch), committed.expectation(self.environment)
+        timing = timing or self.timing or configured(self.clients.config.watch)
+        expected = committed.expectation(self.environment)
         observer = Observer(self.argocd, self.repository, self.environment, expected, patience=timing.observe)
         ends = deploys(self.repository, self.environment, displaced) if displaced else lambda _: False
         with self._events() as wake, self._span(committed), closing(tracing.Phases()) as phases:

@@ -113,15 +113,32 @@ def promotion(environment: Environment, release: Release, promotion_id: str, *, 
     return _released(environment, release, promotion_id=promotion_id, overridden=overridden)
 
 
-def restore(environment: Environment, stable: Release, commit: str, bad: Release, abort: str, *, quarantine: bool) -> Entry:
-    """`stable`, which `commit` deployed, is deployed again because `bad` was aborted or failed."""
+def restore(
+    environment: Environment,
+    stable: Release,
+    commit: str,
+    bad: Release,
+    abort: str,
+    *,
+    quarantine: bool,
+    promotion_id: str = "",
+) -> Entry:
+    """`stable`, which `commit` deployed, is deployed again because `bad` was aborted or failed.
+
+    `promotion_id`: that of the group's promotion which brought `bad`.
+    """
     quarantined = f"{bad.model}:{bad.version}" if quarantine else ""
-    return _released(environment, stable, restores=commit, abort=abort, failed_version=bad.version, quarantined=quarantined)
+    failure = {"abort": abort, "failed_version": bad.version, "quarantined": quarantined}
+    return _released(environment, stable, restores=commit, promotion_id=promotion_id, **failure)
 
 
-def rollback(environment: Environment, target: Release, commit: str, current: Release) -> Entry:
-    """`target`, which `commit` deployed, is deployed again because a person does not want `current`."""
-    return _released(environment, target, restores=commit, rolled_back_version=current.version)
+def rollback(environment: Environment, target: Release, commit: str, current: Release, promotion_id: str = "") -> Entry:
+    """`target`, which `commit` deployed, is deployed again because a person does not want `current`.
+
+    `promotion_id`: or because this promotion of the environment's group failed.
+    """
+    back = {"restores": commit, "rolled_back_version": current.version}
+    return _released(environment, target, promotion_id=promotion_id, **back)
 
 
 def rejection(environment: Environment, version: str, *, lift: bool) -> Entry:

@@ -178,6 +178,7 @@ def _proposal(restoration: Restoration, files: Mapping[str, bytes]) -> Proposal:
         bad.release,
         _reason(verdict),
         quarantine=verdict.quarantine,
+        promotion_id=journal.of(bad.commit).promotion_id if restoration.environment.group else "",
     )
     known = facts(restoration.environment, stable.release, bad.release)
     known["ticket"] = bad.commit.trailers.get(TICKET, "")  # nobody is there who could name one

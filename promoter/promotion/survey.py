@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from promoter.config.groups import members
 from promoter.errors import PromoterError, UnexpectedAnswerError, UnreachableError
 from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
 from promoter.models import Application, Environment, OnAlias, Release
 from promoter.promotion import decisions
 from promoter.promotion.decisions import Decisions
+from promoter.promotion.waves import Standing, standing
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
@@ -126,6 +128,18 @@ class Survey:
         branch, repository = self.branch(environment.application), self.clients.repository(environment.application)
         return decisions.at(repository, branch.tip, overlay.read_overlay(branch.files, environment), environment)
 
+    def group(self, environment: Environment) -> Standing | None:
+        """How the group stands of which it is the first environment, None for any other; raises as `branch` and `standing`.
+
+        One of them stands for its group: what is to be done about that is done once.
+        """
+        if environment.group is None:
+            return None
+        every = members(self.clients.config.environments, environment.group.name, environment.model.name)
+        if every[0].key != environment.key:
+            return None
+        return standing([self.with_source(one) for one in every], lambda one: self.branch(one.application).files)
+
     def wanted(self, environment: Environment) -> RegisteredVersion | None:
         """The version that the environment's alias points to; raises as `ModelRegistry.at_alias`."""
         if environment.alias is None:
@@ -204,6 +218,8 @@ class Survey:
             known = self.with_source(environment)
             deployed = self.deployed(known)
             if deployed is not None and not self.content(known):
+                return True
+            if (group := self.group(known)) is not None and group.unfinished:
                 return True
             wanted = self.wanted(known) if known.on_alias is OnAlias.PROMOTE else None
         except Exception:

@@ -54,6 +54,10 @@ class Clock:
     def now(self) -> float:
         return time.monotonic()
 
+    def time(self) -> datetime:
+        """The time of day, in UTC."""
+        return datetime.now(UTC)
+
     def wait(self, seconds: float, wake: threading.Event) -> None:
         """Until `seconds` have passed or `wake` is set."""
         wake.wait(seconds)

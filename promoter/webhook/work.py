@@ -79,12 +79,13 @@ class Work:
             survey = self._recent(key)
             clients = survey.clients if survey else self.source.clients()
             environment = clients.config.environment(name, model)
+            grouped = environment.group is not None
             (done,) = self.reconciler(clients, partial(self._step, name, model), survey=survey).run([environment])
         except StoppedError:
             self.log("left", environment=name, model=model, detail="stopped watching: the next reconcile goes on")
             return
         except PromoterError as error:
-            done = Reconciled(name, model, Action.FAILED, error.message, error.exit_code)
+            done, grouped = Reconciled(name, model, Action.FAILED, error.message, error.exit_code), False
         self.metrics.reconciled(done)
         self.log(
             "reconciled",
@@ -98,6 +99,8 @@ class Work:
         )
         if done.exit_code is ExitCode.UNREACHABLE or done.action is Action.ON_ITS_WAY:
             self.wake(model, _RETRY)  # an alias may have moved on while somebody else watches the release before
+        if done.commit is not None and grouped:
+            self.wake(model, _AFTER)  # the rest of its group may wait for what was done here
         if done.until is not None:
             self.wake(model, max(0.0, (done.until - datetime.now(UTC)).total_seconds()) + _AFTER)
 

@@ -78,17 +78,7 @@ def _environment(
     request: pytest.FixtureRequest, cluster: Cluster, service: Service, mlflow_versions: MlflowServer, tmp_path: Path
 ) -> Iterator[Environment]:
     marker = request.node.get_closest_marker("variant")
-    name = f"promoter-test-{uuid.uuid4().hex[:8]}"
-    url = f"{cluster.git_url}/{name}.git"
-    manifest = application(cluster, name, url)
-    made = Environment(
-        cluster=cluster,
-        name=name,
-        variant=marker.args[0] if marker else "canary",
-        service=service,
-        repository=GitRepository.create(cluster.git_root / f"{name}.git", tmp_path / "clone", url),
-        promoter=promoter_for(cluster, service, tmp_path / "promoter", manifest, mlflow_versions.environ),
-    )
+    made = new_environment(cluster, service, mlflow_versions, tmp_path, marker.args[0] if marker else "canary")
     try:
         made.create(released=request.node.get_closest_marker("unreleased") is None)
         yield made
@@ -98,6 +88,23 @@ def _environment(
     results.add(request.node, row_of(request, made))
     failures = made.traffic.failures if made.traffic else []
     assert not failures, f"{len(failures)} requests failed: {failures[:10]}"
+
+
+def new_environment(
+    cluster: Cluster, service: Service, mlflow_versions: MlflowServer, folder: Path, variant: str = "canary"
+) -> Environment:
+    """One that is not created yet; `folder` gets its clone and its promoter.yaml."""
+    name = f"promoter-test-{uuid.uuid4().hex[:8]}"
+    url = f"{cluster.git_url}/{name}.git"
+    manifest = application(cluster, name, url)
+    return Environment(
+        cluster=cluster,
+        name=name,
+        variant=variant,
+        service=service,
+        repository=GitRepository.create(cluster.git_root / f"{name}.git", folder / "clone", url),
+        promoter=promoter_for(cluster, service, folder / "promoter", manifest, mlflow_versions.environ),
+    )
 
 
 def row_of(request: pytest.FixtureRequest, made: Environment) -> results.Row:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from promoter import config
@@ -33,6 +34,14 @@ MISSING = Behaviour(ready_after=None, waiting=PodStatus("ErrImagePull", message=
 STUCK = Behaviour(ready_after=None)
 TIMING = Timing(observe=60, sync=100, roll=120)
 _STEP = 0.2
+_REGION = """\
+patches:
+- target: {{kind: Rollout, name: fraud-detector}}
+  patch: |-
+    - op: add
+      path: /spec/template/spec/containers/0/env/-
+      value: {{name: REGION, value: {name}}}
+"""
 
 
 def digest(version: int) -> str:
@@ -119,6 +128,9 @@ class Clock(watch.Clock):
     def now(self) -> float:
         return self.seconds
 
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
     def after(self, seconds: float, act: Callable[[], object]) -> None:
         self._due.append((self.seconds + seconds, act))
 
@@ -150,7 +162,10 @@ class WorldClients(Clients):
 
 @dataclass
 class World:
-    """Everything of one test. `behaviours` has by model version how pods fare; `told` and `said` is what was reported."""
+    """Everything of one test. `behaviours` has by model version how pods fare, everywhere or in one environment ("staging 2").
+
+    `told` and `said` is what was reported.
+    """
 
     folder: Path
     remote: Remote
@@ -221,21 +236,26 @@ def world(
     model: str = MODEL,
     settings: str = "",
     lines: str = "",
+    own: Mapping[str, str] | None = None,
     step: float = _STEP,
     by_name: bool = False,
 ) -> Iterator[World]:
     """Every environment deploys version 1, live. `lines` are more keys of each environment, `settings` more of promoter.yaml.
 
+    `own`: keys of an environment alone, by its name, which is the variable REGION of its pods then.
     `step`: seconds from tick to tick. `by_name`: promoter.yaml names the Applications and no manifests.
     """
     remote, clock, behaviours = Remote(folder), Clock(step), dict[str, Behaviour]()
     files = dict(BASE)
     for name in environments:
         files |= overlay(1, name, model)
+        if own:
+            files[f"overlays/{name}/kustomization.yaml"] += _REGION.format(name=name)
     remote.commit(files, "Begin")
 
     def script(pod: Pod) -> Behaviour:
-        return behaviours.get(pod.env["MODEL_VERSION"], Behaviour())
+        version = pod.env["MODEL_VERSION"]
+        return behaviours.get(f"{pod.env.get('REGION')} {version}") or behaviours.get(version) or Behaviour()
 
     applications = [Application(f"{MODEL}-{name}", "default", remote.url, f"overlays/{name}", name) for name in environments]
     argo = Sandbox(
@@ -245,7 +265,8 @@ def world(
     try:
         with in_front_of(argo.url, clock.now) as faults:
             clock.wait(30 * step, threading.Event())
-            file = _configure(folder, remote, environments, model, lines, by_name=by_name)
+            keys = {name: lines + (own or {}).get(name, "") for name in environments}
+            file = _configure(folder, remote, keys, model, by_name=by_name)
             file.write_text(file.read_text() + settings)
             known = {**environ, "ARGOCD_SERVER": faults.url, "ARGOCD_AUTH_TOKEN": argo.token}
             clients = WorldClients(config.load(file), known)
@@ -254,10 +275,10 @@ def world(
         argo.close()
 
 
-def _configure(folder: Path, remote: Remote, environments: Sequence[str], model: str, lines: str, *, by_name: bool) -> Path:
-    """promoter.yaml and the manifests that it names, as people keep them."""
+def _configure(folder: Path, remote: Remote, environments: Mapping[str, str], model: str, *, by_name: bool) -> Path:
+    """promoter.yaml and the manifests that it names, as people keep them; `environments` by name have more of their keys."""
     text = f"models:\n  {model}:\n    image: {REPOSITORY}\n    kustomize-image: fraud-detector\nenvironments:\n"
-    for name in environments:
+    for name, lines in environments.items():
         application = f"{{name: {MODEL}-{name}, project: default}}" if by_name else f"{name}.yaml"
         text += f"- name: {name}\n  application: {application}\n{lines}"
         (folder / f"{name}.yaml").write_text(f"""\
