@@ -12,7 +12,7 @@ from promoter import config
 from promoter.commands.scaffold import template
 from promoter.config.yaml import documents, plain_values
 from promoter.errors import ConfigError, ExitCode, UsageError
-from promoter.models import Builder, Compress, Embed, ForgeKind, InGroup, MergeMethod, OnWaveFailure
+from promoter.models import Builder, Compress, Embed, ForgeKind, InGroup, MergeMethod, OnWaveFailure, Write
 
 
 @pytest.fixture
@@ -418,3 +418,88 @@ def test_what_is_wrong_with_a_group_is_named(repository: Path, staging: str, pro
     found = complaint(grouped(repository, staging, production))
     assert found.key == key
     assert message in found.message
+
+
+# -- environments of several models -----------------------------------------------------------------------------------
+
+SEVERAL = """\
+models:
+  churn: {image: registry.example.com/churn}
+  fraud-card: {image: registry.example.com/fraud-card}
+  fraud-wire: {image: registry.example.com/fraud-wire}
+environments:
+- name: staging
+  models: ["*"]
+  application: {name: "{model}-{env}", project: "{model}"}
+  alias: challenger
+- name: production
+  models: [fraud-*, churn]
+  application: environments/{model}-{env}.yaml
+  alias: champion
+  gates: {age: {at-least: 1d}}
+  exceptions:
+    churn:
+      write: pull-request
+      application: {name: churn-live}
+      gates: {age: {at-least: 2d}}
+image: {runtime: scratch}
+"""
+
+
+def several(folder: Path, old: str = "", new: str = "") -> Path:
+    assert old in SEVERAL
+    (folder / config.FILE).write_text(SEVERAL.replace(old, new, 1) if old else SEVERAL)
+    (folder / "environments").mkdir(exist_ok=True)
+    for name in ("fraud-card", "fraud-wire"):
+        (folder / f"environments/{name}-production.yaml").write_text(
+            f"kind: Application\nmetadata: {{name: {name}-live, namespace: argocd}}\nspec:\n  project: default\n"
+            f"  source: {{repoURL: https://git.example.com/x.git, path: overlays/{name}, targetRevision: main}}\n"
+        )
+    return folder
+
+
+def test_an_environment_is_written_once_for_several_models(tmp_path: Path) -> None:
+    loaded = config.load(several(tmp_path) / config.FILE)
+    assert [(one.name, one.model.name, one.application.name) for one in loaded.environments] == [
+        ("staging", "churn", "churn-staging"),
+        ("staging", "fraud-card", "fraud-card-staging"),
+        ("staging", "fraud-wire", "fraud-wire-staging"),
+        ("production", "churn", "churn-live"),
+        ("production", "fraud-card", "fraud-card-live"),
+        ("production", "fraud-wire", "fraud-wire-live"),
+    ]
+    churn, card = loaded.environment("production", "churn"), loaded.environment("production", "fraud-card")
+    assert (churn.write, card.write, churn.alias) == (Write.PULL_REQUEST, Write.PUSH, "champion")
+    ages = [loaded.gates[one.key].age for one in (churn, card)]
+    assert [one.at_least for one in ages if one] == [2 * 86400, 86400]
+    assert loaded.environment("staging", "churn").application.project == "churn"
+    assert config.named_files(tmp_path / config.FILE) == [
+        "environments/fraud-card-production.yaml",
+        "environments/fraud-wire-production.yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint_"),
+    [
+        ("[fraud-*, churn]", "[fraud-*, chrun]", "promoter.yaml:11: environments[1].models[1]: 'chrun' means no model"),
+        (
+            "[fraud-*, churn]",
+            "[fraud-*]",
+            "promoter.yaml:16: environments[1].exceptions.churn: 'churn' is not among the models here",
+        ),
+        ('["*"]', '["*"]\n  model: churn', "promoter.yaml:7: environments[0].models: model and models exclude each other"),
+        ("{model}-{env}.yaml", "{team}.yaml", "promoter.yaml:12: environments[1].application: has an unknown field {team}"),
+        ("{model}-{env}.yaml", "{model.yaml", "promoter.yaml:12: environments[1].application: has a brace that is not part"),
+        ("write: pull-request", "wriet: pull-request", "promoter.yaml:17: environments[1].exceptions.churn.wriet: unknown key"),
+        ("write: pull-request", "name: other", "promoter.yaml:17: environments[1].exceptions.churn.name: unknown key"),
+        (
+            "{model}-{env}.yaml",
+            "{model}.yaml",
+            "promoter.yaml:12: environments[1].application: no such file: 'environments/fraud-card",
+        ),
+        ("name: production", "name: staging", "promoter.yaml:10: environments[1]: 'staging' of model 'churn' is there twice"),
+    ],
+)
+def test_what_is_wrong_for_several_models_is_named(tmp_path: Path, old: str, new: str, complaint_: str) -> None:
+    assert str(complaint(several(tmp_path, old, new))).startswith(complaint_)

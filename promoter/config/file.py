@@ -118,15 +118,15 @@ class PullRequestSection(Section):
     timeout: float | None = Field(None, gt=0, description="Seconds that --wait waits for the merge; 3600 by default.")
 
 
-class EnvironmentSection(Section):
-    """One model in one environment."""
+_Application = Annotated[
+    Annotated[str, Tag("manifest-path")] | Annotated[ApplicationSection, Tag("by-name")],
+    Discriminator(lambda value: "by-name" if isinstance(value, dict) else "manifest-path"),
+]
 
-    name: str = Field(pattern=_NAME, description="The environment's name, for --to; several models may share it.")
-    model: str | None = Field(None, description="A key of models:; may be left out when there is one model.")
-    application: Annotated[
-        Annotated[str, Tag("manifest-path")] | Annotated[ApplicationSection, Tag("by-name")],
-        Discriminator(lambda value: "by-name" if isinstance(value, dict) else "manifest-path"),
-    ] = Field(description="Path of the Argo CD Application manifest, or name and project, or name and file.")
+
+class EnvironmentKeys(Section):
+    """What an environment may have, for all of its models or for one."""
+
     alias: str | None = Field(
         None,
         pattern=r"^(stage/[A-Za-z]+|[A-Za-z0-9_-]+)$",
@@ -161,6 +161,29 @@ class EnvironmentSection(Section):
         OnWaveFailure.HOLD, description="revert: goes back if the release fails in another environment of the group."
     )
     region: str = Field("", max_length=60, description="Where it is, in a word for people: westeurope.")
+
+
+class ExceptionSection(EnvironmentKeys):
+    """What is different for one model; a list or a section takes the place of the environment's."""
+
+    application: _Application | None = Field(None, description="In place of the environment's.")
+
+
+class EnvironmentSection(EnvironmentKeys):
+    """One model in one environment, or several models in an environment each of the same name."""
+
+    name: str = Field(pattern=_NAME, description="The environment's name, for --to; several models may share it.")
+    model: str | None = Field(None, description="A key of models:; may be left out when there is one model.")
+    models: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        None, strict=False, min_length=1, description="In place of model: keys of models:, or patterns such as fraud-*."
+    )
+    application: _Application = Field(
+        description="Path of the Argo CD Application manifest, or name and project, or name and file;"
+        " {model} and {env} stand for the names."
+    )
+    exceptions: dict[str, ExceptionSection] = Field(
+        default_factory=dict, description="Keys of its own for one of the models, by its name."
+    )
 
 
 class ImageSection(Section):

@@ -26,23 +26,23 @@ def waves(environments: Sequence[Environment]) -> list[tuple[Environment, ...]]:
     return [tuple(wave) for _, wave in groupby(environments, key=attrgetter("group.wave"))]
 
 
-def require_groups(environments: Sequence[Environment], document: Document) -> None:
-    """A group has a name of its own, and follows one alias.
+def require_groups(environments: Sequence[Environment], places: Sequence[tuple[str | int, ...]], document: Document) -> None:
+    """A group has a name of its own, and follows one alias; `places` are where the environments stand.
 
     Raises:
         ConfigError: an environment has that name, or two of a model's group follow different aliases.
     """
     names = {one.name for one in environments}
     leads: dict[tuple[str, str], Environment] = {}
-    for index, one in enumerate(environments):
+    for one, place in zip(environments, places, strict=True):
         if one.group is None:
             continue
         if one.group.name in names:
             hint = "give the group, or the environment, another name: --to must mean one of them"
-            raise document.error(f"{one.group.name!r} is an environment", ("environments", index, "group"), hint=hint)
+            raise document.error(f"{one.group.name!r} is an environment", (*place, "group"), hint=hint)
         lead = leads.setdefault((one.group.name, one.model.name), one)
         for key, own, leading in (("alias", one.alias, lead.alias), ("on-alias", one.on_alias, lead.on_alias)):
             if own != leading:
                 message = f"{own} is not {leading}, which {lead.name!r} of the same group has"
                 hint = f"give all environments of {one.group.name!r} the same {key}"
-                raise document.error(message, ("environments", index, key), hint=hint)
+                raise document.error(message, (*place, key), hint=hint)

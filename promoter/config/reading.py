@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from promoter.config.expand import Placed, expanded
 from promoter.config.file import (
     ApplicationSection,
     EnvironmentSection,
@@ -83,20 +84,22 @@ def load(path: Path) -> Config:
     file = validated(document)
     root = path.resolve().parent
     models = {name: _model(name, section, file, document) for name, section in file.models.items()}
+    placed = expanded(file.environments, models, document)
     environments = tuple(
         replace(
-            _environment(index, section, models, root, document, file.pull_request),
-            freeze=tuple(map(_window, (*file.freeze, *section.freeze))),
+            _environment(one, models[one.model], root, document, file.pull_request),
+            freeze=tuple(map(_window, (*file.freeze, *one.section.freeze))),
         )
-        for index, section in enumerate(file.environments)
+        for one in placed
     )
-    _unique(environments, document)
-    require_groups(environments, document)
+    places = [one.place for one in placed]
+    _unique(environments, places, document)
+    require_groups(environments, places, document)
     return Config(
         root=root,
         models=models,
         environments=environments,
-        gates=_gates(file, environments, document),
+        gates=_gates(file, placed, environments, document),
         image=_image(file.image, root, document),
         git=GitConfig(file.git.push_url, file.git.history_limit, file.git.commit),
         commit=_commit(file, document),
@@ -140,11 +143,13 @@ def named_files(path: Path) -> list[str]:
         ConfigError: whatever is wrong in it.
         UsageError: it can't be read.
     """
-    file = validated(_single(_read(path, path.name), path.name))
-    declared = (file.gates, *(section.gates for section in file.environments))
+    document = _single(_read(path, path.name), path.name)
+    file = validated(document)
+    sections = [one.section for one in expanded(file.environments, file.models, document)]
+    declared = (file.gates, *(section.gates for section in sections))
     commands = [one.command for one in declared if one.command]
     programs = [word for one in commands for word in one.run if "/" in word and not word.startswith(("/", "-"))]
-    manifests = [one if isinstance(one, str) else one.file for one in (section.application for section in file.environments)]
+    manifests = [one if isinstance(one, str) else one.file for one in (section.application for section in sections)]
     return list(filter(None, (*manifests, *programs, file.image.constraints, file.image.dockerfile, file.record.key)))
 
 
@@ -283,20 +288,8 @@ def _file(name: str | None, root: Path, document: Document, place: tuple[str | i
     return path
 
 
-def _environment(
-    index: int,
-    section: EnvironmentSection,
-    models: Mapping[str, Model],
-    root: Path,
-    document: Document,
-    pull_request: PullRequestSection,
-) -> Environment:
-    place = ("environments", index)
-    name = section.model or (next(iter(models)) if len(models) == 1 else None)
-    if name is None:
-        raise document.error("model is required when there are several", place, hint=nearest("", models))
-    if name not in models:
-        raise document.error(f"unknown model {name!r}", (*place, "model"), hint=nearest(name, models))
+def _environment(placed: Placed, model: Model, root: Path, document: Document, pull_request: PullRequestSection) -> Environment:
+    section, place = placed.section, placed.place
     if section.on_failure_alias is OnFailureAlias.MOVE_BACK and (section.alias or "stage/").startswith("stage/"):
         raise document.error(
             "the environment follows no alias that could be moved back",
@@ -305,7 +298,7 @@ def _environment(
         )
     return Environment(
         name=section.name,
-        model=replace(models[name], repository=section.image or models[name].repository),
+        model=replace(model, repository=section.image or model.repository),
         application=_application(section.application, root, document, (*place, "application")),
         alias=section.alias,
         on_alias=section.on_alias,
@@ -342,13 +335,15 @@ def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRe
     return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
 
 
-def _gates(file: File, environments: Sequence[Environment], document: Document) -> dict[tuple[str, str], GatesSection]:
+def _gates(
+    file: File, placed: Sequence[Placed], environments: Sequence[Environment], document: Document
+) -> dict[tuple[str, str], GatesSection]:
     made = {}
-    for index, (one, section) in enumerate(zip(environments, file.environments, strict=True)):
+    for one, (section, where) in zip(environments, ((each.section, each.place) for each in placed), strict=True):
         own = section.gates.model_fields_set
         made[one.key] = found = merged(file.gates, section.gates) if own else file.gates
         if found.after:
-            place = ("environments", index, "gates", "after") if "after" in own else ("gates", "after")
+            place = (*where, "gates", "after") if "after" in own else ("gates", "after")
             _require_another(found.after.environment, one, environments, document, place)
     return made
 
@@ -374,14 +369,12 @@ def _notice(index: int, section: NoticeSection, environments: Sequence[Environme
     return section
 
 
-def _unique(environments: Sequence[Environment], document: Document) -> None:
+def _unique(environments: Sequence[Environment], places: Sequence[tuple[str | int, ...]], document: Document) -> None:
     seen: set[tuple[str, str]] = set()
-    for index, environment in enumerate(environments):
+    for environment, place in zip(environments, places, strict=True):
         key = (environment.name, environment.model.name)
         if key in seen:
-            raise document.error(
-                f"{key[0]!r} of model {key[1]!r} is there twice", ("environments", index), hint="keep one of them"
-            )
+            raise document.error(f"{key[0]!r} of model {key[1]!r} is there twice", place, hint="keep one of them")
         seen.add(key)
 
 
