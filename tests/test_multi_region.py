@@ -18,6 +18,7 @@ from promoter.promotion.waves import Stage
 from tests.support.argo_world import World
 from tests.support.mlflow_server import MlflowServer
 from tests.support.regions import Regions, regions
+from tests.support.sandbox import git
 
 PAGE = (Path(__file__).parents[1] / "docs" / "multi-region.md").read_text()
 COMMANDS = [line for block in re.findall(r"(?s)```sh\n(.*?)```", PAGE) for line in block.splitlines()]
@@ -67,8 +68,10 @@ def passing(it: World) -> Iterator[None]:
 
 def test_the_regions_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    git("init", "--quiet", str(tmp_path))
+    git("-C", str(tmp_path), "remote", "add", "origin", "https://git.example.com/team/gitops.git")
     base = "promoter init --model fraud-detector --registry registry.example.com/models"
-    assert run(f"{base} --repo https://git.example.com/team/gitops.git", monkeypatch) == 0
+    assert run(base, monkeypatch) == 0
     assert len(of("init")) == 2
     assert [run(command, monkeypatch) for command in of("init")] == [0, 0]
     file = tmp_path / "promoter.yaml"
