@@ -187,7 +187,7 @@ class Config:
         """The environments of this group of a model's, the first wave first; empty if the name means no group.
 
         Raises:
-            UsageError: several models have a group of that name, or there is no such model.
+            UsageError: several models have a group of that name, or the model is unknown.
         """
         models = {one.model.name for one in self.environments if one.group is not None and one.group.name == name}
         if model is not None and model not in self.models:
