@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from typer.testing import CliRunner
 
 from promoter.cli import app
+from promoter.image.oci import sha256
 from promoter.promotion.outcome import Act, End
+from promoter.promotion.record import COMMIT, VERDICT
+from promoter.promotion.recorder import Records
 from tests.support.mlflow_server import MlflowServer
 from tests.support.record_world import MEASURED, PERSON, RecordWorld, lived, promoter_cache, with_registry
 from tests.support.registry_server import RegistryServer, registry_server
@@ -65,6 +70,8 @@ def check_answers(it: RecordWorld, cache: Path) -> None:
         now = it.now(place["environment"])
         assert (place["state"], place["version"], place["commit"]) == (End.DEPLOYED, now.version, now.commit)
         assert place["run"] == it.runs[now.version]
+        frozen = [note for note in place["notes"] if note.startswith("frozen until it is thawed")]
+        assert len(frozen) == (place["environment"] in it.frozen)
     for version, run in it.runs.items():
         places = asked(it, cache, "where", f"{it.path.model}:{version}")
         assert [place["environment"] for place in places] == list(it.book)
@@ -86,6 +93,59 @@ def test_every_question_is_answered_as_the_script_has_it_also_without_cache_and_
     shutil.rmtree(cache)
     delete_tags(it)
     check_answers(it, cache)
+
+
+def test_each_release_has_its_record_until_every_one_is_deleted(it: RecordWorld, tmp_path: Path) -> None:
+    """Without them Git answers as before, and what only they had is not known."""
+    clients, kinds = it.clients, dict[str, set[str]]()
+    records = Records(clients, clients.config.models[it.path.model].repository)
+    images = {records.digest(image) for image in tags(it)}
+    assert len(images) == len({line.version for lines in it.book.values() for line in lines})
+    for one in (one for image in images for one in records.listed(image)):
+        kinds.setdefault(one.annotations[COMMIT], set()).add(one.annotations[VERDICT])
+    for line in (line for lines in it.book.values() for line in lines):
+        assert kinds[line.commit] == {"aborted" if line.end is End.ABORTED else "live"}, line
+    aborted = next(line for line in it.book["staging"] if line.end is End.ABORTED)
+    told = asked(it, tmp_path, "history", "staging", aborted.commit)["recorded"]
+    assert {one["verdict"]["kind"] for one in told} == kinds[aborted.commit]
+    for name in it.book:
+        (verified,) = asked(it, tmp_path, "verify", name)
+        assert {check["of"]: check["result"] for check in verified["checks"]} == {
+            "signature": "not known",
+            "image": "passed",
+            "commit": "passed",
+            "Git": "passed",
+            "outcome": "passed",
+            "cluster": "not known",
+        }
+    delete_records(it, images)
+    check_answers(it, tmp_path)
+    assert asked(it, tmp_path, "history", "staging", aborted.commit)["recorded"] == []
+    done = it.path.run("verify", "staging", **promoter_cache(tmp_path))
+    assert (done.returncode, "has no record of" in done.stderr) == (20, True)
+
+
+def tags(it: RecordWorld) -> list[str]:
+    """Those of the images that were ever deployed."""
+    found = set()
+    for name, lines in it.book.items():
+        for line in lines:
+            text = it.path.git("show", f"{line.commit}:overlays/{name}/kustomization.yaml")
+            found.add(re.search(r"newTag: (\S+)", text)[1])  # type: ignore[index]
+    return sorted(found)
+
+
+def delete_records(it: RecordWorld, images: set[str]) -> None:
+    """By the registry's own API, as a person cleans up."""
+    repository = it.clients.attachments(it.clients.config.models[it.path.model].repository)
+    host, _, path = repository.name.partition("/")
+    for image in images:
+        for one in repository.referrers.of(image):
+            assert requests.delete(f"http://{host}/v2/{path}/manifests/{one.digest}", timeout=30).ok
+        index = repository.read_manifest(image.replace(":", "-"))
+        assert index is not None
+        assert requests.delete(f"http://{host}/v2/{path}/manifests/{sha256(index)}", timeout=30).ok
+        assert repository.referrers.of(image) == ()
 
 
 def delete_tags(it: RecordWorld) -> None:

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promoter.argocd.client import ArgoCD
+from promoter.commands.freeze import Freezing, freeze
 from promoter.commands.reject import Rejection, plan_rejection
 from promoter.commands.reject import apply as reject
 from promoter.commands.rollback import plan_rollback, rollback
 from promoter.models import Environment
+from promoter.promotion import releases
 from promoter.promotion.clients import Clients
 from promoter.promotion.outcome import Act, End
+from promoter.promotion.record import Close, Record
+from promoter.promotion.recorder import Recorder
 from promoter.promotion.releases import Committed
 from promoter.promotion.restore import Restoration, restore
 from promoter.transport.session import Http, Limits
@@ -26,6 +30,7 @@ from tests.support.registry_server import RegistryServer
 from tests.support.write_path import WritePath
 
 MEASURED = "metric accuracy Failed, measured 0.4"
+LIVE = Close("live", exit_code=0)
 PERSON, WHY = "ann", "the labels are mixed up"
 
 
@@ -52,6 +57,7 @@ class RecordWorld:
     book: dict[str, list[Line]] = field(default_factory=lambda: {"staging": [], "production": []})
     against: dict[tuple[str, str], str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
     promotions: int = 0
 
     def environment(self, name: str) -> Environment:
@@ -74,6 +80,19 @@ class RecordWorld:
             before.quarantined = bool(ended.get("quarantined"))
         lines.append(Line(version, act, commit))
 
+    def _record(self, name: str, commit: str, close: Close = LIVE) -> None:
+        """What whoever watched attached to the image."""
+        env, refused = self.environment(name), list[str]()
+        committed = releases.current(self.clients.repository(env.application), env, commit)
+        Recorder(self.clients, env, refused.append).write(Record(env, committed, close))
+        assert not refused
+
+    def freeze(self, name: str) -> None:
+        """Nothing is promoted there any more."""
+        done = freeze(self.clients, Freezing(self.environment(name), PERSON, WHY))
+        assert done.commit
+        self.frozen.add(name)
+
     def _committed(self, name: str) -> tuple[Committed, Committed]:
         """What is deployed, and the release before it that may come back."""
         env = self.environment(name)
@@ -95,15 +114,19 @@ class RecordWorld:
         deployed = {self.now(name).version} if self.book[name] else set()
         return sorted(set(self.runs) - blocked - deployed)
 
-    def promote(self, name: str) -> None:
+    def promote(self, name: str, *, live: bool = True) -> None:
         version = self.chance.choice(self.candidates(name))
         outcome = self.path.promote(f"{self.path.model}:{version}", to=name)
         assert outcome.commit
         self.promotions += 1
         self.against.pop((name, version), None)
         self._came(name, version, Act.PROMOTED, outcome.commit)
+        if live:
+            self._record(name, outcome.commit)
 
     def abort(self, name: str) -> None:
+        self.register()
+        self.promote(name, live=False)
         bad, stable = self._committed(name)
         metric = f"analysis fraud-detector-7d9-2-1: {MEASURED}"
         verdict = Verdict(Kind.ABORTED, "Argo Rollouts aborted the update: analysis failed", Reason.ANALYSIS_FAILED, (metric,))
@@ -113,6 +136,8 @@ class RecordWorld:
         self.against[name, bad.release.version] = "quarantined"
         reason, version = f"analysis failed: {MEASURED}", stable.release.version
         self._came(name, version, Act.RESTORED, done.commit.sha, End.ABORTED, reason=reason, quarantined=True)
+        self._record(name, bad.commit.sha, Close("aborted", exit_code=10, restored=done.commit.sha, stable=version))
+        self._record(name, done.commit.sha)
 
     def roll_back(self, name: str) -> None:
         env = self.environment(name)
@@ -123,6 +148,7 @@ class RecordWorld:
         if self.against.get((name, planned.target.release.version)) == "rolled-back":
             del self.against[name, planned.target.release.version]
         self._came(name, planned.target.release.version, Act.ROLLED_BACK, done.commit.sha, End.ROLLED_BACK, by=PERSON)
+        self._record(name, done.commit.sha)
 
     def reject(self, name: str) -> None:
         """What is deployed: the release before it comes back."""
@@ -134,6 +160,7 @@ class RecordWorld:
         assert commit
         self.against[name, planned.version] = "rejected"
         self._came(name, planned.target.release.version, Act.REJECTED, commit, End.REJECTED, reason=WHY, by=PERSON)
+        self._record(name, commit)
 
     def reject_another(self, name: str) -> None:
         """One that is not deployed."""
@@ -149,6 +176,7 @@ class RecordWorld:
         files = {file: self.path.git("show", f"{other.commit}:{file}").encode() for file in _files(name)}
         commit = self.path.commit(files, "Use the other one for the demonstration")
         self._came(name, other.version, Act.BY_HAND, commit)
+        self._record(name, commit)
 
     def merge(self) -> None:
         """A developer who was behind commits notes, and merges."""
@@ -216,6 +244,7 @@ def lived(path: WritePath, seed: int, promotions: int) -> RecordWorld:
         it.promote("staging")
         missing("staging")
     it.merge()
+    it.freeze("production")
     return it
 
 
