@@ -220,14 +220,15 @@ def test_a_file_of_argo_cds_own_next_to_the_overlay_must_not_set_the_image(name:
 def test_warnings_report_what_may_go_wrong() -> None:
     rollout = ManagedResource(ResourceRef("argoproj.io", "Rollout", "staging", "fraud-detector"))
     well = replace(FOLLOWS, resources=(rollout,))
-    assert gates.warnings(well, SyncWindows(blocks_auto_sync=False)) == ()
+    assert gates.warnings(well, SyncWindows(blocks_auto_sync=False), released=True) == ()
     ill = replace(FOLLOWS, auto_sync=False, health="Degraded")
-    assert gates.warnings(ill, SyncWindows(blocks_auto_sync=True)) == (
+    assert gates.warnings(ill, SyncWindows(blocks_auto_sync=True), released=True) == (
         "auto-sync is off: somebody must sync",
         "a sync window keeps Argo CD from syncing now",
         "the Application is Degraded already",
         "the Application has no Rollout or Deployment yet",
     )
+    assert gates.warnings(replace(well, resources=()), None, released=False) == (), "as init's first Applications are"
 
 
 # -- an Application without a manifest --------------------------------------------------------------------------------

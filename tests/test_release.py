@@ -213,6 +213,7 @@ def test_from_the_wheel_alone_to_a_release_that_is_live(installed: Path, tmp_pat
         argocd = {"ARGOCD_SERVER": sandbox.url, "ARGOCD_AUTH_TOKEN": sandbox.token}
         checked = run(installed, checkout, "check", **argocd)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert "no Rollout or Deployment" not in checked.stdout
         promoted = run(installed, checkout, "promote", f"{model}@challenger", "--to", "staging", "-o", "json", **argocd)
         assert promoted.returncode == 0, promoted.stderr
         assert json.loads(promoted.stdout.splitlines()[-1])["verdict"]["kind"] == "live"

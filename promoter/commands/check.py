@@ -201,7 +201,8 @@ def _argocd(clients: Clients, environment: Environment) -> Iterator[Finding]:
             policy = f"p, proj:{project}:promoter, {resource}, {action}, {project}/*, allow"
             fix = f"add to the role of the token in AppProject {project}: {policy}"
             yield Finding(where, f"the token may not {action} {resource}: {lost}", fix, ExitCode.DONE)
-    for warning in gates.warnings(application, argocd.sync_windows(environment.application)):
+    released = bool(application.workloads) or _released(clients, clients.with_source(environment)) is not None
+    for warning in gates.warnings(application, argocd.sync_windows(environment.application), released=released):
         yield Finding(where, warning, f"argocd app get {environment.application.name}", ExitCode.DONE)
     if application.generate_paths:
         snapshot = clients.repository(clients.with_source(environment).application).fetch()

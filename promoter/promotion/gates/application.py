@@ -125,8 +125,8 @@ def no_parameter_files(tree: Tree, environment: Environment) -> None:
                 )
 
 
-def warnings(application: ApplicationState, windows: SyncWindows | None) -> tuple[str, ...]:
-    """What may keep the release from going live, and does not make it wrong."""
+def warnings(application: ApplicationState, windows: SyncWindows | None, *, released: bool) -> tuple[str, ...]:
+    """What may keep the release from going live, and does not make it wrong. Without a release an overlay has no workload."""
     warnings = []
     if not application.auto_sync:
         warnings.append("auto-sync is off: somebody must sync")
@@ -134,6 +134,6 @@ def warnings(application: ApplicationState, windows: SyncWindows | None) -> tupl
         warnings.append("a sync window keeps Argo CD from syncing now")
     if application.health != "Healthy":
         warnings.append(f"the Application is {application.health} already")
-    if not application.workloads:
+    if released and not application.workloads:
         warnings.append("the Application has no Rollout or Deployment yet")
     return tuple(warnings)

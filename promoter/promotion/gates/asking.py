@@ -145,7 +145,7 @@ def _taken(facts: Facts) -> Iterator[Ruling]:
     if found.generate_paths:
         application.rendered_by_argocd(found, environment, sources(facts.snapshot, environment.application.path))
     yield passed("application", "", "Argo CD follows this branch and path, and overrides no image")
-    for warning in application.warnings(found, None):
+    for warning in application.warnings(found, None, released=facts.before is not None):
         yield warned("application", "", warning)
     if facts.changes:
         yield _window(argocd, environment.application, found)
