@@ -30,6 +30,7 @@ CELLS = (
     Cell("reconcile, alias moved", "before git push 1", "clock behind"),
     Cell("watch, aborted", "before git push 1", "stdout gone"),
     Cell("watch, restored by pull request", "answer of POST repository/pulls 1", "lost answer"),
+    Cell("watch, restored by pull request", "before POST repository/pulls 1", "second promoter"),
     Cell("image", "answer of GET artifacts/weights.bin 1", "SIGTERM"),
 )
 

@@ -64,6 +64,8 @@ def _models(
 def _own(section: EnvironmentSection, model: str, document: Document, place: tuple[str | int, ...]) -> EnvironmentSection:
     """The section with the model's exceptions, and the names in `application` filled in."""
     exception = section.exceptions.get(model)
+    if exception is None and isinstance(section.application, str) and not {"{", "}"} & set(section.application):
+        return section
     changed = {name: getattr(exception, name) for name in exception.model_fields_set} if exception else {}
     application = changed.get("application") or section.application
     where = (*place, "exceptions", model, "application") if changed.get("application") else (*place, "application")

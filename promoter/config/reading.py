@@ -94,7 +94,8 @@ def load(path: Path) -> Config:
     )
     places = [one.place for one in placed]
     _unique(environments, places, document)
-    require_groups(environments, places, document)
+    if any(one.group for one in environments):
+        require_groups(environments, places, document)
     return Config(
         root=root,
         models=models,

@@ -250,8 +250,10 @@ class Clients:
         from promoter.image.registry import RegistryRepository
         from promoter.image.runtime.build import RuntimeBuilder
 
+        if self.config.image.runtime is not None:
+            return None
         target = self._image_repository(self.config.image.runtime_repository or model.repository)
-        if self.config.image.runtime is not None or not isinstance(target, RegistryRepository):
+        if not isinstance(target, RegistryRepository):
             return None
         return RuntimeBuilder(target, self.config.image, self.environ, self.say)
 

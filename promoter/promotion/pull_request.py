@@ -85,7 +85,12 @@ class PullRequestOpener:
         draft = self._draft(branch, base, self._proposal, before)
         if current is None and self._is_there(self._proposal):
             return None
-        now = self.forge.update(current, draft) if current else self.forge.open(draft)
+        try:
+            now = self.forge.update(current, draft) if current else self.forge.open(draft)
+        except RefusedError:
+            if current is None and self._is_there(self._proposal):
+                return None  # a second promoter's was merged meanwhile, and the branch went with it
+            raise
         if before is not None:
             self.forge.comment(before.number, f"Superseded by {self.forge.reference(now.number)}.")
         notes = self._merge_when_ready(replace(now, head=head.sha), self._proposal)
