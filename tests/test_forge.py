@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
-from promoter.hosting.forge import Draft, Forge, PullRequest, State, address_of
+from promoter.hosting.forge import Draft, Forge, GatesStatus, PullRequest, State, address_of
 from promoter.hosting.forge.github_queries import STANDING
 from promoter.models import ForgeKind, MergeMethod
 from promoter.promotion.pull_request import reviewed
@@ -175,6 +175,29 @@ def test_required_checks(server: ForgeServer, forge: Forge) -> None:
     assert ([one.name for one in standing.failed], [one.name for one in standing.pending]) == ([], ["build"])
     server.pulls[0].checks[0].result = "failure"
     assert [one.name for one in forge.standing(1).failed] == ["build"]
+
+
+def test_the_status_of_the_gates_is_set_once_and_again_for_what_is_pushed(server: ForgeServer, forge: Forge) -> None:
+    opened, (good, bad) = forge.open(draft()), _GATES[forge.name]
+    (pull,) = server.pulls
+    for _ in range(2):
+        forge.show_gates(opened, GatesStatus(True, "version 7\nmay be deployed"))
+    assert (server.gates(pull), server.asked("POST", "statuses") + server.asked("POST", opened.head)) == (
+        (good, "version 7 may be deployed"),
+        1,
+    )
+    forge.show_gates(opened, GatesStatus(False, f"tags: is not set \U0001f600 {'x' * 200}"))
+    state, words = server.gates(pull) or ("", "")
+    assert (state, words[:20], len(words), words[-1]) == (bad, "tags: is not set \ufffd x", 140, "…")
+    pushed = server.repository.git("commit-tree", _tree(server, "3\n"), "-p", BRANCH, "-m", "By hand")
+    server.repository.git("update-ref", f"refs/heads/{BRANCH}", pushed)
+    assert server.gates(pull) is None
+    (again,) = forge.pull_requests(BRANCH, "main")
+    forge.show_gates(again, GatesStatus(True, "version 7 may be deployed"))
+    assert (again.head, server.gates(pull)) == (pushed, (good, "version 7 may be deployed"))
+
+
+_GATES = {"GitHub": ("success", "failure"), "Azure DevOps": ("succeeded", "failed")}
 
 
 def test_a_conflict_is_seen(server: ForgeServer, forge: Forge) -> None:

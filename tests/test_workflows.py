@@ -117,7 +117,7 @@ def test_a_job_has_the_rights_that_it_names_and_no_others(name: str) -> None:
     file = load(f"{WORKFLOWS}/{name}")
     assert file["permissions"] == {}
     rights = {key: set(job["permissions"].items()) for key, job in file["jobs"].items()}
-    writing = {("contents", "write"), ("pull-requests", "write")}
+    writing = {("contents", "write"), ("pull-requests", "write"), ("statuses", "write")}
     assert (
         rights
         == {

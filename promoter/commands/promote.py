@@ -20,6 +20,7 @@ from promoter.promotion.decisions import Decisions
 from promoter.promotion.ending import Opened
 from promoter.promotion.freezes import not_frozen
 from promoter.promotion.message import facts
+from promoter.promotion.proposed import status_of
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
 from promoter.promotion.rendering import rendered_change
@@ -29,7 +30,7 @@ from promoter.promotion.steps import Steps
 if TYPE_CHECKING:
     from promoter.commands.plan import Plan
     from promoter.gitops import Pushed, Snapshot
-    from promoter.hosting.forge import Forge
+    from promoter.hosting.forge import Forge, GatesStatus
     from promoter.kustomize.release import Edited
     from promoter.promotion.clients import Clients
 
@@ -111,7 +112,10 @@ def _proposing(clients: Clients, forge: Forge, plan: Plan, image: Image, commit:
     def describe(diff: str, room: int) -> str:
         return promotion(_facts(clients, plan, image, commit, diff), room)
 
-    return PullRequestOpener(repository, forge, plan.environment, commit, describe, reopen=reopen)
+    def gates() -> GatesStatus:
+        return status_of(commit.rulings, plan.version.version)
+
+    return PullRequestOpener(repository, forge, plan.environment, commit, describe, reopen=reopen, gates=gates)
 
 
 def _facts(clients: Clients, plan: Plan, image: Image, commit: _Commit, diff: str) -> Facts:

@@ -17,9 +17,9 @@ from promoter.commands.promote import promote
 from promoter.config.groups import members
 from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
-from promoter.models import Environment, OnAlias, OnFailure, Release
+from promoter.models import Environment, OnAlias, OnFailure, Release, Write
 from promoter.output import Progress
-from promoter.promotion import decisions, gates, releases
+from promoter.promotion import decisions, gates, proposed, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
@@ -124,6 +124,7 @@ class Reconciler:
             return replace(self._broke(environment, error), until=error.until if isinstance(error, FrozenError) else None)
 
     def _one(self, environment: Environment) -> Reconciled:
+        self._show_gates(environment)
         deployed = self._survey.deployed(environment)
         wanted = self._survey.wanted(environment)
         behind = wanted is not None and not decisions.deploys(deployed, wanted)
@@ -139,6 +140,15 @@ class Reconciler:
         if deployed is not None and self.dispatch is None:
             self._copy(environment, deployed)
         return self._outcome(environment, Action.AGREES, f"version {deployed.version}" if deployed else "no release yet")
+
+    def _show_gates(self, environment: Environment) -> None:
+        """On the open pull request, which may have stopped passing. What can't be shown keeps nothing else from being done."""
+        try:
+            if environment.write is Write.PULL_REQUEST and self.dispatch is None and self._survey.proposed(environment):
+                proposed.refresh(self.clients, environment)
+        except PromoterError as error:
+            say = self.progress(environment.application.name).say
+            say(f"the pull request of {environment.name!r} does not show what gates decide: {error.message}")
 
     def _copy(self, environment: Environment, deployed: Release) -> None:
         """MLflow gets the labels that it lacks, and images their records, if the release is proven to be live."""
@@ -209,7 +219,8 @@ class Reconciler:
         observer = Observer(self._survey.argocd, repository, environment, committed.expectation(environment))
         verdict = judge(observer.first_look(self._pause), observer.expected)
         held = environment.on_failure is OnFailure.HOLD and behind
-        if (verdict.restore and not committed.restores and not held) or verdict.sync_due:
+        due = (verdict.restore and not committed.restores and not held) or verdict.sync_due
+        if due or self._refused(environment, committed, verdict):
             if self.dispatch is not None:
                 return self.dispatch(environment, f"{verdict.kind} at {committed.commit.sha}")
             return self._follow(environment, committed, found=verdict.restore)
@@ -225,6 +236,12 @@ class Reconciler:
         code = Watched(verdict, timed_out=not verdict.terminal).exit_code
         Announcer(self.clients, environment).stands(committed, verdict, code)
         return self._outcome(environment, Action.LEFT, f"{verdict.kind}: {verdict.summary}{since}", code)
+
+    def _refused(self, environment: Environment, committed: Committed, verdict: Verdict) -> bool:
+        """By a gate, since it was merged: following it restores what was there before."""
+        say = self.progress(environment.application.name).say
+        asked = environment.write is Write.PULL_REQUEST and verdict.kind in proposed.UNDER_WAY
+        return asked and proposed.refusal(self.clients, environment, committed, say) is not None
 
     def _pause(self, seconds: float) -> None:
         self.clock.wait(seconds, threading.Event())

@@ -34,6 +34,11 @@ class Refs:
         """The commit that the branch points to; empty if it does not exist."""
         return self._list(f"refs/heads/{branch}", environ={}).decode().partition("\t")[0]
 
+    def below(self, prefix: str) -> frozenset[str]:
+        """The branches whose names begin with the prefix and a slash."""
+        lines = self._list("--heads", f"refs/heads/{prefix}/*", environ={}).decode(errors="replace").splitlines()
+        return frozenset(line.partition("refs/heads/")[2] for line in lines)
+
     def default_branch(self) -> str:
         """The branch that HEAD is. Raises BranchGoneError: it is none."""
         lines = self._lines("--symref", "HEAD")

@@ -136,6 +136,10 @@ class Remote:
         """The commit that another branch points to now; empty if it does not exist. Raises GitError."""
         return self._refs.head(branch)
 
+    def branches(self, prefix: str) -> frozenset[str]:
+        """The names of those below a prefix. Raises GitError."""
+        return self._refs.below(prefix)
+
     def default_branch(self) -> str:
         """The branch that the remote's HEAD is. Raises GitError, BranchGoneError."""
         self._cache.prepare(self._create, filters=self._filters)

@@ -90,6 +90,10 @@ class Repository:
         """
         return self._persistently(lambda _: self._remote.default_branch())
 
+    def branches(self, prefix: str) -> frozenset[str]:
+        """The names of the branches below a prefix, in one request."""
+        return self._persistently(lambda _: self._remote.branches(prefix))
+
     def fetch(self) -> Snapshot:
         """The branch's tip now."""
         return Snapshot(self._persistently(lambda _: self._remote.update()), self)

@@ -15,7 +15,7 @@ from promoter.machine import tracing
 from promoter.machine.interrupts import Interrupted
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnFailure, OnFailureAlias, Release, Write
-from promoter.promotion import decisions, journal, record, releases
+from promoter.promotion import decisions, journal, proposed, record, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import AFTER_RESTORE, Ended, Ending, Opened, Reviewed
 from promoter.promotion.gates import quarantine_tag
@@ -27,7 +27,7 @@ from promoter.promotion.record import Close, Made, Record, Stage
 from promoter.promotion.recorder import Recorder
 from promoter.promotion.restore import Restoration, deploys, plan_restore, proposing_restore, restore, restored_by
 from promoter.promotion.watch import Clock, OnLook, OnVerdict, Timing, Watched, Watcher, listen, phase_name
-from promoter.verdict import Kind, Reason, Verdict
+from promoter.verdict import Kind, Reason, Verdict, judge
 
 if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
@@ -74,11 +74,10 @@ class Follower:
 
     def merge(self, proposing: PullRequestOpener, opened: Opened) -> Ended:
         """Waits until a pull request is merged, closed or refused; raises as `MergeWait.run`."""
+        return MergeWait(proposing, opened, self.say, self._pause, self.clock.now).run()
 
-        def sleep(seconds: float) -> None:
-            self.clock.wait(seconds, threading.Event())
-
-        return MergeWait(proposing, opened, self.say, sleep, self.clock.now).run()
+    def _pause(self, seconds: float) -> None:
+        self.clock.wait(seconds, threading.Event())
 
     def follow(self, committed: Committed, *, restoring: bool = True, found: bool = False) -> Ending:
         """Watches to the end of this release, and if it failed, of the restore. Notices report the progress.
@@ -115,7 +114,7 @@ class Follower:
         return self._watch(committed, [], timing=replace(timing, **limits))
 
     def _follow(self, committed: Committed, *, restoring: bool) -> Ending:
-        watched = self._watch(committed, self._stages)
+        watched = self._refused(committed) or self._watch(committed, self._stages)
         verdict = watched.verdict
         if verdict.kind is Kind.SUPERSEDED and (found := restored_by(self.repository, self.environment, committed)):
             undone, reason = found
@@ -132,6 +131,22 @@ class Follower:
             evidence = (f"{verdict.kind}: {verdict.summary}", *verdict.evidence)
             superseded = Verdict(Kind.SUPERSEDED, error.message, evidence=evidence)
             return self._ending(committed, superseded, ExitCode.SUPERSEDED, note=error.message)
+
+    def _refused(self, committed: Committed) -> Watched | None:
+        """Of a release that a pull request brought, and that gates refuse before it is live: it is not watched."""
+        if self.environment.write is not Write.PULL_REQUEST:
+            return None
+        refusal = proposed.refusal(self.clients, self.environment, committed, self.say)
+        if refusal is None:
+            return None
+        observer = Observer(self.argocd, self.repository, self.environment, committed.expectation(self.environment))
+        found = judge(observer.first_look(self._pause), observer.expected)
+        verdict = proposed.verdict_on(found, committed, refusal)
+        if verdict is None:
+            self.say(f"gates refuse version {committed.release.version}, which is {found.kind}: {'; '.join(refusal.words)}")
+            return None
+        self.on_verdict(verdict)
+        return Watched(verdict)
 
     def _restore(self, committed: Committed, verdict: Verdict) -> Ending:
         """Raises: SupersededError, with nothing written."""

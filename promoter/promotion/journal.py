@@ -109,6 +109,11 @@ def of(commit: Commit) -> Entry:
     return _entry(commit.trailers)
 
 
+def proposed(trailers: Mapping[str, str]) -> Entry:
+    """What a pull request's commit will record, by the trailers at the end of its body."""
+    return _entry(trailers)
+
+
 def promotion(environment: Environment, release: Release, promotion_id: str, *, overridden: str = "") -> Entry:
     return _released(environment, release, promotion_id=promotion_id, overridden=overridden)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from promoter.config.names import image_name
 from promoter.errors import PromoterError, RefusedError, UnreachableError
 from promoter.gitops import Proposal, Repository, Snapshot, trailers_of
-from promoter.hosting.forge import Check, Draft, Forge, PullRequest, Standing, State
+from promoter.hosting.forge import GATES, Check, Draft, Forge, GatesStatus, PullRequest, Standing, State
 from promoter.kustomize.overlay import unified
 from promoter.models import Environment
 from promoter.promotion import journal
@@ -22,6 +22,8 @@ from promoter.promotion.ending import End, Ended, Opened, Reviewed
 Edit = Callable[[Snapshot], Proposal | None]
 Describe = Callable[[str, int], str]
 """The body of a pull request for a commit with this diff, in at most so many characters."""
+
+UNGATED = GatesStatus(True, "no gate holds up what undoes a release or records a decision")
 
 _URGENT = "urgent"
 _LONGEST_TITLE = 250  # GitHub takes 256 characters
@@ -52,7 +54,8 @@ def reviewed(forge: Forge, environment: Environment, commit: str) -> Reviewed | 
 class PullRequestOpener:
     """Opens the pull request of one edit, or brings the open one up to date. Safe to repeat and to kill anywhere.
 
-    `reopen`: a person asked for it, so it is opened again even if a person closed the same before.
+    `reopen`: a person asked for it, so it is opened again even if a person closed the same before. `gates`: what they decided
+    about it, once `edit` was called.
     """
 
     repository: Repository
@@ -62,6 +65,7 @@ class PullRequestOpener:
     describe: Describe
     restoring: bool = False
     reopen: bool = True
+    gates: Callable[[], GatesStatus] = lambda: UNGATED
     _proposal: Proposal | None = None
     _diff: str = ""
     _found: Sequence[PullRequest] = ()
@@ -93,8 +97,9 @@ class PullRequestOpener:
             raise
         if before is not None:
             self.forge.comment(before.number, f"Superseded by {self.forge.reference(now.number)}.")
-        notes = self._merge_when_ready(replace(now, head=head.sha), self._proposal)
-        done = "opened" if current is None else "unchanged" if (now, current.head) == (current, head.sha) else "updated"
+        now = replace(now, head=head.sha)
+        notes = (self._show_gates(now), *self._merge_when_ready(now, self._proposal))  # a merge may wait for the status
+        done = "opened" if current is None else "unchanged" if now == current else "updated"
         return Opened(
             now.number,
             now.url,
@@ -148,6 +153,14 @@ class PullRequestOpener:
         tip = self.repository.fetch()
         lasting = {path: content for path, content in proposal.files.items() if path not in proposal.dated}
         return bool(lasting) and all(tip.read(path) == content for path, content in lasting.items())
+
+    def _show_gates(self, now: PullRequest) -> str:
+        """Why the status can't be set: the pull request is open, and nobody can merge it where the status is required."""
+        try:
+            self.forge.show_gates(now, self.gates())
+        except PromoterError as error:
+            return f"could not set the status {GATES}: {error.message}"
+        return ""
 
     def _merge_when_ready(self, now: PullRequest, proposal: Proposal) -> Sequence[str]:
         policy = self.environment.pull_request

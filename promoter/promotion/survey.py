@@ -14,9 +14,10 @@ from promoter.config.groups import members
 from promoter.errors import PromoterError, UnexpectedAnswerError, UnreachableError
 from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
-from promoter.models import Application, Environment, OnAlias, Release
+from promoter.models import Application, Environment, OnAlias, Release, Write
 from promoter.promotion import decisions
 from promoter.promotion.decisions import Decisions
+from promoter.promotion.pull_request import branch_of
 from promoter.promotion.waves import Standing, standing
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Survey:
     with_argocd: bool = True
     _applications: Mapping[tuple[str, str], ApplicationState] = field(default_factory=dict)
     _branches: Memo[tuple[str, str], Branch] = field(default_factory=lambda: Memo())
+    _proposals: Memo[tuple[str, str], frozenset[str]] = field(default_factory=lambda: Memo())
     _aliases: Memo[tuple[str, str], RegisteredVersion | None] = field(default_factory=lambda: Memo())
     _without_mlflow: UnreachableError | None = None
 
@@ -88,7 +90,13 @@ class Survey:
         """The same for another thread: what was read so far is shared, what reads more is its own."""
         own = replace(self.clients)
         return Survey(
-            own, self.with_argocd, self._applications, self._branches.copy(), self._aliases.copy(), self._without_mlflow
+            own,
+            self.with_argocd,
+            self._applications,
+            self._branches.copy(),
+            self._proposals.copy(),
+            self._aliases.copy(),
+            self._without_mlflow,
         )
 
     def list(self) -> None:
@@ -139,6 +147,12 @@ class Survey:
         if every[0].key != environment.key:
             return None
         return standing([self.with_source(one) for one in every], lambda one: self.branch(one.application).files)
+
+    def proposed(self, environment: Environment) -> bool:
+        """Whether the branch of the environment's pull request exists: one may be open. Raises as `Repository.branches`."""
+        prefix, application = environment.pull_request.branch_prefix, environment.application
+        read = self.clients.repository(application).branches
+        return branch_of(environment) in self._proposals.get((application.repo_url, prefix), lambda: read(prefix))
 
     def wanted(self, environment: Environment) -> RegisteredVersion | None:
         """The version that the environment's alias points to; raises as `ModelRegistry.at_alias`."""
@@ -220,6 +234,8 @@ class Survey:
             if deployed is not None and not self.content(known):
                 return True
             if (group := self.group(known)) is not None and group.unfinished:
+                return True
+            if known.write is Write.PULL_REQUEST and self.with_argocd and self.proposed(known):
                 return True
             wanted = self.wanted(known) if known.on_alias is OnAlias.PROMOTE else None
         except Exception:

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     MOVED = "follows something else"
     SCALED_TO_ZERO = "scaled to zero"
     UNWATCHABLE = "can't be watched"
+    REFUSED = "refused by a gate"
 
 
 _ON_THE_WAY = frozenset({Kind.NOT_OBSERVED, Kind.SYNCING, Kind.ROLLING})

@@ -18,6 +18,7 @@ from tests.cluster.manifests import NAME
 from tests.cluster.model_versions import GOOD, MODEL, UNHEALTHY
 from tests.support.forge_repository import METHODS, ForgeRepository, Pull
 from tests.support.forge_server import TOKEN, ForgeServer, forge_server
+from tests.support.mlflow_server import MlflowServer
 from tests.support.pull_requests import settings
 
 ENVIRON = {"GITHUB_TOKEN": TOKEN}
@@ -82,6 +83,35 @@ def test_closed_leaves_nothing(environment: Environment, forge: ForgeServer) -> 
     assert run.exit_code == 22, str(run)
     assert forge.repository.branches() == ["main"]
     environment.assert_as_before()
+
+
+def test_one_that_stopped_passing_can_not_be_merged_and_merged_by_force_is_restored(
+    environment: Environment, forge: ForgeServer, mlflow_versions: MlflowServer
+) -> None:
+    def tag(value: str) -> None:
+        mlflow_versions.api("POST", "model-versions/set-tag", name=MODEL, version=GOOD, key="validation", value=value)
+
+    def reconcile() -> None:
+        run = environment.promoter.start("reconcile", NAME, **ENVIRON).finish()
+        assert run.exit_code == 0, str(run)
+
+    environment.promoter.configure({"gates": {"tags": {"validation": "approved"}}, "on-failure": "restore"})
+    forge.requires_gates = True
+    tag("approved")
+    run = environment.promoter.start("promote", f"{MODEL}:{GOOD}", "--to", NAME, **ENVIRON).finish()
+    assert (run.exit_code, run.outcome["pull_request"]["notes"]) == (0, []), str(run)
+    (pull,) = forge.pulls
+    assert (forge.gates(pull), forge.may_be_merged(pull)) == (("success", f"version {GOOD} may be deployed"), True)
+    tag("withdrawn")
+    reconcile()
+    words = "tags validation: is 'withdrawn', and must be 'approved'"
+    assert (forge.gates(pull), forge.may_be_merged(pull)) == (("failure", f"version {GOOD} is refused: {words}"), False)
+    merged = forge.repository.merge(pull, "squash")
+    watched = environment.watch(merged)
+    assert watched.verdict == ("failed", "refused by a gate"), str(watched)
+    assert watched.outcome["verdict"]["evidence"] == [words], str(watched)
+    environment.assert_restored(watched)
+    assert "Quarantined" not in environment.repository.message("main")
 
 
 def test_aborted_and_restored_by_an_urgent_one(environment: Environment, forge: ForgeServer) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support.git_server import isolated_environ
 
@@ -23,7 +24,8 @@ class Check:
 
 @dataclass
 class Pull:
-    """A pull request; `end` is the head when it was merged or closed."""
+    """A pull request; `end` is the head when it was merged or closed. `statuses` and `iterations` are Azure DevOps' own: of
+    iterations, which pushes begin, the heads."""
 
     number: int
     branch: str
@@ -40,6 +42,8 @@ class Pull:
     votes: list[tuple[str, str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    iterations: list[str] = field(default_factory=list)
     queue: int | None = None
     when_ready: Callable[[], object] | None = None
 
@@ -51,16 +55,18 @@ class Conflict(Exception):
 @dataclass
 class ForgeRepository:
     """A bare repository and its pull requests. `protected`: something has to pass before a merge. `squash_message` is GitHub's
-    setting of that name: COMMIT_MESSAGES, PR_BODY or BLANK."""
+    setting of that name: COMMIT_MESSAGES, PR_BODY or BLANK. `date` is when commits are made, as git reads it; "" is now."""
 
     path: Path
     protected: bool = True
     squash_message: str = "COMMIT_MESSAGES"
     deletes_branches: bool = False
+    date: str = ""
     pulls: list[Pull] = field(default_factory=list)
 
     def git(self, *arguments: str, given: str | None = None) -> str:
         environ = isolated_environ(self.path.parent / "forge-home")
+        environ |= {"GIT_COMMITTER_DATE": self.date} if self.date else {}
         run = subprocess.run(
             ["git", "-C", str(self.path), *arguments], input=given, env=environ, capture_output=True, text=True, check=False
         )

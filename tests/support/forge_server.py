@@ -55,10 +55,14 @@ class Fault:
 
 
 class ForgeServer:
-    """Both forges for one repository: GitHub's API root is `github`, the Azure DevOps organization `azure`."""
+    """Both forges for one repository: GitHub's API root is `github`, the Azure DevOps organization `azure`.
+
+    `requires_gates`: without a good status promoter/gates nothing is merged by the API.
+    """
 
     def __init__(self, repository: ForgeRepository) -> None:
         self.repository, self.deployments = repository, Deployments()
+        self.requires_gates = False
         self.requests: list[tuple[str, str]] = []
         self.authorizations: list[str] = []
         self.wrong: list[str] = []
@@ -90,6 +94,18 @@ class ForgeServer:
 
     def fault(self, method: str, suffix: str, answer: Answer, **more: Any) -> None:
         self.faults.append(Fault(method, suffix, answer, **more))
+
+    def gates(self, pull: Pull) -> tuple[str, str] | None:
+        """The status promoter/gates of what a pull request proposes: state and words, None if it has none."""
+        azure = [one for one in pull.statuses if one["context"] == {"genre": "promoter", "name": "gates"}]
+        head = self.repository.head_of(pull)
+        github = [one for one in self.deployments.statuses[head] if one["context"] == "promoter/gates"]
+        current = [one for one in azure if pull.iterations[one["iterationId"] - 1] == head]
+        return next(((one["state"], one["description"]) for one in reversed([*github, *current])), None)
+
+    def may_be_merged(self, pull: Pull) -> bool:
+        """As the branch's protection has it, which administrators may pass by."""
+        return not self.requires_gates or (self.gates(pull) or ("",))[0] in ("success", "succeeded")
 
     def asked(self, method: str, suffix: str = "") -> int:
         return sum(1 for one, path in self.requests if one == method and path.endswith(suffix))
@@ -247,6 +263,8 @@ class _GitHub:
     def _put_merge(self, pull: Pull, _: Any, body: dict[str, Any]) -> Answer:
         if body["sha"] != self._repository.head(pull.branch):
             return Answer(409, {"message": "Head branch was modified. Review and try the merge again."})
+        if not self._server.may_be_merged(pull):
+            return Answer(405, {"message": 'Required status check "promoter/gates" is expected or failing.'})
         message = f"{body['commit_title']}\n\n{body['commit_message']}" if "commit_title" in body else ""
         try:
             sha = self._repository.merge(pull, body["merge_method"], message)
@@ -301,6 +319,16 @@ class _GitHub:
             }
             for one in pull.checks
         ]
+        if gates := self._server.gates(pull):
+            contexts.append(
+                {
+                    "__typename": "StatusContext",
+                    "context": "promoter/gates",
+                    "state": gates[0].upper(),
+                    "targetUrl": None,
+                    "isRequired": lambda *_, **__: self._server.requires_gates,
+                }
+            )
         rollup = {"contexts": lambda *_, **__: {"nodes": contexts}} if contexts else None
         return {
             "id": f"PR_{pull.number}",
@@ -424,6 +452,20 @@ class _Azure:
     def _post_threads(self, pull: Pull, body: dict[str, Any], _: Any) -> tuple[int, Any]:
         pull.comments += [one["content"] for one in body["comments"]]
         return 200, {"id": len(pull.comments), "comments": body["comments"]}
+
+    def _get_iterations(self, pull: Pull, *_: Any) -> tuple[int, Any]:
+        head = self._repository.head_of(pull)
+        if head not in pull.iterations[-1:]:
+            pull.iterations.append(head)
+        found = enumerate(pull.iterations, 1)
+        return 200, [{"id": number, "sourceRefCommit": {"commitId": one}} for number, one in found]
+
+    def _get_statuses(self, pull: Pull, *_: Any) -> tuple[int, Any]:
+        return 200, pull.statuses
+
+    def _post_statuses(self, pull: Pull, body: dict[str, Any], _: Any) -> tuple[int, Any]:
+        pull.statuses.append({**body, "id": len(pull.statuses) + 1})
+        return 200, pull.statuses[-1]
 
     def _get_evaluations(self, query: dict[str, str], _: Any) -> tuple[int, Any]:
         pull = self._repository.pull(int(query["artifactId"].rpartition("/")[2]))

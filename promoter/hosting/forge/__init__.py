@@ -12,12 +12,24 @@ from collections.abc import Callable
 from promoter.hosting.address import address_of
 from promoter.hosting.forge.azure_devops import AzureDevOpsPullRequests
 from promoter.hosting.forge.github import GitHubPullRequests
-from promoter.hosting.forge.seam import Check, Draft, Forge, PullRequest, Standing, State
+from promoter.hosting.forge.seam import GATES, Check, Draft, Forge, GatesStatus, PullRequest, Standing, State
 from promoter.hosting.hosts import Address
 from promoter.models import ForgeKind
 from promoter.transport.credential import Credential
 
-__all__ = ["Address", "Check", "Draft", "Forge", "PullRequest", "Standing", "State", "address_of", "connect"]
+__all__ = [
+    "GATES",
+    "Address",
+    "Check",
+    "Draft",
+    "Forge",
+    "GatesStatus",
+    "PullRequest",
+    "Standing",
+    "State",
+    "address_of",
+    "connect",
+]
 
 
 Connect = Callable[[Address, Callable[[], Credential], Callable[[float], None]], Forge]

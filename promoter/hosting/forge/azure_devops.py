@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.hosting.answers import error_message, json_of, object_id, rate_limit
-from promoter.hosting.forge.seam import Check, Draft, PullRequest, Standing, State
+from promoter.hosting.forge.seam import GATES_GENRE, GATES_NAME, Check, Draft, GatesStatus, PullRequest, Standing, State
 from promoter.hosting.hosts import Address
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
@@ -100,6 +100,20 @@ class AzureDevOpsPullRequests:
         if text not in said_before:
             comment = {"parentCommentId": 0, "content": text, "commentType": "text"}
             self._ask("POST", path, json={"comments": [comment], "status": "closed"}, to="comment on a pull request")
+
+    def show_gates(self, found: PullRequest, status: GatesStatus) -> None:
+        """Of the newest iteration: a policy that resets the status when there are new changes asks for one of that."""
+        path = f"{self._pulls}/{found.number}"
+        context = {"genre": GATES_GENRE, "name": GATES_NAME}
+        wanted = {
+            "state": "succeeded" if status.passed else "failed",
+            "description": status.words,
+            "iterationId": max(int(one["id"]) for one in self._ask("GET", f"{path}/iterations")["value"]),
+        }
+        known = [one for one in self._ask("GET", f"{path}/statuses")["value"] if (one.get("context") or {}) == context]
+        newest: Mapping[str, Any] = max(known, key=lambda one: int(one["id"]), default={})
+        if any(newest.get(key) != value for key, value in wanted.items()):
+            self._ask("POST", f"{path}/statuses", json=wanted | {"context": context}, to="set a pull request's status")
 
     def merge_when_ready(self, found: PullRequest, method: MergeMethod, subject: str, body: str) -> str:
         options: dict[str, Any] = {"mergeStrategy": _STRATEGIES[method], "deleteSourceBranch": True}

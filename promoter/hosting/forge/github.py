@@ -13,7 +13,7 @@ from promoter.errors import AuthError, PromoterError, RefusedError, UnreachableE
 from promoter.hosting import github
 from promoter.hosting.answers import error_message, json_of, object_id
 from promoter.hosting.forge.github_queries import AUTO_MERGE, STANDING, standing_of
-from promoter.hosting.forge.seam import Draft, PullRequest, Standing, State
+from promoter.hosting.forge.seam import GATES, Draft, GatesStatus, PullRequest, Standing, State
 from promoter.hosting.hosts import Address
 from promoter.hosting.tokens import names
 from promoter.models import ForgeKind, MergeMethod
@@ -89,6 +89,13 @@ class GitHubPullRequests:
         before = self._ask("GET", path, params={"per_page": "100"})
         if all(_plain(str(one.get("body"))) != _plain(text) for one in before):
             self._ask("POST", path, json={"body": text}, to="comment on a pull request")
+
+    def show_gates(self, found: PullRequest, status: GatesStatus) -> None:
+        known = self._ask("GET", f"/commits/{found.head}/statuses", params={"per_page": "100"}, to="see commit statuses")
+        newest: Mapping[str, Any] = next((one for one in known if one.get("context") == GATES), {})
+        wanted = {"state": "success" if status.passed else "failure", "context": GATES, "description": status.words}
+        if any(newest.get(key) != value for key, value in wanted.items()):
+            self._ask("POST", f"/statuses/{found.head}", json=wanted, to="set a commit status")
 
     def merge_when_ready(self, found: PullRequest, method: MergeMethod, subject: str, body: str) -> str:
         """By auto-merge; GitHub refuses that for what can be merged already, which is then merged at once."""

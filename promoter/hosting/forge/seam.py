@@ -9,6 +9,12 @@ from typing import Protocol
 from promoter.errors.redaction import clean
 from promoter.models import MergeMethod
 
+GATES_GENRE, GATES_NAME = "promoter", "gates"
+GATES = f"{GATES_GENRE}/{GATES_NAME}"
+"""The status of a pull request that shows what promoter's gates decide: branch protection may require it."""
+
+_LONGEST_STATUS = 140  # characters of a description that GitHub takes; above U+FFFF it takes none
+
 
 class State(StrEnum):
     OPEN = "open"
@@ -73,6 +79,18 @@ class Standing:
     queue: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GatesStatus:
+    """What the gates decide about a pull request, in one line without secrets that every forge takes."""
+
+    passed: bool
+    words: str
+
+    def __post_init__(self) -> None:
+        line = " ".join("".join(char if ord(char) < 0x10000 else "\ufffd" for char in clean(self.words)).split())
+        object.__setattr__(self, "words", line if len(line) <= _LONGEST_STATUS else f"{line[: _LONGEST_STATUS - 1]}…")
+
+
 class Forge(Protocol):
     """The pull requests of one repository.
 
@@ -112,6 +130,10 @@ class Forge(Protocol):
 
     def comment(self, number: int, text: str) -> None:
         """Adds a comment to a pull request, unless the same comment is there already."""
+        ...
+
+    def show_gates(self, found: PullRequest, status: GatesStatus) -> None:
+        """Sets the status `promoter/gates` of what it proposes now, unless it is that already."""
         ...
 
     def merge_when_ready(self, found: PullRequest, method: MergeMethod, subject: str, body: str) -> str:

@@ -108,7 +108,7 @@ def _frozen(facts: Facts) -> tuple[Ruling, ...]:
     if not facts.changes:
         return ()
     try:
-        not_frozen(facts.known)
+        not_frozen(facts.known, facts.at)
     except RefusedError as error:
         return (of_error("freeze", error),)
     return (passed("freeze", "", f"{facts.known.environment.name} is not frozen"),)

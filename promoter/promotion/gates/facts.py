@@ -29,7 +29,7 @@ class Facts:
     """`snapshot` is the tip that would be built on, `known` and `before` what was decided and is deployed there.
 
     `changes`: another release would be deployed than is now. `again`: asked on another tip than the plan's, so that what others
-    may change in MLflow is read once more.
+    may change in MLflow is read once more. `at`: the time that is asked about, if not now.
     """
 
     clients: Clients
@@ -43,12 +43,13 @@ class Facts:
     changes: bool = True
     overrides: Overrides = NONE
     again: bool = False
+    at: datetime | None = None
     _checks: dict[bytes, Ruling] = field(default_factory=dict)
     _lives: dict[Release, Live] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self.at or datetime.now(UTC)
 
     @property
     def environment(self) -> Environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,18 @@ class Overrides:
 
 NONE = Overrides()
 """Nothing is overridden."""
+
+
+_RECORDED = re.compile(r"(?P<names>.+?)(?:, by (?P<by>[^:]+))?: (?P<reason>.+)")
+
+
+def recorded_in(text: str) -> Overrides:
+    """What a commit recorded (`Overrides.recorded`), `NONE` for anything else."""
+    found = _RECORDED.fullmatch(text)
+    if found is None:
+        return NONE
+    gates = [name.partition(" ")[0] for name in found["names"].split(", ")]
+    return of([gate for gate in gates if gate in may_be_overridden()], found["reason"], found["by"] or "")
 
 
 def of(gates: Sequence[str], reason: str, by: str) -> Overrides:

@@ -29,6 +29,12 @@ def of_error(gate: str, error: RefusedError) -> Ruling:
     return Ruling(gate, "", Result.REFUSED, error.message, error.hint, _error=error)
 
 
+def refusals(rulings: Sequence[Ruling]) -> tuple[str, ...]:
+    """Each refusal in a sentence."""
+    against = (one for one in rulings if one.result is Result.REFUSED)
+    return tuple(one.detail if one.error else f"{one.name}: {one.detail}" for one in against)
+
+
 def require(rulings: Sequence[Ruling], version: ModelVersion, environment: Environment) -> None:
     """Nothing may be refused.
 
@@ -43,7 +49,7 @@ def require(rulings: Sequence[Ruling], version: ModelVersion, environment: Envir
     if only is not None and type(only) is not RefusedError:
         raise only
     where = f"{version.reference} is refused in {environment.name!r}"
-    said = [one.detail if one.error else f"{one.name}: {one.detail}" for one in against]
+    said = refusals(rulings)
     message = said[0] if only else f"{where}: {'; '.join(said)}"
     hint = next((one.hint for one in against if one.hint), "")
     others = f"promoter gates {environment.name} {version.reference} shows all of them"
