@@ -98,7 +98,7 @@ def steps_of(file: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", [*(f"{WORKFLOWS}/{name}" for name in FILES), "action.yml"])
 def test_actions_are_pinned_and_scripts_hold_no_expression(path: str) -> None:
-    uses = re.findall(r"uses: (\S+)(.*)", (ROOT / path).read_text())
+    uses = re.findall(r"\buses: (\S+)(.*)", (ROOT / path).read_text())
     assert all(name == "./" or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", name) for name, _ in uses)
     assert all(name == "./" or re.match(r" # v\d+\.\d+\.\d+$", comment) for name, comment in uses)
     scripts = [step["run"] for step in steps_of(load(path)) if "run" in step]
