@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -450,8 +451,8 @@ def several(folder: Path, old: str = "", new: str = "") -> Path:
     assert old in SEVERAL
     (folder / config.FILE).write_text(SEVERAL.replace(old, new, 1) if old else SEVERAL)
     (folder / "environments").mkdir(exist_ok=True)
-    for name in ("fraud-card", "fraud-wire"):
-        (folder / f"environments/{name}-production.yaml").write_text(
+    for name, environment in itertools.product(("fraud-card", "fraud-wire"), ("staging", "production")):
+        (folder / f"environments/{name}-{environment}.yaml").write_text(
             f"kind: Application\nmetadata: {{name: {name}-live, namespace: argocd}}\nspec:\n  project: default\n"
             f"  source: {{repoURL: https://git.example.com/x.git, path: overlays/{name}, targetRevision: main}}\n"
         )
