@@ -24,6 +24,8 @@ from tests.support.mlflow_server import MlflowServer
 
 REGIONS = ("eu", "us", "ap")
 
+_WAVE = 600.0  # seconds that the waves before may take on a busy machine
+
 
 @dataclass
 class Regions:
@@ -62,7 +64,7 @@ class Regions:
             assert run.process.poll() is None, f"ended before {region.name} was rolling: {run}"
             return any((one.get("application"), one.get("kind")) == (region.name, "rolling") for one in list(run.events))
 
-        eventually(f"{region.name} is rolling", look, every=0.2)
+        eventually(f"{region.name} is rolling", look, seconds=_WAVE, every=0.2)
 
 
 @pytest.fixture
