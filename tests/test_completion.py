@@ -214,7 +214,7 @@ def test_a_name_that_a_shell_would_read_more_into_is_not_offered(here: Path, cap
 def test_names_are_those_that_the_configuration_has(tmp_path: Path, text: str) -> None:
     from ruamel.yaml import YAML
 
-    parsed: dict[str, Any] = YAML(typ="safe").load(text)
+    parsed: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
     found = names.found_in(text)
     models = list(parsed["models"])
     assert found.models == models

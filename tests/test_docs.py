@@ -92,7 +92,7 @@ def test_what_pages_have_people_type_can_be_typed() -> None:
 
 
 def test_hooks_run_what_is_there_and_download_nothing() -> None:
-    repositories = YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"]
+    repositories = YAML(typ="safe", pure=True).load(ROOT / ".pre-commit-config.yaml")["repos"]
     assert [one["repo"] for one in repositories] == ["local"]
     hooks = repositories[0]["hooks"]
     assert {hook["language"] for hook in hooks} == {"system"}

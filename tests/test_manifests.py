@@ -40,7 +40,7 @@ REPLICAS = {"staging": 2, "production": 3}
 
 
 def load(path: Path) -> Any:
-    return YAML(typ="safe").load(path.read_text())
+    return YAML(typ="safe", pure=True).load(path.read_text())
 
 
 def test_every_component_is_built_here() -> None:

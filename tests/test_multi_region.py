@@ -76,10 +76,10 @@ def test_the_regions_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [run(command, monkeypatch) for command in of("init")] == [0, 0]
     file = tmp_path / "promoter.yaml"
     text = file.read_text()
-    written = YAML(typ="safe").load(text)["environments"]
+    written = YAML(typ="safe", pure=True).load(text)["environments"]
     paths = {one["name"]: one["application"] for one in written}
     assert {
-        one["name"]: one["application"] for one in YAML(typ="safe").load(YAML_BLOCK)["environments"]
+        one["name"]: one["application"] for one in YAML(typ="safe", pure=True).load(YAML_BLOCK)["environments"]
     }.items() <= paths.items()
     head, _, tail = text.partition("environments:")
     rest = re.search(r"(?m)^\w", tail)

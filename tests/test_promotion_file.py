@@ -92,7 +92,7 @@ versions:
     after = write(PATH, ours.encode(), STAGING, [Decision("7", State.REJECTED, failures=1), Decision("8", State.FAILED)])
     lines = iter(after.decode().splitlines())
     assert all(line in lines for line in ours.splitlines()), "in this order"
-    assert [one["version"] for one in YAML(typ="safe").load(after)["versions"]] == ["3", 7, "8"]
+    assert [one["version"] for one in YAML(typ="safe", pure=True).load(after)["versions"]] == ["3", 7, "8"]
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing yet\n", b"versions:\n", b"versions: []\n", b"versions: null\n", b"---\n"])

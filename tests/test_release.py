@@ -199,7 +199,7 @@ def test_from_the_wheel_alone_to_a_release_that_is_live(installed: Path, tmp_pat
     version = WritePath(checkout, mlflow_server, model).register()
 
     [manifest] = (checkout / "environments").glob("*-staging.yaml")
-    spec = YAML(typ="safe").load(manifest)
+    spec = YAML(typ="safe", pure=True).load(manifest)
     source, clock = spec["spec"]["source"], fast_clock(30)
     application = Application(
         spec["metadata"]["name"],
@@ -278,7 +278,7 @@ def test_pages_claim_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_workflow_publishes_what_the_script_has_made() -> None:
-    workflow = YAML(typ="safe").load(ROOT / ".github/workflows/release.yml")
+    workflow = YAML(typ="safe", pure=True).load(ROOT / ".github/workflows/release.yml")
     jobs = workflow["jobs"]
     runs = {name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
     assert '.ci/release "$TAG" dist' in runs["packages"]

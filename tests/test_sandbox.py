@@ -460,7 +460,7 @@ def test_an_overlay_renders_as_kustomize_builds_it(tmp_path: Path) -> None:
     def by_name(manifests: Iterable[Any]) -> dict[Any, Any]:
         return {(item["kind"], item["metadata"]["name"]): item for item in manifests}
 
-    assert by_name(rendered) == by_name(YAML(typ="safe").load_all(built))
+    assert by_name(rendered) == by_name(YAML(typ="safe", pure=True).load_all(built))
 
 
 def patches(operation: str) -> str:

@@ -281,7 +281,7 @@ def test_other_forms_and_only_what_differs(
         return ended.value.code, capsys.readouterr().out
 
     code, text = run("-o", "yaml")
-    (told,) = YAML(typ="safe").load(text)
+    (told,) = YAML(typ="safe", pure=True).load(text)
     assert (code, told["agree"], told["release"]["version"]) == (0, True, "1")
     assert run("-o", "wide")[1].startswith("staging fraud-detector: agree\n")
     assert run("--differing") == (0, "no environment differs\n")

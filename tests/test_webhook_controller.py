@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,10 +137,8 @@ def test_one_environment_that_can_not_be_read_is_one_that_differs() -> None:
             pass
 
     clients: Any = SimpleNamespace(with_source=with_source, argocd_server=None)
-    made: list[Any] = [
-        SimpleNamespace(name=name, on_alias=OnAlias.IGNORE, application=SimpleNamespace(namespace="argocd", name=name))
-        for name in ("first", "odd", "last")
-    ]
+    read = config.load(EXAMPLE / "promoter.yaml").environments[0]
+    made = [replace(read, name=name, on_alias=OnAlias.IGNORE) for name in ("first", "odd", "last")]
     assert [one.name for one in Nothing(clients, with_argocd=False).differing(made)] == ["odd"]
 
 

@@ -30,7 +30,7 @@ def recording(scenario: str) -> tuple[dict[str, Any], ...]:
 
 @cache
 def labels(scenario: str) -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = YAML(typ="safe").load((DATA / "labels" / f"{scenario}.yaml").read_text())
+    loaded: Mapping[str, Any] = YAML(typ="safe", pure=True).load((DATA / "labels" / f"{scenario}.yaml").read_text())
     return loaded
 
 

@@ -79,7 +79,7 @@ def build(folder: Path) -> list[Manifest]:
         pytest.skip("neither kustomize nor kubectl is here")
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return [item for item in YAML(typ="safe").load_all(done.stdout) if item]
+    return [item for item in YAML(typ="safe", pure=True).load_all(done.stdout) if item]
 
 
 def write_template(root: Path) -> Path:

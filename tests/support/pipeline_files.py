@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def load(path: str) -> Any:
     """A YAML file of this repository. YAML 1.2, as both systems read it: `on` is a word."""
-    return YAML(typ="safe").load((ROOT / path).read_text())
+    return YAML(typ="safe", pure=True).load((ROOT / path).read_text())
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jsonpatch
-from ruamel.yaml import YAML
 
+from promoter.config.yaml import plain_values
 from promoter.errors import PromoterError
 
 Manifest = dict[str, Any]
@@ -36,7 +36,7 @@ def patch(manifests: list[Manifest], entry: Mapping[str, Any]) -> None:
     Raises:
         PatchError: it is neither a list of operations nor a deletion, has no target, or an operation does not fit.
     """
-    operations = YAML(typ="safe").load(entry.get("patch") or "")
+    (operations,) = plain_values(entry.get("patch") or "null", "patch")
     if isinstance(operations, dict) and operations.get("$patch") == "delete" and "target" in entry:
         manifests[:] = [manifest for manifest in manifests if not selected(manifest, entry["target"])]
         return

@@ -13,12 +13,10 @@ import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from promoter.config.yaml import plain_values
 from promoter.demo.sandbox.names import label, rename
 from promoter.demo.sandbox.patches import Manifest, PatchError, patch
-from promoter.errors import PromoterError
+from promoter.errors import ConfigError, PromoterError
 
 _KNOWN = {"apiVersion", "kind", "metadata", "namespace", "resources", "components", "patches", "labels", "images"}
 _KNOWN |= {"replacements", "configurations", "namePrefix"}
@@ -111,8 +109,8 @@ def _kustomization(files: Mapping[str, bytes], path: str) -> Manifest:
 
 def _documents(files: Mapping[str, bytes], name: str, *, objects: bool = True) -> list[Manifest]:
     try:
-        documents = copy.deepcopy(_parse(files[name]))
-    except (YAMLError, UnicodeDecodeError) as error:
+        documents = copy.deepcopy(_parse(files[name], name))
+    except (ConfigError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
         raise RenderError(f"accumulating resources: accumulation err='accumulating resources from '{name}': {why}'") from None
     for item in documents:
@@ -122,9 +120,9 @@ def _documents(files: Mapping[str, bytes], name: str, *, objects: bool = True) -
 
 
 @functools.lru_cache(maxsize=256)
-def _parse(content: bytes) -> list[Any]:
+def _parse(content: bytes, name: str) -> list[Any]:
     """One parse for a base that many overlays share."""
-    return [item for item in YAML(typ="safe").load_all(content.decode()) if item is not None]
+    return [item for item in plain_values(content.decode(), name) if item is not None]
 
 
 def _metadata(manifest: Manifest) -> Manifest:

@@ -32,7 +32,7 @@ WANTED = {
 def main() -> None:
     for (group, version, kind), (module, folder, file) in WANTED.items():
         with zipfile.ZipFile(_download(module)) as files:
-            crds = [item for item in YAML(typ="safe").load_all(files.read(f"{module}/{folder}/{file}")) if item]
+            crds = [item for item in YAML(typ="safe", pure=True).load_all(files.read(f"{module}/{folder}/{file}")) if item]
         [crd] = [one for one in crds if (one["spec"]["group"], one["spec"]["names"]["kind"]) == (group, kind)]
         [schema] = [one["schema"]["openAPIV3Schema"] for one in crd["spec"]["versions"] if one["name"] == version]
         content = {"source": f"{module}/{folder}/{file}", "license": "Apache-2.0", "schema": _without_texts(schema)}
