@@ -58,7 +58,8 @@ def test_promotions_are_reported_from_beginning_to_end(tmp_path: Path, there: Ch
     more = there.configuration() + GITHUB + PAGES + settings(hub, ForgeKind.GITHUB)
     with world(tmp_path, {**os.environ, **there.environ, **variables(hub), **RUN}, settings=more) as it:
         said = ready(it)
-        good = it.promote(2, Overridden_Gates="metrics auc, by ada: the test set is broken")
+        details = "image: nothing -> r.example.com/fraud:v2\nrun: 0123\naccuracy: 0.79 -> 0.81\nf1: nan"
+        good = it.promote(2, details=details, Overridden_Gates="metrics auc, by ada: the test set is broken")
         assert it.follow(good).exit_code is ExitCode.DONE
         it.behaviours["3"] = FAILS
         bad = it.promote(3)
@@ -77,6 +78,8 @@ def test_promotions_are_reported_from_beginning_to_end(tmp_path: Path, there: Ch
     assert [len(there.at(path)) for path in ("/teams/", "/hook/", "/own/")] == [2, 2, 4]
     told = [one.value for one in there.at("/own/")]
     assert [one["type"].removeprefix("promotion.") for one in told] == ["started", "live", "started", "restored"]
+    assert [one["data"]["metrics"] for one in told] == ["accuracy: 0.79 → 0.81, f1: nan"] * 2 + [""] * 2
+    assert "accuracy: 0.79 → 0.81, f1: nan" in json.dumps([live["blocks"], there.at("/teams/")[0].value], ensure_ascii=False)
     overridden = [one["data"]["sentence"].partition("; gates overridden: ")[2] for one in told]
     assert overridden == ["metrics auc, by ada: the test set is broken", "", "", ""]
     assert {link["name"]: link["url"] for link in told[-1]["data"]["links"]} == {
@@ -193,7 +196,7 @@ def test_a_pull_request_waits_for_people_once(announcer: Announcer, there: Chann
     opened = Opened(
         5, "https://github.com/acme/gitops/pull/5", "Promote fraud version 7", "promoter/staging/fraud", "c" * 40, "opened"
     )
-    announcer.proposed(release, opened, replace(release, version="6"))
+    announcer.proposed(release, opened, replace(release, version="6"), ["accuracy: 0.79 -> 0.81", "f1: 0.7"])
     announcer.proposed(release, replace(opened, done="unchanged"), release)
     announcer.proposed(release, None, release)
     announcer.unmerged(release, opened, Ended(End.CLOSED, "pull request #5 was closed without being merged"))
@@ -205,6 +208,7 @@ def test_a_pull_request_waits_for_people_once(announcer: Announcer, there: Chann
         "6",
         "a pull request waits for review: Promote fraud version 7",
     )
+    assert waits["metrics"] == "accuracy: 0.79 → 0.81, f1: 0.7"
     assert (closed["kind"], closed["id"]) == ("failed", waits["id"])
     assert waits["links"][0] == {"name": "pull request", "url": opened.url}
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from promoter import config
 from promoter.commands.rollback import plan_rollback, rollback
 from promoter.config.values import CommitConfig
 from promoter.errors import ConfigError, UsageError
 from promoter.gitops import Proposal
-from promoter.promotion.message import Message
+from promoter.promotion.message import Message, metric_lines, metrics_in
 from tests.support.argo_world import FAILS, world
 from tests.support.write_path import WritePath, path
 
@@ -28,6 +30,16 @@ commit:
   trailers: ["Change-Owner: risk", "Run: {run}"]
   sign-off: true
 """
+
+
+NAMES = st.text(st.sampled_from("abc019_-./: "), min_size=1).filter(str.strip)  # what MLflow allows in a name
+METRICS = st.dictionaries(NAMES, st.floats(), max_size=12)
+
+
+@given(METRICS, METRICS)
+def test_metrics_are_read_from_the_commit_that_has_them(before: dict[str, float], after: dict[str, float]) -> None:
+    lines = metric_lines(before, after)
+    assert metrics_in("\n".join(["image: nothing -> r.example.com/m:v1@sha256:0", "run: 0123456789", *lines])) == tuple(lines)
 
 
 @pytest.fixture

@@ -180,6 +180,7 @@ def test_hostile_texts_stay_text_and_the_longest_fit_everywhere() -> None:
         version=HOSTILE,
         previous=HOSTILE,
         sentence=HOSTILE + long,
+        metrics=HOSTILE + long,
         evidence=(HOSTILE + long,) * 50,
         links=links,
     ).fit(Redactor().prose)
@@ -239,7 +240,7 @@ def test_planted_secrets_reach_no_channel(there: Channels) -> None:
     said: list[str] = []
     tell(
         notifier(there, environ=environ, said=said),
-        replace(RESTORED, model=every, sentence=every, evidence=(every,), links=links),
+        replace(RESTORED, model=every, sentence=every, metrics=every, evidence=(every,), links=links),
     )
     assert len(there.asked) == 6
     assert b"planted" not in there.said

@@ -86,6 +86,20 @@ def test_the_commit_shows_what_was_promoted(path: WritePath) -> None:
     assert "accuracy: 0.9" in message
 
 
+def test_metrics_stand_next_to_those_of_the_version_before(path: WritePath) -> None:
+    for accuracy in (0.9, 0.95):
+        path.promote(f"{path.model}:{path.register(accuracy=accuracy)}")
+    assert "accuracy: 0.9 -> 0.95" in path.git("log", "-1", "--format=%B").splitlines()
+
+
+def test_a_version_that_mlflow_lost_costs_the_comparison_only(path: WritePath) -> None:
+    for version in (path.register(), path.register(accuracy=0.95)):
+        path.promote(f"{path.model}:{version}")
+        path.server.api("DELETE", "model-versions/delete", name=path.model, version=version)
+    path.promote(f"{path.model}:{path.register(accuracy=0.97)}")
+    assert "accuracy: 0.97" in path.git("log", "-1", "--format=%B").splitlines()
+
+
 def test_the_same_version_again_is_already_there(path: WritePath) -> None:
     path.register()
     arguments = ("promote", f"{path.model}@challenger", "--to", "staging", "--no-watch")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from promoter.commands.plan import promoted_files, promotion_id, release_of
@@ -19,7 +21,7 @@ from promoter.promotion.announce import Announcer
 from promoter.promotion.decisions import Decisions
 from promoter.promotion.ending import Opened
 from promoter.promotion.freezes import not_frozen
-from promoter.promotion.message import facts
+from promoter.promotion.message import facts, metric_lines
 from promoter.promotion.proposed import status_of
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.pull_request_body import Facts, promotion
@@ -70,11 +72,15 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True, 
     image = steps.run(
         "publish",
         # MLflow is asked for only when a file is read: a published image may need none
-        lambda: clients.publisher(environment.model).ensure(
-            version, lambda file: clients.model_registry.open(version, file), plan.after.tag
+        partial(
+            clients.publisher(environment.model).ensure,
+            version,
+            lambda file: clients.model_registry.open(version, file),
+            plan.after.tag,
+            plan.image,
         ),
         _published,
-        lambda found: found.reused,
+        attrgetter("reused"),
     )
     if plan.changes and can_smoke(clients, environment.model, image):
         steps.run("smoke", lambda: smoke_test(clients, image, plan.container), str, lambda found: bool(found.skipped))
@@ -84,10 +90,10 @@ def promote(clients: Clients, plan: Plan, steps: Steps, *, reopen: bool = True, 
     if forge is not None:
         work = _proposing(clients, forge, plan, image, commit, reopen=reopen).run
         opened = steps.run("propose", work, _opened_detail, lambda found: found is None)
-        Announcer(clients, environment).proposed(release, opened, commit.before)
+        Announcer(clients, environment).proposed(release, opened, commit.before, commit.metrics)
     else:
         repository = clients.repository(environment.application)
-        pushed = steps.run("commit", lambda: repository.apply(commit), _commit_detail, lambda done: done.commit is None)
+        pushed = steps.run("commit", partial(repository.apply, commit), _commit_detail, lambda done: done.commit is None)
     made = pushed.commit if pushed else None
     return Outcome(
         environment=environment.name,
@@ -153,6 +159,8 @@ class _Commit:
         self.changes: tuple[Change, ...] = ()
         self.rulings = plan.gates
         self.rendered: Callable[[], str | None] = lambda: plan.rendered
+        self.metrics: list[str] = []
+        self._known: dict[Release, Mapping[str, float]] = {}
 
     def __call__(self, snapshot: Snapshot) -> Proposal | None:
         environment = self._plan.environment
@@ -178,13 +186,25 @@ class _Commit:
             self._plan.require_sync()
         if deployed != self._plan.before or (not self._by_name and snapshot.commit != self._plan.commit):
             self._still_wanted(deployed, snapshot.commit)
+        self.metrics = metric_lines(self._metrics_of(deployed), self._plan.version.metrics)
         return Proposal(
             files=edited.files,
             subject=_subject(self._plan, deployed),
-            body=_body(deployed, self._release, self._plan),
+            body=_body(deployed, self._release, self._plan.version.run_id, self.metrics),
             trailers=self._entry(snapshot).trailers(),
             facts=facts(environment, self._release, deployed, run=self._plan.version.run_id or ""),
         )
+
+    def _metrics_of(self, deployed: Release | None) -> Mapping[str, float]:
+        """Those of the deployed version; none if MLflow has nothing of it, or doesn't answer: the commit goes on without."""
+        if deployed is None or deployed.version in ("", self._release.version):
+            return {}
+        if deployed not in self._known:
+            self._known[deployed] = {}
+            with suppress(PromoterError):
+                reference = ModelReference(deployed.model, version=deployed.version)
+                self._known[deployed] = self._clients.model_registry.metrics(reference)
+        return self._known[deployed]
 
     def _entry(self, snapshot: Snapshot) -> journal.Entry:
         environment, release = self._plan.environment, self._release
@@ -238,13 +258,10 @@ def _subject(plan: Plan, deployed: Release | None) -> str:
     return f"Promote {plan.version.name} version {plan.version.version} to {plan.environment.name}{since}"
 
 
-def _body(deployed: Release | None, release: Release, plan: Plan) -> str:
+def _body(deployed: Release | None, release: Release, run_id: str | None, metrics: Iterable[str]) -> str:
     was = f"{deployed.image}" if deployed and deployed.tag else "nothing"
-    lines = [f"image: {was} -> {release.image}"]
-    if plan.version.run_id:
-        lines.append(f"run: {plan.version.run_id}")
-    lines += [f"{name}: {value:g}" for name, value in sorted(plan.version.metrics.items())[:12]]
-    return "\n".join(lines)
+    run = [f"run: {run_id}"] if run_id else []
+    return "\n".join([f"image: {was} -> {release.image}", *run, *metrics])
 
 
 def _published(image: Image) -> str:

@@ -74,11 +74,11 @@ class Publisher:
         tag, found = self._wanted(version, tag)
         return self._image(version, tag, found.manifest, where=found.where) if found else None
 
-    def ensure(self, version: ModelVersion, open_file: Open, tag: str = "") -> Image:
+    def ensure(self, version: ModelVersion, open_file: Open, tag: str = "", known: Image | None = None) -> Image:
         """The version's image, published if it does not exist; the tag is written last, so an incomplete image has none.
 
         Files of a published version are read again only if their listing does not prove that they are unchanged.
-        A `tag` other than the version's own is that of an image which `rebuild` published.
+        A `tag` other than the version's own is that of an image which `rebuild` published; `known` is what `expect` found.
 
         Raises:
             RefusedError: the tag names other content or something else, or is not the version's own and does not exist;
@@ -86,6 +86,8 @@ class Publisher:
             AuthError, UnreachableError: as the registries answer, or a file can't be read.
             UsageError: the version can't be a tag.
         """
+        if known is not None and not known.copied_from and self._proves(version, known):
+            return known
         tag, found = self._wanted(version, tag)
         if found is not None:
             return self._reuse(version, tag, found, open_file)
@@ -177,6 +179,12 @@ class Publisher:
             return image, True
         content = content_digest(version.files, open_file)
         return self._image(version, tag, found.manifest, content, where=found.where), False
+
+    def _proves(self, version: ModelVersion, image: Image) -> bool:
+        """The listing of the version's files of today identifies this very image in the target."""
+        listing = listing_tag(version, image.tag)
+        manifest = self._target.read_manifest(listing) if listing else None
+        return manifest is not None and sha256(manifest) == image.digest
 
     def _copy(self, version: ModelVersion, tag: str, found: _Found) -> Image:
         blobs = tuple(

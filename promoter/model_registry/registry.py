@@ -117,7 +117,7 @@ class ModelRegistry:
             description=registered.description,
             aliases=registered.aliases,
             tags=registered.tags,
-            metrics={**self._run_metrics(registered), **(logged.metrics if logged else {})},
+            metrics=self._metrics(registered, logged),
             flavors=tuple(described.flavors),
             pickled=pickled(described.flavors, files),
             signature=described.signature,
@@ -136,6 +136,17 @@ class ModelRegistry:
             measured = _Measured(content, version.reference, file)
             yield measured
             measured.finish()
+
+    def metrics(self, reference: ModelReference) -> Mapping[str, float]:
+        """Those of the version: of its run, and of the logged model that it was registered from. None of its files is read.
+
+        Raises:
+            UsageError: no such model, version, alias or stage.
+            RefusedError: its logged model is gone or not complete.
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
+        registered = self.registered(reference)
+        return self._metrics(registered, self._source(registered))
 
     def parameters(self, version: ModelVersion) -> Mapping[str, str]:
         """Those of the version's run; none when it was deleted or belongs to another MLflow.
@@ -239,12 +250,13 @@ class ModelRegistry:
             _require_logged(registered, logged)
         return logged
 
-    def _run_metrics(self, registered: RegisteredVersion) -> Mapping[str, float]:
-        """The metrics of the version's run, none when the run was deleted or belongs to another MLflow."""
+    def _metrics(self, registered: RegisteredVersion, logged: LoggedModel | None) -> Mapping[str, float]:
+        """Those of the run are missing when it was deleted or belongs to another MLflow."""
+        known = logged.metrics if logged else {}
         try:
-            return self._store.run_metrics(registered.run_id) if registered.run_id else {}
+            return {**(self._store.run_metrics(registered.run_id) if registered.run_id else {}), **known}
         except NotFound:
-            return {}
+            return known
 
 
 class _Measured:

@@ -176,5 +176,5 @@ def _parameters(data: Any) -> dict[str, str]:
 def _metrics(data: Any) -> dict[str, float]:
     """The metrics of a run or a logged model; NaN and the infinities are strings in MLflow's JSON."""
     metrics = data.get("metrics", [])
-    found = newest((metric["key"], metric["value"], metric.get("timestamp"), metric.get("step")) for metric in metrics)
-    return require_typed(found, dict[str, float])
+    logged = [(metric["key"], metric["value"], metric.get("timestamp"), metric.get("step")) for metric in metrics]
+    return require_typed(newest(logged), dict[str, float])

@@ -42,8 +42,9 @@ class Link:
 class Notice:
     """One notice about one promotion. `id` is the same for all notices about that promotion, from any process.
 
-    `previous` is the version that was there before; `commit` is in the repository at `repository`; version, commit and
-    repository are "" if none exists. `standing`: a state, found at each look; any other notice is an event that happened once.
+    `previous` is the version that was there before, `metrics` those of both on one line; `commit` is in the repository at
+    `repository`; version, commit and repository are "" if none exists. `standing`: a state, found at each look; any other
+    notice is an event that happened once.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Notice:
     previous: str = ""
     commit: str = ""
     repository: str = ""
+    metrics: str = ""
     evidence: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
     standing: bool = False
@@ -103,6 +105,7 @@ class Notice:
             previous=text(self.previous, _LONGEST_NAME),
             repository=text(self.repository, LONGEST_URL),
             sentence=text(self.sentence, LONGEST_SENTENCE),
+            metrics=text(self.metrics, LONGEST_SENTENCE),
             evidence=tuple(lines),
             links=tuple(Link(link.name, redact(link.url)) for link in self.links if len(link.url) <= LONGEST_URL),
         )

@@ -32,6 +32,7 @@ def message(notice: Notice, *, evidence: bool) -> dict[str, Any]:
     sections = [
         _section({"type": "text", "text": notice.title, "style": {"bold": True}}),
         _section({"type": "text", "text": notice.sentence}),
+        *([_section({"type": "text", "text": notice.metrics})] if notice.metrics else []),
     ]
     if evidence and notice.evidence:
         sections.append(_list(notice))

@@ -27,6 +27,7 @@ def message(notice: Notice) -> dict[str, Any]:
     body = [
         _text(notice.title, weight="bolder", size="medium", color=_COLOURS.get(notice.kind, "default")),
         _text(notice.sentence),
+        *([_text(notice.metrics)] if notice.metrics else []),
         *(_text(f"• {line}", size="small") for line in notice.evidence),
     ]
     card = {

@@ -17,6 +17,7 @@ from promoter.notify import links
 from promoter.notify.notice import Link, Notice
 from promoter.promotion import journal, releases
 from promoter.promotion.ending import MEANINGS, Ended, Ending, Opened
+from promoter.promotion.message import metrics_in
 from promoter.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -71,12 +72,15 @@ class Announcer:
 
     # -- pull requests ------------------------------------------------------------------------------------------------
 
-    def proposed(self, release: Release, opened: Opened | None, before: Release | None) -> None:
-        """Announces a pull request that waits for people, if this run opened it."""
+    def proposed(
+        self, release: Release, opened: Opened | None, before: Release | None = None, metrics: Iterable[str] = ()
+    ) -> None:
+        """Announces a pull request that waits for people, if this run opened it; `metrics` as its commit has them."""
         if opened is not None and opened.done == "opened":
             sentence = f"a pull request waits for review: {opened.title}"
             notice = self._of_pull_request(release, opened, NoticeKind.NEEDS_PERSON, sentence)
-            self.clients.notifier.notify(replace(notice, previous=before.version if before else ""))
+            previous = before.version if before else ""
+            self.clients.notifier.notify(replace(notice, previous=previous, metrics=_on_one_line(metrics)))
 
     def unmerged(self, release: Release, opened: Opened, ended: Ended) -> None:
         """The pull request was waited for, and did not get into the branch."""
@@ -119,7 +123,8 @@ class Announcer:
         sentence = f"version {version} is committed, and is being watched: {committed.commit.subject}"
         sentence += f"; gates overridden: {overridden}" if overridden else ""
         notice = self._notice(sha, version=version, kind=NoticeKind.STARTED, sentence=sentence)
-        return replace(notice, commit=sha, links=(*self._commit_link("commit", sha), *notice.links))
+        links = (*self._commit_link("commit", sha), *notice.links)
+        return replace(notice, commit=sha, links=links, metrics=_on_one_line(metrics_in(committed.commit.text)))
 
     def _of_pull_request(self, release: Release, opened: Opened, kind: NoticeKind, sentence: str) -> Notice:
         notice = self._notice(opened.url, version=release.version, kind=kind, sentence=sentence)
@@ -200,6 +205,10 @@ def _version_before(repository: Repository, environment: Environment, committed:
         return next((one.release.version for one in earlier if one.release != committed.release), "")
     except PromoterError:
         return ""
+
+
+def _on_one_line(metrics: Iterable[str]) -> str:
+    return ", ".join(metrics).replace(" -> ", " → ")
 
 
 def _link(name: str, url: str) -> tuple[Link, ...]:

@@ -55,6 +55,7 @@ class Clients:
     reason: str = ""
     default_branches: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _repositories: dict[tuple[str, str], Repository] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _publishers: dict[Model, Publisher] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def model_registry(self) -> ModelRegistry:
@@ -208,11 +209,16 @@ class Clients:
         )
 
     def publisher(self, model: Model) -> Publisher:
-        """Publishes into the model's repository; `environment.model` is the model with that environment's.
+        """Publishes into the model's repository; `environment.model` is the model with that environment's. One for all callers.
 
         Raises:
             UsageError: the repository is none.
         """
+        if model not in self._publishers:
+            self._publishers[model] = self._publisher(model)
+        return self._publishers[model]
+
+    def _publisher(self, model: Model) -> Publisher:
         from promoter.image.assemble import Packing
         from promoter.image.publish import Publisher
         from promoter.image.runtime.whole import WholePublisher

@@ -190,11 +190,12 @@ class World:
     def name(self, environment: Environment | None = None) -> str:
         return (environment or self.environment).application.name
 
-    def promote(self, version: int, environment: str = "staging", **trailers: str) -> Committed:
+    def promote(self, version: int, environment: str = "staging", details: str = "", **trailers: str) -> Committed:
         """A commit as `promoter promote` makes it; the cluster has not seen it yet."""
         written = {"Model": self.model, "Model-Version": str(version), "Environment": environment, **trailers}
         lines = "\n".join(f"{key.replace('_', '-')}: {value}" for key, value in written.items())
-        message = f"Promote {self.model} version {version} to {environment}\n\n{lines}"
+        text = f"{details}\n\n{lines}" if details else lines
+        message = f"Promote {self.model} version {version} to {environment}\n\n{text}"
         return self.committed(self.remote.commit(overlay(version, environment, self.model), message), environment)
 
     def committed(self, commit: str | None = None, environment: str = "staging") -> Committed:

@@ -59,10 +59,17 @@ class WritePath:
 
     # -- model registry -----------------------------------------------------------------------------------------------
 
-    def register(self, weights: bytes | None = None, *, alias: str | None = "challenger", model: str | None = None) -> str:
+    def register(
+        self,
+        weights: bytes | None = None,
+        *,
+        alias: str | None = "challenger",
+        model: str | None = None,
+        accuracy: float = 0.9,
+    ) -> str:
         """A new version of the model (or another one) with its own weights; gives its number."""
         content = uuid.uuid4().bytes if weights is None else weights
-        run = self.server.create_run({"accuracy": 0.9})
+        run = self.server.create_run({"accuracy": accuracy})
         logged = self.server.log_model({**FILES, "weights.bin": content}, run_id=run)
         return self.server.register(model or self.model, f"models:/{logged}", run_id=run, alias=alias)
 
