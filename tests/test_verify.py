@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -94,6 +95,32 @@ def test_a_signed_record_is_true(it: Recorded, key: Key) -> None:
     ((media_type, content),) = it.stored(2)
     assert media_type == BUNDLE
     assert stored(opened(media_type, content, "it").statement, SigningKey.of(key)) == (media_type, content), "no chance in it"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_cosign_accepts_the_same_and_nothing_else(it: Recorded, key: Key) -> None:
+    """By the command of docs/records.md."""
+    if not (cosign := shutil.which("cosign")):
+        pytest.skip("cosign is missing: .ci/cosign builds it")
+
+    root = it.it.folder / "trusted_root.json"
+    root.write_text('{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}')
+
+    def accepted(kind: str, digest: str) -> bool:
+        command = [cosign, "verify-attestation", "--key", str(it.it.folder / "record.pub"), "--insecure-ignore-tlog"]
+        command += ["--new-bundle-format", "--type", kind, "--allow-http-registry", f"{it.name}@{digest}"]
+        command += ["--trusted-root", str(root)]  # or cosign asks Sigstore for the one of its own services
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    sign(it, key)
+    it.it.follow(it.promote(2))
+    assert accepted(record.PREDICATE, it.images[2])
+    assert not accepted("https://example.com/another/v1", it.images[2])
+    assert not accepted(record.PREDICATE, it.images[1])
+    other = ed25519.Ed25519PrivateKey.generate().public_key()
+    (it.it.folder / "record.pub").write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert not accepted(record.PREDICATE, it.images[2])
 
 
 def test_without_a_key_git_and_argo_cd_are_asked_and_the_rest_is_not_known(it: Recorded) -> None:
