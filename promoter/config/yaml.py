@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined]
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
-from ruamel.yaml.resolver import VersionedResolver
 
+from promoter.config import libyaml
+from promoter.config.libyaml import Libyaml, NeedsNodesError, NotForLibyamlError
 from promoter.errors import ConfigError
 from promoter.transport.boundary import ODD
 
 _MOST_NODES = 100_000
-_DEEPEST = 200
-# Where libyaml, which follows YAML 1.1, reads otherwise: carriage returns, directives, documents that are one block of text,
-# signs in the names of anchors.
-_OTHERWISE = re.compile(r"\r|^%|^(?:---[ \t]+)?[|>]|(?:^|[\s,\[{])[&*][\w-]*[^\w\s,\[\]{}-]", re.MULTILINE)
-
-
-class _NotForLibyamlError(Exception):
-    """Only the slow parser reads this text as YAML 1.2 has it."""
-
-
-class _Libyaml(CParser, SafeConstructor, VersionedResolver):  # type: ignore[misc]
-    """The parser of libyaml, five times as fast as ruamel's, which does not find it where its extra installs it (0.19).
-
-    Its parts are put together as in ruamel.yaml.main, XLoader.
-    """
-
-    processing_version = (1, 2)  # ruamel works it out for every scalar
-
-    def __init__(self, text: str) -> None:
-        CParser.__init__(self, text)
-        self._parser = self._composer = self
-        SafeConstructor.__init__(self, loader=self)
-        self.allow_duplicate_keys = False
-        VersionedResolver.__init__(self, loadumper=self)
 
 
 @dataclass(slots=True)
@@ -119,6 +93,11 @@ def documents(text: str, file: str) -> tuple[Document, ...]:
     return tuple(Document(file, value, nodes, index) for index, value in enumerate(values) if value is not None)
 
 
+def document_of(text: str, file: str, value: Any) -> Document:
+    """The only document of a text whose value is known."""
+    return Document(file, value, Nodes(text), 0)
+
+
 def plain_values(text: str, file: str) -> list[Any]:
     """The value of every document, for YAML about which no complaint names a line.
 
@@ -132,29 +111,23 @@ def plain_values(text: str, file: str) -> list[Any]:
 def _fast(text: str, file: str) -> list[Any] | None:
     """None if libyaml has a complaint, which is for the slow parser to phrase, or to have none."""
     try:
-        _require_safe(text)
-        loader, nodes = _Libyaml(text), []
+        return libyaml.values(text)
+    except NeedsNodesError:
+        return _of_nodes(text, file)
+    except (YAMLError, NotForLibyamlError, *ODD):
+        return None
+
+
+def _of_nodes(text: str, file: str) -> list[Any] | None:
+    """As `_fast`, where values stand for others."""
+    try:
+        loader, nodes = Libyaml(text), []
         while loader.check_node():
             nodes.append(loader.get_node())
         _require_bounded(nodes, file)
         return [loader.construct_document(node) for node in nodes]
-    except (YAMLError, _NotForLibyamlError, *ODD):
+    except (YAMLError, *ODD):
         return None
-
-
-def _require_safe(text: str) -> None:
-    """Raises _NotForLibyamlError for what libyaml may read otherwise, and for a depth of which it would crash."""
-    if _OTHERWISE.search(text):
-        raise _NotForLibyamlError
-    loader, depth = _Libyaml(text), 0
-    while loader.check_event():
-        event = loader.get_event()
-        if isinstance(event, CollectionStartEvent):
-            depth += 1
-            if depth > _DEEPEST:
-                raise _NotForLibyamlError
-        elif isinstance(event, CollectionEndEvent):
-            depth -= 1
 
 
 def _explained(text: str, file: str) -> tuple[list[Any], list[Node | None]]:
@@ -177,18 +150,17 @@ def _require_bounded(nodes: Iterable[Node | None], file: str) -> None:
     """Refuses what a few bytes of aliases and merge keys would blow up to: every alias counts as what it stands for.
 
     Raises:
-        ConfigError: more than 100,000 nodes, or an alias inside of what it stands for.
+        ConfigError: more than 100,000 nodes, and twice as many as are written, or an alias inside of what it stands for.
     """
-    sizes: dict[int, int] = {}
+    sizes: dict[int, float] = {}
 
-    def size(node: Node | None) -> int:
+    def size(node: Node | None) -> float:
         if id(node) not in sizes:
-            sizes[id(node)] = _MOST_NODES  # until it is counted: a node that contains itself has no end
-            children = (child for pair in _pairs(node) for child in pair)
-            sizes[id(node)] = min(_MOST_NODES, 1 + sum(size(child) for child in children))
+            sizes[id(node)] = math.inf  # until it is counted: a node that contains itself has no end
+            sizes[id(node)] = 1 + sum(size(child) for pair in _pairs(node) for child in pair)
         return sizes[id(node)]
 
-    if sum(size(node) for node in nodes) >= _MOST_NODES:
+    if (found := sum(size(node) for node in nodes)) >= _MOST_NODES and found > 2 * len(sizes):
         hint = "write out what the aliases stand for, or split the file"
         raise ConfigError(f"contains {_MOST_NODES} values or more once its aliases are expanded", file=file, hint=hint)
 
