@@ -91,7 +91,7 @@ def test_a_server_that_does_not_answer_is_asked_for_one_of_them_only(tmp_path: P
         assert 0 < len(seen) < len(ALIASES), "one of them, some times"
 
 
-def failing(survey: Survey, environments: tuple[Environment, ...]) -> int:
+def failing(survey: Survey, environments: Sequence[Environment]) -> int:
     """How many of them can't be read."""
     count = 0
     for one in environments:

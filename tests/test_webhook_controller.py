@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from promoter import config
+from promoter.config.expand import Named
+from promoter.config.lazy import Environments
 from promoter.errors import ConfigError, RefusedError, UnreachableError, UsageError
 from promoter.models import Environment, OnAlias
 from promoter.promotion.survey import Survey
@@ -42,8 +44,10 @@ class Looks:
     error: Exception | None = None
 
     def clients(self) -> Any:
-        made = [SimpleNamespace(name="staging", model=SimpleNamespace(name=model)) for model in self.models]
-        return SimpleNamespace(config=SimpleNamespace(environments=made))
+        made: Any = {model: SimpleNamespace(name="staging", model=SimpleNamespace(name=model)) for model in self.models}
+        named = [Named("staging", model, None, 0) for model in self.models]
+        environments = Environments(named, lambda model: {("staging", model): made[model]})
+        return SimpleNamespace(config=SimpleNamespace(environments=environments))
 
     def survey(self, *_: object) -> Any:
         return SimpleNamespace(differing=self._differing)

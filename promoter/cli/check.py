@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, print_value
+from promoter.cli.common import clients_of, print_value
 from promoter.cli.options import ConfigOption, OfModelOption, Output, OutputOption
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def check(
     from promoter.output import say
 
     clients = clients_of(config)
-    checked = look(clients, chosen(clients, environments, model), offline=offline, say=say)
+    clients.config.require_valid()
+    checked = look(clients, clients.config.chosen(environments or (), model), offline=offline, say=say)
     print_value(output, checked, _text)
     raise typer.Exit(checked.exit_code)
 

@@ -13,7 +13,6 @@ from promoter.cli.options import Output
 from promoter.errors import NotHereError, UsageError
 
 if TYPE_CHECKING:
-    from promoter.models import Environment
     from promoter.notify.outbox import Outbox
     from promoter.promotion.clients import Clients
     from promoter.webhook import ConfigSource
@@ -62,20 +61,6 @@ def require_argocd(clients: Clients, *, or_else: str = "") -> None:
     if not clients.argocd_server:
         hint = "set ARGOCD_SERVER and ARGOCD_AUTH_TOKEN" + (f", or {or_else}" if or_else else "")
         raise UsageError("Argo CD is not configured, so a release can't be watched", hint=hint)
-
-
-def chosen(clients: Clients, names: list[str] | None, model: str | None) -> list[Environment]:
-    """The environments of these names, or of groups of these names (all, without names), in the file's order."""
-    from promoter.config.groups import in_group
-
-    config = clients.config
-    groups = {name for name in names or () if any(in_group(one, name) for one in config.environments)}
-    for name in names or ():
-        if name not in groups:
-            config.environment(name, model) if model else config.named(name)
-    named = {one.key for one in config.environments if any(in_group(one, name) for name in groups)}
-    wanted = [one for one in config.environments if not names or one.name in names or one.key in named]
-    return [env for env in wanted if model in (None, env.model.name)]
 
 
 def clients_of(path: Path | None, trailers: Iterable[str] = (), reason: str = "") -> Clients:

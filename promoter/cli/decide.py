@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, confirmed
+from promoter.cli.common import clients_of, confirmed
 from promoter.cli.options import ConfigOption, OfModelOption, Output, OutputOption, TrailerOption
 from promoter.errors import ExitCode, PromoterError, UsageError
 
@@ -64,7 +64,7 @@ def _wanted(clients: Clients, reference: str, names: list[str], reason: str, *, 
     from promoter.model_registry import ModelReference
 
     parsed = ModelReference.parse(reference)
-    found = [one for one in clients.config.environments if one.model.name == parsed.name]
+    found = list(clients.config.environments.of(parsed.name))
     for name in names:
         clients.config.environment(name, parsed.name)
     found = [one for one in found if not names or one.name in names]
@@ -138,7 +138,7 @@ def _meant(clients: Clients, names: list[str] | None, model: str | None, *, ever
             "name environments, or --all" if not names else "--all and names of environments exclude each other",
             hint="for example promoter freeze production --reason TEXT",
         )
-    found = chosen(clients, names, model)
+    found = clients.config.chosen(names or (), model)
     if not found:
         raise UsageError(f"promoter.yaml has no environment of model {model!r}", hint="check the model's name")
     return found

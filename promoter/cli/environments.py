@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, print_value
+from promoter.cli.common import clients_of, print_value
 from promoter.cli.options import ConfigOption, EnvironmentArgument, OfModelOption, Output, OutputOption
 from promoter.errors import UsageError
 
@@ -41,7 +41,7 @@ def status(
     from promoter.commands.status import status as read
 
     clients = clients_of(config)
-    wanted = chosen(clients, environments, model)
+    wanted = clients.config.chosen(environments or (), model)
 
     def look() -> tuple[EnvironmentStatus, ...]:
         return tuple(one for one in read(clients, wanted) if not (differing and one.agree))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, print_value
+from promoter.cli.common import clients_of, print_value
 from promoter.cli.options import ConfigOption, OfModelOption, Output, OutputOption
 from promoter.errors import ExitCode, UsageError
 
@@ -35,7 +35,7 @@ def history(
     clients = clients_of(config)
     form = Form.here(reasons=reasons)
     if environment is None:
-        entries, code = read.histories(clients, chosen(clients, None, model), limit, say)
+        entries, code = read.histories(clients, clients.config.chosen((), model), limit, say)
         print_value(output, entries, lambda found: history_text(found, form))
         raise typer.Exit(code)
     placed = clients.environment(environment, model)

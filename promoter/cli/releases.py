@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promoter.cli.common import chosen, clients_of, confirmed, print_value, require_argocd, say_unless_json, source_of
+from promoter.cli.common import clients_of, confirmed, print_value, require_argocd, say_unless_json, source_of
 from promoter.cli.ending import await_merge, end
 from promoter.cli.options import (
     BranchOption,
@@ -241,7 +241,7 @@ def reconcile(
     clients = source_of(config, repo, branch, path).clients() if repo else clients_of(config)
     require_argocd(clients)
     progress = partial(out.Progress, in_json=output is Output.JSON)
-    done = Reconciler(clients, out.report, progress).run(chosen(clients, environments, model))
+    done = Reconciler(clients, out.report, progress).run(clients.config.chosen(environments or (), model))
     code = exit_code(done)
     if output is Output.JSON:
         out.outcome({"exit_code": code, "environments": done})
@@ -266,7 +266,7 @@ def changed(
     from promoter.output import ci
 
     clients = clients_of(config)
-    found = read(clients, chosen(clients, environments, model), since=since, commit=commit)
+    found = read(clients, clients.config.chosen(environments or (), model), since=since, commit=commit)
     print_value(output, found, changed_text)
     ci.outputs({"environments": out.json_text(found)})
 

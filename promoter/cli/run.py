@@ -33,7 +33,7 @@ class Run:
 
     def follows(self, config: Config, environment: Environment, commit: str, file: Path | None) -> None:
         """From now on the release of this commit is what the run is about; `file` is the promoter.yaml that was named."""
-        ambiguous = len(config.named(environment.name)) > 1
+        ambiguous = sum(one.name == environment.name for one in config.environments.named) > 1
         model = ("--model", environment.model.name) if ambiguous else ()
         self.environment, self.commit = environment.name, commit
         self.options = (*model, *(("--config", str(file)) if file else ()))

@@ -14,7 +14,6 @@ from promoter.commands import waves
 from promoter.commands.group import Group, GroupOutcome, ProgressView
 from promoter.commands.plan import plan
 from promoter.commands.promote import promote
-from promoter.config.groups import members
 from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnAlias, OnFailure, Release, Write
@@ -186,7 +185,7 @@ class Reconciler:
         if self.dispatch is not None:
             missing = f"{environment.alias} is version {wanted.version}" if begins and wanted else now.sentence
             return self.dispatch(environment, missing) if begins or now.unfinished else done
-        every = members(self.clients.config.environments, environment.group.name, environment.model.name)
+        every = self.clients.config.members(environment.group.name, environment.model.name)
         say = self.progress(environment.application.name).say
         group = Group(self.clients, every, self.progress, say, self.timing, self.clock)
         run = waves.Waves(group, waves.RESUMING, self.report)

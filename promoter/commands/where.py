@@ -60,7 +60,7 @@ def where(clients: Clients, reference: ModelReference) -> tuple[Place, ...]:
         UsageError: promoter.yaml has no environment of the model.
         PromoterError: an alias can't be resolved.
     """
-    environments = [one for one in clients.config.environments if one.model.name == reference.name]
+    environments = clients.config.environments.of(reference.name)
     if not environments:
         raise UsageError(f"promoter.yaml has no environment of model {reference.name!r}", hint="check the model's name")
     versions = _Versions(clients, reference)

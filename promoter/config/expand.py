@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 
 from promoter.config.file import ApplicationSection, EnvironmentSection
 from promoter.config.names import image_name
@@ -13,56 +14,111 @@ from promoter.config.values import nearest
 from promoter.config.yaml import Document
 
 _FIELDS = ("model", "env")
+Place = tuple[str | int, ...]
+
+
+class Named(NamedTuple):
+    """What is known of an environment before its section is validated: where that stands in `environments:`, and its names."""
+
+    name: str
+    model: str
+    group: str | None
+    section: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """As `Environment.key`."""
+        return self.name, self.model
+
+    @property
+    def place(self) -> Place:
+        return ("environments", self.section)
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The section of one model in one environment, and its place in promoter.yaml."""
+class _Names:
+    """The keys of a section that say which environments it is about; `groups` are of models with one of their own."""
 
-    section: EnvironmentSection
-    model: str
-    place: tuple[str | int, ...]
+    name: str
+    model: str | None
+    models: Sequence[str] | None
+    group: str | None
+    exceptions: Collection[str]
+    groups: Mapping[str, str | None]
 
 
-def expanded(sections: Sequence[EnvironmentSection], models: Collection[str], document: Document) -> list[Placed]:
-    """A section for each environment of each model, in the order of promoter.yaml, models in the order of `models:`.
+def expanded(document: Document, models: Collection[str], section: Callable[[int], EnvironmentSection]) -> list[Named]:
+    """Each environment of each model, in the order of promoter.yaml, models in the order of `models:`.
+
+    `section` is validated where its names are not what they should be.
 
     Raises:
-        ConfigError: no model is named where there are several, a name or a pattern means none, or `application` has a field
-            of another name.
+        ConfigError: no model is named where there are several, a name or a pattern means none, or one is there twice.
     """
-    found = []
-    for index, section in enumerate(sections):
-        place = ("environments", index)
-        named = _models(section, models, document, place)
-        for model in section.exceptions:
+    found: list[Named] = []
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(document.value["environments"]):
+        names = _names(item) or _names_of(section(index))
+        named = _models(names, models, document, ("environments", index))
+        for model in names.exceptions:
             if model not in named:
-                hint = nearest(model, named)
-                raise document.error(f"{model!r} is not among the models here", (*place, "exceptions", model), hint=hint)
-        found += [Placed(_own(section, model, document, place), model, place) for model in named]
+                place = ("environments", index, "exceptions", model)
+                raise document.error(f"{model!r} is not among the models here", place, hint=nearest(model, named))
+        found += [Named(names.name, model, names.groups.get(model, names.group), index) for model in named]
+        for model in named:
+            if (names.name, model) in seen:
+                message = f"{names.name!r} of model {model!r} is there twice"
+                raise document.error(message, ("environments", index), hint="keep one of them")
+            seen.add((names.name, model))
     return found
 
 
-def _models(
-    section: EnvironmentSection, models: Collection[str], document: Document, place: tuple[str | int, ...]
-) -> list[str]:
-    if section.models is None:
-        name = section.model or (next(iter(models)) if len(models) == 1 else None)
+def _names(item: Any) -> _Names | None:
+    """None for what only validation can explain."""
+    if not isinstance(item, dict) or not isinstance(name := item.get("name"), str):
+        return None
+    model, models, group = item.get("model"), item.get("models"), item.get("group")
+    exceptions = item.get("exceptions", {})
+    if not (isinstance(model, str | None) and isinstance(group, str | None) and isinstance(exceptions, dict)):
+        return None
+    if models is not None and not (isinstance(models, list) and models and all(isinstance(one, str) for one in models)):
+        return None
+    if not exceptions:
+        return _Names(name, model, models, group, (), {})
+    if not all(isinstance(one, dict) and isinstance(one.get("group"), str | None) for one in exceptions.values()):
+        return None
+    groups = {key: one["group"] for key, one in exceptions.items() if "group" in one}
+    return _Names(name, model, models, group, exceptions, groups)
+
+
+def _names_of(section: EnvironmentSection) -> _Names:
+    groups = {key: one.group for key, one in section.exceptions.items() if "group" in one.model_fields_set}
+    return _Names(section.name, section.model, section.models, section.group, section.exceptions, groups)
+
+
+def _models(names: _Names, models: Collection[str], document: Document, place: Place) -> list[str]:
+    if names.models is None:
+        name = names.model or (next(iter(models)) if len(models) == 1 else None)
         if name is None:
             raise document.error("model is required when there are several", place, hint=nearest("", models))
         if name not in models:
             raise document.error(f"unknown model {name!r}", (*place, "model"), hint=nearest(name, models))
         return [name]
-    if section.model is not None:
+    if names.model is not None:
         raise document.error("model and models exclude each other", (*place, "models"), hint="keep one of the two")
-    for number, pattern in enumerate(section.models):
+    for number, pattern in enumerate(names.models):
         if not any(fnmatchcase(name, pattern) for name in models):
             raise document.error(f"{pattern!r} means no model", (*place, "models", number), hint=nearest(pattern, models))
-    return [name for name in models if any(fnmatchcase(name, pattern) for pattern in section.models)]
+    return [name for name in models if any(fnmatchcase(name, pattern) for pattern in names.models)]
 
 
-def _own(section: EnvironmentSection, model: str, document: Document, place: tuple[str | int, ...]) -> EnvironmentSection:
-    """The section with the model's exceptions, and the names in `application` filled in."""
+def own(section: EnvironmentSection, named: Named, document: Document) -> EnvironmentSection:
+    """The section with the model's exceptions, and the names in `application` filled in.
+
+    Raises:
+        ConfigError: `application` has a field of another name.
+    """
+    model, place = named.model, named.place
     exception = section.exceptions.get(model)
     if exception is None and isinstance(section.application, str) and not {"{", "}"} & set(section.application):
         return section
@@ -74,7 +130,7 @@ def _own(section: EnvironmentSection, model: str, document: Document, place: tup
 
 
 def _filled(
-    application: str | ApplicationSection, names: dict[str, str], document: Document, place: tuple[str | int, ...]
+    application: str | ApplicationSection, names: dict[str, str], document: Document, place: Place
 ) -> str | ApplicationSection:
     if isinstance(application, str):
         return _text(application, names, document, place)
@@ -83,7 +139,7 @@ def _filled(
     return application.model_copy(update=filled)
 
 
-def _text(text: str, names: dict[str, str], document: Document, place: tuple[str | int, ...]) -> str:
+def _text(text: str, names: dict[str, str], document: Document, place: Place) -> str:
     if "{" not in text and "}" not in text:
         return text
     try:

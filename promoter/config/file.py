@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -69,6 +69,7 @@ def _template(value: str) -> str:
     return value
 
 
+S = TypeVar("S", bound=Section)
 _Template = Annotated[str, AfterValidator(_template)]
 
 
@@ -345,11 +346,9 @@ class RenderSection(Section):
     network: bool = Field(False, description="kustomize may fetch remote bases, patches and Helm charts; it gets no secret.")
 
 
-class File(Section):
-    """promoter.yaml"""
+class Settings(Section):
+    """promoter.yaml without what a fleet has many of."""
 
-    models: dict[str, ModelSection] = Field(min_length=1)
-    environments: tuple[EnvironmentSection, ...] = Field(min_length=1, strict=False)
     image: ImageSection = Field(default_factory=ImageSection)
     git: GitSection = Field(default_factory=GitSection)
     commit: CommitSection = Field(default_factory=CommitSection)
@@ -368,18 +367,51 @@ class File(Section):
     )
 
 
+class File(Settings):
+    """promoter.yaml"""
+
+    models: dict[str, ModelSection] = Field(min_length=1)
+    environments: tuple[EnvironmentSection, ...] = Field(min_length=1, strict=False)
+
+
 def schema() -> str:
     """The JSON Schema of promoter.yaml, for editors."""
     value = File.model_json_schema(by_alias=True)
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **value, "title": FILE}, indent=2) + "\n"
 
 
-def validated(document: Document) -> File:
+def settings_of(document: Document) -> Settings:
+    """What promoter.yaml sets for all; of `models` and `environments` only that there are some.
+
+    Raises:
+        ConfigError: whatever is wrong with that.
+    """
+    value = document.value
+    models, environments = (value.get(key) if isinstance(value, dict) else None for key in ("models", "environments"))
+    named = isinstance(models, dict) and models and all(isinstance(name, str) for name in models)
+    if not (named and isinstance(environments, list) and environments):
+        return _validated(document, File, value, ())
+    return _validated(document, Settings, {key: of for key, of in value.items() if key not in ("models", "environments")}, ())
+
+
+def section_at(document: Document, kind: type[S], place: tuple[str | int, ...]) -> S:
+    """The section at a place that is there.
+
+    Raises:
+        ConfigError: whatever is wrong in it.
+    """
+    value = document.value
+    for part in place:
+        value = value[part]
+    return _validated(document, kind, value, place)
+
+
+def _validated(document: Document, kind: type[S], value: object, place: tuple[str | int, ...]) -> S:
     try:
-        return File.model_validate(document.value)
+        return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = tuple(part for part in first["loc"] if part not in ("manifest-path", "by-name"))
+        path = (*place, *(part for part in first["loc"] if part not in ("manifest-path", "by-name")))
         raise document.error(*_complaint(first, path)) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -26,13 +26,17 @@ def waves(environments: Sequence[Environment]) -> list[tuple[Environment, ...]]:
     return [tuple(wave) for _, wave in groupby(environments, key=attrgetter("group.wave"))]
 
 
-def require_groups(environments: Sequence[Environment], places: Sequence[tuple[str | int, ...]], document: Document) -> None:
-    """A group has a name of its own, and follows one alias; `places` are where the environments stand.
+def require_groups(
+    environments: Sequence[Environment],
+    places: Sequence[tuple[str | int, ...]],
+    names: Collection[str],
+    document: Document,
+) -> None:
+    """A group has a name of its own, and follows one alias; `places` are where the environments stand, `names` those of all.
 
     Raises:
         ConfigError: an environment has that name, or two of a model's group follow different aliases.
     """
-    names = {one.name for one in environments}
     leads: dict[tuple[str, str], Environment] = {}
     for one, place in zip(environments, places, strict=True):
         if one.group is None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from promoter.config.gates import GatesSection
-from promoter.config.groups import in_group, members
+from promoter.config.groups import members
 from promoter.config.notices import NoticeSection
 from promoter.errors import UsageError
 from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Labelling, Model, Strategy
 
+if TYPE_CHECKING:
+    from promoter.config.expand import Named
+    from promoter.config.lazy import Environments
+
 FILE = "promoter.yaml"
+_SHOWN = 20  # names in one sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ class Config:
 
     root: Path
     models: Mapping[str, Model]
-    environments: tuple[Environment, ...]
+    environments: Environments
     gates: Mapping[tuple[str, str], GatesSection]
     image: ImageConfig
     git: GitConfig
@@ -171,17 +177,41 @@ class Config:
         """
         if model is not None and model not in self.models:
             raise UsageError(f"{FILE} has no model {model!r}", hint=nearest(model, self.models))
-        named = self.named(name)
-        found = [env for env in named if model is None or env.model.name == model]
+        named = self._named(name)
+        found = [one for one in named if model in (None, one.model)]
         if not found:
             raise UsageError(
-                f"model {model!r} has no environment {name!r} in {FILE}",
-                hint=nearest(str(model), {env.model.name for env in named}),
+                f"model {model!r} has no environment {name!r} in {FILE}", hint=nearest(str(model), {one.model for one in named})
             )
         if len(found) > 1:
-            models = ", ".join(sorted(env.model.name for env in found))
+            models = listed(sorted(one.model for one in found))
             raise UsageError(f"several models have an environment {name!r}: {models}", hint="choose one with --model")
-        return found[0]
+        return self.environments.made(found[0])
+
+    def require_valid(self) -> None:
+        """Reads also what nobody has asked for.
+
+        Raises:
+            ConfigError: whatever is wrong with any model or environment.
+        """
+        for model in self.models:
+            _ = self.models[model]
+        for one in self.environments:
+            _ = self.gates[one.key]
+
+    def chosen(self, names: Collection[str], model: str | None = None) -> list[Environment]:
+        """The environments of these names, or of groups of these names (all, without names), in the file's order.
+
+        Raises:
+            UsageError: a name means neither, or of that model neither.
+        """
+        named = [one for one in self.environments.named if model in (None, one.model)]
+        for name in names:
+            if model is not None and not any(name in (one.name, one.group) for one in named):
+                self.environment(name, model)
+            if model is None and not any(name == one.group for one in named):
+                self._named(name)
+        return [self.environments.made(one) for one in named if not names or one.name in names or one.group in names]
 
     def group(self, name: str, model: str | None = None) -> tuple[Environment, ...]:
         """The environments of this group of a model's, the first wave first; empty if the name means no group.
@@ -189,34 +219,39 @@ class Config:
         Raises:
             UsageError: several models have a group of that name, or the model is unknown.
         """
-        models = {one.model.name for one in self.environments if one.group is not None and one.group.name == name}
+        models = {one.model for one in self.environments.named if one.group == name}
         if model is not None and model not in self.models:
             raise UsageError(f"{FILE} has no model {model!r}", hint=nearest(model, self.models))
         if model is None and len(models) > 1:
-            named = ", ".join(sorted(models))
+            named = listed(sorted(models))
             raise UsageError(f"several models have a group {name!r}: {named}", hint="choose one with --model")
-        return members(self.environments, name, model or next(iter(models), ""))
+        return self.members(name, model or next(iter(models), ""))
+
+    def members(self, group: str, model: str) -> tuple[Environment, ...]:
+        """The environments of a model's group: the first wave first, each wave in the order of promoter.yaml."""
+        return members(self.environments.of(model), group, model)
 
     def repositories_before(self, model: Model) -> list[str]:
         """The image repositories of the environments that come before the first one which has this model's, in order."""
-        of_model = [env.model.repository for env in self.environments if env.model.name == model.name]
+        of_model = [env.model.repository for env in self.environments.of(model.name)]
         before = itertools.takewhile(lambda repository: repository != model.repository, of_model)
         return list(dict.fromkeys(before)) if model.repository in of_model else []
 
-    def named(self, name: str) -> list[Environment]:
+    def _named(self, name: str) -> list[Named]:
         """Every environment of that name, one for each model.
 
         Raises:
             UsageError: there is none.
         """
-        named = [env for env in self.environments if env.name == name]
+        every = self.environments.named
+        named = [one for one in every if one.name == name]
         if not named:
-            groups = {one.group.name for one in self.environments if one.group is not None}
+            groups = {one.group for one in every if one.group is not None}
             if name in groups:
-                hint = f"name one of its environments: {', '.join(e.name for e in self.environments if in_group(e, name))}"
+                members = dict.fromkeys(one.name for one in every if one.group == name)
+                hint = f"name one of its environments: {listed(members)}"
                 raise UsageError(f"{name!r} is a group of environments", hint=hint)
-            names = {one.name for one in self.environments} | groups
-            raise UsageError(f"{FILE} has no environment {name!r}", hint=nearest(name, names))
+            raise UsageError(f"{FILE} has no environment {name!r}", hint=nearest(name, {one.name for one in every} | groups))
         return named
 
 
@@ -224,4 +259,10 @@ def nearest(word: str, available: Iterable[str]) -> str:
     """A hint: the available word that was probably meant, or all of them."""
     names = sorted(available)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"available: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else f"available: {listed(names)}"
+
+
+def listed(names: Collection[str]) -> str:
+    """The names, or the first of them and how many more there are."""
+    shown = ", ".join(itertools.islice(names, _SHOWN))
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

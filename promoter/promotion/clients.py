@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -189,8 +190,8 @@ class Clients:
         """Notifies the channels of `notices:`; those that can't be used are reported and left out."""
         from promoter.notify.notifier import connect
 
-        names = [environment.name for environment in self.config.environments]
-        shared = frozenset(name for name in names if names.count(name) > 1)
+        names = Counter(one.name for one in self.config.environments.named)
+        shared = frozenset(name for name, count in names.items() if count > 1)
         return connect(self.config.notices, self.environ, self.outbox, self._on_github, shared)
 
     def _on_github(self, url: str) -> Target:

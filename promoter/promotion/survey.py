@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from promoter.config.groups import members
 from promoter.errors import PromoterError, UnexpectedAnswerError, UnreachableError
 from promoter.kustomize import overlay
 from promoter.kustomize.overlay import Files
@@ -143,7 +142,7 @@ class Survey:
         """
         if environment.group is None:
             return None
-        every = members(self.clients.config.environments, environment.group.name, environment.model.name)
+        every = self.clients.config.members(environment.group.name, environment.model.name)
         if every[0].key != environment.key:
             return None
         return standing([self.with_source(one) for one in every], lambda one: self.branch(one.application).files)

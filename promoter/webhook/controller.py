@@ -127,6 +127,7 @@ class Controller:
     def _differing(self, models: Collection[str]) -> tuple[Survey, list[Key]]:
         clients = self.source.clients()
         survey = self.survey(clients)
-        chosen = [env for env in clients.config.environments if not models or env.model.name in models]
+        every = clients.config.environments
+        chosen = [every.made(one) for one in every.named if one.model in models] if models else every
         found = survey.differing(chosen) if chosen else ()
         return survey, [(environment.name, environment.model.name) for environment in found]

@@ -80,7 +80,7 @@ def passed_before(environments: Sequence[Environment], environment: Environment,
 
 def _earlier(rule: AfterSection | None, facts: Facts) -> Iterable[Ruling]:
     wanted = rule.environment if rule else ""
-    before = passed_before(facts.clients.config.environments, facts.known.environment, wanted)
+    before = passed_before(facts.clients.config.environments.of(facts.version.name), facts.known.environment, wanted)
     if not before:
         return ()
     found = decided_before(facts.clients, before, facts.environment, facts.snapshot, facts.version)

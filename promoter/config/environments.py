@@ -1,0 +1,214 @@
+"""Models and environments of promoter.yaml, model by model: what a command does not ask for is named, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from promoter.config.expand import Named, Place, expanded, own
+from promoter.config.file import (
+    ApplicationSection,
+    EnvironmentSection,
+    ModelSection,
+    PullRequestSection,
+    Settings,
+    section_at,
+)
+from promoter.config.freeze import WindowSection
+from promoter.config.gates import GatesSection, merged
+from promoter.config.groups import require_groups
+from promoter.config.lazy import Environments, Lazy
+from promoter.config.manifest import application_in
+from promoter.config.names import image_name
+from promoter.config.text import parsed, read
+from promoter.config.values import nearest
+from promoter.config.yaml import Document
+from promoter.models import Application, Environment, InGroup, Model, OnFailureAlias, PullRequestPolicy, Window
+
+_FEW = 100
+"""Models and entries of `environments:`; with so many, every command reads all of them, and complains about any."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The models and environments of a promoter.yaml in the folder `root`; each is read once, when it is asked for.
+
+    Raises:
+        ConfigError: from each of its parts, whatever is wrong with what that asks for.
+    """
+
+    document: Document
+    settings: Settings
+    root: Path
+    _sections: dict[int, EnvironmentSection] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def models(self) -> Lazy[str, Model]:
+        return Lazy(self.document.value["models"], self._model)
+
+    @cached_property
+    def named(self) -> Sequence[Named]:
+        return expanded(self.document, self.models, self.section)
+
+    @cached_property
+    def environments(self) -> Environments:
+        return Environments(self.named, lambda model: self._environments[model] if model in self._of else {})
+
+    @cached_property
+    def gates(self) -> Lazy[Key, GatesSection]:
+        return Lazy({one.key: None for one in self.named}, lambda key: self._gates[key[1]][key])
+
+    @property
+    def small(self) -> bool:
+        """Whether it costs next to nothing to read all of it."""
+        return max(len(self.document.value[key]) for key in ("models", "environments")) <= _FEW
+
+    def section(self, index: int) -> EnvironmentSection:
+        if index not in self._sections:
+            self._sections[index] = section_at(self.document, EnvironmentSection, ("environments", index))
+        return self._sections[index]
+
+    def own(self, named: Named) -> EnvironmentSection:
+        """The section of one model in one environment."""
+        return own(self.section(named.section), named, self.document)
+
+    # -- of one model -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _of(self) -> Mapping[str, list[Named]]:
+        found: dict[str, list[Named]] = {}
+        for one in self.named:
+            found.setdefault(one.model, []).append(one)
+        return found
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.named)
+
+    @cached_property
+    def _environments(self) -> Lazy[str, Mapping[Key, Environment]]:
+        return Lazy(self._of, self._environments_of)
+
+    @cached_property
+    def _gates(self) -> Lazy[str, Mapping[Key, GatesSection]]:
+        return Lazy(self._of, self._gates_of)
+
+    def _environments_of(self, model: str) -> Mapping[Key, Environment]:
+        named = self._of[model]
+        made = [self._environment(one) for one in named]
+        if any(one.group for one in made):
+            require_groups(made, [one.place for one in named], self.names, self.document)
+        return {one.key: one for one in made}
+
+    def _gates_of(self, model: str) -> Mapping[Key, GatesSection]:
+        made = {}
+        for one in self._of[model]:
+            given = self.own(one).gates
+            set_here = given.model_fields_set
+            made[one.key] = found = merged(self.settings.gates, given) if set_here else self.settings.gates
+            if found.after:
+                place = (*one.place, "gates", "after") if "after" in set_here else ("gates", "after")
+                others = {other.name for other in self._of[model]} - {one.name}
+                _require_another(found.after.environment, one.name, others, self.document, place)
+        return made
+
+    def _model(self, name: str) -> Model:
+        return _model(name, section_at(self.document, ModelSection, ("models", name)), self.settings, self.document)
+
+    def _environment(self, named: Named) -> Environment:
+        section, place, document = self.own(named), named.place, self.document
+        if section.on_failure_alias is OnFailureAlias.MOVE_BACK and (section.alias or "stage/").startswith("stage/"):
+            raise document.error(
+                "the environment follows no alias that could be moved back",
+                (*place, "on-failure-alias"),
+                hint="set alias: NAME (a stage can't be moved)",
+            )
+        model = self.models[named.model]
+        return Environment(
+            name=section.name,
+            model=replace(model, repository=section.image) if section.image else model,
+            application=_application(section.application, self.root, document, (*place, "application")),
+            alias=section.alias,
+            on_alias=section.on_alias,
+            write=section.write,
+            on_failure=section.on_failure,
+            on_failure_alias=section.on_failure_alias,
+            pull_request=_pull_request(self.settings.pull_request, section.pull_request),
+            workloads=section.workloads,
+            freeze=tuple(map(_window, (*self.settings.freeze, *section.freeze))),
+            require_analysis=section.require_analysis,
+            group=_in_group(section, document, place),
+        )
+
+
+def _model(name: str, section: ModelSection, settings: Settings, document: Document) -> Model:
+    place = ("models", name)
+    if any(ord(char) < 32 or char in "/:" for char in name) or name in (".", ".."):
+        raise document.error(
+            f"{name!r} can't be the name of a registered model", place, hint="MLflow allows neither / nor : in it"
+        )
+    repository = section.image or (
+        f"{settings.image.registry.rstrip('/')}/{image_name(name)}" if settings.image.registry else None
+    )
+    if repository is None:
+        raise document.error("needs an image repository", place, hint="set image: here, or image.registry for all models")
+    if PurePosixPath(section.release_file).name != section.release_file or section.release_file == "..":
+        raise document.error(
+            f"{section.release_file!r} is not a file name",
+            (*place, "release-file"),
+            hint="it is in the folder of kustomization.yaml",
+        )
+    return Model(name, repository, section.kustomize_image or image_name(name), section.release_file, section.smoke)
+
+
+def _in_group(section: EnvironmentSection, document: Document, place: Place) -> InGroup | None:
+    """Keys that mean nothing outside of a group are complained about."""
+    if section.group is not None:
+        return InGroup(section.group, section.wave, section.soak, section.on_wave_failure, section.region)
+    for key in ("wave", "soak", "on_wave_failure", "region"):
+        if key in section.model_fields_set:
+            named = key.replace("_", "-")
+            raise document.error(
+                "is for environments of a group", (*place, named), hint=f"set group: NAME, or take {named} out"
+            )
+    return None
+
+
+def _window(section: WindowSection) -> Window:
+    return Window(section.name, section.zone, section.cron or "", section.duration or 0.0, section.first, section.last)
+
+
+def _pull_request(common: PullRequestSection, own: PullRequestSection) -> PullRequestPolicy:
+    """What is set for all environments, with the keys that one sets for itself (null takes auto-merge away again)."""
+    given = {name: getattr(section, name) for section in (common, own) for name in section.model_fields_set}
+    return PullRequestPolicy(**{name: value for name, value in given.items() if value is not None or name == "auto_merge"})
+
+
+def _require_another(name: str, environment: str, others: set[str], document: Document, place: Place) -> None:
+    """`name` is another environment of the same model."""
+    if name in others:
+        return
+    alone = "declare it for the environments that come after it alone, under environments:"
+    hint = alone if name == environment else nearest(name, others) if others else "this model has no other environment"
+    raise document.error(f"{environment!r} can't come after {name!r}", place, hint=hint)
+
+
+def _application(section: str | ApplicationSection, root: Path, document: Document, place: Place) -> Application:
+    if isinstance(section, str):
+        return _manifest(section, None, root, document, place)
+    if section.file is not None:
+        return _manifest(section.file, section.name, root, document, (*place, "file"))
+    return Application(section.name, section.project, section.namespace, repo_url="", path="", target_revision="")
+
+
+def _manifest(file: str, name: str | None, root: Path, document: Document, place: Place) -> Application:
+    path = root / file
+    if not path.resolve().is_relative_to(root):
+        raise document.error(f"{file!r} lies outside the repository", place, hint="name a file inside it")
+    if not path.is_file():
+        raise document.error(f"no such file: {file!r}", place, hint="it is the Application manifest that Argo CD follows")
+    return application_in(parsed(read(path, file), file), file, name)
