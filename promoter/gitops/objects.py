@@ -15,6 +15,7 @@ Fetch = Callable[[Collection[str], bool], None]
 _NO_BLOBS = "blob:none"
 _SMALL = 64 * 1024  # bytes of a blob that is kept: an overlay has a few kilobytes
 _AT_ONCE = 512  # trees in memory while history is completed
+_FEW = 4  # trees that are listed by a process each
 
 
 class Objects:
@@ -137,7 +138,7 @@ class Objects:
 
     def complete(self, roots: Collection[str], paths: Collection[str]) -> None:
         """Fetches what is missing on the way to the paths, and below them, in any of these root trees. Raises GitError."""
-        directories = tree.directories(paths)
+        directories, wanted = _by_parent(tree.directories(paths)), _by_parent(paths)
         complete = self._complete.setdefault(frozenset(paths), set())
         level = {("", id) for id in roots if id not in complete}
         whole: set[str] = set()
@@ -149,8 +150,8 @@ class Objects:
                 some = pending[start : start + _AT_ONCE]
                 trees = self._read([id for _, id in some])
                 listings = [(path, tree.parse(trees[id], id)) for path, id in some]
-                below |= {found for path, listing in listings for found in _below(path, listing, directories)}
-                whole |= {id for path, listing in listings for _, id in _below(path, listing, paths)}
+                below |= {found for path, listing in listings for found in _below(path, listing, directories.get(path, ()))}
+                whole |= {id for path, listing in listings for _, id in _below(path, listing, wanted.get(path, ()))}
             level = below
         self._fetch_below(whole)
         complete.update(roots)
@@ -163,11 +164,11 @@ class Objects:
             return {}, {commit}
         found: dict[str, tree.Listing] = {}
         missing: set[str] = set()
-        level = {"": self.root(commit)}
+        level, of = {"": self.root(commit)}, _by_parent(directories)
         while level:
             missing |= {id for id in level.values() if id not in self._kept}
             here = {path: self._listing(id) for path, id in level.items() if id in self._kept}
-            level = {path: id for parent, listing in here.items() for path, id in _below(parent, listing, directories)}
+            level = {path: id for parent, listing in here.items() for path, id in _below(parent, listing, of.get(parent, ()))}
             found |= here
         return found, missing
 
@@ -208,10 +209,32 @@ class Objects:
     def _files_below(self, trees: Sequence[str]) -> list[dict[str, str]]:
         """Of each tree the blob's id of every regular file below it, by path from there; links and submodules are left out."""
         try:
-            return [self._recursive(id) for id in trees]
+            return self._all_below(trees)
         except GitError:
             self._fetch_below(trees)
-            return [self._recursive(id) for id in trees]
+            return self._all_below(trees)
+
+    def _all_below(self, trees: Sequence[str]) -> list[dict[str, str]]:
+        """By one process for each of a few trees, or for each level of many."""
+        return [self._recursive(id) for id in trees] if len(trees) <= _FEW else self._by_level(trees)
+
+    def _by_level(self, trees: Sequence[str]) -> list[dict[str, str]]:
+        found: list[dict[str, tree.Entry]] = [{} for _ in trees]
+        level = [(number, "", id) for number, id in enumerate(trees)]
+        while level:
+            contents = self._read(list(dict.fromkeys(id for _, _, id in level)))
+            if missing := [id for _, _, id in level if id not in contents]:
+                raise _missing(missing)
+            entries = [
+                (number, f"{above}{name}", entry)
+                for number, above, id in level
+                for name, entry in tree.parse(contents[id], id).items()
+            ]
+            for number, path, entry in entries:
+                if not entry.is_tree:
+                    found[number][path] = entry
+            level = [(number, f"{path}/", entry.id) for number, path, entry in entries if entry.is_tree]
+        return [tree.regular(one) for one in found]
 
     def _recursive(self, id: str) -> dict[str, str]:
         return tree.regular_files(self._git.run("ls-tree", "-z", "-r", id).decode("utf-8", "surrogateescape"))
@@ -221,12 +244,20 @@ def _missing(ids: Iterable[str]) -> GitError:
     return GitError("fetch", 0, "", f"error: the remote did not send {min(ids)}")
 
 
-def _below(parent: str, listing: tree.Listing, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The directories right below `parent` that are among `paths`, each with the id of its tree."""
-    for path in paths:
+def _by_parent(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The names of the paths, by the directory that each is in."""
+    found: dict[str, list[str]] = {}
+    for path in filter(None, paths):
         directory, _, name = path.rpartition("/")
-        if path and directory == parent and (entry := listing.get(name)) is not None and entry.mode == tree.DIRECTORY:
-            yield path, entry.id
+        found.setdefault(directory, []).append(name)
+    return found
+
+
+def _below(parent: str, listing: tree.Listing, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The directories of these names right below `parent`, by path, each with the id of its tree."""
+    for name in names:
+        if (entry := listing.get(name)) is not None and entry.mode == tree.DIRECTORY:
+            yield f"{parent}/{name}" if parent else name, entry.id
 
 
 def _lines(names: Iterable[str]) -> bytes:

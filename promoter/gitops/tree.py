@@ -71,13 +71,18 @@ def regular_files(listing: str) -> dict[str, str]:
         RefusedError: a path leads out of its folder, or into a `.git`, or has a backslash or a control character.
     """
     lines = [line.partition("\t")[::2] for line in listing.split("\0")[:-1]]
-    if found := first_flaw([path for _, path in lines]):
+    entries = [(meta.split(), path) for meta, path in lines]
+    return regular({path: Entry(mode, id) for (mode, _, id), path in entries})
+
+
+def regular(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """The blob's id of every regular file among these entries, by path; raises as `regular_files`."""
+    if found := first_flaw(entries):
         path, why = found
         if climbing(path.split("/")) is not None:
             raise _climbing(path)
         raise RefusedError(f"the repository has a file {path!r}: {why}", hint="rename it, or move it out of the folder")
-    entries = [(meta.split(), path) for meta, path in lines]
-    return {path: id for (mode, _, id), path in entries if mode not in (_LINK, _SUBMODULE)}
+    return {path: entry.id for path, entry in entries.items() if entry.mode not in (_LINK, _SUBMODULE)}
 
 
 def _climbing(name: str) -> RefusedError:

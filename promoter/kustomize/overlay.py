@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from promoter.errors import ConfigError
 from promoter.kustomize import release as kustomize
@@ -16,7 +17,7 @@ from promoter.kustomize.render import Tree
 from promoter.models import Environment, Release
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Files:
     """A tree whose files are at hand: what one `export` of many overlays gave."""
 
@@ -32,8 +33,18 @@ class Files:
         return self.files.get(path)
 
     def export(self, paths: Iterable[str]) -> Mapping[str, bytes]:
-        wanted = tuple(f"{path}/" for path in paths)
-        return {path: content for path, content in self.files.items() if f"{path}/".startswith(wanted)}
+        below = (self._below.get(path, ()) for path in paths)
+        return {path: self.files[path] for found in below for path in found}
+
+    @cached_property
+    def _below(self) -> Mapping[str, Sequence[str]]:
+        """The paths of files, by each path that they are at or below."""
+        found: dict[str, list[str]] = {}
+        for path in self.files:
+            parts = path.split("/")
+            for depth in range(len(parts)):
+                found.setdefault("/".join(parts[: depth + 1]), []).append(path)
+        return found
 
 
 def read_overlay(tree: Tree, environment: Environment) -> Overlay:
