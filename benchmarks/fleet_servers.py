@@ -15,9 +15,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.fleet_world import ENVIRONMENTS, REGISTRY, release
+from promoter.commands.scaffold import template
+from promoter.config.yaml import plain_values
 
 _CREATED = {"1": 1_700_000_000_000, "2": 1_700_000_001_000}
 _ALIASES = {"1": ["champion", "live-production"], "2": ["challenger", "live-staging"]}
+_SPEC = plain_values(dict(template.files())["environments/staging.yaml"].decode(), "staging.yaml")[0]["spec"]
 _API, _APPLICATIONS = "/api/2.0/mlflow", "/api/v1/applications/"
 
 
@@ -37,22 +40,12 @@ class World:
         source = {"repoURL": f"file://{self.remote}", "path": f"overlays/{model}/{name}", "targetRevision": "main"}
         deployed = release(model, ENVIRONMENTS[name])
         namespace = f"{model}-{name}"
-        kinds = (("argoproj.io", "Rollout"), ("", "Service"), ("", "ConfigMap"), ("autoscaling", "HorizontalPodAutoscaler"))
         return {
             "metadata": {"name": namespace, "namespace": "argocd"},
-            "spec": {
-                "project": "default",
-                "source": source,
-                "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
-                "syncPolicy": {"automated": {"prune": True}},
-            },
+            "spec": {**_SPEC, "project": "default", "source": source},
             "status": {
                 "sync": {"status": "Synced"},
                 "health": {"status": "Healthy"},
-                "resources": [
-                    {"group": group, "version": "v1", "kind": kind, "namespace": namespace, "name": "s", "status": "Synced"}
-                    for group, kind in kinds
-                ],
                 "summary": {"images": [f"{REGISTRY}/{model}@{deployed.digest}"]},
             },
         }

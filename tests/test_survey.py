@@ -8,16 +8,20 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from promoter import config
 from promoter.errors import UnreachableError, UsageError
 from promoter.models import Environment
 from promoter.promotion.clients import Clients
 from promoter.promotion.survey import Survey
-from tests.support.mlflow_server import MlflowServer
+from tests.support.full import few
+from tests.support.mlflow_server import MlflowServer, older_mlflow
 
 ALIASES = [f"alias-{number}" for number in range(40)]
 
@@ -99,3 +103,83 @@ def failing(survey: Survey, environments: Sequence[Environment]) -> int:
             survey.wanted(one)
         count += 1
     return count
+
+
+# -- pages of registered models ---------------------------------------------------------------------------------------
+
+
+def fill(server: MlflowServer, count: int) -> list[str]:
+    """As many models of two versions: champion is the first, challenger the second."""
+    source = "s3://models/one"
+    models = [f"fleet-{uuid.uuid4().hex[:8]}" for _ in range(count)]
+    for model in models:
+        server.register(model, source, alias="champion", stage="one")
+        server.register(model, source, alias="challenger", stage="two")
+    return models
+
+
+class Counting:
+    """The MLflow behind a relay that counts requests by their path."""
+
+    def __init__(self, server: MlflowServer) -> None:
+        self.server, self.paths = server, list[str]()
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        counting = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                counting.paths.append(urlsplit(self.path).path.rpartition("mlflow/")[2])
+                answer = requests.get(f"{counting.server.url}{self.path}", timeout=30)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+            thread = threading.Thread(target=listener.serve_forever, daemon=True)
+            thread.start()
+            yield f"http://127.0.0.1:{listener.server_address[1]}"
+            listener.shutdown()
+
+
+def check_pages_have_aliases(server: MlflowServer, folder: Path) -> None:
+    """The newest versions come with the page, older ones of no release by a look-up each, and none is asked for twice."""
+    models = fill(server, 20)
+    named = [(model, alias) for model in models for alias in ("champion", "challenger")]
+    named += [(models[0], "nobody"), ("fleet-gone", "champion")]
+    counting = Counting(server)
+    with counting.listening() as url:
+        clients = clients_of(folder, url, named)
+        environments = clients.config.environments
+        survey = Survey(clients, with_argocd=False)
+        survey.look_up(environments)
+        assert counting.paths.count("registered-models/search") == 1
+        assert counting.paths.count("registered-models/alias") == 21, "champions, and the model that is gone"
+        before = len(counting.paths)
+        found = {one.model.name: survey.wanted(one) for one in environments if one.alias == "challenger"}
+        assert [one and (one.version, one.tags, one.aliases) for one in found.values()] == [
+            ("2", {"stage": "two"}, ("challenger",))
+        ] * 20
+        assert found == {model: clients.model_registry.at_alias(model, "challenger") for model in models}
+        assert survey.wanted(environments[40]) is None
+        assert len(counting.paths) == before + 20, "only what this test has asked for itself"
+
+
+def test_pages_of_the_newest_mlflow_have_aliases(tmp_path: Path, mlflow_server: MlflowServer) -> None:
+    check_pages_have_aliases(mlflow_server, tmp_path)
+
+
+@pytest.mark.parametrize("version", few(["2.22.0", "3.5.0"]))
+def test_pages_of_older_ones_have_them_too(tmp_path: Path, version: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    with older_mlflow(version, store) as server:
+        check_pages_have_aliases(server, tmp_path)

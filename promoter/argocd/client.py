@@ -21,7 +21,7 @@ import requests
 from promoter.argocd.answers import analysis_run, application_state, difference, resource_tree, sync_windows, workload
 from promoter.argocd.errors import ArgoCDError, NotFoundError, of_body, of_response
 from promoter.errors import AuthError, UnexpectedAnswerError, UnreachableError, UsageError
-from promoter.transport.boundary import ODD, odd_answers_are_errors
+from promoter.transport.boundary import FLEET, ODD, odd_answers_are_errors
 from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 from promoter.transport.session import Authorization, Http, Limits
 from promoter.transport.typed import require_typed
@@ -56,7 +56,6 @@ _LIST_FIELDS = (  # the names that the server takes, no prefixes of them: server
     "spec",
     "status.sync.status",
     "status.health",
-    "status.resources",
     "status.summary",
 )
 
@@ -123,7 +122,7 @@ class ArgoCD:
         return self._state(self._get(_path(app), app), app)
 
     def applications(self) -> tuple[ApplicationState, ...]:
-        """All Applications that the token may see; without revision, operation and conditions (see `application`).
+        """All Applications that the token may see; without revision, operation, conditions and resources (see `application`).
 
         One that can't be read is left out: who needs it asks for it alone, and gets the error.
 
@@ -131,7 +130,7 @@ class ArgoCD:
             AuthError, UnreachableError, ArgoCDError: as every call here.
         """
         params = {"fields": ",".join(f"items.{field}" for field in _LIST_FIELDS)}
-        answer = self._json("GET", "/api/v1/applications", params=params)
+        answer = self._json("GET", "/api/v1/applications", params=params, times=FLEET)
         return tuple(_readable(answer.get("items") or ()))
 
     def resource(self, app: Application, ref: ResourceRef) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from promoter.errors import ExitCode, PromoterError
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, OnAlias, OnFailure, Release, Write
 from promoter.output import Progress
-from promoter.promotion import decisions, gates, proposed, releases
+from promoter.promotion import gates, proposed, releases
 from promoter.promotion.announce import Announcer
 from promoter.promotion.ending import MEANINGS, Ending, worst
 from promoter.promotion.follow import Follower
@@ -125,16 +125,16 @@ class Reconciler:
     def _one(self, environment: Environment) -> Reconciled:
         self._show_gates(environment)
         deployed = self._survey.deployed(environment)
-        wanted = self._survey.wanted(environment)
-        behind = wanted is not None and not decisions.deploys(deployed, wanted)
+        wanted = self._survey.alias(environment, deployed).other
+        behind = wanted is not None
         if deployed is not None and not self._survey.content(environment):
             done = self._attend(environment, behind=behind)
             if done is not None:
                 return done
-        if behind and wanted is not None and environment.group is not None:
+        if wanted is not None and environment.group is not None:
             detail = f"{environment.alias} is version {wanted.version}, which comes in waves of {environment.group.name}"
             return self._outcome(environment, Action.LEFT, detail)
-        if behind and wanted is not None:
+        if wanted is not None:
             return self._promote(environment, wanted.version)
         if deployed is not None and self.dispatch is None:
             self._copy(environment, deployed)
@@ -167,7 +167,10 @@ class Reconciler:
 
     def _labelled(self, environment: Environment, deployed: Release, labels: Labels) -> bool:
         try:
-            return not labels.wanted or labels.shown(deployed, self._survey.wanted(environment))
+            named = self._survey.aliases(environment)
+            return (
+                not labels.wanted or labels.named(deployed, named) or labels.shown(deployed, self._survey.wanted(environment))
+            )
         except PromoterError:
             return True  # labels are copies: the environment itself agrees, and the next look tries again
 

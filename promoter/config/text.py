@@ -68,7 +68,7 @@ def kept(text: str, shown: str) -> Document:
 
 
 def _folder(environ: Mapping[str, str]) -> Path | None:
-    """None where there can't be one that nobody else writes to."""
+    """None if others could write to it, too."""
     try:
         folder = cache_folder(environ) / "parsed"
         if make_private(folder):
@@ -80,7 +80,7 @@ def _folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def _value(file: Path) -> Any:
-    """None where it is not kept, or not whole."""
+    """None if it was not kept, or was not written to its end."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError):

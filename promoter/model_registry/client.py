@@ -24,6 +24,7 @@ from promoter.model_registry.store import (
     SHOWN,
     LoggedModel,
     NotFound,
+    Registered,
     RegisteredVersion,
     from_milliseconds,
     newest,
@@ -88,6 +89,10 @@ class ClientStore:
         """MlflowClient.get_registered_model: alias -> version."""
         with self._client() as client:
             return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+    def pages(self) -> Iterator[Sequence[Registered]]:
+        """None: Unity Catalog's have no aliases, and a database is not asked for many."""
+        return iter(())
 
     def versions(self, name: str) -> Sequence[str]:
         """MlflowClient.search_model_versions."""

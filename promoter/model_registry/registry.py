@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from promoter.errors import RefusedError, UsageError, without_credentials
 from promoter.model_registry import mlmodel, settings
 from promoter.model_registry.pickles import pickled
 from promoter.model_registry.reference import LATEST, ModelReference
-from promoter.model_registry.store import LoggedModel, NotFound, RegisteredVersion, Store
+from promoter.model_registry.store import LoggedModel, NotFound, Registered, RegisteredVersion, Store
 from promoter.models import MOST_FILES, ModelFile, ModelVersion
 
 if TYPE_CHECKING:
@@ -78,6 +79,19 @@ class ModelRegistry:
         except NotFound:
             self._aliases(name)
             return None
+
+    def listed(self, names: Collection[str], most: int) -> Mapping[str, Registered]:
+        """Those of the models that are on the first pages of all, `most` of them; empty where pages have no aliases.
+
+        Raises:
+            AuthError, UnreachableError: MLflow does not let us, or does not answer.
+        """
+        found: dict[str, Registered] = {}
+        for page in itertools.islice(self._store.pages(), most):
+            found |= {one.name: one for one in page if one.name in names}
+            if len(found) == len(names):
+                break
+        return found if any(one.aliases for one in found.values()) else {}
 
     def aliases_and_versions(self, name: str) -> tuple[Mapping[str, str], Sequence[str]]:
         """Which version each alias of the model points to, and its newest versions, the newest first. Raises as `at_alias`."""

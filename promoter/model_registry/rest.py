@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -12,6 +12,7 @@ from promoter.model_registry.server import TrackingServer
 from promoter.model_registry.store import (
     SHOWN,
     LoggedModel,
+    Registered,
     RegisteredVersion,
     from_milliseconds,
     newest,
@@ -23,6 +24,8 @@ from promoter.transport.typed import require_typed
 
 if TYPE_CHECKING:
     from promoter.model_registry.settings import Settings
+
+_PAGE = 1000  # the most that MLflow gives at once (SEARCH_REGISTERED_MODEL_MAX_RESULTS_THRESHOLD)
 
 
 @odd_answers_are_errors
@@ -53,6 +56,16 @@ class RestStore:
     def aliases(self, name: str) -> Mapping[str, str]:
         """GET registered-models/get: alias -> version."""
         return self._registry.get("mlflow/registered-models/get", _aliases, name=name)
+
+    def pages(self) -> Iterator[Sequence[Registered]]:
+        """GET registered-models/search, page by page; those of Databricks have no aliases."""
+        token = ""
+        while True:
+            query = {"max_results": str(_PAGE), **({"page_token": token} if token else {})}
+            found, token = self._registry.get("mlflow/registered-models/search", _page, **query)
+            yield found
+            if not token:
+                return
 
     def versions(self, name: str) -> Sequence[str]:
         """GET model-versions/search."""
@@ -122,6 +135,20 @@ class RestStore:
         if ".." in path.split("/"):
             raise untrusted(f"they are in {uri}, which is not an address of files")
         return (self._tracking if base == tracking else TrackingServer(base.geturl(), self._settings, anonymous=True)), path
+
+
+def _page(answer: Any) -> tuple[list[Registered], str]:
+    """The models of a page, and the token of the next one."""
+    return [_model(one) for one in answer.get("registered_models") or ()], str(answer.get("next_page_token") or "")
+
+
+def _model(model: Any) -> Registered:
+    aliases = _aliases({"registered_model": model})
+    versions = {}
+    for one in model.get("latest_versions") or ():
+        own = sorted(alias for alias, number in aliases.items() if number == str(one["version"]))
+        versions[str(one["version"])] = _registered({"model_version": {**one, "aliases": own}})
+    return require_typed(Registered(model["name"], from_milliseconds(model["creation_timestamp"]), aliases, versions))
 
 
 def _registered(answer: Any) -> RegisteredVersion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -46,6 +46,19 @@ class LoggedModel:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered model as a page of them has it: when it was created, its aliases, and of its versions only the newest.
+
+    `aliases` are version numbers; `versions` are by number.
+    """
+
+    name: str
+    created: datetime
+    aliases: Mapping[str, str]
+    versions: Mapping[str, RegisteredVersion]
+
+
 class Store(Protocol):
     """A way to MLflow. Each method raises NotFound where MLflow has no such thing, and the errors of its door otherwise."""
 
@@ -53,6 +66,7 @@ class Store(Protocol):
     def by_alias(self, name: str, alias: str) -> RegisteredVersion: ...
     def by_stage(self, name: str, stage: str | None) -> RegisteredVersion: ...  # None: the newest of all
     def aliases(self, name: str) -> Mapping[str, str]: ...
+    def pages(self) -> Iterator[Sequence[Registered]]: ...  # of all registered models; empty if aliases are not in them
     def versions(self, name: str) -> Sequence[str]: ...  # the newest first, not all
     def download_uri(self, registered: RegisteredVersion) -> str: ...
     def logged_model(self, model_id: str) -> LoggedModel: ...

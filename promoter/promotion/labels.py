@@ -64,6 +64,10 @@ class Labels:
         except PromoterError as error:
             self.say(f"MLflow does not show how versions stand in {self.environment.name!r}: {error.message}")
 
+    def named(self, live: Release, aliases: Mapping[str, str]) -> bool:
+        """Whether this alias of the model, which is set last of the labels, is on the release's version; False if unknown."""
+        return self._aliases and aliases.get(alias(self.environment)) == live.version
+
     def shown(self, live: Release, known: RegisteredVersion | None = None) -> bool:
         """Whether MLflow has this release as live; `known` is a version that was read before.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from promoter.argocd.client import ArgoCD
     from promoter.argocd.state import ApplicationState
     from promoter.model_registry import ModelRegistry
-    from promoter.model_registry.store import RegisteredVersion
+    from promoter.model_registry.store import Registered, RegisteredVersion
     from promoter.promotion.clients import Clients
 
 
@@ -35,7 +35,17 @@ class Branch:
     files: Files
 
 
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """The number of the version that an alias means, None for none; `other` is the version where Git does not deploy it."""
+
+    number: str | None
+    other: RegisteredVersion | None
+
+
 _AT_ONCE = 16
+_FEW = 32  # look-ups that take no longer than a page or two of all registered models
+_PAGE_SAVES = 50  # look-ups: as long as each page may, the next one is read
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -79,6 +89,8 @@ class Survey:
     _branches: Memo[tuple[str, str], Branch] = field(default_factory=lambda: Memo())
     _proposals: Memo[tuple[str, str], frozenset[str]] = field(default_factory=lambda: Memo())
     _aliases: Memo[tuple[str, str], RegisteredVersion | None] = field(default_factory=lambda: Memo())
+    _deployed: Memo[tuple[str, str], Release | None] = field(default_factory=lambda: Memo())
+    _registered: Mapping[str, Registered] = field(default_factory=dict)
     _without_mlflow: UnreachableError | None = None
 
     @cached_property
@@ -95,6 +107,8 @@ class Survey:
             self._branches.copy(),
             self._proposals.copy(),
             self._aliases.copy(),
+            self._deployed.copy(),
+            self._registered,
             self._without_mlflow,
         )
 
@@ -128,7 +142,7 @@ class Survey:
     def deployed(self, environment: Environment) -> Release | None:
         """The release in the overlay; raises as `branch` and `read_overlay`."""
         files = self.branch(environment.application).files
-        return overlay.deployed(files, environment)
+        return self._deployed.get(environment.key, lambda: overlay.deployed(files, environment))
 
     def decisions(self, environment: Environment) -> Decisions:
         """What stands against versions of the environment; raises as `branch` and `decisions.at`."""
@@ -166,9 +180,32 @@ class Survey:
             self._note(error)
             raise
 
+    def alias(self, environment: Environment, deployed: Release | None) -> Alias:
+        """What the alias means, and whether Git deploys that; raises as `wanted`.
+
+        A version that Git deploys is not asked for where the model's aliases are known.
+        """
+        if (number := self._of_page(environment, deployed)) is not None:
+            return Alias(number, None)
+        wanted = self.wanted(environment)
+        if wanted is None:
+            return Alias(None, None)
+        return Alias(wanted.version, None if decisions.deploys(deployed, wanted) else wanted)
+
+    def aliases(self, environment: Environment) -> Mapping[str, str]:
+        """The aliases of the model with the versions that they mean; empty where they were not read all at once."""
+        found = self._registered.get(environment.model.name)
+        return found.aliases if found else {}
+
     def look_up(self, environments: Sequence[Environment]) -> None:
-        """Reads the aliases of all of them, sixteen at a time, each thread with its own client; `wanted` raises what fails."""
+        """Reads the aliases of all of them; `wanted` raises what fails.
+
+        Many are read by pages of all registered models. What these do not have is looked up, sixteen at a time, each thread
+        with its own client.
+        """
         named = {(one.model.name, one.alias): one for one in environments if one.alias is not None}
+        if len(named) > _FEW:
+            named = self._by_page(named)
         if len(named) < 2:
             return
         (_, first), *others = named.items()
@@ -179,6 +216,41 @@ class Survey:
                 own = threading.local()
                 for one, found in zip(others, pool.map(lambda other: self._alias(own, other[1]), others), strict=True):
                     self._aliases.put(one[0], found)
+
+    def _by_page(self, named: Mapping[tuple[str, str], Environment]) -> dict[tuple[str, str], Environment]:
+        """Reads what pages have; returns those that they don't."""
+        try:
+            models = {model for model, _ in named}
+            self._registered = self.clients.model_registry.listed(models, max(1, len(named) // _PAGE_SAVES))
+        except PromoterError as error:
+            self._note(error)
+            return dict(named)
+        left = {}
+        for (model, alias), environment in named.items():
+            found = self._registered.get(model)
+            if found is None or alias.startswith("stage/"):
+                left[model, alias] = environment
+            elif (number := found.aliases.get(alias)) is None:
+                self._aliases.put((model, alias), None)
+            elif number in found.versions:
+                self._aliases.put((model, alias), found.versions[number])
+            elif not self._deploys_page(environment):
+                left[model, alias] = environment
+        return left
+
+    def _deploys_page(self, environment: Environment) -> bool:
+        try:
+            return self._of_page(environment, self.deployed(self.with_source(environment))) is not None
+        except Exception:
+            return False  # reported when that environment has its turn
+
+    def _of_page(self, environment: Environment, deployed: Release | None) -> str | None:
+        """The number that the alias has on the page if it is the deployed version's: created after the model was."""
+        number = self.aliases(environment).get(environment.alias or "")
+        if number is None or deployed is None or deployed.version != number:
+            return None
+        tagged, model = decisions.created_at(deployed), self._registered[environment.model.name]
+        return number if tagged is not None and tagged >= model.created.replace(microsecond=0) else None
 
     def _alias(self, own: threading.local, environment: Environment) -> RegisteredVersion | PromoterError | None:
         if self._without_mlflow is not None:
@@ -236,10 +308,9 @@ class Survey:
                 return True
             if known.write is Write.PULL_REQUEST and self.with_argocd and self.proposed(known):
                 return True
-            wanted = self.wanted(known) if known.on_alias is OnAlias.PROMOTE else None
+            return known.on_alias is OnAlias.PROMOTE and self.alias(known, deployed).other is not None
         except Exception:
             return True  # whatever it is, it is of this environment, and no other one waits for it
-        return wanted is not None and not decisions.deploys(deployed, wanted)
 
     def _read_branch(self, application: Application) -> Branch:
         tip = self.clients.repository(application).fetch()

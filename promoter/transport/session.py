@@ -244,6 +244,7 @@ class Http:
         paced: bool = True,
         read_timeout: float | None = None,
         send_timeout: float | None = None,
+        times: int = 1,
     ) -> requests.Response:
         """The server's answer, whatever its status; 429, 5xx and broken connections are tried again until `limits.total`.
 
@@ -253,7 +254,7 @@ class Http:
 
         What a rate limit refused was not carried out, so it is sent again, whatever the method.
         `stream`: the body of a success is left to the caller; `paced`: 64 KiB of it have to arrive in every `limits.body`
-        seconds that are waited for it. Every other body is read here, within LARGEST_ANSWER and `limits.body`.
+        seconds that are waited for it. Every other body is read here, within `times` LARGEST_ANSWER and `limits.body`.
 
         Raises:
             UnreachableError: no answer at all within the limits; RateLimitedError when a rate limit lasts too long;
@@ -268,6 +269,7 @@ class Http:
             url,
             stream=stream,
             paced=paced,
+            times=times,
             params=params,
             json=json,
             data=data,
@@ -301,7 +303,9 @@ class Http:
             self._sleep(wait)
         raise AssertionError("unreachable: the deadline ends the loop")
 
-    def _ask(self, method: str, url: str, *, stream: bool, paced: bool, **options: Any) -> requests.Response | Exception:
+    def _ask(
+        self, method: str, url: str, *, stream: bool, paced: bool, times: int, **options: Any
+    ) -> requests.Response | Exception:
         """One try: the answer, read unless the caller does it, or why there is none although another try may get one.
 
         Raises: as `request`, for what no other try changes.
@@ -309,7 +313,7 @@ class Http:
         try:
             response = self._sent(method, url, options)
             if not stream or not response.ok:
-                self._read(response, url)
+                self._read(response, url, times)
             elif paced and (timed := _socket_of(response)):
                 timed.pace(self.limits.body)
         except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
@@ -332,7 +336,7 @@ class Http:
             _show_headers(response)
         return response
 
-    def _read(self, response: requests.Response, url: str) -> None:
+    def _read(self, response: requests.Response, url: str, times: int) -> None:
         """The whole body, so that `content`, `text` and `json()` wait for nothing."""
         if timed := _socket_of(response):
             timed.limit(self.limits.body)
@@ -340,8 +344,8 @@ class Http:
         try:
             while piece := response.raw.read1(_PIECE, decode_content=True):
                 body += piece
-                if len(body) > LARGEST_ANSWER:
-                    raise unlike(self.name, self._shown(url), f"more than {LARGEST_ANSWER // 1024**2} MiB")
+                if len(body) > times * LARGEST_ANSWER:
+                    raise unlike(self.name, self._shown(url), f"more than {times * LARGEST_ANSWER // 1024**2} MiB")
                 if self._clock() > deadline:
                     raise self._late(url)
         except urllib3.exceptions.ReadTimeoutError:
@@ -352,8 +356,9 @@ class Http:
         except BaseException:
             response.close()
             raise
-        if sum(map(body.count, OPENING)) > MOST_VALUES and has_too_many_values(body):
-            raise unlike(self.name, self._shown(url), f"more than {MOST_VALUES} values")
+        most = times * MOST_VALUES
+        if sum(map(body.count, OPENING)) > most and has_too_many_values(body, most):
+            raise unlike(self.name, self._shown(url), f"more than {most} values")
         response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
 
     def _late(self, url: str) -> UnexpectedAnswerError:
