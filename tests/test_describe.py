@@ -57,7 +57,12 @@ def test_as_json_and_for_pipelines(path: WritePath, tmp_path: Path) -> None:
     done = path.run("model", f"{path.model}@challenger", *options, GITHUB_OUTPUT=str(file))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert list(told) == ["version", "tag", "content_digest", "image", "notes"]
+    assert list(told) == ["version", "tag", "content_digest", "image", "notes", "checks"]
+    assert [(one["name"], one["declared"]) for one in told["checks"]] == [
+        ("as logged", False),
+        ("golden examples", False),
+        ("against stable", False),
+    ]
     assert told["content_digest"] == told["image"]["content_digest"] == outcome.release.model_digest
     assert told["image"]["digest"] == outcome.image.digest
     outputs = dict(line.split("=", 1) for line in file.read_text().splitlines())

@@ -24,6 +24,7 @@ from promoter.promotion.clients import with_source
 from promoter.promotion.decisions import Decisions
 from promoter.promotion.freezes import FrozenError
 from promoter.promotion.gates.asking import waits
+from promoter.promotion.gates.golden import UNJUDGED
 from promoter.promotion.steps import Steps, silent
 from promoter.verdict.application import elsewhere
 from tests.support.argo_world import FAILS, REPOSITORY, World, WorldClients, digest, world
@@ -295,7 +296,7 @@ def spec(change: Callable[[dict[str, Any]], object]) -> Any:
 def test_a_promotion_to_an_application_that_only_argo_cd_knows(registered: World) -> None:
     made = planned(registered)
     assert made.environment.application.path == "overlays/staging"
-    assert made.warnings == ()
+    assert made.warnings == (UNJUDGED,)
     outcome = promote(registered.clients, made, Steps(silent))
     assert registered.follow(registered.committed(outcome.commit)).exit_code is ExitCode.DONE
 
@@ -332,7 +333,7 @@ def test_what_may_go_wrong_is_warned_of(registered: World) -> None:
     manual = spec(lambda it: it["syncPolicy"].pop("automated"))
     with registered.argocd.fault(manual), registered.argocd.fault(always(closed, "syncwindows")):
         warnings = planned(registered).warnings
-    assert warnings == ("auto-sync is off: somebody must sync", "a sync window keeps Argo CD from syncing now")
+    assert warnings == (UNJUDGED, "auto-sync is off: somebody must sync", "a sync window keeps Argo CD from syncing now")
 
 
 CLOSED = Answer(

@@ -15,6 +15,7 @@ from promoter.commands.promote import promote
 from promoter.errors import ExitCode, GatesError
 from promoter.model_registry import ModelReference
 from promoter.promotion import journal
+from promoter.promotion.gates.golden import UNJUDGED
 from promoter.promotion.gates.override import NONE, Overrides
 from promoter.promotion.gates.override import of as override_of
 from promoter.promotion.steps import Steps, silent
@@ -94,7 +95,7 @@ def test_what_was_decided_in_staging_and_can_not_be_read_refuses_and_an_overlay_
     told = "earlier staging: what was decided there can't be read: overlays/staging/promotion.yaml:1: "
     assert told in refusal(it, "2")
     it.remote.commit({"overlays/staging/promotion.yaml": "versions:\n"}, "Correct it")
-    assert not planned(it, "2", "production").warnings
+    assert planned(it, "2", "production").warnings == (UNJUDGED,)
     file = it.folder / "promoter.yaml"
     for manifest in it.folder.rglob("staging.yaml"):
         manifest.write_text(manifest.read_text().replace("overlays/staging", "overlays/none"))

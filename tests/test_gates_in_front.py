@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 
+from promoter.commands.gates import asked
 from promoter.errors import GatesError
+from promoter.model_registry import ModelReference
 from promoter.promotion.steps import Steps
+from tests.support.faults import in_front_of
 from tests.support.write_path import FILES, WritePath, path
 
 __all__ = ["path"]
@@ -62,6 +66,7 @@ def test_the_command_shows_every_gate_and_ends_with_20_when_one_refuses(path: Wr
         "passed   freeze                staging is not frozen\n"
         "passed   tags status           is 'approved'\n"
         "refused  metrics val/accuracy  is 0.7, and must be >= 0.8\n"
+        "warned   golden                nothing judges the model itself: it has no golden_examples.json\n"
     )
     register(path, 0.9, status="approved")
     done = path.run("gates", "staging", f"{path.model}:2", "-o", "json")
@@ -73,6 +78,7 @@ def test_the_command_shows_every_gate_and_ends_with_20_when_one_refuses(path: Wr
         ("freeze", "", "passed"),
         ("tags", "status", "passed"),
         ("metrics", "val/accuracy", "passed"),
+        ("golden", "", "warned"),
     ]
 
 
@@ -87,8 +93,45 @@ def test_a_refused_plan_shows_every_gate_too(path: WritePath) -> None:
     assert "refused  tags status" in done.stderr
     assert "passed   metrics val/accuracy  is 0.9, >= 0.8" in done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
-    assert [one["result"] for one in last["error"]["gates"]] == ["passed", "passed", "refused", "passed"]
+    assert [one["result"] for one in last["error"]["gates"]] == ["passed", "passed", "refused", "passed", "warned"]
     assert "| ❌ refused | `tags status` |" in page.read_text()
+
+
+def test_each_fact_is_read_once_however_many_environments_there_are(path: WritePath) -> None:
+    """Counted in front of the MLflow server: the same requests with 1,000 environments as with two.
+
+    None of them twice, but one GET of MLmodel for its ETag and one for its content.
+    """
+    gates(
+        path,
+        "{tags: {status: approved}, metrics: {val/accuracy: '>= live - 1'}, signature: compatible, aliases: [challenger], "
+        "age: {at-most: 30d}, size: {at-most: 1 GiB}, flavors: [python_function], pickle: refuse, requirements: {refuse: [torch]}}",
+    )
+    live = register(path, 0.9, status="approved")
+    path.promote(f"{path.model}:{live}")
+    register(path, 0.95, status="approved")
+    few_of_them = _asked_of_mlflow(path)
+    more = "".join(
+        f"- name: region-{number}\n  model: {path.model}\n  application: {{name: region-{number}, project: default}}\n"
+        for number in range(998)
+    )
+    path.edit(path.config, "- name: production\n", f"{more}- name: production\n")
+    assert len(path.clients().config.environments) == 1_000
+    many = _asked_of_mlflow(path)
+    assert sorted(many) == sorted(few_of_them)
+    assert len(many) > 2
+    again = [one for one in many if many.count(one) > 1]
+    assert (len(again), {one[1].rpartition("/")[2] for one in again}) == (4, {"MLmodel"})
+
+
+def _asked_of_mlflow(path: WritePath) -> list[tuple[str, str, str, bytes]]:
+    """What `promoter gates staging` asks MLflow: method, path, query and body of each request."""
+    with in_front_of(path.server.url, time.monotonic) as proxy:
+        clients = path.clients(MLFLOW_TRACKING_URI=proxy.url)
+        environment = clients.config.environment("staging", path.model)
+        found = asked(clients, environment, ModelReference(path.model))
+        assert found.allowed, found.gates
+        return [(one.method, one.path, str(sorted(one.query.items())), one.body) for one in proxy.asked]
 
 
 def test_gates_are_asked_again_on_every_tip_that_is_built_on(path: WritePath) -> None:

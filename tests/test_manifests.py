@@ -383,7 +383,9 @@ def test_health_and_predictions_ask_the_new_pods_with_the_image_of_the_release(
         assert (job["backoffLimit"], pod["restartPolicy"], spec["failureLimit"]) == (0, "Never", 0)
         assert container["image"] == RELEASE.image
         environ = {variable["name"]: variable["value"] for variable in container["env"]}
-        asked = {"MLFLOW_TRACKING_URI": "http://mlflow-tracking:5000"} if metric == "predictions" else {}
+        stable = "inference-service" if strategy == ("blue-green",) else "inference-service-stable"
+        declared = {"WITHOUT_GOLDEN": "pass", "MOST_DIFFERENT": "1", "STABLE_SERVICE": stable}
+        asked = {"MLFLOW_TRACKING_URI": "http://mlflow-tracking:5000", **declared} if metric == "predictions" else {}
         assert environ == asked | {"MODEL_VERSION": RELEASE.version, "MODEL_DIGEST": RELEASE.model_digest}
         [beside] = pod["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
         hashes = beside["podAffinityTerm"]["labelSelector"]["matchLabels"]

@@ -11,6 +11,7 @@ from promoter.cli.text import plan_text
 from promoter.commands.plan import UNBUILT, Plan, promotion_id
 from promoter.errors import ConfigError, ExitCode, PromoterError, RefusedError, UnreachableError, UsageError
 from promoter.kustomize.render import tool
+from promoter.promotion.gates.golden import UNJUDGED
 from tests.support.write_path import KUSTOMIZATION, OVERLAY, RELEASE, WritePath, path
 
 __all__ = ["path"]
@@ -48,6 +49,7 @@ def test_the_plan_as_json_is_one_document_with_these_fields(path: WritePath) -> 
         "built",
         "gates",
         "hash",
+        "checks",
     ]
     assert list(made["after"]) == ["model", "version", "model_digest", "repository", "tag", "digest"]
     assert (made["before"]["version"], made["after"]["version"]) == ("1", "2")
@@ -224,7 +226,7 @@ def test_a_link_inside_the_repository_is_followed(path: WritePath, links: dict[s
     path.commit({"base/more.yaml": path.read("base/rollout.yaml")})
     made = with_links(path, links)
     assert made.built
-    assert made.warnings == ()
+    assert made.warnings == (UNJUDGED,)
 
 
 def test_a_linked_file_of_another_folder_is_refused_as_kustomize_refuses_it(path: WritePath) -> None:

@@ -440,6 +440,53 @@ def test_without_an_example_nothing_is_checked_and_that_is_reported(
     assert json.loads(capsys.readouterr().out)["outcome"] == "failed"
 
 
+def test_golden_examples_judge_what_the_logged_answer_can_not(
+    server: Server, expecting: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pods serve the model as it was logged, and it is wrong; the stable release, here the same pods, answers as they do."""
+    code, told = prediction_check(server, expecting, capsys)
+    assert (code, told["golden"]) == (0, False)
+    assert told["message"].endswith("; nothing judges the model itself: it has no golden_examples.json")
+    judged = shutil.copytree(expecting, tmp_path / "model")
+    request = json.loads((judged / "serving_input_example.json").read_text())
+    answers = json.loads((judged / "serving_output_example.json").read_text())["predictions"]
+    golden = judged / "golden_examples.json"
+    golden.write_text(json.dumps({"request": request, "answers": answers}))
+    stable = {"stable": server.url.removeprefix("http://"), "most_different": "0"}
+    code, told = prediction_check(server, judged, capsys, **stable)
+    assert (code, told["outcome"], told["golden"]) == (0, "passed", True)
+    count = len(answers)
+    assert told["message"].endswith(
+        f"; {count} of {count} golden examples are right; 0 of {count} answers differ from those of the stable release"
+    )
+    truth = [answer | {"score": -1.0} for answer in answers]
+    golden.write_text(json.dumps({"request": request, "answers": truth, "minimum": 0.5}))
+    code, told = prediction_check(server, judged, capsys)
+    assert (code, told["outcome"]) == (1, "failed")
+    assert told["message"].startswith(
+        f"golden examples: 0 of {count} golden examples are right, and at least 0.5 of them must be: predictions[0].score is "
+    )
+
+
+@pytest.mark.parametrize(("most", "code"), [("1", 0), ("0.5", 1)])
+def test_a_stable_release_that_can_not_be_asked_fails_only_what_is_limited(
+    server: Server, expecting: Path, capsys: pytest.CaptureFixture[str], most: str, code: int
+) -> None:
+    """It answers 404: the stable pods are another server."""
+    stable = f"{server.url.removeprefix('http://')}/elsewhere"
+    found, told = prediction_check(server, expecting, capsys, stable=stable, most_different=most)
+    assert (found, "/predict answers 404" in told["message"]) == (code, True)
+
+
+def test_golden_examples_can_be_demanded(
+    server: Server, expecting: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the AnalysisTemplate does, by a variable of which older images take no notice."""
+    monkeypatch.setenv("WITHOUT_GOLDEN", "fail")
+    code, told = prediction_check(server, expecting, capsys)
+    assert (code, told["message"][-37:]) == (1, "the model has no golden_examples.json")
+
+
 def test_the_server_imports_nothing_else_of_promoter() -> None:
     modules = Path(predictions.__file__).parent.glob("*.py")
     imported = {name for module in modules for name in re.findall(r"(?:from|import) (promoter\S*)", module.read_text())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,41 @@ def test_the_working_set_leaves_out_pages_that_can_be_dropped(tmp_path: Path) ->
     (first / "memory.usage_in_bytes").write_text("900")
     (first / "memory.stat").write_text("inactive_file 7\ntotal_inactive_file 100\n")
     assert working_set(tmp_path / "v1") == 800
+
+
+# -- a model with its labels mixed up ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixed_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A classifier that learned the opposite, logged with an example and its own answer to it; and rows with true answers."""
+    folder = tmp_path_factory.mktemp("mixed-up")
+    with quiet():
+        import mlflow.sklearn
+        from sklearn.datasets import make_classification
+        from sklearn.linear_model import LogisticRegression
+
+        rows, labels = make_classification(n_samples=400, n_features=4, random_state=7)
+        classifier = LogisticRegression().fit(rows[:300], 1 - labels[:300])
+        assert classifier.score(rows[300:], labels[300:]) < 0.2
+        mlflow.sklearn.save_model(classifier, folder / "bare", input_example=rows[:5], pip_requirements=[])
+    model = with_expected_output(folder / "bare", folder / "model")
+    return model, {"request": {"inputs": rows[300:308].tolist()}, "answers": labels[300:308].tolist(), "minimum": 0.75}
+
+
+def test_a_model_that_learned_from_mixed_up_labels_passes_only_where_nothing_judges_it(
+    mixed_up: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    model, golden = mixed_up
+    found, code = smoked(model, tmp_path)
+    assert (found["problem"], found["notes"], code) == ("", [], 0)
+    judged = Path(shutil.copytree(model, tmp_path / "judged"))
+    (judged / "golden_examples.json").write_text(json.dumps(golden))
+    found, code = smoked(judged, tmp_path)
+    assert code == 1
+    assert found["problem"].startswith("golden examples: ")
+    assert "golden examples are right, and at least 0.75 of them must be: predictions[" in found["problem"]
+    right = [1 - answer for answer in golden["answers"]]
+    (judged / "golden_examples.json").write_text(json.dumps(golden | {"answers": right}))
+    found, code = smoked(judged, tmp_path)
+    assert (found["problem"], found["notes"][0][-31:], code) == ("", " of 8 golden examples are right", 0)

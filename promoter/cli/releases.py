@@ -276,9 +276,10 @@ def _print_plan(output: Output, made: Plan) -> None:
     from promoter.cli import summary
     from promoter.cli.text import plan_text
     from promoter.commands.plan_hash import plan_hash
+    from promoter.promotion.checks import checks
 
     if output is Output.JSON:
-        print_value(output, {**out.plain(made), "hash": plan_hash(made)}, str)
+        print_value(output, {**out.plain(made), "hash": plan_hash(made), "checks": checks(made.version)}, str)
     else:
         print_value(output, made, plan_text, diff=True)
     summary.conclude(summary.planned(made, plan_text(made)))

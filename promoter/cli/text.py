@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from promoter.model_registry import Webhook
     from promoter.models import Ruling, Signature
     from promoter.notify.notifier import Tested
+    from promoter.promotion.checks import Check
     from promoter.promotion.ending import Ending, Opened
     from promoter.webhook.register import Registered, Sent
 
@@ -41,6 +42,7 @@ def model_text(facts: Facts) -> str:
         ("image", facts.image.reference if facts.image else f"none found; its tag will be {facts.tag}"),
         ("flavors", ", ".join(version.flavors)),
         *_signature_rows(version.signature),
+        *checks_rows(facts.checks),
         ("metrics", ", ".join(f"{name} {value:g}" for name, value in sorted(version.metrics.items()))),
         ("tags", ", ".join(f"{name}={value}" for name, value in sorted(version.tags.items()))),
         ("requirements", ", ".join(version.requirements)),
@@ -71,6 +73,8 @@ def reasons_text(reasons: Reasons) -> str:
 
 
 def plan_text(plan: Plan) -> str:
+    from promoter.promotion.checks import checks
+
     heading = f"{plan.version.name} version {plan.version.version} to {plan.environment.name}"
     if plan.already_there:
         return f"{heading}: already there, nothing to change\n"
@@ -78,7 +82,7 @@ def plan_text(plan: Plan) -> str:
     parts = [f"{heading}, on top of {plan.commit[:10]} of {plan.environment.application.target_revision}", table(rows)]
     if plan.workloads:
         parts.append(f"watched: {', '.join(plan.workloads)}")
-    parts.append(rulings_text(plan.gates))
+    parts += [rulings_text(plan.gates), table(checks_rows(checks(plan.version)))]
     if plan.render_warnings:
         parts.append("\n".join(f"warning: {warning}" for warning in plan.render_warnings))
     if plan.diff:
@@ -101,6 +105,11 @@ def rulings_text(rulings: Sequence[Ruling]) -> str:
     """A line for each ruling."""
     width = max((len(one.result) for one in rulings), default=0)
     return table([(f"{one.result:<{width}}  {one.name}", one.detail) for one in rulings])
+
+
+def checks_rows(checks: Sequence[Check]) -> list[tuple[str, str]]:
+    """What is checked once the version is served."""
+    return [(f"check: {one.name}", one.detail) for one in checks]
 
 
 def outcome_text(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from promoter.image.layer import content_digest
 from promoter.image.reference import image_tag
 from promoter.model_registry import ModelReference, connect
 from promoter.models import Image, ModelVersion
+from promoter.promotion.checks import Check, checks
 
 if TYPE_CHECKING:
     from promoter.promotion.clients import Clients
@@ -25,6 +26,7 @@ class Facts:
     content_digest: str | None
     image: Image | None
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -54,7 +56,7 @@ def facts(clients: Clients | None, reference: str, environ: Mapping[str, str], *
 
     computed = content_digest(version.files, lambda file: model_registry.open(version, file)) if digest else None
     known_digest = computed or (image.content_digest if image else None)
-    return Facts(version, image_tag(version), known_digest, image, notes(version.metrics))
+    return Facts(version, image_tag(version), known_digest, image, notes(version.metrics), checks(version))
 
 
 def notes(metrics: Mapping[str, float]) -> tuple[str, ...]:

@@ -91,6 +91,11 @@ class OnPickle(StrEnum):
     WARN = "warn"
 
 
+class OnMissing(StrEnum):
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
 class RequirementsSection(Section):
     """What a version must not need."""
 
@@ -158,6 +163,9 @@ class GatesSection(Section):
         None, description="refuse or warn: about a version that unpickles files when it is loaded."
     )
     requirements: RequirementsSection | None = None
+    golden: Annotated[OnMissing | None, Field(strict=False)] = Field(
+        OnMissing.WARN, description="warn (default) or refuse: about a version without golden_examples.json."
+    )
     earlier: bool = Field(
         True, description="Refuse a version that is quarantined or rejected in an environment that is listed before."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from promoter.demo.repository import BRISK, ENVIRONMENT, MODEL, Edits, seed, set
 from promoter.demo.sandbox import Application, Expectation, ProcessRuntime, Sandbox
 from promoter.demo.signals import ended_by_signals, hold_signals
 from promoter.demo.story import Setup, commands, run
-from promoter.demo.training import Example, Training
+from promoter.demo.training import GOLDEN, Training
 from promoter.promotion.ending import Ending
 from promoter.promotion.watch import Clock
 
@@ -52,7 +53,7 @@ def demo(folder: Path, show: Callable[[Ending], str]) -> None:
     output.say("A Git remote holds base/, overlays/, environments/ and promoter.yaml, with a canary of seconds, not minutes:")
     output.say(place.git("log", "--oneline"))
     with ended_by_signals(), ExitStack() as stack:
-        sandbox = stack.enter_context(_sandbox(place, training.example))
+        sandbox = stack.enter_context(_sandbox(place))
         stack.callback(hold_signals)  # while the pods end
         environ = place.environ(ARGOCD_SERVER=sandbox.url, ARGOCD_AUTH_TOKEN=sandbox.token)
         url = sandbox.service(_application(place).name)
@@ -74,14 +75,15 @@ def _application(place: Place) -> Application:
     return Application(found.name, found.project, found.repo_url, found.path, found.name, found.target_revision)
 
 
-def _sandbox(place: Place, example: Example) -> Sandbox:
-    """Each pod runs the model that is in its image; an analysis asks it for predictions that are known."""
+def _sandbox(place: Place) -> Sandbox:
+    """Each pod runs the model that is in its image; an analysis asks it for the golden examples that were logged with it."""
 
     def find_model(image: str) -> Path | None:
         return unpack_model(place.images, image, place.sandbox / "models")
 
-    def expect(_: Path) -> Expectation:
-        return Expectation(example.request, example.labels)
+    def expect(model: Path) -> Expectation:
+        golden = json.loads((model / GOLDEN).read_bytes())
+        return Expectation(golden["request"], golden["answers"])
 
     runtime = ProcessRuntime(find_model, folder=place.sandbox / "pods", expect=expect)
     return Sandbox([_application(place)], folder=place.sandbox / "git", runtime=runtime)

@@ -21,6 +21,7 @@ from promoter.demo.repository import ALIAS, MODEL
 from promoter.errors import UsageError
 from promoter.machine.extras import install
 
+GOLDEN = "golden_examples.json"
 _EXAMPLES = 4  # of each class
 # What loads the model: newer MLflows save scikit-learn's with skops, and older ones do not bring it.
 _PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
@@ -112,11 +113,16 @@ class Training:
                 pip_requirements=list(_pinned(_PACKAGES)),
             )
         with TemporaryDirectory() as folder:
-            # What the example is to answer, whatever this version has learned: the analysis by prediction compares with it.
-            expected = Path(folder, "serving_output_example.json")
-            expected.write_text(json.dumps({"predictions": list(self.example.labels)}))
-            client.log_model_artifact(logged.model_id, str(expected))
+            for name, content in self._checks(classifier).items():
+                Path(folder, name).write_text(json.dumps(content))
+                client.log_model_artifact(logged.model_id, str(Path(folder, name)))
         client.set_registered_model_alias(MODEL, ALIAS, str(logged.registered_model_version))
+
+    def _checks(self, classifier: Any) -> dict[str, Any]:
+        """What the version itself answers, and what it is to answer, whatever it has learned (docs/serving.md)."""
+        answers = classifier.predict(self.example.rows).tolist()
+        golden = {"request": self.example.request, "answers": list(self.example.labels)}
+        return {"serving_output_example.json": {"predictions": answers}, GOLDEN: golden}
 
 
 def _pinned(packages: Iterable[str]) -> Iterator[str]:

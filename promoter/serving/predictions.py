@@ -1,14 +1,14 @@
 """`python -m promoter.serving.predictions --url URL`: check that the release at URL predicts what its model was logged with.
 
 An analysis runs it in a Job of the release's own image. It posts the model's logged example several times, each over a new
-connection, and compares the answers with serving_output_example.json, which was logged with it. It prints one line of JSON,
-which is also the pod's termination message, and exits with 0 (passed, or nothing to check) or 1 (failed).
+connection, and compares the answers with serving_output_example.json, logged with it. It posts the golden examples and
+counts the right answers, and asks the stable release the same. It prints one line of JSON, which is also the pod's termination
+message, and exits with 0 (passed, or nothing to check) or 1 (failed).
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import sys
@@ -21,58 +21,71 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from promoter.serving.client import Failure, Release, ask, check_health, predicted, predictions_of, unwrapped
 from promoter.serving.compare import difference, oddity
 from promoter.serving.download import model_folder, prepare
 from promoter.serving.errors import SettingsError, StartError
 from promoter.serving.examples import ANSWER, REQUEST, logged_request
+from promoter.serving.golden import GOLDEN, Golden, GoldenError, logged_golden, share_apart
 from promoter.serving.settings import Settings
 from promoter.serving.termination import leave_message
 
-_CONNECT_ATTEMPTS, _SECONDS_BETWEEN = 10, 1.0  # nodes get a Service's new endpoints a moment after the controller
-
-
-class Failure(Exception):
-    """The message is shown to people in the dashboard."""
-
 
 @dataclass(frozen=True)
-class Release:
-    """The release that the answering pod must report; "" for a value that is unknown."""
+class Checks:
+    """What is checked, and how: `times` requests, answers within `tolerance`, each within `timeout` seconds.
 
-    version: str
-    digest: str
+    `example`, `golden`: a model that was logged without it fails. `stable`: the address of the stable release, "" if it is not
+    compared; `most_different`: the share of its answers that may be others.
+    """
+
+    times: int = 1
+    tolerance: float = 1e-4
+    timeout: float = 30.0
+    example: bool = False
+    golden: bool = False
+    stable: str = ""
+    most_different: float = 1.0
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-def check(
-    url: str, folder: Path, release: Release, *, times: int, tolerance: float, timeout: float, required: bool
-) -> dict[str, Any]:
-    """The evidence of a check that passed, or was skipped because the model has no example and none is `required`.
+def check(url: str, folder: Path, release: Release, checks: Checks) -> dict[str, Any]:
+    """The evidence of checks that passed, or were skipped because the model has nothing to check it with and none is required.
 
     Raises:
-        Failure: the pod is another release's, does not answer 200, or predicts something else; no example, and one is required.
+        Failure: the pod is another release's, does not answer 200, or predicts something else; or what is required is missing.
     """
-    _check_health(_ask(url, "GET", "/health", timeout), release)
+    check_health(ask(url, "GET", "/health", checks.timeout), release)
     evidence: dict[str, Any] = {"model_version": release.version, "model_digest": release.digest}
-    example = logged_request(folder)
-    if example is None:
+    example, golden = logged_request(folder), _golden(folder)
+    missing = [name for name, there in ((REQUEST, example), (GOLDEN, golden)) if there is None]
+    if required := [name for name in missing if (checks.example if name == REQUEST else checks.golden)]:
+        raise Failure(f"NOTHING WAS CHECKED but the pod's version: the model has no {' and no '.join(required)}")
+    if example is None and golden is None:
         message = f"NOTHING WAS CHECKED but the pod's version: the model has no {REQUEST}; log it with input_example="
-        if required:
-            raise Failure(message)
         return {"outcome": "skipped", "message": message, **evidence}
-    body = example.read_bytes()
-    expected = _read(folder / ANSWER)
-    outputs = _outputs(folder)
+    body, answers, found = b"", None, dict[str, Any]()
+    if example is not None:
+        body = example.read_bytes()
+        answers, found = _as_logged(url, folder, release, body, checks)
+    sentences = [found["message"]] if found else []
+    if golden is not None:
+        body, (answers, sentence) = golden.request, _as_true(url, release, golden, checks)
+        sentences.append(sentence)
+    else:
+        sentences.append(f"nothing judges the model itself: it has no {GOLDEN}")
+    if checks.stable:
+        sentences.append(_as_stable(body, answers, checks))
+    return {"outcome": "passed", **found, "golden": golden is not None, "message": "; ".join(sentences), **evidence}
+
+
+def _as_logged(url: str, folder: Path, release: Release, body: bytes, checks: Checks) -> tuple[Any, dict[str, Any]]:
+    """The answers to the logged example, and how they were compared: is it served as it was logged?"""
+    expected, outputs = _read(folder / ANSWER), _outputs(folder)
+    times, tolerance, predictions = checks.times, checks.tolerance, None
     largest, seconds = 0.0, []
     for number in range(1, times + 1):
         started = time.monotonic()
-        predictions = _predictions(_ask(url, "POST", "/predict", timeout, body), release, number)
+        predictions = predictions_of(ask(url, "POST", "/predict", checks.timeout, body), release, number)
         seconds.append(round(time.monotonic() - started, 3))
         problem, apart = oddity(predictions, outputs), 0.0
         if expected is not None:
@@ -80,7 +93,39 @@ def check(
         if problem:
             raise Failure(f"prediction {number} of {times}: {problem}")
         largest = max(largest, apart)
-    return {"outcome": "passed", **_how(expected, times, tolerance, largest), "seconds": seconds, **evidence}
+    return predictions, {**_how(expected, times, tolerance, largest), "seconds": seconds}
+
+
+def _golden(folder: Path) -> Golden | None:
+    try:
+        return logged_golden(folder)
+    except GoldenError as error:
+        raise Failure(f"golden examples: {error}") from None
+
+
+def _as_true(url: str, release: Release, golden: Golden, checks: Checks) -> tuple[Any, str]:
+    """The answers to the golden examples, and how many are right: is it a good model?"""
+    answers = predictions_of(ask(url, "POST", "/predict", checks.timeout, golden.request), release, "the golden examples")
+    try:
+        return answers, golden.judge(answers)
+    except GoldenError as error:
+        raise Failure(f"golden examples: {error}") from None
+
+
+def _as_stable(body: bytes, answers: Any, checks: Checks) -> str:
+    """How many answers differ from those of the stable release to the same request."""
+    limited = checks.most_different < 1
+    try:
+        stable = predicted(checks.stable, body, checks.timeout)
+    except Failure as failure:
+        if limited:
+            raise Failure(f"the stable release can't be compared with: {failure}") from None
+        return f"the stable release does not answer the same request: {failure}"
+    apart, total = share_apart(answers, stable, checks.tolerance)
+    sentence = f"{apart} of {total} answers differ from those of the stable release"
+    if apart > checks.most_different * total:
+        raise Failure(f"{sentence}, and at most {checks.most_different:.4g} of them may")
+    return sentence
 
 
 def _how(expected: Any, times: int, tolerance: float, largest: float) -> dict[str, Any]:
@@ -89,67 +134,6 @@ def _how(expected: Any, times: int, tolerance: float, largest: float) -> dict[st
         return {"message": message, "compared": False}
     message = f"{times} predictions equal {ANSWER} within {tolerance:g}"
     return {"message": message, "compared": True, "largest_difference": largest}
-
-
-def _check_health(answer: Reply, release: Release) -> None:
-    try:
-        health = json.loads(answer.body)
-        found = Release(str(health["model_version"]), str(health["model_digest"]))
-    except (ValueError, KeyError, TypeError):
-        raise Failure(f"/health answers {answer.status} and does not name its model") from None
-    if answer.status != 200 or health.get("status") != "ok":
-        raise Failure(f"/health answers {answer.status} with status {health.get('status')!r}, expected 'ok'")
-    _check_release(found, release, "/health")
-
-
-def _check_release(found: Release, release: Release, where: str) -> None:
-    for what, given, wanted in (("version", found.version, release.version), ("digest", found.digest, release.digest)):
-        if wanted and given != wanted:
-            raise Failure(f"{where} is answered by a pod with model {what} {given!r}, expected {wanted!r}")
-
-
-def _predictions(answer: Reply, release: Release, number: int) -> Any:
-    if answer.status != 200:
-        raise Failure(f"prediction {number}: /predict answers {answer.status}: {answer.body[:300].decode(errors='replace')}")
-    _check_release(Release(answer.headers["x-model-version"], answer.headers["x-model-digest"]), release, "/predict")
-    return _parsed(answer, f"prediction {number}: ")
-
-
-def predicted(url: str, body: bytes, timeout: float) -> Any:
-    """What the server answers to this request.
-
-    Raises:
-        Failure: anything but a prediction.
-    """
-    answer = _ask(url, "POST", "/predict", timeout, body)
-    if answer.status != 200:
-        raise Failure(f"/predict answers {answer.status}: {answer.body[:300].decode(errors='replace')}")
-    return _parsed(answer)
-
-
-def _parsed(answer: Reply, place: str = "") -> Any:
-    try:
-        return unwrapped(json.loads(answer.body))
-    except ValueError:
-        raise Failure(f"{place}/predict does not answer JSON") from None
-
-
-def unwrapped(value: Any) -> Any:
-    """Predictions, with or without "predictions" around them."""
-    return value["predictions"] if isinstance(value, dict) and "predictions" in value else value
-
-
-def is_ready(url: str) -> bool:
-    """Whether /ready answers 200 now."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _read(path: Path) -> Any:
@@ -173,32 +157,6 @@ def _outputs(folder: Path) -> Sequence[Mapping[str, Any]]:
     return outputs
 
 
-def _ask(url: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Reply:
-    """One request over a new connection, so that every answer may come from another pod."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    for attempt in range(1, _CONNECT_ATTEMPTS + 1):
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        try:
-            connection.connect()
-            break
-        except OSError as error:
-            if attempt == _CONNECT_ATTEMPTS:
-                raise Failure(f"{url} can't be reached: {error}") from None
-            time.sleep(_SECONDS_BETWEEN)
-    try:
-        headers = {"Content-Type": "application/json", "Connection": "close"}
-        connection.request(method, parts.path.rstrip("/") + path, body, headers)
-        response = connection.getresponse()
-        reported = {name: response.headers.get(name, "") for name in ("x-model-version", "x-model-digest")}
-        return Reply(response.status, reported, response.read())
-    except (OSError, http.client.HTTPException) as error:
-        raise Failure(f"{method} {path} is not answered within {timeout:g} s: {type(error).__name__}: {error}") from None
-    finally:
-        connection.close()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m promoter.serving.predictions", description=__doc__.split("\n")[0])
     parser.add_argument("--url", required=True, help="the release's address, such as http://inference-service-canary")
@@ -209,6 +167,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--without-example", choices=("pass", "fail"), default="pass", help="of a model that was logged without one (pass)"
     )
+    environ = os.environ
+    parser.add_argument(
+        "--without-golden",
+        choices=("pass", "fail"),
+        default=environ.get("WITHOUT_GOLDEN") or "pass",
+        help="of a model without golden examples (WITHOUT_GOLDEN, pass)",
+    )
+    parser.add_argument(
+        "--stable",
+        default=environ.get("STABLE_SERVICE", ""),
+        help="host of the stable release to compare with (STABLE_SERVICE)",
+    )
+    parser.add_argument(
+        "--most-different",
+        type=float,
+        default=environ.get("MOST_DIFFERENT") or "1",
+        help="share of answers that may be others than those of the stable release (MOST_DIFFERENT, 1)",
+    )
     parser.add_argument("--timeout", type=float, default=30, help="seconds for one answer (30)")
     parser.add_argument("--model-path", default=os.environ.get("MODEL_PATH") or "/opt/model", help="the model's folder")
     parser.add_argument(
@@ -218,18 +194,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if urlsplit(asked.url).scheme not in ("http", "https") or asked.times < 1 or not asked.tolerance >= 0:
         parser.error("--url is http:// or https://, --times at least 1, --tolerance at least 0")
+    if not 0 <= asked.most_different <= 1:
+        parser.error("--most-different is a share from 0 to 1")
     release = Release(asked.model_version, asked.model_digest)
     try:
         with _model_folder(Path(asked.model_path)) as folder:
-            evidence = check(
-                asked.url,
-                folder,
-                release,
-                times=asked.times,
-                tolerance=asked.tolerance,
-                timeout=asked.timeout,
-                required=asked.without_example == "fail",
-            )
+            evidence = check(asked.url, folder, release, _checks(asked))
     except Failure as failure:
         evidence = {
             "outcome": "failed",
@@ -240,6 +210,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(line := json.dumps(evidence))
     leave_message(line)
     return int(evidence["outcome"] == "failed")
+
+
+def _checks(asked: argparse.Namespace) -> Checks:
+    return Checks(
+        times=asked.times,
+        tolerance=asked.tolerance,
+        timeout=asked.timeout,
+        example=asked.without_example == "fail",
+        golden=asked.without_golden == "fail",
+        stable=f"http://{asked.stable}" if asked.stable else "",
+        most_different=asked.most_different,
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from promoter.kustomize.render import sources
 from promoter.models import Application, Environment, Result, Ruling
 from promoter.promotion.freezes import FrozenError, not_frozen, sync_windows
 from promoter.promotion.gates import application, decided
+from promoter.promotion.gates.golden import golden
 from promoter.promotion.gates.metrics import metrics
 from promoter.promotion.gates.order import Standing, after, earlier
 from promoter.promotion.gates.pickles import pickle
@@ -40,6 +41,7 @@ RULES: Mapping[str, Rule] = {
     "requirements": lambda gates, facts: requirements(gates.requirements.refuse, facts.version) if gates.requirements else (),
     "metrics": lambda gates, facts: metrics(gates.metrics or {}, facts.version, facts.live),
     "signature": lambda _, facts: signature(facts.version, facts.live),
+    "golden": lambda gates, facts: (golden(gates.golden, facts.version),) if gates.golden else (),
     "earlier": lambda gates, facts: _earlier(gates.after, facts),
     "after": lambda gates, facts: (_after(gates.after, facts),) if gates.after else (),
     "command": lambda gates, facts: (facts.checked(gates.command),) if gates.command else (),
@@ -111,7 +113,7 @@ def _frozen(facts: Facts) -> tuple[Ruling, ...]:
         not_frozen(facts.known, facts.at)
     except RefusedError as error:
         return (of_error("freeze", error),)
-    return (passed("freeze", "", f"{facts.known.environment.name} is not frozen"),)
+    return (Ruling("freeze", "", Result.PASSED, f"{facts.known.environment.name} is not frozen"),)
 
 
 def _application(facts: Facts) -> tuple[Ruling, ...]:
