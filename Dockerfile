@@ -7,7 +7,7 @@ FROM ${KUSTOMIZE_IMAGE} AS kustomize
 FROM ${PYTHON_IMAGE} AS build
 COPY . /source
 # Compiled here: at run time the modules' folder is read-only.
-RUN EXTRAS="azure github-app mlflow runtime" /source/.ci/install /opt/promoter && python3 -m compileall -q /opt/promoter/lib
+RUN EXTRAS="azure github-app mlflow report runtime" /source/.ci/install /opt/promoter && python3 -m compileall -q /opt/promoter/lib
 
 FROM ${PYTHON_IMAGE}
 RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates git gpgv && rm -rf /var/lib/apt/lists/*

@@ -62,7 +62,7 @@ bench: $(READY) ## figures, against peers in the same run, written to docs/bench
 
 lock: $(READY) ## choose the newest versions that pyproject.toml allows: of everything, of what .ci/install needs, of the server with its tests, and of the site
 	$(COMPILE) --upgrade --all-extras --group audit --group build --group dev --output-file requirements.lock
-	$(COMPILE) --constraint requirements.lock --extra azure --extra github-app --extra mlflow --extra runtime --group build --output-file requirements.install.lock
+	$(COMPILE) --constraint requirements.lock --extra azure --extra github-app --extra mlflow --extra report --extra runtime --group build --output-file requirements.install.lock
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --quiet --no-header --upgrade --output-file tests/serving-requirements.lock \
 		promoter/serving/requirements.txt tests/serving-requirements.txt
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header --upgrade --output-file docs/requirements.lock docs/requirements.txt

@@ -44,4 +44,6 @@ if __name__ == "__main__":
     try:
         print(part(Path(sys.argv[1]).read_text(), PROJECT.read_text(), sys.argv[2:]), end="")
     except KeyError as missing:
-        sys.exit(f"error: promoter has no extra {missing}\nhint: name some of azure, github-app, mlflow, runtime and sign")
+        sys.exit(
+            f"error: promoter has no extra {missing}\nhint: name some of azure, github-app, mlflow, report, runtime and sign"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,9 @@ def moved(file: Path) -> str:
         if "://" in target or not path:
             return match[0]
         there = Path(os.path.normpath(file.parent / path)).relative_to(ROOT)
-        name = AT_ROOT.get(str(there)) or (there.name if there.parent == Path("docs") and there.suffix == ".md" else "")
+        name = AT_ROOT.get(str(there)) or (
+            there.name if there.parent == Path("docs") and there.suffix in (".md", ".png") else ""
+        )
         if name:
             return f"[{text}]({name}{mark}{anchor})"
         return text if text.strip("`") == str(there) else f"{text} (`{there}`)"
@@ -163,6 +166,8 @@ def main() -> int:
         old.unlink()
     for name, text in pages().items():
         (folder / name).write_text(text)
+    for picture in (ROOT / "docs").glob("*.png"):
+        shutil.copy(picture, folder)
     return 0
 
 

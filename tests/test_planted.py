@@ -220,6 +220,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "where": ("m@champion",),
     "diff": ("e", "e"),
     "verify": ("e",),
+    "report": ("--out", "report.html", "--records"),
     "open": ("e", "mlflow"),
     "schema": (),
     "completion": ("bash",),

@@ -318,6 +318,9 @@ def test_the_schedule_compares_every_environment(it: Rig, tmp_path: Path) -> Non
     job = only(run.run(DEPLOY, "schedule", payload))
     assert not job.failed, job.log
     assert job.environment == ""  # a restore waits for nobody
+    kept = job.used["actions/upload-artifact"]
+    assert kept["name"] == "promoter-report"
+    assert '<h2 id="figures-h">Figures</h2>' in Path(kept["path"]).read_text()
     assert all(f"| {name} {it.model} |" in job.summary for name in ENVIRONMENTS)
     assert it.remote.tip() == tip
     # A repository in which nothing is configured yet has no failing run every day.
@@ -474,6 +477,9 @@ def test_a_failure_becomes_an_issue_and_a_summary(it: Rig, tmp_path: Path) -> No
 def test_the_azure_schedule_compares_and_a_push_is_watched(it: Rig, tmp_path: Path) -> None:
     done = agent(it, tmp_path).run("Schedule")
     assert not done.failed, done.log
+    kept = done.used["publish"]
+    assert kept["artifact"] == "promoter-report"
+    assert '<h2 id="figures-h">Figures</h2>' in Path(kept["publish"]).read_text()
     assert all(f"| {name} {it.model} |" in done.summary for name in ENVIRONMENTS)
     it.merge("88", "production")
     done = agent(it, tmp_path).run("IndividualCI")
@@ -572,7 +578,9 @@ def test_the_scripts_install_nothing_without_its_hash(tmp_path: Path, package: s
 
 
 @pytest.mark.parametrize(
-    "extras", [(), ("azure",), ("github-app",), ("mlflow",), ("runtime",), ("sign",), ("azure", "mlflow")], ids="+".join
+    "extras",
+    [(), ("azure",), ("github-app",), ("mlflow",), ("runtime",), ("sign",), ("report",), ("azure", "mlflow")],
+    ids="+".join,
 )
 def test_a_part_of_the_lock_has_what_its_packages_need_and_nothing_else(extras: tuple[str, ...]) -> None:
     """By the metadata of the packages that are installed here, which the lock was made from."""
@@ -619,6 +627,7 @@ def test_what_pipelines_install_is_what_is_tested() -> None:
         *extras["azure"],
         *extras["github-app"],
         *extras["mlflow"],
+        *extras["report"],
         *extras["runtime"],
         *extras["sign"],
         *project["build-system"]["requires"],

@@ -27,6 +27,7 @@ from promoter.cli.open import open_
 from promoter.cli.options import Output
 from promoter.cli.project import demo, schema
 from promoter.cli.releases import changed, plan, promote, reconcile, rollback, watch
+from promoter.cli.report import report
 from promoter.cli.versions import image, model
 from promoter.cli.webhook import webhook
 from promoter.errors import ExitCode, UsageError
@@ -59,6 +60,7 @@ GROUPS: Mapping[str, Sequence[Callable[..., Any] | typer.Typer]] = {
         history,
         diff,
         verify,
+        report,
         open_,
         model,
         image,

@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "diff": ("promoter diff staging production", "promoter diff staging production --model churn -o json"),
     "verify": ("promoter verify production", "promoter verify registry.example.com/models/churn:v7-20261122093000 -o json"),
     "open": ("promoter open production", "promoter open production mlflow", "promoter open staging pr --no-browser"),
+    "report": ("promoter report --out report.html", "promoter report --env production --since 90d --records --out report.html"),
     "history": ("promoter history production", "promoter history --model churn --reason", "promoter history --all -o json"),
     "model": ("promoter model churn@champion", "promoter model churn:7 --digest -o json"),
     "image": ("promoter image churn@champion", "promoter image churn:7 --explain"),

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from promoter.errors import RefusedError, UsageError, without_credentials
@@ -151,8 +152,10 @@ class ModelRegistry:
             yield measured
             measured.finish()
 
-    def metrics(self, reference: ModelReference) -> Mapping[str, float]:
+    def metrics(self, reference: ModelReference, created: datetime | None = None) -> Mapping[str, float]:
         """Those of the version: of its run, and of the logged model that it was registered from. None of its files is read.
+
+        A version of that number that was not `created` then is another one, and has none.
 
         Raises:
             UsageError: no such model, version, alias or stage.
@@ -160,6 +163,8 @@ class ModelRegistry:
             AuthError, UnreachableError: MLflow does not let us, or does not answer.
         """
         registered = self.registered(reference)
+        if created is not None and registered.created.replace(microsecond=0) != created:
+            return {}
         return self._metrics(registered, self._source(registered))
 
     def parameters(self, version: ModelVersion) -> Mapping[str, str]:

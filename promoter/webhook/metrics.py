@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from promoter.commands.reconcile import Reconciled
 from promoter.models import Status, Step
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -37,6 +42,10 @@ class Metrics:
         self._last = Gauge(
             "promoter_last_reconcile_timestamp_seconds", "When everything was last compared (Unix time).", registry=self._all
         )
+
+    def add(self, collector: Collector) -> None:
+        """What it collects is in the text from now on."""
+        self._all.register(collector)
 
     def delivery(self, outcome: str) -> None:
         self._deliveries.labels(outcome).inc()

@@ -1,4 +1,4 @@
-"""GET /health, /ready and /metrics: the receiver's state, on the port of the deliveries or on one of its own."""
+"""GET /health, /ready, /metrics and /report: the receiver's state, on the port of the deliveries or on one of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from promoter.webhook.metrics import CONTENT_TYPE, Metrics
 
 @dataclass(frozen=True)
 class Pages:
-    """`health` and `ready` return what is wrong."""
+    """`health` and `ready` return what is wrong, `report` the answer of /report; without it that page does not exist."""
 
     health: Callable[[], str]
     ready: Callable[[], str]
     metrics: Metrics
+    report: Callable[[], tuple[int, str, bytes]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 # as ASGI calls it
         pages: Mapping[str, Callable[[], tuple[int, str, bytes]]] = {
@@ -24,7 +25,7 @@ class Pages:
             "/ready": lambda: _state(self.ready()),
             "/metrics": lambda: (200, CONTENT_TYPE, self.metrics.text()),
         }
-        page = pages.get(scope["path"])
+        page = self.report if scope["path"] == "/report" else pages.get(scope["path"])
         if page is None:
             await not_found(send)
         elif scope["method"] not in ("GET", "HEAD"):

@@ -23,6 +23,7 @@ from promoter.webhook.controller import Controller
 from promoter.webhook.log import Log
 from promoter.webhook.metrics import Metrics
 from promoter.webhook.pages import Pages
+from promoter.webhook.reporting import Reporting
 from promoter.webhook.work import Dispatcher, Key, StoppingClock, Work
 from promoter.webhook.work_queue import WorkQueue
 
@@ -42,7 +43,7 @@ class Options:
     """`interval`: seconds between looks at everything. `workers`: environments reconciled at once, most of which only wait.
 
     `pipeline`: dispatched instead of reconciling here. No `secrets`: deliveries are not verified. `health_port`: of /health,
-    /ready and /metrics; without one they are at `port`.
+    /ready, /metrics and /report; without one they are at `port`.
     """
 
     secrets: Sequence[bytes]
@@ -74,22 +75,27 @@ def serve(source: ConfigSource, options: Options) -> None:
         queue.add(key)
 
     controller = Controller(source, partial(Survey, with_argocd=dispatch is None), differs, options.interval, metrics, log)
-    pages = Pages(lambda: controller.health, lambda: controller.ready, metrics)
+    reporting = Reporting(source, options.interval, log)
+    metrics.add(reporting)
+    pages = Pages(lambda: controller.health, lambda: controller.ready, metrics, reporting.page)
     deliveries = Application(options.secrets, controller.wake, metrics, log, None if pages_at else pages)
     # uvicorn raises the signal again once it has shut down; a clean end is none the less.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     log("serving", host=options.host, port=options.port, act="dispatch" if dispatch else "run", verified=bool(options.secrets))
     controller.start()
+    reporting.start()
     try:
         with _in_background(pages, pages_at):
             server(deliveries, metrics.delivery).run(sockets=[listening])
     finally:
         stopping.set()
         controller.close()
+        reporting.close()
         queue.close()
         log("stopping")
         controller.join()
+        reporting.join()
         queue.join()
 
 

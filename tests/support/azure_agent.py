@@ -99,7 +99,9 @@ class Agent:
         inputs = step.get("inputs", {})
         script = step.get("bash", inputs.get("inlineScript"))
         if script is None:
-            done.used[step.get("task", "checkout")] = inputs
+            inputs = inputs or {name: step[name] for name in ("publish", "artifact") if name in step}
+            given = {name: _macros(expressions.text(value), variables) for name, value in inputs.items()}
+            done.used[step.get("task", "publish" if "publish" in step else "checkout")] = given
             return True
         own = {name: _macros(expressions.text(value), variables) for name, value in step["env"].items()}
         if own["SOURCE"] == str(self.checkout):  # the scripts that a pipeline of this repository finds in its own checkout

@@ -70,6 +70,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "fromjson": json.loads,
     "success": lambda: True,
     "succeeded": lambda: True,
+    "succeededorfailed": lambda: True,
     "cancelled": lambda: False,
     "canceled": lambda: False,
     "and": lambda *all_of: all(all_of),

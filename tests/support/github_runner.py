@@ -106,7 +106,9 @@ class Runner:
             "GITHUB_STEP_SUMMARY": str(folder / "summary"),
             "RUNNER_TEMP": str(folder / "temp"),
         }
-        made.failed = not self._steps(made, job["steps"], {**context, "env": {}}, environ, made.steps, folder)
+        made.failed = not self._steps(
+            made, job["steps"], {**context, "env": {}, "runner": {"temp": str(folder / "temp")}}, environ, made.steps, folder
+        )
         made.summary = (folder / "summary").read_text()
         made.outputs = expressions.insert(job.get("outputs", {}), {**context, "steps": made.steps})
         return made
@@ -148,7 +150,7 @@ class Runner:
         given = {name: expressions.text(value) for name, value in expressions.insert(step.get("with", {}), context).items()}
         assert given.keys() <= action["inputs"].keys()
         inputs = {name: given.get(name, one.get("default", "")) for name, one in action["inputs"].items()}
-        inside = {"github": context["github"], "inputs": inputs, "env": context["env"]}
+        inside = {"github": context["github"], "inputs": inputs, "env": context["env"], "runner": context["runner"]}
         results: dict[str, Any] = {}
         well = self._steps(job, action["runs"]["steps"], inside, environ, results, folder)
         outputs = {name: one["value"] for name, one in action["outputs"].items()}
