@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,6 +15,7 @@ from promoter.errors import UsageError
 
 if TYPE_CHECKING:
     from promoter.commands.status import EnvironmentStatus
+    from promoter.models import Environment
 
 _EVERY = 5.0
 """Seconds between two looks of `status --watch`."""
@@ -37,19 +38,27 @@ def status(
 ) -> None:
     """Print the alias, the release in Git and what runs; exit code 30 if they disagree, 2, 3 or 4 if that is unknown."""
     from promoter import output as out
+    from promoter.commands.overview import MANY, overview
     from promoter.commands.status import exit_code
     from promoter.commands.status import status as read
 
     clients = clients_of(config)
     wanted = clients.config.chosen(environments or (), model)
 
+    def looking() -> Iterator[EnvironmentStatus]:
+        found = overview(clients, wanted) if len(wanted) > MANY else iter(read(clients, wanted))
+        return (one for one in found if not (differing and one.agree))
+
     def look() -> tuple[EnvironmentStatus, ...]:
-        return tuple(one for one in read(clients, wanted) if not (differing and one.agree))
+        return tuple(looking())
 
     if watch and output in (StatusOutput.JSON, StatusOutput.YAML):
         raise UsageError(f"--watch can't go with -o {output}", hint="leave one of them out")
     if watch:
         _watch(lambda: _text(output, look()))
+    if output is StatusOutput.TEXT and len(wanted) > MANY:
+        standings = _as_it_learns(looking(), wanted)
+        raise typer.Exit(exit_code(standings))
     standings = look()
     match output:
         case StatusOutput.JSON:
@@ -60,6 +69,23 @@ def status(
             out.data(_text(output, standings))
     out.require_written()
     raise typer.Exit(exit_code(standings))
+
+
+def _as_it_learns(found: Iterator[EnvironmentStatus], environments: Sequence[Environment]) -> tuple[EnvironmentStatus, ...]:
+    """Prints a line for each as soon as it is known, then the notes of those that do not agree."""
+    from promoter import output as out
+    from promoter.cli.history_text import Form
+    from promoter.cli.status_text import Lines
+
+    lines, standings = Lines.of(environments, Form.here()), []
+    out.data(lines.head)
+    for one in found:
+        out.data(lines.row(one))
+        standings.append(one)
+    if notes := lines.notes(standings):
+        out.data(notes)
+    out.require_written()
+    return tuple(standings)
 
 
 def _text(output: StatusOutput, standings: tuple[EnvironmentStatus, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promoter.cli.history_text import Form, duration
@@ -10,6 +11,7 @@ from promoter.output import grid, table
 
 if TYPE_CHECKING:
     from promoter.commands.status import EnvironmentStatus
+    from promoter.models import Environment
 
 _AGREEMENT = {True: "agree", False: "DISAGREE", None: "unknown"}
 _IN_A_LOG = Form()
@@ -22,8 +24,45 @@ def status_text(standings: Sequence[EnvironmentStatus], form: Form = _IN_A_LOG) 
         return "no environment differs\n"
     grouped = any(one.group for one in standings)
     rows = [_with_wave(_HEAD, "WAVE", grouped), *(_with_wave(_row(one, form), _wave(one), grouped) for one in standings)]
+    return grid(rows, form.width) + _notes(standings)
+
+
+def _notes(standings: Sequence[EnvironmentStatus]) -> str:
     notes = [f"{one.environment} {one.model}: {note}" for one in standings if not one.agree for note in one.notes]
-    return grid(rows, form.width) + "".join(f"{note}\n" for note in ("", *notes) if notes)
+    return "".join(f"{note}\n" for note in ("", *notes) if notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The table of `status_text`, line by line: the widths are known before what is in the columns."""
+
+    widths: tuple[int, ...]
+    grouped: bool
+    form: Form
+
+    @classmethod
+    def of(cls, environments: Sequence[Environment], form: Form) -> Lines:
+        names = (len("ENV"), *(len(one.name) for one in environments))
+        models = (len("MODEL"), *(len(one.model.name) for one in environments))
+        groups = [one.group for one in environments if one.group]
+        waves = [len(f"{one.name} {one.wave} {one.region}".rstrip()) for one in groups]
+        widths = (max(names), max(models), len("WANTED"), len("0000"), len("0000"), len("Progressing"), len("00 hours"))
+        return cls((widths[0], max(waves), *widths[1:]) if waves else widths, bool(groups), form)
+
+    @property
+    def head(self) -> str:
+        return self._line(_with_wave(_HEAD, "WAVE", self.grouped))
+
+    def row(self, one: EnvironmentStatus) -> str:
+        return self._line(_with_wave(_row(one, self.form), _wave(one), self.grouped))
+
+    def notes(self, standings: Sequence[EnvironmentStatus]) -> str:
+        """What follows the last line."""
+        return _notes(standings) if standings else "no environment differs\n"
+
+    def _line(self, row: tuple[str, ...]) -> str:
+        cells = (cell.ljust(width) for cell, width in zip(row, (*self.widths, 0), strict=True))
+        return "  ".join(cells).rstrip() + "\n"
 
 
 def wide_text(standings: Sequence[EnvironmentStatus]) -> str:

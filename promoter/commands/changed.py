@@ -10,9 +10,9 @@ from promoter.errors import RefusedError
 from promoter.kustomize.overlay import deployed
 from promoter.models import Environment, Release, Write
 from promoter.promotion import journal, releases
+from promoter.promotion.survey import Survey
 
 if TYPE_CHECKING:
-    from promoter.gitops import Repository
     from promoter.promotion.clients import Clients
 
 
@@ -38,26 +38,29 @@ def changed(
         RefusedError: the branch does not have `commit`.
         PromoterError: as Git, Argo CD and the files of an overlay answer.
     """
-    found = (_changed(clients, clients.with_source(environment), since, commit) for environment in environments)
+    survey = Survey(clients, with_argocd=False)
+    if any(not one.application.repo_url for one in environments):
+        survey.list()
+    found = (_changed(survey, survey.with_source(environment), since, commit) for environment in environments)
     return tuple(one for one in found if one is not None)
 
 
-def _changed(clients: Clients, environment: Environment, since: str | None, commit: str | None) -> Changed | None:
-    repository = clients.repository(environment.application)
-    start = commit or repository.fetch().commit
-    release = deployed(repository.at(start), environment)
-    if release is None or release == _before(repository, environment, since):
+def _changed(survey: Survey, environment: Environment, since: str | None, commit: str | None) -> Changed | None:
+    application = environment.application
+    start = commit or survey.branch(application).tip
+    release = deployed(survey.at(application, commit), environment) if commit else survey.deployed(environment)
+    if release is None or release == _before(survey, environment, since):
         return None
-    brought = releases.current(repository, environment, start).commit
+    brought = releases.current(survey.clients.repository(application), environment, start).commit
     if environment.write is Write.PUSH and journal.of(brought).by_promoter:
         return None
     return Changed(environment.name, environment.model.name, brought.sha)
 
 
-def _before(repository: Repository, environment: Environment, since: str | None) -> Release | None:
+def _before(survey: Survey, environment: Environment, since: str | None) -> Release | None:
     if since is None or not since.strip("0"):  # a branch that is new was at 000… before
         return None
     try:
-        return deployed(repository.at(since), environment)
+        return deployed(survey.at(environment.application, since), environment)
     except RefusedError:
         return None

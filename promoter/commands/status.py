@@ -76,6 +76,18 @@ def status(clients: Clients, environments: Sequence[Environment]) -> tuple[Envir
     return tuple(_standing(clients, argocd, environment) for environment in by_wave(environments))
 
 
+def looked_into(clients: Clients, environment: Environment) -> EnvironmentStatus:
+    """How one environment stands; raises nothing of what can't be reached."""
+    return _standing(clients, clients.argocd() if clients.argocd_server else None, environment)
+
+
+def unknown(environment: Environment, error: PromoterError) -> EnvironmentStatus:
+    """An environment of which nothing could be learned, and why."""
+    reading = _Reading()
+    reading.missing(error)
+    return reading.judged(EnvironmentStatus(environment.name, environment.model.name, environment.alias), differs=False)
+
+
 def by_wave(environments: Sequence[Environment]) -> list[Environment]:
     """In their order, those of a group together where its first one stands, wave by wave."""
     first: dict[object, int] = {}

@@ -90,6 +90,7 @@ class Survey:
     _proposals: Memo[tuple[str, str], frozenset[str]] = field(default_factory=lambda: Memo())
     _aliases: Memo[tuple[str, str], RegisteredVersion | None] = field(default_factory=lambda: Memo())
     _deployed: Memo[tuple[str, str], Release | None] = field(default_factory=lambda: Memo())
+    _commits: Memo[tuple[str, str, str], Files] = field(default_factory=lambda: Memo())
     _registered: Mapping[str, Registered] = field(default_factory=dict)
     _without_mlflow: UnreachableError | None = None
 
@@ -108,6 +109,7 @@ class Survey:
             self._proposals.copy(),
             self._aliases.copy(),
             self._deployed.copy(),
+            self._commits.copy(),
             self._registered,
             self._without_mlflow,
         )
@@ -133,11 +135,17 @@ class Survey:
 
     def with_source(self, environment: Environment) -> Environment:
         """As `Clients.with_source`, without asking again for what the list has."""
-        return self.clients.with_source(environment, self._listed(environment))
+        return self.clients.with_source(environment, self.listed(environment))
 
     def branch(self, application: Application) -> Branch:
         """Raises as `Repository.fetch`."""
         return self._branches.get(_key(application), lambda: self._read_branch(application))
+
+    def at(self, application: Application, commit: str) -> Files:
+        """The files of all overlays on this branch at another commit; raises as `Repository.at`."""
+        repository = self.clients.repository(application)
+        read = lambda: Files(repository.at(commit).export(sorted(self._overlays(application))))  # noqa: E731
+        return self._commits.get((*_key(application), commit), read)
 
     def deployed(self, environment: Environment) -> Release | None:
         """The release in the overlay; raises as `branch` and `read_overlay`."""
@@ -273,7 +281,7 @@ class Survey:
         """Argo CD's list shows nothing to look into."""
         if not self._argocd_known:
             return True
-        found = self._listed(environment)
+        found = self.listed(environment)
         return (
             found is not None
             and (found.sync, found.health) == ("Synced", "Healthy")
@@ -294,7 +302,8 @@ class Survey:
     def _argocd_known(self) -> bool:
         return self.with_argocd or self.clients.argocd_server is not None
 
-    def _listed(self, environment: Environment) -> ApplicationState | None:
+    def listed(self, environment: Environment) -> ApplicationState | None:
+        """Its Application as it was in the list; None if that is not there, or without Argo CD."""
         wanted = environment.application
         return self._applications.get((wanted.namespace, wanted.name))
 
