@@ -18,6 +18,7 @@ from benchmarks import (
     append,
     contention,
     edit,
+    fleet,
     history,
     huge_repository,
     install,
@@ -51,6 +52,7 @@ _MODULES = {
     "huge": huge_repository,
     "history": history,
     "records": records,
+    "fleet": fleet,
 }
 
 _PACKAGES = ("model-promoter", "typer", "ruamel.yaml", "gitpython", "requests", "mlflow", "mlflow-skinny")

@@ -50,7 +50,7 @@ def overview(clients: Clients, environments: Sequence[Environment]) -> Iterator[
 
 
 def _agreeing(survey: Survey, environment: Environment) -> EnvironmentStatus | None:
-    """None unless all that is known says that it agrees; whatever keeps it from being known comes up when it is looked into."""
+    """Its status if it agrees by all that is known; whatever keeps that from being known is shown when it is looked into."""
     try:
         known = survey.with_source(environment)
         listed, deployed = survey.listed(known), survey.deployed(known)
