@@ -16,6 +16,7 @@ from promoter.models import Environment, OnFailure, Release
 from promoter.promotion import decisions, journal, pull_request_body, releases
 from promoter.promotion.decisions import Decisions
 from promoter.promotion.message import TICKET, facts
+from promoter.promotion.pod_logs import last_words
 from promoter.promotion.pull_request import PullRequestOpener
 from promoter.promotion.releases import Committed
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from promoter.gitops import Repository, Snapshot
     from promoter.hosting.forge import Forge
     from promoter.verdict import Verdict
-
-_LOG_LINES = 10
-_PODS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def plan_restore(
     stable = releases.of_running(repository, environment, verdict.stable, bad.commit.sha)
     if stable is None:
         raise RefusedError(f"no commit of this overlay deployed {verdict.stable.image}, which the stable pods run")
-    return Restoration(environment, bad, stable, verdict, _logs(argocd, environment, verdict))
+    return Restoration(environment, bad, stable, verdict, last_words(argocd, environment.application, verdict.pods))
 
 
 def restore(repository: Repository, argocd: ArgoCD, restoration: Restoration) -> Committed:
@@ -195,15 +193,3 @@ def _body(restoration: Restoration) -> str:
     bad, stable = restoration.bad, restoration.stable
     undone = f"The stable pods run {stable.release.image} ({stable.commit.sha[:10]}); this undoes {bad.commit.sha[:10]}."
     return "\n".join((restoration.verdict.summary, *restoration.verdict.evidence, "", undone))
-
-
-def _logs(argocd: ArgoCD, environment: Environment, verdict: Verdict) -> tuple[str, ...]:
-    """Our pods' last words, if the token may read them. After an abort they are terminating and no longer fail."""
-    lines: list[str] = []
-    for pod in sorted(verdict.pods, key=lambda pod: pod.health != "Degraded")[:_PODS]:
-        try:
-            log = argocd.logs(environment.application, pod.name, namespace=pod.namespace, tail=_LOG_LINES)
-        except PromoterError:
-            continue
-        lines += [f"log of {pod.name}: {line}" for line in log]
-    return tuple(lines)
