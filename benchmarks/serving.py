@@ -12,10 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TypedDict
 
@@ -56,6 +58,7 @@ _BARS: Mapping[str, Bar] = {
     "requests/s, BATCH=row-wise / MLflow's server, 5 ms a call": {"at_least": 3},
     f"requests/s, CONCURRENCY={_CALLS} / MLflow's server, 5 ms a call": {"at_least": 1},
     f"p99, CONCURRENCY={_CALLS} / MLflow's server, 5 ms a call": {"at_most": 1},
+    "requests/s, 1 % of them traced / none": {"at_least": 0.97},
     "offered load of the overload / capacity": {"at_least": 2},
     "answers 200 under that / capacity": {"at_least": 0.8},
 }
@@ -111,7 +114,8 @@ def measure() -> Section:
             f"{server} {model}": stack.enter_context(start(models[model], folder / f"{server}-{model}"))
             for model in models
             for server, start in _SERVERS.items()
-            if (server, model) != ("concurrent", "small")  # it computes: threads would only take turns
+            if (server, model)
+            not in (("concurrent", "small"), ("traced", "slow"))  # it computes: threads would only take turns
         }
         best = {name: Load(0, 0, 1, 0, 0) for name in urls}
         for _ in range(_ROUNDS):
@@ -129,6 +133,7 @@ def _rows(best: Mapping[str, Load], overload: Load, capacity: float) -> tuple[tu
         "plain": "promoter.serving",
         "concurrent": f"promoter.serving, CONCURRENCY={_CALLS}",
         "row-wise": "promoter.serving, BATCH=row-wise",
+        "traced": "promoter.serving, 1 % of the requests traced",
     }
     models = {"small": "scikit-learn, 30 columns", "slow": "5 ms a call"}
     rows = [(f"{servers[name.split()[0]]}: {models[name.split()[1]]}", str(load)) for name, load in best.items()]
@@ -150,6 +155,7 @@ def _figures(best: Mapping[str, Load], overload: Load, capacity: float) -> tuple
         ratio("row-wise slow", "mlflow slow"),
         ratio("concurrent slow", "mlflow slow"),
         slower("concurrent slow", "mlflow slow"),
+        ratio("traced small", "plain small"),
         overload.offered / capacity,
         overload.good / capacity,
     )
@@ -186,6 +192,32 @@ def _concurrent(model: Path, scratch: Path) -> Iterator[str]:
 
 
 @contextmanager
+def _traced(model: Path, scratch: Path) -> Iterator[str]:
+    """One request of a hundred is traced; a collector takes what comes."""
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        sampled = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+        try:
+            url = f"http://127.0.0.1:{collector.server_port}"
+            with _plain(model, scratch, OTEL_EXPORTER_OTLP_ENDPOINT=url, **sampled) as served:
+                yield served
+        finally:
+            collector.shutdown()
+            thread.join()
+
+
+@contextmanager
 def _mlflow(model: Path, scratch: Path) -> Iterator[str]:
     port = free_port()
     command = [
@@ -213,7 +245,7 @@ def _mlflow(model: Path, scratch: Path) -> Iterator[str]:
         process.wait()
 
 
-_SERVERS = {"mlflow": _mlflow, "plain": _plain, "concurrent": _concurrent, "row-wise": _row_wise}
+_SERVERS = {"mlflow": _mlflow, "plain": _plain, "traced": _traced, "concurrent": _concurrent, "row-wise": _row_wise}
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -170,6 +170,22 @@ def test_the_artifact_store_is_outside_and_nothing_inside_is_opened_for_it(built
     assert not any(allowed(manifests, job, NEIGHBOUR, 443) for job in job_pods(manifests).values())
 
 
+def test_traces_go_to_the_collector_of_the_settings_and_nowhere_else(built: Built) -> None:
+    manifests = built("production", "tracing")
+    pod, collector = server(manifests), Peer({"app": "opentelemetry-collector"}, "monitoring")
+    environ = {one["name"]: one.get("value") for one in workload(manifests)["spec"]["template"]["spec"]["containers"][0]["env"]}
+    place = re.fullmatch(r"http://[^.]+\.([^:]+):(\d+)", environ["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    assert place is not None
+    assert (place[1], environ["OTEL_TRACES_SAMPLER"], environ["OTEL_TRACES_SAMPLER_ARG"]) == (
+        collector.namespace,
+        "parentbased_traceidratio",
+        "0.01",
+    )
+    assert allowed(manifests, pod, collector, int(place[2]))
+    assert not allowed(manifests, pod, NEIGHBOUR, int(place[2]))
+    assert not allowed(built("production"), pod, collector, int(place[2]))
+
+
 def test_a_deployment_is_guarded_the_same(built: Built) -> None:
     manifests = built("production", "deployment")
     assert allowed(manifests, GATEWAY, server(manifests), port_behind(manifests, SERVER))

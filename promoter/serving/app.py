@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from promoter.serving.tracing import Trace, Tracer
+
 _log = logging.getLogger(__name__)
 _access_log = logging.getLogger("promoter.serving.access")
 PREDICT_PATHS = ("/predict", "/invocations", "/v1/chat/completions", "/responses")
@@ -38,14 +40,15 @@ PATHS = (
     *("/health", "/ping", "/ready", "/metrics", "/info", "/version", "/openapi.json"),
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _CLIENT_GONE = 499  # nginx's number: nobody reads this answer
 
 
 class Service:
     """What the endpoints answer from."""
 
-    def __init__(self, settings: Settings, workers: Workers, metrics: Metrics) -> None:
-        self.settings, self.workers, self.metrics = settings, workers, metrics
+    def __init__(self, settings: Settings, workers: Workers, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        self.settings, self.workers, self.metrics, self.tracer = settings, workers, metrics, tracer
         self.draining = False
 
     @property
@@ -79,7 +82,9 @@ class Service:
         versions = {"mlflow": _mlflow_version(), "python": platform.python_version()}
         return JSONResponse({**self.model, "model_stage": self.settings.model_stage, **versions})
 
-    async def metric_text(self, _: Request) -> Response:
+    async def metric_text(self, request: Request) -> Response:
+        if self.tracer is not None and _OPEN_METRICS.partition(";")[0] in request.headers.get("accept", ""):
+            return Response(self.metrics.open_text(), media_type=_OPEN_METRICS)
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def document(self, _: Request) -> Response:
@@ -90,7 +95,9 @@ class Service:
     async def predict(self, request: Request) -> Response:
         try:
             body = await read_body(request, self.settings.max_body_bytes)
-            answer = await self.workers.answer(ModelRequest(body, request.headers.get("content-type", "")))
+            answer = await self.workers.answer(
+                ModelRequest(body, request.headers.get("content-type", "")), request.scope["trace"]
+            )
         except RequestError as error:
             _log_broken(error, request.scope)
             return _error(error)
@@ -135,7 +142,7 @@ class _Observed:
     """Counts, times and logs each request around the application, and adds the headers of every answer."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service, self._metrics = app, service, service.metrics
+        self._app, self._service, self._metrics, self._tracer = app, service, service.metrics, service.tracer
         named = {"x-model-version": service.settings.model_version, "x-model-digest": service.settings.model_digest}
         self._model_headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
 
@@ -144,6 +151,8 @@ class _Observed:
         if scope["path"].endswith("/") and scope["path"][:-1] in PATHS:
             scope["path"] = scope["path"][:-1]
         request_id = scope["request_id"] = _request_id(scope)
+        traced = self._tracer if scope["path"] in PREDICT_PATHS else None
+        trace = scope["trace"] = traced.begin(scope["headers"]) if traced else None
         status = _CLIENT_GONE
 
         async def send_observed(message: Message) -> None:
@@ -160,12 +169,14 @@ class _Observed:
             await self._app(scope, receive, send_observed)
         finally:
             self._metrics.in_flight.dec()
-            self._report(scope, scope.get("failed", status), time.perf_counter() - started)
+            self._report(scope, scope.get("failed", status), time.perf_counter() - started, trace)
 
-    def _report(self, scope: Scope, status: int, seconds: float) -> None:
+    def _report(self, scope: Scope, status: int, seconds: float, trace: Trace | None) -> None:
         method, path = scope["method"], scope["path"]
         path = path if path in PATHS else "other"
-        self._metrics.answered(method, path, status, seconds)
+        self._metrics.answered(method, path, status, seconds, trace.id if trace else "")
+        if trace is not None and self._tracer is not None:
+            self._tracer.end(trace, method, path, status, scope["request_id"])
         level = logging.INFO if path in PREDICT_PATHS else logging.DEBUG
         if _access_log.isEnabledFor(level):
             fields = {"request_id": scope["request_id"], "status": status, "seconds": round(seconds, 6)}

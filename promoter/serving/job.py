@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from promoter.serving.errors import RequestError
 from promoter.serving.model import Request
 from promoter.serving.streams import Stream
 
+if TYPE_CHECKING:
+    from promoter.serving.tracing import Trace
+
 
 @dataclass(eq=False)
 class Job:
-    """`stream` is there once the first event of an answer in pieces has come; `expiry` ends what takes too long."""
+    """`stream` is there once the first event of an answer in pieces has come; `expiry` ends what takes too long.
+
+    `trace` is that of a request whose spans are sent.
+    """
 
     request: Request
     answer: asyncio.Future[bytes | Stream]
     expiry: asyncio.TimerHandle | None = None
     stream: Stream | None = None
+    trace: Trace | None = None
     alone: bool = False  # its process ended while it was not the only one there
 
     @property

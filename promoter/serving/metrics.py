@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 # Half a millisecond to half a minute: INFERENCE_TIMEOUT is 30 s.
@@ -32,11 +34,11 @@ class Metrics:
         )
         self._info = Gauge("model_info", "The model that is served", ("name", "version", "digest"), registry=registry)
 
-    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        """`path` is one of the server's own: what a client makes up must not make new series."""
+    def answered(self, method: str, path: str, status: int, seconds: float, trace: str = "") -> None:
+        """`path` is one of the server's own: what a client makes up must not make new series. `trace` becomes an exemplar."""
         method = method if method in _METHODS else "other"
         self._requests.labels(method, path, str(status)).inc()
-        self._seconds.labels(method, path).observe(seconds)
+        self._seconds.labels(method, path).observe(seconds, {"trace_id": trace} if trace else None)
 
     def model(self, name: str, version: str, digest: str) -> None:
         self._info.labels(name, version, digest).set(1)
@@ -44,3 +46,10 @@ class Metrics:
     def text(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def open_text(self) -> bytes:
+        """In the format of OpenMetrics, the only one with exemplars."""
+        from prometheus_client.openmetrics import exposition
+
+        generate: Callable[[CollectorRegistry], bytes] = exposition.generate_latest
+        return generate(self._registry)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -17,10 +19,14 @@ from promoter.serving.metrics import Metrics
 from promoter.serving.settings import Settings
 from promoter.serving.workers import Workers, start_process
 
+if TYPE_CHECKING:
+    from promoter.serving.tracing import Tracer
+
 # Together with DRAIN_SECONDS and a preStop of 10 s less than the pod's grace of 30 s.
 _FINISH_SECONDS = 15
 # Longer than load balancers keep an idle connection: the side that asks should be the one that closes.
 _KEEP_ALIVE_SECONDS = 75
+_COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 class ModelServer:
@@ -30,8 +36,10 @@ class ModelServer:
         self._settings = settings
         metrics = Metrics()
         metrics.model(settings.model_name, settings.model_version, settings.model_digest)
-        self._workers = Workers(settings, metrics, scratch, start_process(scratch, settings.workers), self._fail)
-        self._service = Service(settings, self._workers, metrics)
+        self._tracer = _tracer(settings, os.environ)
+        start = start_process(scratch, settings.workers)
+        self._workers = Workers(settings, metrics, scratch, start, self._fail, self._tracer)
+        self._service = Service(settings, self._workers, metrics, self._tracer)
         config = uvicorn.Config(
             application(self._service),
             access_log=False,
@@ -62,6 +70,8 @@ class ModelServer:
         self._workers.start()
         await self._http.serve([listener])
         self._workers.end()
+        if self._tracer is not None:
+            self._tracer.close()
 
     def _drain(self) -> None:
         """/ready returns 503 at once; requests are accepted a moment longer, from clients that have not noticed yet."""
@@ -84,6 +94,16 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _tracer(settings: Settings, environ: Mapping[str, str]) -> Tracer | None:
+    """None, and nothing is imported, where the variables name no collector."""
+    if not any(environ.get(name) for name in _COLLECTORS):
+        return None
+    from promoter.serving.tracing import connect
+
+    named = {"model.name": settings.model_name, "model.version": settings.model_version, "model.digest": settings.model_digest}
+    return connect(environ, named)
 
 
 def _listener(settings: Settings) -> socket.socket:

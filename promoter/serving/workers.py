@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promoter.serving.cpu import threads_of_libraries
 from promoter.serving.errors import RequestError
@@ -28,6 +28,9 @@ from promoter.serving.model import Request
 from promoter.serving.settings import Settings
 from promoter.serving.streams import Stream
 from promoter.serving.termination import leave_message
+
+if TYPE_CHECKING:
+    from promoter.serving.tracing import Trace, Tracer
 
 _log = logging.getLogger(__name__)
 # A child process that a model starts may keep the channel open long after the model's process has ended.
@@ -107,9 +110,15 @@ class Workers:
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, scratch: Path, start: Start, on_failed: Callable[[int], None]
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        scratch: Path,
+        start: Start,
+        on_failed: Callable[[int], None],
+        tracer: Tracer | None = None,
     ) -> None:
-        self.scratch = scratch
+        self.scratch, self._tracer = scratch, tracer
         self._settings, self._metrics, self._start, self._on_failed = settings, metrics, start, on_failed
         self._at_once = settings.max_batch_size if settings.batch == "row-wise" else 1
         self._workers: list[_Worker] = []
@@ -135,13 +144,15 @@ class Workers:
             worker.end()
             worker.process.wait()
 
-    async def answer(self, request: Request) -> bytes | Stream:
+    async def answer(self, request: Request, trace: Trace | None = None) -> bytes | Stream:
         """Raises: RequestError: 503 while loading or when too many wait, 504 after the timeout, or the model's error."""
         if not self.started:
             raise RequestError(503, "the model is still being loaded", headers={"Retry-After": "1"})
         if len(self._waiting) >= self._settings.max_queue:
             raise RequestError(503, f"{self._settings.max_queue} requests wait already", headers={"Retry-After": "1"})
-        job = Job(request, asyncio.get_running_loop().create_future())
+        job = Job(request, asyncio.get_running_loop().create_future(), trace=trace)
+        if trace is not None:
+            trace.queue()
         job.wait(self._expiry(job))
         self._waiting.append(job)
         self._dispatch()
@@ -218,6 +229,8 @@ class Workers:
             while not jobs[0].alone and self._waiting and not self._waiting[0].alone and len(jobs) < self._at_once:
                 jobs.append(self._waiting.popleft())
             worker.send(jobs)
+            if self._tracer is not None:
+                self._tracer.sent(job.trace for job in jobs)
 
     def _continued(self, job: Job, event: bytes) -> None:
         """The next event has as long as the first one had, unless nobody waits for it."""
@@ -234,6 +247,8 @@ class Workers:
         for rows in message.header["rows"]:
             self._metrics.batch_size.observe(rows)
         jobs = worker.take(message.header["number"])
+        if self._tracer is not None:
+            self._tracer.answered([job.trace for job in jobs], sum(message.header["rows"]))
         for job, error, body in zip(jobs, message.header["errors"], message.bodies, strict=True):
             if job.done:  # its client is gone
                 continue

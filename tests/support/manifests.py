@@ -31,11 +31,12 @@ COMPONENTS = (
     "monitoring",
     "monitoring-azure",
     "prometheus-analysis",
+    "tracing",
 )
 TOGETHER = (
-    ("blue-green", "prometheus-analysis", "monitoring", "gpu"),
+    ("blue-green", "prometheus-analysis", "monitoring", "gpu", "tracing"),
     ("blue-green", "artifact-store", "image-pull-secrets", "monitoring-azure"),
-    ("keda", "deployment", "monitoring", "artifact-store", "image-pull-secrets", "gpu"),
+    ("keda", "tracing", "deployment", "monitoring", "artifact-store", "image-pull-secrets", "gpu"),
     ("istio", "prometheus-analysis", "monitoring", "artifact-store", "keda"),
     ("gateway-api", "prometheus-analysis", "monitoring-azure", "artifact-store", "image-pull-secrets", "gpu"),
 )
