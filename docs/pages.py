@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def moved(file: Path) -> str:
             return match[0]
         there = Path(os.path.normpath(file.parent / path)).relative_to(ROOT)
         name = AT_ROOT.get(str(there)) or (
-            there.name if there.parent == Path("docs") and there.suffix in (".md", ".png") else ""
+            there.name if there.parent == Path("docs") and there.suffix in (".md", ".png", ".svg") else ""
         )
         if name:
             return f"[{text}]({name}{mark}{anchor})"
@@ -166,7 +167,7 @@ def main() -> int:
         old.unlink()
     for name, text in pages().items():
         (folder / name).write_text(text)
-    for picture in (ROOT / "docs").glob("*.png"):
+    for picture in chain((ROOT / "docs").glob("*.png"), (ROOT / "docs").glob("*.svg")):
         shutil.copy(picture, folder)
     return 0
 

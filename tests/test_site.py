@@ -47,7 +47,7 @@ def test_links_stay_on_the_site(pages: dict[str, str]) -> None:
     prose = {name: re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL) for name, text in pages.items()}
     links = [(name, link.partition("#")[0]) for name, text in prose.items() for link in LINK.findall(text) if "://" not in link]
     assert len(links) > 100
-    pictures = {file.name for file in (ROOT / "docs").glob("*.png")}
+    pictures = {file.name for kind in ("*.png", "*.svg") for file in (ROOT / "docs").glob(kind)}
     assert [(name, link) for name, link in links if link and link not in {*pages, *pictures}] == []
 
 
