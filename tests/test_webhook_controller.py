@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from promoter import config
+from promoter.config.environments import Environments
 from promoter.config.expand import Named
-from promoter.config.lazy import Environments
 from promoter.errors import ConfigError, RefusedError, UnreachableError, UsageError
 from promoter.models import Environment, OnAlias
 from promoter.promotion.survey import Survey

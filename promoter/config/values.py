@@ -16,8 +16,8 @@ from promoter.errors import UsageError
 from promoter.models import Builder, CommitBy, Compress, Embed, Environment, ForgeKind, Format, Labelling, Model, Strategy
 
 if TYPE_CHECKING:
+    from promoter.config.environments import Environments
     from promoter.config.expand import Named
-    from promoter.config.lazy import Environments
 
 FILE = "promoter.yaml"
 _SHOWN = 20  # names in one sentence
