@@ -148,6 +148,7 @@ def test_a_refusal_that_is_overridden_says_by_whom_and_why() -> None:
         ({"metrics": "anyone"}, "metrics", "", ""),
         ({"metrics": ["ada"]}, "metrics", "ada", ""),
         ({"default": ["ada"]}, "tags", "ada", ""),
+        ({"default": ["Ada-L"]}, "tags", "ada-l", ""),
         ({"metrics": ["ada", "grace"]}, "metrics", "bob", "bob may not override metrics in 'production': only ada, grace may"),
         ({"metrics": ["ada"]}, "metrics", "", "a person whom no pipeline names may not override metrics"),
         (

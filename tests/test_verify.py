@@ -15,13 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from promoter.commands.verify import Result, Verified, exit_code, verify_environment, verify_image
+from promoter.commands.verify import exit_code, verify_environment, verify_image
 from promoter.errors import ExitCode, RefusedError, UsageError
 from promoter.image.attestation import BUNDLE, IN_TOTO, opened, stored
 from promoter.image.keys import SigningKey
 from promoter.image.oci import MANIFEST, Descriptor, canonical
 from promoter.promotion import record
 from promoter.promotion.record import Record
+from promoter.promotion.verification import Result, Verified
 from tests.support.argo_world import FAILS
 from tests.support.faults import Answer, always, changed
 from tests.support.recorded import Recorded, recorded
@@ -269,7 +270,7 @@ def test_a_key_that_is_none_is_named(it: Recorded, tmp_path: Path) -> None:
     assert it.it.follow(it.promote(2)).exit_code is ExitCode.DONE
     assert any("PROMOTER_SIGNING_KEY is neither PEM text nor a file" in text for text in it.it.said)
     rsa = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True).stdout
-    with pytest.raises(UsageError, match="signs no records"):
+    with pytest.raises(UsageError, match="signs nothing here"):
         SigningKey.from_environ({"PROMOTER_SIGNING_KEY": rsa})
 
 

@@ -16,9 +16,9 @@ from promoter.promotion.outcome import End
 if TYPE_CHECKING:
     from promoter.commands.diff import Compared, Difference
     from promoter.commands.history import Account, Entry
-    from promoter.commands.verify import Verified
     from promoter.commands.where import Place
     from promoter.promotion.outcome import Outcome
+    from promoter.promotion.verification import Verified
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 

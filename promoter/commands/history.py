@@ -10,11 +10,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from promoter.errors import ConfigError, ExitCode, PromoterError, UsageError
-from promoter.kustomize import freeze_file, release
+from promoter.kustomize import freeze_file
 from promoter.kustomize.entries import opened
 from promoter.kustomize.overlay import read_overlay
-from promoter.models import Environment, Release
-from promoter.promotion import journal, outcome, release_index
+from promoter.models import Environment
+from promoter.promotion import journal, outcome, standings
 from promoter.promotion.decisions import Decisions
 from promoter.promotion.ending import worst
 from promoter.promotion.freezes import words
@@ -22,13 +22,9 @@ from promoter.promotion.outcome import Act, Outcome
 
 if TYPE_CHECKING:
     from promoter.gitops import Repository, Snapshot
-    from promoter.kustomize.promotion_file import Decision
     from promoter.kustomize.release import Overlay
     from promoter.promotion.clients import Clients
     from promoter.promotion.releases import Committed
-
-ALL = 1_000_000
-"""Releases: git.history-limit is what ends them."""
 
 Say = Callable[[str], None]
 
@@ -120,7 +116,7 @@ def account(clients: Clients, environment: Environment, commit: str, say: Say) -
     Raises:
         UsageError: no release came with it, or with several that begin so.
     """
-    read = past(clients, environment, ALL, say)
+    read = past(clients, environment, standings.ALL, say)
     found = [place for place, entry in enumerate(read.entries) if entry.commit.startswith(commit.lower())]
     if len(found) != 1:
         problem = "several releases came with" if found else "no release came with"
@@ -154,12 +150,10 @@ def past(clients: Clients, environment: Environment, limit: int, say: Say, tip: 
     """As `history`; `tip` is the branch's, if it was fetched a moment ago."""
     repository: Repository = clients.repository(environment.application)
     tip = tip or repository.fetch()
-    found = release_index.newest(repository, environment, limit, say, tip)
     overlay = read_overlay(tip, environment)
-    now, known = _deployed(overlay, environment, say), _decisions(overlay, environment, say)
-    ends = outcome.outcomes(environment, found, now, known)
-    entries = tuple(_entry(environment, one, end) for one, end in zip(found, ends, strict=True))
-    return Past(found, entries, _frozen(overlay, environment))
+    found = standings.indexed(repository, environment, overlay, tip, limit, say)
+    entries = tuple(_entry(environment, one, end) for one, end in found)
+    return Past([one for one, _ in found], entries, _frozen(overlay, environment))
 
 
 def _frozen(overlay: Overlay, environment: Environment) -> str:
@@ -172,23 +166,6 @@ def _frozen(overlay: Overlay, environment: Environment) -> str:
         return f"frozen as long as this can't be read: {error.message}"
     standing = Decisions(environment, overlay.promotion_file, overlay.promotion, {}, found).frozen(datetime.now(UTC))
     return f"frozen {words(standing)}" if standing else ""
-
-
-def _deployed(overlay: Overlay, environment: Environment, say: Say) -> Release | None:
-    try:
-        return release.deployed(overlay, environment.model)
-    except ConfigError as error:
-        say(f"what {environment.name!r} deploys is not known: {error.message}")
-        return None
-
-
-def _decisions(overlay: Overlay, environment: Environment, say: Say) -> dict[str, Decision]:
-    """Those of promotion.yaml, by the commit that had deployed the version."""
-    try:
-        return outcome.decided(overlay, environment)
-    except ConfigError as error:
-        say(f"what was decided in {environment.name!r} is not known: {error.message}")
-        return {}
 
 
 def _entry(environment: Environment, committed: Committed, ended: Outcome) -> Entry:

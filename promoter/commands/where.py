@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from promoter.commands.history import ALL, Entry, past
+from promoter.commands.history import Entry, past
 from promoter.errors import ExitCode, PromoterError, UsageError
 from promoter.kustomize import promotion_file, release
 from promoter.kustomize.overlay import read_overlay
 from promoter.model_registry import ModelReference
 from promoter.models import Environment
-from promoter.promotion import decisions
+from promoter.promotion import decisions, standings
 from promoter.promotion.ending import worst
 from promoter.promotion.outcome import End
 
@@ -120,7 +120,7 @@ def _place(clients: Clients, versions: _Versions, environment: Environment, plac
         created = registered.created.replace(microsecond=0)
         place = replace(place, run=registered.run_id)
     place = _against(place, overlay, environment, created)
-    read = past(clients, environment, ALL if versions.wanted else _NEWEST, said.append, tip)
+    read = past(clients, environment, standings.ALL if versions.wanted else _NEWEST, said.append, tip)
     pairs = zip(read.commits, read.entries, strict=True)
     found = [entry for one, entry in pairs if decisions.is_of(one.release, version, created)]
     deployed = next((one for one in found if one.outcome.end is End.DEPLOYED), None)

@@ -22,7 +22,7 @@ from promoter.config.gates import GatesSection, merged
 from promoter.config.groups import require_groups
 from promoter.config.manifest import application_in
 from promoter.config.names import image_name
-from promoter.config.text import parsed, read
+from promoter.config.text import file_in, parsed, read
 from promoter.config.values import nearest
 from promoter.config.yaml import Document
 from promoter.models import Application, Environment, InGroup, Model, OnFailureAlias, PullRequestPolicy, Window
@@ -174,11 +174,26 @@ class Fleet:
             given = self.own(one).gates
             set_here = given.model_fields_set
             made[one.key] = found = merged(self.settings.gates, given) if set_here else self.settings.gates
+            after, signed, attested = (
+                (*(one.place if gate in set_here else ()), "gates", gate) for gate in ("after", "signed", "attested")
+            )
+            others = {other.name for other in self._of[model]} - {one.name}
             if found.after:
-                place = (*one.place, "gates", "after") if "after" in set_here else ("gates", "after")
-                others = {other.name for other in self._of[model]} - {one.name}
-                _require_another(found.after.environment, one.name, others, self.document, place)
+                _require_another(found.after.environment, one.name, others, self.document, after)
+            if found.signed:
+                file_in(found.signed.key, self.root, self.document, (*signed, "key"))
+            if found.attested:
+                _require_another(found.attested.environment, one.name, others, self.document, attested)
+                self._require_signed_records(attested)
         return made
+
+    def _require_signed_records(self, place: Place) -> None:
+        if self.settings.record.key is None:
+            raise self.document.error(
+                "needs record.key: anybody who may push images could attach a record that is not signed",
+                place,
+                hint="name the public key of who signs records under record.key (docs/records.md)",
+            )
 
     def _model(self, name: str) -> Model:
         return _model(name, section_at(self.document, ModelSection, ("models", name)), self.settings, self.document)

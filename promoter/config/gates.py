@@ -111,6 +111,28 @@ class AfterSection(Section):
     soak: Seconds = Field(0.0, ge=0, description="For how long it must be live and healthy there: 1h.")
 
 
+class SignedSection(Section):
+    """Who must have signed the image. Signatures without a key (Fulcio) can't be checked."""
+
+    key: str = Field(min_length=1, description="Public key in PEM (P-256 or Ed25519) of those who sign: cosign sign --key.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_key(cls, value: object) -> object:
+        if isinstance(value, dict) and (found := [one for one in ("identity", "issuer", "trusted-root") if one in value]):
+            raise ValueError(
+                f"takes no keyless signatures ({', '.join(found)}): sign with cosign sign --key, "
+                "and name the public key under key"
+            )
+        return value
+
+
+class AttestedSection(Section):
+    """The environment of which the image must have a true record that it was live there."""
+
+    environment: str = Field(min_length=1, description="An environment of the same model.")
+
+
 class CommandSection(Section):
     """The team's own check."""
 
@@ -170,11 +192,14 @@ class GatesSection(Section):
         True, description="Refuse a version that is quarantined or rejected in an environment that is listed before."
     )
     after: AfterSection | None = None
+    signed: SignedSection | None = None
+    attested: AttestedSection | None = None
     command: _Command | None = Field(
         None, description="A check of your own: facts as JSON on stdin, exit code 0 if the version may be deployed."
     )
     override: dict[str, _Who] | None = Field(
-        None, description="Who may override which gate: anyone, never, or logins. `default` is for all but signature."
+        None,
+        description="Who may override which gate: anyone, never, or logins. `default`: all but signature, signed, attested.",
     )
 
     @field_validator("override")
@@ -187,12 +212,12 @@ class GatesSection(Section):
         return value
 
     def who_overrides(self, gate: str) -> Anyone | tuple[str, ...]:
-        """Nobody unless it is declared: a signature is overridden only where it is named itself."""
+        """Nobody unless it is declared: what is signed is overridden only where it is named itself."""
         declared = self.override or {}
         return declared.get(gate, () if gate in _NAMED_ONLY else declared.get("default", ()))
 
 
-_NAMED_ONLY = frozenset({"signature"})
+_NAMED_ONLY = frozenset({"signature", "signed", "attested"})
 
 
 def may_be_overridden() -> tuple[str, ...]:

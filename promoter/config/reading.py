@@ -13,7 +13,7 @@ from promoter.config.file import (
     settings_of,
 )
 from promoter.config.notices import NoticeSection
-from promoter.config.text import kept, read
+from promoter.config.text import file_in, kept, read
 from promoter.config.values import (
     FILE,
     CommitConfig,
@@ -83,7 +83,7 @@ def load(path: Path) -> Config:
         argocd_server=file.argocd.server,
         mlflow_web_url=file.mlflow.web_url,
         labels=file.mlflow.record,
-        record=RecordConfig(file.record.registry is Switch.ON, _file(file.record.key, root, document, ("record", "key"))),
+        record=RecordConfig(file.record.registry is Switch.ON, file_in(file.record.key, root, document, ("record", "key"))),
         argocd_web_url=file.argocd.web_url,
     )
     if fleet.small:
@@ -126,7 +126,8 @@ def named_files(path: Path) -> list[str]:
     commands = [one.command for one in declared if one.command]
     programs = [word for one in commands for word in one.run if "/" in word and not word.startswith(("/", "-"))]
     manifests = [one if isinstance(one, str) else one.file for one in (section.application for section in sections)]
-    return list(filter(None, (*manifests, *programs, file.image.constraints, file.image.dockerfile, file.record.key)))
+    keys = [one.signed.key for one in declared if one.signed]
+    return list(filter(None, (*manifests, *programs, *keys, file.image.constraints, file.image.dockerfile, file.record.key)))
 
 
 def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig:
@@ -147,8 +148,8 @@ def _image(section: ImageSection, root: Path, document: Document) -> ImageConfig
         packages_mirror=section.packages_mirror,
         ignore_conda=section.ignore_conda,
         trial=section.trial,
-        constraints=_file(section.constraints, root, document, ("image", "constraints")),
-        dockerfile=_file(section.dockerfile, root, document, ("image", "dockerfile")),
+        constraints=file_in(section.constraints, root, document, ("image", "constraints")),
+        dockerfile=file_in(section.dockerfile, root, document, ("image", "dockerfile")),
         build_args=section.build_args,
         strategy=section.strategy,
         max_files=section.max_files,
@@ -216,18 +217,6 @@ def _needs_an_engine(section: ImageSection) -> dict[str, str]:
     if section.runtime_builder is not Builder.UNPACK or not _takes_an_engine(section):
         return {}
     return {"runtime_builder": "needs promoter's own runtime: a Docker engine builds image.dockerfile and whole images"}
-
-
-def _file(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:
-    """A file that promoter.yaml names, which lies in its repository."""
-    if name is None:
-        return None
-    path = root / name
-    if not path.resolve().is_relative_to(root):
-        raise document.error(f"{name!r} lies outside the repository", place, hint="name a file inside it")
-    if not path.is_file():
-        raise document.error(f"no such file: {name!r}", place, hint="paths start at the folder of promoter.yaml")
-    return path
 
 
 def _notice(index: int, section: NoticeSection, names: frozenset[str], document: Document) -> NoticeSection:

@@ -52,6 +52,22 @@ def single(text: str, shown: str) -> Document:
     return found[0]
 
 
+def file_in(name: str | None, root: Path, document: Document, place: tuple[str | int, ...]) -> Path | None:
+    """A file that promoter.yaml names, which lies in its repository.
+
+    Raises:
+        ConfigError: it lies outside, or does not exist.
+    """
+    if name is None:
+        return None
+    path = root / name
+    if not path.resolve().is_relative_to(root):
+        raise document.error(f"{name!r} lies outside the repository", place, hint="name a file inside it")
+    if not path.is_file():
+        raise document.error(f"no such file: {name!r}", place, hint="paths start at the folder of promoter.yaml")
+    return path
+
+
 @lru_cache(maxsize=4)
 def kept(text: str, shown: str) -> Document:
     """As `single`; the value of a large text is kept in promoter's cache, by the text's hash."""

@@ -27,8 +27,8 @@ class PublicKey:
     _key: Any = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, file: Path) -> PublicKey:
-        """From a PEM file.
+    def read(cls, file: Path, where: str) -> PublicKey:
+        """From a PEM file; `where` is the key of promoter.yaml that names it.
 
         Raises:
             UsageError: it can't be read, or is not such a key.
@@ -36,7 +36,7 @@ class PublicKey:
         try:
             text = file.read_bytes()
         except OSError as error:
-            raise UsageError(f"{file}: {error.strerror}", hint="name a PEM file under record.key") from None
+            raise UsageError(f"{file}: {error.strerror}", hint=f"name a PEM file under {where}") from None
         _require_library()
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -45,7 +45,7 @@ class PublicKey:
             return cls.of(load_pem_public_key(text))
         except (ValueError, UnsupportedAlgorithm):
             raise UsageError(
-                f"{file} is not a public key in PEM", hint="openssl pkey -in record.key -pubout writes it"
+                f"{file} is not a public key in PEM", hint=f"{where} names one: openssl pkey -in KEY -pubout writes it"
             ) from None
 
     @classmethod
@@ -120,7 +120,7 @@ def _require_library() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError:
-        raise UsageError("records are signed and checked by the package cryptography", hint=install("sign")) from None
+        raise UsageError("signatures are made and checked by the package cryptography", hint=install("sign")) from None
 
 
 def _require_kind(key: object) -> None:
@@ -128,7 +128,7 @@ def _require_kind(key: object) -> None:
 
     elliptic = isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)) and key.curve.name == "secp256r1"
     if not elliptic and not isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
-        raise UsageError(f"{type(key).__name__} signs no records", hint=f"use P-256 or Ed25519: {_NEW}")
+        raise UsageError(f"{type(key).__name__} signs nothing here", hint=f"use P-256 or Ed25519: {_NEW}")
 
 
 def _algorithm(key: object) -> tuple[Any, ...]:

@@ -270,8 +270,10 @@ class Clients:
         image = self.config.image
         return open_base(image.runtime or "scratch", insecure=image.insecure_registries, env=self.environ)
 
-    def attachments(self, name: str) -> RegistryRepository:
+    def attachments(self, name: str, *, decides: bool = False) -> RegistryRepository:
         """The image repository of this name for what is attached to its images: copies, for which nobody waits long.
+
+        `decides`: something depends on what they are, and waits as for images.
 
         Raises:
             UsageError: it is none.
@@ -280,7 +282,7 @@ class Clients:
         from promoter.image.registry import RegistryRepository
         from promoter.transport.session import Limits
 
-        insecure, limits = self.config.image.insecure_registries, Limits(connect=3.0, read=15.0, total=5.0)
+        insecure, limits = self.config.image.insecure_registries, None if decides else Limits(connect=3.0, read=15.0, total=5.0)
         return RegistryRepository(ImageReference.parse(name), insecure=insecure, env=self.environ, limits=limits)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Attaches the records of promotions to their images. They are copies: nothing is decided by them or fails without them."""
+"""Attaches the records of promotions to their images: copies, which nothing needs but the gate that asks for one."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Found:
 
 
 class Records:
-    """The records in one image repository."""
+    """The records in the image repository of this name. `decides`: something waits for what they are."""
 
-    def __init__(self, clients: Clients, repository: str) -> None:
-        self._clients, self._name = clients, repository
+    def __init__(self, clients: Clients, name: str, *, decides: bool = False) -> None:
+        self._clients, self._decides, self.name = clients, decides, name
 
     @cached_property
     def _registry(self) -> RegistryRepository:
-        return self._clients.attachments(self._name)
+        return self._clients.attachments(self.name, decides=self._decides)
 
     def listed(self, image: str) -> tuple[Referrer, ...]:
         """Those that are attached to the image with this digest.
@@ -61,7 +61,7 @@ class Records:
     def read(self, referrer: Referrer) -> Found:
         """Raises: as `listed`; RefusedError, if it is damaged."""
         media_type, content = self._registry.referrers.read(referrer)
-        return Found(referrer, opened(media_type, content, f"{self._name}@{referrer.digest}"))
+        return Found(referrer, opened(media_type, content, f"{self.name}@{referrer.digest}"))
 
     def digest(self, reference: str) -> str:
         """Of the image that a tag or a digest names.
@@ -87,8 +87,8 @@ class Records:
         """The image's manifest, and the MLflow run that it names."""
         manifest = self._registry.read_manifest(reference)
         if manifest is None:
-            raise RefusedError(f"{self._name} has no image {reference}", hint="it was deleted, or is in another repository")
-        value = decode(manifest, f"{self._name}@{reference}")
+            raise RefusedError(f"{self.name} has no image {reference}", hint="it was deleted, or is in another repository")
+        value = decode(manifest, f"{self.name}@{reference}")
         digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         media_type = str(value.get("mediaType") or MANIFEST)
         return Descriptor(media_type, digest, len(manifest)), str(section(value, "annotations").get(RUN_ID, ""))

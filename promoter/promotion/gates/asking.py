@@ -44,6 +44,8 @@ RULES: Mapping[str, Rule] = {
     "golden": lambda gates, facts: (golden(gates.golden, facts.version),) if gates.golden else (),
     "earlier": lambda gates, facts: _earlier(gates.after, facts),
     "after": lambda gates, facts: (_after(gates.after, facts),) if gates.after else (),
+    "signed": lambda gates, facts: (facts.signed(gates.signed),) if gates.signed else (),
+    "attested": lambda gates, facts: (facts.attested(gates.attested),) if gates.attested else (),
     "command": lambda gates, facts: (facts.checked(gates.command),) if gates.command else (),
 }
 """The gates that are declared in promoter.yaml: a key under `gates:`, and the rule that is asked where it is set."""
@@ -184,4 +186,4 @@ def waits(error: PromoterError) -> bool:
     """Nothing is wrong with the version: it waits for the end of a freeze, or until it is live in an earlier environment."""
     rulings = error.rulings if isinstance(error, GatesError) else ()
     refusing = {one.gate for one in rulings if isinstance(one, Ruling) and one.result is Result.REFUSED}
-    return isinstance(error, FrozenError) or bool(refusing and refusing <= {"freeze", "sync-window", "after"})
+    return isinstance(error, FrozenError) or bool(refusing and refusing <= {"freeze", "sync-window", "after", "attested"})

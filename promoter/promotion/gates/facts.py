@@ -10,15 +10,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from promoter.errors import UsageError
+from promoter.image import cosign
+from promoter.image.keys import PublicKey
 from promoter.model_registry import ModelReference
 from promoter.models import Environment, Image, ModelVersion, Release, Ruling
 from promoter.output import plain
 from promoter.promotion.gates.command import command
 from promoter.promotion.gates.live import Live
 from promoter.promotion.gates.override import NONE, Overrides
+from promoter.promotion.gates.places import records_of
+from promoter.promotion.gates.signed import attested, signed
 
 if TYPE_CHECKING:
-    from promoter.config.gates import CommandSection
+    from promoter.config.gates import AttestedSection, CommandSection, SignedSection
     from promoter.gitops import Snapshot
     from promoter.promotion.clients import Clients
     from promoter.promotion.decisions import Decisions
@@ -79,6 +83,19 @@ class Facts:
         if facts not in self._checks:
             self._checks[facts] = command(rule, facts, self.clients.config.root, self.clients.environ)
         return self._checks[facts]
+
+    def signed(self, rule: SignedSection) -> Ruling:
+        """By what is next to the image in its registry. Raises as the registry answers, and UsageError for a key."""
+        key = PublicKey.read(self.clients.config.root / rule.key, "gates.signed.key")
+        if not self.digest:
+            return signed(rule.key, "", ())
+        registry = self.clients.attachments(self.environment.model.repository, decides=True)
+        return signed(rule.key, self.digest, cosign.flaws(registry, self.digest, key))
+
+    def attested(self, rule: AttestedSection) -> Ruling:
+        """By the records next to the image. Raises as the registry, Git and Argo CD answer, and UsageError for record.key."""
+        found = records_of(self.clients, self.environment, rule.environment, self.digest) if self.digest else ()
+        return attested(rule.environment, self.digest, found)
 
     def live(self) -> Live | None:
         """None if the overlay deploys no version yet. Raises as `ModelRegistry.resolve`, except if the version is gone."""

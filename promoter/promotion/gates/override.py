@@ -27,8 +27,8 @@ class Overrides:
         for gate in self.gates:
             if gate not in may_be_overridden():
                 raise UsageError(f"no gate {gate!r} can be overridden", hint=f"available: {', '.join(may_be_overridden())}")
-            who = declared.who_overrides(gate)
-            if isinstance(who, Anyone) or self.by in who:
+            who = declared.who_overrides(gate)  # forges know a login in upper and lower case
+            if isinstance(who, Anyone) or self.by.casefold() in {one.casefold() for one in who}:
                 continue
             person = self.by or "a person whom no pipeline names"
             names = f"only {', '.join(who)} may" if who else "nobody may"

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from promoter.errors import ConfigError, PromoterError, RefusedError, UnreachableError
 from promoter.kustomize.overlay import read_overlay
 from promoter.models import Environment, ModelVersion
-from promoter.promotion import decisions, releases
+from promoter.promotion import decisions, record, releases
 from promoter.promotion.gates import decided
 from promoter.promotion.gates.order import Before, Standing
 from promoter.promotion.observe import Observer
+from promoter.promotion.recorder import Records
+from promoter.promotion.verification import Result as Checked
+from promoter.promotion.verification import verified
 from promoter.verdict import Kind, judge
 
 if TYPE_CHECKING:
@@ -81,6 +84,27 @@ def standing(clients: Clients, environment: Environment, digest: str) -> Standin
     workloads = [one.workload for one in (seen, *seen.others)]
     since = live_since(committed.commit.when, seen.application, [one for one in workloads if one])
     return Standing(release, "Argo CD does not report since when", since)
+
+
+def records_of(clients: Clients, environment: Environment, earlier: str, digest: str) -> Iterator[str]:
+    """What is wrong with each record that the image with this digest was live in the earlier environment, "" for nothing.
+
+    Raises:
+        AuthError, UnreachableError, ArgoCDError: none of them is true, and what one of them needs can't be read.
+    """
+    model = environment.model
+    records = Records(clients, model.repository, decides=True)
+    wanted = {record.ENVIRONMENT: earlier, record.MODEL: model.name, record.VERDICT: str(Kind.LIVE)}
+    listed = [one for one in records.listed(digest) if wanted.items() <= one.annotations.items()]
+    missing = None
+    for one in verified(clients, records, digest, listed):
+        refused = next((check for check in one.checks if check.result is Checked.REFUSED), None)
+        unread = next((check.error for check in one.checks if check.error), None)
+        if refused or not unread:
+            yield f"{refused.of}: {refused.detail}" if refused else ""
+        missing = missing or unread
+    if missing:
+        raise missing
 
 
 _GOOD = frozenset({"Healthy", "Completed", "Available", "Progressing"})
