@@ -6,8 +6,6 @@ mlflow is imported here only, and only when the first question is asked: it take
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,10 +14,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from promoter.errors import AuthError, UnreachableError, UsageError, without_credentials
-from promoter.machine.extras import install
+from promoter.errors import UsageError, without_credentials
 from promoter.machine.folders import temporary
+from promoter.model_registry import azureml
 from promoter.model_registry.artifacts import Artifacts, Folders, LocalArtifacts, Reader, listing, require_below, untrusted
+from promoter.model_registry.mlflow_errors import mlflow_errors
+from promoter.model_registry.settings import is_workspace
 from promoter.model_registry.store import (
     SHOWN,
     LoggedModel,
@@ -32,32 +32,14 @@ from promoter.model_registry.store import (
     of_model,
 )
 from promoter.models import ModelFile
-from promoter.transport.boundary import ODD, unlike
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from promoter.model_registry.settings import Settings
 
-# MLflow reads its settings from the process's environment, and by default asks again for minutes before it gives up.
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
-_PACKAGES = (
-    "install boto3 for s3:, google-cloud-storage for gs:, azure-storage-blob for wasbs:, "
-    "azure-storage-file-datalake for abfss:, mlflow for a database"
-)
 _SERVED = ("mlflow-artifacts", "http", "https")
-_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_AUTH = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
-_QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"]*=[^\s'\"]*")
 _ENVIRONMENT = Lock()
-# What the storage libraries below MLflow raise as it is; none of them can be imported to name its classes.
-_STORAGE = ("sqlalchemy", "botocore", "boto3", "azure", "google", "databricks", "requests", "urllib3", "paramiko")
 
 
 class ClientStore:
@@ -68,6 +50,7 @@ class ClientStore:
         self._where = settings.registry_uri or settings.tracking_uri
         for uri in (settings.tracking_uri, self._where):
             _require_database(uri)
+        self._azure: Any = None
 
     def by_version(self, name: str, version: str) -> RegisteredVersion:
         """MlflowClient.get_model_version."""
@@ -76,8 +59,13 @@ class ClientStore:
 
     def by_alias(self, name: str, alias: str) -> RegisteredVersion:
         """MlflowClient.get_model_version_by_alias."""
-        with self._client() as client:
-            return _registered(client.get_model_version_by_alias(name, alias))
+        try:
+            with self._client() as client:
+                return _registered(client.get_model_version_by_alias(name, alias))
+        except NotFound:
+            if is_workspace(self._where):
+                raise azureml.no_alias(self._where, name, alias) from None
+            raise
 
     def by_stage(self, name: str, stage: str | None) -> RegisteredVersion:
         """MlflowClient.get_latest_versions; its versions lack their aliases, so the version is asked for again."""
@@ -143,6 +131,9 @@ class ClientStore:
                 raise untrusted(f"they are on {uri}, and MLflow's client would send its credentials there")
         if urlsplit(uri).scheme in ("", "file"):
             return LocalArtifacts(uri, self._settings.most_files)
+        if is_workspace(uri):
+            with self._client():
+                return azureml.AzureArtifacts(uri, self._azure, self._settings.most_files)
         return ClientArtifacts(uri, self._settings)
 
     def _resolved(self, uri: str) -> str:
@@ -162,7 +153,7 @@ class ClientStore:
             return here.scheme in _SERVED and (here.netloc == "" or here.netloc == tracking.netloc)
         if self._where.startswith("databricks"):
             return here.scheme in ("models", "dbfs")
-        return tracking.scheme == here.scheme == "azureml"
+        return is_workspace(self._settings.tracking_uri) and is_workspace(uri)
 
     @contextmanager
     def _client(self) -> Iterator[MlflowClient]:
@@ -170,6 +161,8 @@ class ClientStore:
             from mlflow import MlflowClient
             from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
+            if is_workspace(self._where):
+                self._azure = self._azure or azureml.sign_in(self._where, self._settings)
             try:
                 yield MlflowClient(self._settings.tracking_uri, self._settings.registry_uri)
             except UnsupportedModelRegistryStoreURIException:
@@ -244,58 +237,6 @@ def _in_the_environment(**variables: str) -> Iterator[None]:
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def mlflow_errors(where: str) -> Iterator[None]:
-    """Imports and runs mlflow quietly and impatiently; what it raises becomes our errors, which name `where`.
-
-    Raises:
-        NotFound, AuthError, UnreachableError: by MLflow's error code.
-        UsageError: a package is missing that this address needs, or MLflow can't use the address.
-    """
-    for variable, value in _SETTINGS.items():
-        os.environ.setdefault(variable, value)
-    with warnings.catch_warnings():
-        # Its deprecation warnings are for its developers and callers; promoter's users can't act on them.
-        warnings.simplefilter("ignore")
-        try:
-            from mlflow.exceptions import MlflowException
-        except ImportError as error:
-            hint = f"{install('mlflow')}, or mlflow itself for a database; http and https need neither"
-            raise UsageError(f"{where} needs MLflow's client: {error}", hint=hint) from None
-        try:
-            yield
-        except MlflowException as error:
-            raise _translated(where, error.error_code, str(error.message)) from None
-        except ImportError as error:
-            raise UsageError(f"{where} needs a package that is missing: {error}", hint=_PACKAGES) from None
-        except ODD as error:
-            raise unlike("MLflow", where, f"{type(error).__name__}: {_line(str(error))}") from error
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] not in _STORAGE:
-                raise
-            raise UnreachableError(
-                f"{where} can't be read: {_line(str(error))}", hint="check its address, its credentials and the network"
-            ) from None
-
-
-def _translated(where: str, code: str, message: str) -> Exception:
-    line = f"MLflow at {where}: {_line(message)}"
-    if code in _NOT_FOUND:
-        return NotFound(line)
-    if code in _AUTH or " 401" in line or " 403" in line:
-        return AuthError(
-            line, hint="set the credentials that this address needs (MLFLOW_TRACKING_TOKEN, DATABRICKS_TOKEN, ...)"
-        )
-    return UnreachableError(line, hint="check the address, and that it can be reached from here")
-
-
-def _line(message: str) -> str:
-    """The first line, with the last if the first only introduces it, as for a download. Signed URLs are cut."""
-    first, *rest = message.strip().splitlines() or [""]
-    line = f"{first} {rest[-1]}" if rest and first.endswith(":") else first
-    return _QUERY.sub("", line)
 
 
 def _registered(version: Any) -> RegisteredVersion:

@@ -17,6 +17,7 @@ from promoter.transport.credential import PLAIN_HTTP, Credential, origins
 from promoter.transport.session import Limits
 
 _BIND = "set MLFLOW_TRACKING_URI in the environment, next to the credential: an address in promoter.yaml gets none"
+_WORKSPACE = "/providers/Microsoft.MachineLearningServices/workspaces/"
 _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}
 
 
@@ -68,8 +69,8 @@ def read(environ: Mapping[str, str], *, tracking_uri: str | None = None, sources
     Raises:
         UsageError: no address at all, or a variable with a value that can't be used.
     """
-    tracking = environ.get("MLFLOW_TRACKING_URI") or tracking_uri
-    registry = environ.get("MLFLOW_REGISTRY_URI") or None
+    tracking = workspace_address(environ.get("MLFLOW_TRACKING_URI") or tracking_uri or "")
+    registry = workspace_address(environ.get("MLFLOW_REGISTRY_URI", "")) or None
     if not (tracking or registry):
         raise UsageError("MLflow is not configured", hint="set MLFLOW_TRACKING_URI, or the tracking URI in promoter.yaml")
     if tracking and tracking.startswith("databricks-uc"):
@@ -77,7 +78,7 @@ def read(environ: Mapping[str, str], *, tracking_uri: str | None = None, sources
         registry, tracking = registry or tracking, tracking.replace("databricks-uc", "databricks", 1)
     named = [environ.get("MLFLOW_TRACKING_URI", ""), environ.get("MLFLOW_REGISTRY_URI", "")]
     plain_http = environ.get(PLAIN_HTTP, "")
-    credential, sent = _credential(environ, origins(named, plain_http))
+    credential, sent = _credential(environ, origins([uri.replace("azureml://", "https://", 1) for uri in named], plain_http))
     plugin = _plugin(environ)
     if plugin and not any(named):
         raise UsageError(
@@ -97,6 +98,16 @@ def read(environ: Mapping[str, str], *, tracking_uri: str | None = None, sources
         sources=Sources(tuple(sources), everywhere=any(named) and all(map(_is_here, filter(None, named)))),
         plain_http=plain_http,
     )
+
+
+def workspace_address(uri: str) -> str:
+    """The address of a workspace of Azure Machine Learning as its plug-in for MLflow wants it; any other one as it is."""
+    return uri.replace("https://", "azureml://", 1) if _WORKSPACE in uri else uri
+
+
+def is_workspace(uri: str) -> bool:
+    """Whether it is an address of Azure Machine Learning, of a workspace or of files in one."""
+    return urlsplit(uri).scheme == "azureml"
 
 
 def _is_here(uri: str) -> bool:

@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass
 class Replay:
-    """`answers` is by path without query; what has no answer gets `otherwise`."""
+    """`answers` is by path, without query unless one is for that query only; what has no answer gets `otherwise`."""
 
     url: str
     answers: dict[str, Answer]
@@ -55,16 +55,18 @@ def replaying(
         def do_GET(self) -> None:
             replay.asked.append(Asked(self.command, self.path, dict(self.headers)))
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            answer = replay.answers.get(urlsplit(self.path).path, replay.otherwise)
+            answer = replay.answers.get(self.path) or replay.answers.get(urlsplit(self.path).path, replay.otherwise)
             json_body = not isinstance(answer.body, bytes)
             content = json.dumps(answer.body).encode() if json_body else answer.body
             headers = {"Content-Type": "application/json" if json_body else "text/plain", "Content-Length": str(len(content))}
             headers |= answer.headers
-            self.send_response(answer.status)
+            # The whole is what a HEAD is about, also where a GET is answered with a part.
+            self.send_response(200 if self.command == "HEAD" and answer.status == 206 else answer.status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
             # More announced than sent: only the end of the connection shows it.
             self.close_connection = int(headers["Content-Length"]) > len(content)
 
