@@ -45,7 +45,7 @@ class Looks:
 
     def clients(self) -> Any:
         made: Any = {model: SimpleNamespace(name="staging", model=SimpleNamespace(name=model)) for model in self.models}
-        named = [Named("staging", model, None, 0) for model in self.models]
+        named = [Named("staging", model, ("staging", model), None, 0, ("environments", 0)) for model in self.models]
         environments = Environments(named, lambda model: {("staging", model): made[model]})
         return SimpleNamespace(config=SimpleNamespace(environments=environments))
 

@@ -49,6 +49,11 @@ class Lazy(Mapping[K, V]):
             self._made[name] = self._make(name)
         return self._made[name]
 
+    def read(self) -> None:
+        """Makes all of them."""
+        for name in self._names:
+            _ = self[name]
+
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
@@ -97,7 +102,7 @@ class Environments(Sequence[Environment]):
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Fleet:
     """The models and environments of a promoter.yaml in the folder `root`; each is read once, when it is asked for.
 
@@ -108,28 +113,32 @@ class Fleet:
     document: Document
     settings: Settings
     root: Path
-    _sections: dict[int, EnvironmentSection] = field(default_factory=dict, repr=False, compare=False)
+    models: Lazy[str, Model] = field(init=False)
+    named: Sequence[Named] = field(init=False)
+    environments: Environments = field(init=False)
+    gates: Lazy[Key, GatesSection] = field(init=False)
+    _sections: dict[int, EnvironmentSection] = field(default_factory=dict, repr=False)
 
-    @cached_property
-    def models(self) -> Lazy[str, Model]:
-        return Lazy(self.document.value["models"], self._model)
-
-    @cached_property
-    def named(self) -> Sequence[Named]:
-        return expanded(self.document, self.models, self.section)
-
-    @cached_property
-    def environments(self) -> Environments:
-        return Environments(self.named, lambda model: self._environments[model] if model in self._of else {})
-
-    @cached_property
-    def gates(self) -> Lazy[Key, GatesSection]:
-        return Lazy({one.key: None for one in self.named}, lambda key: self._gates[key[1]][key])
+    def __post_init__(self) -> None:
+        """Models are the first to complain about."""
+        self.models = Lazy(self.document.value["models"], self._model)
+        if self._small:
+            self.models.read()
+        self.named = expanded(self.document, self.document.value["models"], self.section)
+        self.environments = Environments(self.named, lambda model: self._environments[model] if model in self._of else {})
+        self.gates = Lazy({one.key: None for one in self.named}, lambda key: self._gates[key[1]][key])
 
     @property
-    def small(self) -> bool:
+    def _small(self) -> bool:
         """Whether it costs next to nothing to read all of it."""
         return max(len(self.document.value[key]) for key in ("models", "environments")) <= _FEW
+
+    def require_valid_if_small(self) -> None:
+        """With few environments a mistake in any of them is reported by every command."""
+        if self._small:
+            for one in self.named:
+                self.environments.made(one)
+                _ = self.gates[one.key]
 
     def section(self, index: int) -> EnvironmentSection:
         if index not in self._sections:
@@ -138,7 +147,11 @@ class Fleet:
 
     def own(self, named: Named) -> EnvironmentSection:
         """The section of one model in one environment."""
-        return own(self.section(named.section), named, self.document)
+        section = self.section(named.section)
+        written = section.application
+        if named.model not in section.exceptions and isinstance(written, str) and "{" not in written and "}" not in written:
+            return section
+        return own(section, named, self.document)
 
     # -- of one model -------------------------------------------------------------------------------------------------
 
@@ -166,7 +179,7 @@ class Fleet:
         made = [self._environment(one) for one in named]
         if any(one.group for one in made):
             require_groups(made, [one.place for one in named], self.names, self.document)
-        return {one.key: one for one in made}
+        return {one.key: environment for one, environment in zip(named, made, strict=True)}
 
     def _gates_of(self, model: str) -> Mapping[Key, GatesSection]:
         made = {}

@@ -22,17 +22,10 @@ class Named(NamedTuple):
 
     name: str
     model: str
+    key: tuple[str, str]  # as `Environment.key`
     group: str | None
     section: int
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """As `Environment.key`."""
-        return self.name, self.model
-
-    @property
-    def place(self) -> Place:
-        return ("environments", self.section)
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +57,9 @@ def expanded(document: Document, models: Collection[str], section: Callable[[int
             if model not in named:
                 place = ("environments", index, "exceptions", model)
                 raise document.error(f"{model!r} is not among the models here", place, hint=nearest(model, named))
-        found += [Named(names.name, model, names.groups.get(model, names.group), index) for model in named]
         for model in named:
+            group = names.groups.get(model, names.group)
+            found.append(Named(names.name, model, (names.name, model), group, index, ("environments", index)))
             if (names.name, model) in seen:
                 message = f"{names.name!r} of model {model!r} is there twice"
                 raise document.error(message, ("environments", index), hint="keep one of them")
@@ -120,8 +114,6 @@ def own(section: EnvironmentSection, named: Named, document: Document) -> Enviro
     """
     model, place = named.model, named.place
     exception = section.exceptions.get(model)
-    if exception is None and isinstance(section.application, str) and not {"{", "}"} & set(section.application):
-        return section
     changed = {name: getattr(exception, name) for name in exception.model_fields_set} if exception else {}
     application = changed.get("application") or section.application
     where = (*place, "exceptions", model, "application") if changed.get("application") else (*place, "application")

@@ -65,8 +65,6 @@ def load(path: Path) -> Config:
     document = kept(read(path, path.name), path.name)
     file, root = settings_of(document), path.resolve().parent
     fleet = Fleet(document, file, root)
-    if fleet.small:
-        _ = list(fleet.models.values())  # the first to complain about
     config = Config(
         root=root,
         models=fleet.models,
@@ -86,8 +84,7 @@ def load(path: Path) -> Config:
         record=RecordConfig(file.record.registry is Switch.ON, file_in(file.record.key, root, document, ("record", "key"))),
         argocd_web_url=file.argocd.web_url,
     )
-    if fleet.small:
-        config.require_valid()
+    fleet.require_valid_if_small()
     return config
 
 

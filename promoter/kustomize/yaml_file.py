@@ -61,20 +61,14 @@ class Node:
     is_mapping: bool = False
     is_sequence: bool = False
     is_alias: bool = False
+    is_scalar: bool = False
+    is_null: bool = False
     flow: bool = False
     value: str = ""
     style: str = ""
     tag: str | None = None
     anchor: str | None = None
     children: list[Node] = field(default_factory=list)
-
-    @property
-    def is_scalar(self) -> bool:
-        return not (self.is_mapping or self.is_sequence or self.is_alias)
-
-    @property
-    def is_null(self) -> bool:
-        return self.is_scalar and not self.style and self.tag is None and self.value in ("", "~", "null", "Null", "NULL")
 
     @property
     def leaf(self) -> Node:
@@ -330,7 +324,8 @@ def _documents(text: str, events: Sequence[Any]) -> list[Node]:
 def _node(event: Any, index: int) -> Node:
     node = Node(event.start_mark.index, event.end_mark.index, index, index, anchor=event.anchor)
     if type(event) is ScalarEvent:
-        node.value, node.style, node.tag = event.value, event.style or "", event.tag
+        node.value, node.style, node.tag, node.is_scalar = event.value, event.style or "", event.tag, True
+        node.is_null = not node.style and node.tag is None and node.value in ("", "~", "null", "Null", "NULL")
     elif type(event) is AliasEvent:
         node.value, node.anchor, node.is_alias = event.anchor, None, True
     else:
