@@ -60,7 +60,7 @@ class _Built:
 
     model: Model
 
-    def ensure(self, version: ModelVersion, _open: object, _tag: str = "") -> Image:
+    def ensure(self, version: ModelVersion, _open: object, _tag: str = "", _known: Image | None = None) -> Image:
         digest = f"sha256:{int(version.version):064x}"
         return Image(self.model.repository, f"v{version.version}", digest, digest, reused=True)
 

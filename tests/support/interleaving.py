@@ -249,6 +249,9 @@ class SmallRegistry:
         number = reference.version or self.at_alias(MODEL, ALIAS).version
         return ModelVersion(MODEL, number, _START, "mlflow-artifacts:/x", ())
 
+    def metrics(self, _: ModelReference) -> dict[str, float]:
+        return {}
+
     def set_tag(self, *_: str) -> None: ...
 
 
@@ -260,7 +263,7 @@ class SmallPublisher:
         content = f"sha256:{number:064x}"
         return Image(REPOSITORY, f"v{number}-20261101T090000Z", digest(number), content, reused=True)
 
-    def ensure(self, version: ModelVersion, _open: object, _tag: str = "") -> Image:
+    def ensure(self, version: ModelVersion, _open: object, _tag: str = "", _known: Image | None = None) -> Image:
         return self.expect(version)
 
 
