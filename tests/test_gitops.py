@@ -652,8 +652,10 @@ def test_a_broken_cache_is_made_again(tmp_path: Path, origin: BareRepository, da
 
 
 def test_a_worn_cache_is_made_again(tmp_path: Path, origin: BareRepository) -> None:
+    """What was kept in it stays: it was found by means of what wore the cache out."""
     repository = open_repository(tmp_path, origin.url)
     repository.fetch()
+    repository.keep("index", b"found")
     old = cache_of(tmp_path)
     (old / "mark").touch()
     repository.fetch()
@@ -662,6 +664,7 @@ def test_a_worn_cache_is_made_again(tmp_path: Path, origin: BareRepository) -> N
         (old / "objects/pack" / f"tmp_pack_{number}").touch()
     repository.fetch()
     assert not (old / "mark").exists()
+    assert repository.kept("index") == b"found"
     (old / "mark").touch()
     os.utime(old.with_suffix(".turn"), (time.time() - 8 * 86400,) * 2)
     repository.fetch()

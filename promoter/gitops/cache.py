@@ -132,7 +132,11 @@ class Cache:
             fresh = self.directory.with_suffix(".new")
             shutil.rmtree(fresh, ignore_errors=True)
             self._remove_old()
-            if os.path.lexists(self.directory) and (not self.is_sound() or self._worn_out()):
+            kept: dict[str, bytes] = {}
+            if os.path.lexists(self.directory) and not self.is_sound():
+                self.discard()
+            elif os.path.lexists(self.directory) and self._worn_out():  # of packs, not of what was found out by means of them
+                kept = {file.name: file.read_bytes() for file in self.directory.glob(f"{_KEPT}*") if file.is_file()}
                 self.discard()
             if self.directory.exists():
                 self._remove_lock_files()
@@ -141,6 +145,8 @@ class Cache:
             fresh.chmod(0o700)
             (fresh / _FILTERS).write_text("\n".join(filters))
             (fresh / "config").write_bytes(_CONFIGS[format])
+            for name, content in kept.items():
+                (fresh / name).write_bytes(content)
             self._put_in_place(fresh)
         except OSError as error:
             raise self._unwritable(error) from None
