@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SIGNED = "https://sigstore.dev/cosign/sign/v1"
 PREDICATE = "dev.sigstore.bundle.predicateType"
-"""An annotation of a bundle in a registry, by which what is no signature is left out without being read."""
+"""The annotation of a bundle in a registry that shows whether it is a signature, so that others need not be read."""
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"

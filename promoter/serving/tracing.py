@@ -184,7 +184,7 @@ def connect(environ: Mapping[str, str], model: Mapping[str, str]) -> Tracer | No
         return None
     protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or ""
     if protocol == "grpc" or not url.startswith(("http://", "https://")):
-        _log.warning("no traces: %s", "grpc is not supported, only HTTP" if protocol == "grpc" else "the endpoint is no URL")
+        _log.warning("no traces: %s", "grpc is not supported, only HTTP" if protocol == "grpc" else "the endpoint is not a URL")
         return None
     given = environ.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or environ.get("OTEL_EXPORTER_OTLP_HEADERS") or ""
     resource = {"service.name": "inference-service", **model, **_pairs(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))}
@@ -234,7 +234,7 @@ def _ratio(text: str) -> float:
     try:
         return min(1.0, max(0.0, float(text or "1")))
     except ValueError:
-        _log.warning("OTEL_TRACES_SAMPLER_ARG %r is no number: every request is traced", text)
+        _log.warning("OTEL_TRACES_SAMPLER_ARG %r is not a number: every request is traced", text)
         return 1.0
 
 
